@@ -1,0 +1,8 @@
+//! The rules of Metergate: what an organization may use, and what follows from what it did.
+//!
+//! Everything here is pure: time is a parameter, there is no input or output, no clock, no float. The server asks
+//! [`decide::decide`] and records the [`outcome::Outcome`]; [`apply::apply`] folds outcomes into the [`account::Account`].
+
+pub mod id;
+pub mod quantity;
+pub mod time;

@@ -1,0 +1,3 @@
+//! Metergate.
+
+fn main() {}
