@@ -36,6 +36,13 @@ impl Catalogue {
         catalogue
     }
 
+    /// The same catalogue, which also knows meters that were deleted: by number alone, for what was recorded on them.
+    #[must_use]
+    pub fn with_deleted(mut self, meters: Vec<Meter>) -> Self {
+        self.meters.extend(meters.into_iter().map(|meter| (meter.id, Arc::new(meter))));
+        self
+    }
+
     fn add_plan(&mut self, plan: Plan) {
         self.versions.insert((plan.key.clone(), plan.version), plan.id);
         let newer = |id: &PlanId| self.plans.get(id).is_none_or(|known| known.version < plan.version);

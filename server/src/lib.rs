@@ -1,1 +1,8 @@
-//! Server.
+//! Metergate: usage metering, quotas and entitlements. The rules are in `metergate-rules`; this crate touches the world.
+
+pub mod catalogue;
+pub mod clock;
+pub mod faults;
+pub mod http;
+pub mod random;
+pub mod store;
