@@ -4,5 +4,6 @@
 //! [`decide::decide`] and records the [`outcome::Outcome`]; [`apply::apply`] folds outcomes into the [`account::Account`].
 
 pub mod id;
+pub mod period;
 pub mod quantity;
 pub mod time;
