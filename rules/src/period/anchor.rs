@@ -99,3 +99,59 @@ impl<'de> Deserialize<'de> for Anchor {
         anchor.map_err(serde::de::Error::custom)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn anchors_are_read_from_civil_text_only() {
+        #[rustfmt::skip]
+        let cases = [
+            ("2024-11-01",                    Ok("2024-11-01T00:00:00")),
+            ("2024-11-01T08:30",              Ok("2024-11-01T08:30:00")),
+            ("2024-11-01T08:30:00.123456789", Ok("2024-11-01T08:30:00.123456")),
+            ("2024-11-01T08:30:00Z",          Err(InvalidAnchor)),
+            ("2024-11-01T08:30:00+01:00",     Err(InvalidAnchor)),
+            ("2024-11-01T08:30:00-01:00",     Err(InvalidAnchor)),
+            ("2024-11-01T08:30:00[UTC]",      Err(InvalidAnchor)),
+            ("2023-02-29",                    Err(InvalidAnchor)),
+            ("1899-12-30",                    Err(InvalidAnchor)),
+            ("2200-01-03",                    Err(InvalidAnchor)),
+            ("",                              Err(InvalidAnchor)),
+        ];
+        for (text, anchor) in cases {
+            assert_eq!(text.parse().map(|anchor: Anchor| anchor.to_string()), anchor.map(str::to_owned), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn anchors_are_text_in_json_and_one_number_in_compact_formats() {
+        for text in ["2024-01-31T00:00:00", "1970-01-01T00:00:00", "1899-12-31T00:00:00", "2199-12-31T23:59:59.999999"]
+        {
+            let anchor: Anchor = text.parse().unwrap();
+            let json = serde_json::to_string(&anchor).unwrap();
+            assert_eq!(json, format!("{text:?}"));
+            assert_eq!(serde_json::from_str::<Anchor>(&json).unwrap(), anchor);
+            let bytes = postcard::to_stdvec(&anchor).unwrap();
+            assert!(bytes.len() <= 9, "{text} takes {} bytes", bytes.len());
+            assert_eq!(postcard::from_bytes::<Anchor>(&bytes).unwrap(), anchor);
+        }
+        for micros in [i64::MIN, i64::MAX] {
+            assert!(postcard::from_bytes::<Anchor>(&postcard::to_stdvec(&micros).unwrap()).is_err());
+        }
+    }
+
+    #[test]
+    fn an_anchor_is_what_the_wall_shows() {
+        let cases =
+            [("Pacific/Kiritimati", "2024-02-01T00:00:00.000001"), ("America/St_Johns", "2024-01-31T06:30:00.000001")];
+        for (zone, wall) in cases {
+            let anchor = Anchor::at("2024-01-31T10:00:00.000001Z".parse().unwrap(), &zone.parse().unwrap());
+            assert_eq!(anchor.to_string(), wall, "{zone}");
+        }
+        for (date, kept) in [("2024-02-29", "2024-02-29"), ("0001-01-01", "1899-12-31"), ("9999-12-31", "2200-01-02")] {
+            assert_eq!(Anchor::date(date.parse().unwrap()).to_string(), format!("{kept}T00:00:00"));
+        }
+    }
+}

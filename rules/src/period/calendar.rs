@@ -65,3 +65,84 @@ fn full_hour(t: Time, offset: i64, later: i64) -> Time {
     let hours = (t.micros() + offset).div_euclid(HOUR) + later;
     Time::from_micros(hours * HOUR - offset)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn time(text: &str) -> Time {
+        text.parse().unwrap()
+    }
+
+    fn span(text: &str) -> Span {
+        text.split_once('/').map(|(start, end)| Span { start: time(start), end: time(end) }).unwrap()
+    }
+
+    #[test]
+    fn a_day_begins_at_the_first_instant_of_its_midnight() {
+        #[rustfmt::skip]
+        let cases = [ // zone, time, date, day
+            ("UTC",                 "1969-12-31T23:59:59Z", "1969-12-31", "1969-12-31T00:00:00Z/1970-01-01T00:00:00Z"),
+            ("Etc/UTC",             "2024-02-29T00:00:00Z", "2024-02-29", "2024-02-29T00:00:00Z/2024-03-01T00:00:00Z"),
+            ("Europe/Berlin",       "2024-03-31T12:00:00Z", "2024-03-31", "2024-03-30T23:00:00Z/2024-03-31T22:00:00Z"), // 23 hours
+            ("Europe/Berlin",       "2024-10-27T22:59:59Z", "2024-10-27", "2024-10-26T22:00:00Z/2024-10-27T23:00:00Z"), // 25 hours
+            ("Australia/Lord_Howe", "2024-10-05T15:30:00Z", "2024-10-06", "2024-10-05T13:30:00Z/2024-10-06T13:00:00Z"), // 23.5 hours
+            ("Pacific/Apia",        "2011-12-30T09:59:59Z", "2011-12-29", "2011-12-29T10:00:00Z/2011-12-30T10:00:00Z"),
+            ("Pacific/Apia",        "2011-12-30T10:00:00Z", "2011-12-31", "2011-12-30T10:00:00Z/2011-12-31T10:00:00Z"), // no 30th
+            ("America/St_Johns",    "2010-11-07T02:29:59Z", "2010-11-06", "2010-11-06T02:30:00Z/2010-11-07T02:30:00Z"),
+            ("America/St_Johns",    "2010-11-07T03:00:00Z", "2010-11-07", "2010-11-07T02:30:00Z/2010-11-08T03:30:00Z"), // wall: the 6th
+            ("America/Sao_Paulo",   "2018-11-04T03:00:00Z", "2018-11-04", "2018-11-04T03:00:00Z/2018-11-05T02:00:00Z"), // begins at 01:00
+            ("America/Sao_Paulo",   "2018-02-18T02:59:59Z", "2018-02-17", "2018-02-17T02:00:00Z/2018-02-18T03:00:00Z"),
+            ("Asia/Beirut",         "2024-03-30T22:00:00Z", "2024-03-31", "2024-03-30T22:00:00Z/2024-03-31T21:00:00Z"),
+            ("America/Havana",      "2024-11-03T05:30:00Z", "2024-11-03", "2024-11-03T04:00:00Z/2024-11-04T05:00:00Z"), // midnight twice
+        ];
+        for (name, t, date, expected) in cases {
+            let zone: Zone = name.parse().unwrap();
+            assert_eq!(day(time(t), &zone), span(expected), "{name} {t}");
+            assert_eq!(date_of(time(t), &zone).to_string(), date, "{name} {t}");
+            assert_eq!(start_of_date(date.parse().unwrap(), &zone), span(expected).start, "{name} {date}");
+        }
+    }
+
+    #[test]
+    fn a_skipped_date_begins_with_the_next_one() {
+        let apia: Zone = "Pacific/Apia".parse().unwrap();
+        let starts = ["2011-12-30", "2011-12-31"].map(|date| start_of_date(date.parse().unwrap(), &apia));
+        assert_eq!(starts, [time("2011-12-30T10:00:00Z"); 2]);
+    }
+
+    #[test]
+    fn a_month_begins_with_its_first_day() {
+        #[rustfmt::skip]
+        let cases = [ // zone, time, month
+            ("UTC",                "2024-02-29T23:59:59Z", "2024-02-01T00:00:00Z/2024-03-01T00:00:00Z"),
+            ("Europe/Berlin",      "2024-03-31T22:00:00Z", "2024-03-31T22:00:00Z/2024-04-30T22:00:00Z"),
+            ("Pacific/Kiritimati", "1994-12-31T10:00:00Z", "1994-12-31T10:00:00Z/1995-01-31T10:00:00Z"),
+            // Set back at 00:01 on 1 November: the wall shows October once more.
+            ("America/St_Johns",   "2009-11-01T03:00:00Z", "2009-11-01T02:30:00Z/2009-12-01T03:30:00Z"),
+        ];
+        for (name, t, expected) in cases {
+            assert_eq!(month(time(t), &name.parse().unwrap()), span(expected), "{name} {t}");
+        }
+    }
+
+    #[test]
+    fn an_hour_lasts_from_one_full_hour_on_the_wall_to_the_next() {
+        #[rustfmt::skip]
+        let cases = [ // zone, time, hour
+            ("UTC",                 "1969-12-31T23:59:59Z", "1969-12-31T23:00:00Z/1970-01-01T00:00:00Z"),
+            ("Asia/Kathmandu",      "2024-01-01T00:14:59Z", "2023-12-31T23:15:00Z/2024-01-01T00:15:00Z"),
+            ("Europe/Berlin",       "2024-03-31T00:59:59Z", "2024-03-31T00:00:00Z/2024-03-31T01:00:00Z"), // 01, then 03
+            ("Europe/Berlin",       "2024-03-31T01:00:00Z", "2024-03-31T01:00:00Z/2024-03-31T02:00:00Z"),
+            ("Europe/Berlin",       "2024-10-27T01:00:00Z", "2024-10-27T01:00:00Z/2024-10-27T02:00:00Z"), // 02 again
+            ("Australia/Lord_Howe", "2024-10-05T15:30:00Z", "2024-10-05T14:30:00Z/2024-10-05T16:00:00Z"), // 01:00 to 03:00
+            ("Australia/Lord_Howe", "2024-10-05T14:30:00Z", "2024-10-05T14:30:00Z/2024-10-05T16:00:00Z"),
+            ("Australia/Lord_Howe", "2024-10-05T16:00:00Z", "2024-10-05T16:00:00Z/2024-10-05T17:00:00Z"),
+            ("Australia/Lord_Howe", "2024-04-06T15:00:00Z", "2024-04-06T14:00:00Z/2024-04-06T15:30:00Z"), // 01:00 to 02:00
+            ("America/St_Johns",    "2010-11-07T02:45:00Z", "2010-11-07T02:30:00Z/2010-11-07T03:30:00Z"), // 00:00, set back at 00:01
+        ];
+        for (name, t, expected) in cases {
+            assert_eq!(hour(time(t), &name.parse().unwrap()), span(expected), "{name} {t}");
+        }
+    }
+}

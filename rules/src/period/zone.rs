@@ -116,3 +116,32 @@ impl<'de> Deserialize<'de> for Zone {
         Self::new(&name).map_err(serde::de::Error::custom)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn zones_are_named_as_in_the_iana_database() {
+        for (text, name) in [("Europe/Berlin", "Europe/Berlin"), ("europe/berlin", "Europe/Berlin"), ("utc", "UTC")] {
+            assert_eq!(Zone::new(text).map(|zone| zone.to_string()), Ok(name.to_owned()));
+        }
+        for bad in ["", "Mars/Olympus", "Etc/Unknown", "+01:00", "EST5EDT,M3.2.0,M11.1.0", "../UTC", "Europe/Berlin\0"]
+        {
+            assert_eq!(Zone::new(bad), Err(InvalidZone), "{bad:?}");
+        }
+        assert_eq!(Zone::default(), Zone::new("UTC").unwrap());
+        assert_ne!(Zone::utc(), Zone::new("Europe/London").unwrap());
+    }
+
+    #[test]
+    fn zones_are_kept_by_name_in_every_format() {
+        let zone = Zone::new("Australia/Lord_Howe").unwrap();
+        assert_eq!(serde_json::to_string(&zone).unwrap(), r#""Australia/Lord_Howe""#);
+        assert_eq!(serde_json::from_str::<Zone>(r#""Australia/Lord_Howe""#).unwrap(), zone);
+        assert!(serde_json::from_str::<Zone>(r#""Mars/Olympus""#).is_err());
+        let bytes = postcard::to_stdvec(&zone).unwrap();
+        assert_eq!(bytes.len(), 1 + zone.name().len());
+        assert_eq!(postcard::from_bytes::<Zone>(&bytes).unwrap(), zone);
+    }
+}
