@@ -1,8 +1,3 @@
-//! Metergate: usage metering, quotas and entitlements. The rules are in `metergate-rules`; this crate touches the world.
+//! Server.
 
-pub mod catalogue;
-pub mod clock;
-pub mod faults;
 pub mod http;
-pub mod random;
-pub mod store;
