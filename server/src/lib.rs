@@ -1,1 +1,6 @@
 //! Server.
+
+pub mod app;
+pub mod cli;
+pub mod clock;
+pub mod config;
