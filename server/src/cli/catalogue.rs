@@ -55,21 +55,16 @@ pub(super) fn run(client: &Client, command: &Command, screen: &dyn Screen) -> an
         Command::Apply { file, keep, yes, json } => {
             let content = content(file)?;
             let changes = Changes::ask(client, &content)?;
-            // The difference is for people to see before they say yes: beside a JSON result it is a note.
-            if *json {
-                screen.note(&changes.text)
-            } else {
-                screen.print(&changes.text)
+            match (changes.any, json) {
+                (false, true) => screen.print(changes.answer.trim_end()),
+                // For people to see before they say yes: beside a JSON result it is a note.
+                (true, true) => screen.note(&changes.text),
+                (_, false) => screen.print(&changes.text),
             }
             match changes.any {
+                false => Ok(Ending::Done),
                 true if *yes || confirmed(screen) => apply(client, &content, *keep, *json, screen),
                 true => Ok(Ending::Unconfirmed),
-                false => {
-                    if *json {
-                        screen.print(changes.answer.trim_end())
-                    }
-                    Ok(Ending::Done)
-                }
             }
         }
     }

@@ -67,8 +67,11 @@ fn show(
     screen: &dyn Screen,
 ) -> anyhow::Result<()> {
     fill(client, clock::wall(), options.days, stop, screen)?;
+    if stop.load(Ordering::Relaxed) {
+        return Ok(());
+    }
     screen.print(&welcome(url, key));
-    if !options.once && !stop.load(Ordering::Relaxed) {
+    if !options.once {
         traffic::run(client, stop, screen)?;
     }
     Ok(())
