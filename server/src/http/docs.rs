@@ -8,7 +8,7 @@ use axum::http::header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE, X_CONTENT_TYPE_O
 use axum::http::{HeaderValue, Response};
 use serde_json::Value;
 
-use self::schema::{Document, example, listed};
+use self::schema::{Document, anchor, example, listed, name};
 use self::text::{code, escape, prose};
 
 /// The page's style sheet, served as `/docs/style.css`.
@@ -54,8 +54,7 @@ impl Operation<'_> {
             Some(id) => id.to_owned(),
             None => format!("{}{}", self.method, self.path),
         };
-        let plain = |c: char| if c.is_ascii_alphanumeric() || c == '_' || c == '.' { c } else { '-' };
-        name.chars().map(plain).collect()
+        slug(&name)
     }
 
     fn summary(&self) -> &str {
@@ -79,9 +78,10 @@ pub fn render(openapi: &Value) -> String {
          <body><a class=\"skip\" href=\"#operations\">Skip to the operations</a>\
          <header><h1>{title} <small>{version}</small></h1>{}\
          <p><a href=\"/openapi.json\">openapi.json</a></p></header>\
-         <div class=\"columns\">{}<main id=\"operations\">{sections}</main></div></body></html>\n",
+         <div class=\"columns\">{}<main id=\"operations\">{sections}{}</main></div></body></html>\n",
         prose(info["description"].as_str()),
         contents(openapi, &operations),
+        schemas(&document),
     )
 }
 
@@ -121,6 +121,12 @@ fn contents(openapi: &Value, operations: &[Operation<'_>]) -> String {
     };
     let groups: String = tags(openapi, operations).iter().map(group).collect();
     format!("<nav aria-label=\"Operations\"><details open><summary>Operations</summary>{groups}</details></nav>")
+}
+
+/// Text that can stand in an `id` and after `#`.
+fn slug(text: &str) -> String {
+    let plain = |c: char| if c.is_ascii_alphanumeric() || c == '_' || c == '.' { c } else { '-' };
+    text.chars().map(plain).collect()
 }
 
 fn badge(method: &str) -> String {
@@ -189,7 +195,9 @@ fn responses(document: &Document<'_>, operation: &Operation<'_>) -> String {
         let open = if status.starts_with('2') { " open" } else { "" };
         let summary =
             format!("<summary><b class=\"status s{}\">{}</b> {about}</summary>", first(status), escape(status));
-        format!("<details{open}>{summary}{}{}</details>", headers(document, response), content(document, response))
+        // Errors look alike everywhere: their schemas stand once, at the end.
+        let content = if open.is_empty() { references(document, response) } else { content(document, response) };
+        format!("<details{open}>{summary}{}{content}</details>", headers(document, response))
     };
     let all: String = operation.body["responses"].as_object().into_iter().flatten().map(one).collect();
     if all.is_empty() { all } else { format!("<h4>Answers</h4>{all}") }
@@ -216,6 +224,29 @@ fn content(document: &Document<'_>, body: &Value) -> String {
         format!("<p class=\"media\">{}</p>{tree}{}", code(media_type), examples(document, content))
     };
     body["content"].as_object().into_iter().flatten().map(one).collect()
+}
+
+/// The content types of an error, with links to their schemas.
+fn references(document: &Document<'_>, response: &Value) -> String {
+    let one = |(media_type, content): (&String, &Value)| {
+        let words = match content["schema"]["$ref"].as_str().map(name) {
+            Some(name) => format!("<a href=\"#{}\">{}</a>", anchor(name), escape(name)),
+            None => document.words(&content["schema"]),
+        };
+        format!("<p class=\"media\">{} {words}</p>", code(media_type))
+    };
+    response["content"].as_object().into_iter().flatten().map(one).collect()
+}
+
+/// Every named schema, for the links from errors and for whoever looks one up.
+fn schemas(document: &Document<'_>) -> String {
+    let one = |(name, schema): (&String, &Value)| {
+        let anchor = anchor(name);
+        let title = format!("<h3><a href=\"#{anchor}\"><code>{}</code></a></h3>", escape(name));
+        format!("<article id=\"{anchor}\">{title}{}</article>", document.tree(schema))
+    };
+    let all: String = document.0["components"]["schemas"].as_object().into_iter().flatten().map(one).collect();
+    if all.is_empty() { all } else { format!("<section><h2 id=\"schemas\">Schemas</h2>{all}</section>") }
 }
 
 fn examples(document: &Document<'_>, content: &Value) -> String {

@@ -25,8 +25,13 @@ pub(super) fn example(title: &str, value: &Value) -> String {
 }
 
 /// The last part of a reference: the name of what it refers to.
-fn name(reference: &str) -> &str {
+pub(super) fn name(reference: &str) -> &str {
     reference.rsplit('/').next().unwrap_or(reference)
+}
+
+/// What stands after `#` in a link to a named schema.
+pub(super) fn anchor(name: &str) -> String {
+    format!("schema-{}", super::slug(name))
 }
 
 /// Bounds, values and defaults, as one line.

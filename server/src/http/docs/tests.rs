@@ -23,6 +23,7 @@ fn document() -> Value {
                     "responses": {
                         "200": {"description": "Decided.", "headers": {"RateLimit": {"description": "What is left."}}},
                         "429": {"$ref": "#/components/responses/Full"},
+                        "503": {"description": "Later.", "content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}},
                     },
                 }
             }
@@ -37,6 +38,7 @@ fn document() -> Value {
                     "limits": {"type": "array", "items": {"$ref": "#/components/schemas/Limit"}},
                     "either": {"oneOf": [{"type": "null"}, {"$ref": "#/components/schemas/Limit"}]},
                 }},
+                "Problem": {"type": "object", "properties": {"code": {"type": "string"}}},
                 "Limit": {"type": "object", "properties": {"max": {"type": "integer", "minimum": 0, "default": 5}}},
                 "Node": {"type": "object", "properties": {"children": {"type": "array", "items": {"$ref": "#/components/schemas/Node"}}}},
             }
@@ -82,7 +84,7 @@ fn schemas_are_shown_through_references_with_types_required_marks_and_facts() {
 fn a_schema_in_itself_ends_and_a_reference_to_nothing_is_its_name() {
     let html = render(&document());
     assert!(html.contains("array of Node</span><p class=\"facts\">as above</p>"), "{html}");
-    assert!(html.contains("<span class=\"type\">Lost</span>"), "{html}");
+    assert!(html.contains("<a href=\"#schema-Lost\">Lost</a>"), "{html}");
     for odd in [
         json!(null),
         json!({}),
@@ -92,6 +94,14 @@ fn a_schema_in_itself_ends_and_a_reference_to_nothing_is_its_name() {
     ] {
         assert!(render(&odd).starts_with("<!doctype html>"), "{odd}");
     }
+}
+
+#[test]
+fn errors_link_to_their_schema_which_stands_once() {
+    let html = render(&document());
+    assert!(html.contains("<code>application/problem+json</code> <a href=\"#schema-Problem\">Problem</a>"), "{html}");
+    assert_eq!(html.matches("<article id=\"schema-Problem\">").count(), 1);
+    assert_eq!(html.matches("<li><code>code</code>").count(), 1);
 }
 
 #[test]
