@@ -3,6 +3,20 @@
 //! Everything here is pure: time is a parameter, there is no input or output, no clock, no float. The server asks
 //! [`decide::decide`] and records the [`outcome::Outcome`]; [`apply::apply`] folds outcomes into the [`account::Account`].
 
+pub mod account;
+pub mod apply;
+pub mod audit;
+pub mod catalogue;
+pub mod command;
+pub mod decide;
+pub mod due;
+pub mod grant;
 pub mod id;
+pub mod limits;
+pub mod meter;
+pub mod outcome;
+pub mod period;
+pub mod plan;
 pub mod quantity;
 pub mod time;
+pub mod window;

@@ -31,6 +31,8 @@ pub enum InvalidQuantity {
 impl Quantity {
     /// Nothing.
     pub const ZERO: Self = Self(0);
+    /// One of the smallest unit.
+    pub const ONE: Self = Self(1);
     /// The largest quantity.
     pub const MAX: Self = Self(i64::MAX);
 

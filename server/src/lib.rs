@@ -1,3 +1,11 @@
-//! Server.
+//! Metergate: usage metering, quotas and entitlements. The rules are in `metergate-rules`; this crate touches the world.
 
+pub mod app;
+pub mod catalogue;
+pub mod cli;
+pub mod clock;
+pub mod config;
+pub mod faults;
 pub mod http;
+pub mod random;
+pub mod store;

@@ -1,3 +1,7 @@
-//! Metergate.
+//! The `metergate` program.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    metergate::cli::main()
+}

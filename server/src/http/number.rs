@@ -91,6 +91,16 @@ impl<'de> Deserialize<'de> for QuantityText {
     }
 }
 
+/// As a JSON number where it is one, else as the text that it is.
+impl Serialize for QuantityText {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match serde_json::from_str::<&RawValue>(&self.0) {
+            Ok(token) if !self.0.starts_with(['"', '[', '{', 't', 'f', 'n']) => token.serialize(serializer),
+            _ => serializer.serialize_str(&self.0),
+        }
+    }
+}
+
 fn kind_of(token: &str) -> Unexpected<'_> {
     match token {
         "true" => Unexpected::Bool(true),

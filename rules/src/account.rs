@@ -1,0 +1,261 @@
+//! One organization as the rules see it.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::grant::Grant;
+use crate::id::{MeterId, OrganizationId, OrganizationKey, PlanId};
+use crate::period::{Anchor, Zone};
+use crate::plan::{Enforcement, Max};
+use crate::quantity::Quantity;
+use crate::time::{Span, Time};
+use crate::window::{Sliding, Window};
+
+/// Who the organization is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Profile {
+    /// The key that the team chose.
+    pub key: OrganizationKey,
+    /// Its name for people.
+    pub name: String,
+    /// The zone of its days, months and billing periods.
+    pub zone: Zone,
+    /// Whether it is a test organization, for good.
+    pub test: bool,
+    /// What the team keeps with it: the text of a JSON object.
+    pub metadata: String,
+    /// When it was created.
+    pub created_at: Time,
+}
+
+/// Where the organization stands with its subscription. Locks are apart from it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Status {
+    /// In its trial.
+    Trial,
+    /// In good standing.
+    Active,
+    /// A payment is missing.
+    PastDue,
+    /// Its subscription has ended.
+    Canceled,
+}
+
+/// A trial that an organization is in, or was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TrialState {
+    /// Its end.
+    pub ends_at: Time,
+    /// Whether the end has taken effect.
+    pub over: bool,
+}
+
+/// Who put a lock on an organization.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum LockCause {
+    /// An operator.
+    Operator,
+    /// The end of a trial.
+    Trial,
+    /// A subscription that is not paid.
+    Billing,
+}
+
+/// A stop on an organization's consumption.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lock {
+    /// Who put it.
+    pub cause: LockCause,
+    /// Why, where somebody said so.
+    pub reason: Option<String>,
+    /// Since when.
+    pub since: Time,
+}
+
+/// A limit for one organization in place of its plan's.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Override {
+    /// The meter.
+    pub meter: MeterId,
+    /// The window.
+    pub window: Window,
+    /// The most that may be used.
+    pub max: Max,
+    /// What happens beyond it.
+    pub enforcement: Enforcement,
+    /// Until when, exclusively; without one until it is cleared.
+    pub until: Option<Time>,
+}
+
+/// A standing addition to one meter's period limit. *Set*, never added to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExtraQuota {
+    /// The meter.
+    pub meter: MeterId,
+    /// How much.
+    pub quantity: Quantity,
+}
+
+/// The bounds of the windows that are open now, stored when they open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OpenWindows {
+    /// The calendar day.
+    pub day: Span,
+    /// The calendar month.
+    pub month: Span,
+    /// The billing period.
+    pub period: Span,
+}
+
+impl OpenWindows {
+    /// The bounds of a counted window. A lifetime is bounded by what a [`Time`] can be.
+    pub const fn get(&self, window: Window) -> Span {
+        match window {
+            Window::Day => self.day,
+            Window::Month => self.month,
+            Window::BillingPeriod => self.period,
+            Window::Minute | Window::Hour | Window::Lifetime => Span { start: Time::MIN, end: Time::MAX },
+        }
+    }
+}
+
+/// What one meter used in one window that begins and ends.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Counter {
+    /// All use since the counter began, from the base and from grants.
+    pub used: Quantity,
+    /// The part of `used` that came from grants.
+    pub drawn: Quantity,
+    /// Use by events whose time lies in the next window already (M5 takes them five minutes ahead).
+    pub ahead: Quantity,
+    /// Counts its beginnings, by a new window or a reset; an entry names it, so that a void finds its counter.
+    pub epoch: u32,
+    /// Its last reset in this window: events from before it do not touch it.
+    pub reset_at: Option<Time>,
+}
+
+/// A level, with the time of the event that set it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Level {
+    /// The level.
+    pub value: Quantity,
+    /// The latest event wins, not the latest arrival.
+    pub time: Time,
+}
+
+/// All use of one meter.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MeterUse {
+    /// The meter.
+    pub meter: MeterId,
+    /// Decisions of the last minute.
+    pub minute: Sliding,
+    /// Decisions of the last hour.
+    pub hour: Sliding,
+    /// Day, month, billing period and lifetime, as in [`Window::COUNTED`].
+    pub counters: [Counter; 4],
+    /// The level of a `last` meter, in every window.
+    pub level: Option<Level>,
+}
+
+impl MeterUse {
+    /// Nothing used yet.
+    pub fn new(meter: MeterId) -> Self {
+        Self {
+            meter,
+            minute: Sliding::default(),
+            hour: Sliding::default(),
+            counters: [Counter::default(); 4],
+            level: None,
+        }
+    }
+
+    /// The counter of a window; the sliding ones have none.
+    pub fn counter(&self, window: Window) -> Option<&Counter> {
+        self.counters.get((window as usize).checked_sub(Window::Day as usize)?)
+    }
+
+    /// The counter of a window; the sliding ones have none.
+    pub fn counter_mut(&mut self, window: Window) -> Option<&mut Counter> {
+        self.counters.get_mut((window as usize).checked_sub(Window::Day as usize)?)
+    }
+
+    /// The sliding use of a minute or an hour.
+    pub const fn sliding(&self, window: Window) -> Option<&Sliding> {
+        match window {
+            Window::Minute => Some(&self.minute),
+            Window::Hour => Some(&self.hour),
+            _ => None,
+        }
+    }
+}
+
+/// The state of one organization: the fold of its entries.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Account {
+    /// The organization.
+    pub id: OrganizationId,
+    /// Who it is.
+    pub profile: Arc<Profile>,
+    /// The version of the plan that it is on.
+    pub plan: PlanId,
+    /// Where it stands with its subscription.
+    pub status: Status,
+    /// Its trial, also after it.
+    pub trial: Option<TrialState>,
+    /// The locks on it, at most one of each cause.
+    pub locks: Vec<Lock>,
+    /// From where its billing periods are counted.
+    pub anchor: Anchor,
+    /// The windows that are open.
+    pub windows: OpenWindows,
+    /// Use by meter, in order of meter.
+    pub meters: Vec<Arc<MeterUse>>,
+    /// All grants, in order of creation.
+    pub grants: Vec<Grant>,
+    /// Limits in place of the plan's.
+    pub overrides: Vec<Override>,
+    /// Additions to period limits.
+    pub extra: Vec<ExtraQuota>,
+    /// The time of its last entry: an organization's time never runs back.
+    pub time: Time,
+    /// How often something but its use changed: the `v<n>` of its entity tag.
+    pub changes: u64,
+}
+
+impl Account {
+    /// What a meter has used; `None` if nothing ever.
+    pub fn meter(&self, meter: MeterId) -> Option<&MeterUse> {
+        self.meters.binary_search_by_key(&meter, |used| used.meter).ok().map(|i| &*self.meters[i])
+    }
+
+    /// What a meter has used, for counting more.
+    pub fn meter_mut(&mut self, meter: MeterId) -> &mut MeterUse {
+        let at = match self.meters.binary_search_by_key(&meter, |used| used.meter) {
+            Ok(at) => at,
+            Err(at) => {
+                self.meters.insert(at, Arc::new(MeterUse::new(meter)));
+                at
+            }
+        };
+        Arc::make_mut(&mut self.meters[at])
+    }
+
+    /// The lock of a cause.
+    pub fn lock(&self, cause: LockCause) -> Option<&Lock> {
+        self.locks.iter().find(|lock| lock.cause == cause)
+    }
+
+    /// The override of a meter's limit in a window. One whose time is up is taken away by [`crate::due`].
+    pub fn override_of(&self, meter: MeterId, window: Window) -> Option<&Override> {
+        self.overrides.iter().find(|o| o.meter == meter && o.window == window)
+    }
+
+    /// The extra quota of a meter, zero without one.
+    pub fn extra_of(&self, meter: MeterId) -> Quantity {
+        self.extra.iter().find(|extra| extra.meter == meter).map_or(Quantity::ZERO, |extra| extra.quantity)
+    }
+}

@@ -1,0 +1,181 @@
+//! The fold: an entry makes the account what it is after it. Reads no plan, price or zone, and cannot fail.
+
+use std::sync::Arc;
+
+use crate::account::{Account, Counter, ExtraQuota, Level, MeterUse, TrialState};
+use crate::grant::Ended;
+use crate::id::{GrantId, MeterId, OrganizationId};
+use crate::meter::Measure;
+use crate::outcome::{Change, Effect, Entry, Use, What};
+use crate::quantity::Quantity;
+use crate::time::{HOUR, MINUTE, Span, Time};
+use crate::window::{Sliding, Window, WindowSet};
+
+/// The account that an organization's first entry makes; `None` if that entry did not create it.
+pub fn create(id: OrganizationId, entry: &Entry) -> Option<Account> {
+    let What::Changed(change) = &entry.what else { return None };
+    let Change::Created { profile, plan, status, trial, anchor, windows } = &**change else { return None };
+    Some(Account {
+        id,
+        profile: Arc::clone(profile),
+        plan: *plan,
+        status: *status,
+        trial: *trial,
+        locks: Vec::new(),
+        anchor: *anchor,
+        windows: *windows,
+        meters: Vec::new(),
+        grants: Vec::new(),
+        overrides: Vec::new(),
+        extra: Vec::new(),
+        time: entry.at,
+        changes: 1,
+    })
+}
+
+/// Makes the account what it is after `entry`.
+pub fn apply(account: &mut Account, entry: &Entry) {
+    account.time = account.time.max(entry.at);
+    match &entry.what {
+        What::Due(effect) => due(account, effect, entry.at),
+        What::Decided(decided) => decided.uses.iter().for_each(|used| count(account, used)),
+        What::Recorded(recorded) => recorded.uses.iter().for_each(|used| count(account, used)),
+        What::Changed(changed) => {
+            account.changes += 1;
+            change(account, changed, entry.at);
+        }
+    }
+}
+
+fn due(account: &mut Account, effect: &Effect, at: Time) {
+    match effect {
+        Effect::DayBegan(day) => {
+            begin(account, Window::Day, account.windows.day, *day);
+            account.windows.day = *day;
+        }
+        Effect::MonthBegan(month) => {
+            begin(account, Window::Month, account.windows.month, *month);
+            account.windows.month = *month;
+        }
+        Effect::PeriodBegan(period) => {
+            begin(account, Window::BillingPeriod, account.windows.period, *period);
+            account.windows.period = *period;
+        }
+        Effect::TrialEnded { status, lock, plan } => {
+            account.changes += 1;
+            account.status = *status;
+            account.plan = plan.unwrap_or(account.plan);
+            account.trial = account.trial.map(|trial| TrialState { over: true, ..trial });
+            account.locks.extend(lock.clone());
+        }
+        Effect::OverrideEnded { meter, window } => clear_override(account, *meter, *window),
+        Effect::GrantExpired { grant, .. } => end_grant(account, *grant, Ended::Expired(at)),
+    }
+}
+
+/// Counters of a new window start at zero, or with what came early for it.
+fn begin(account: &mut Account, window: Window, old: Span, new: Span) {
+    for used in &mut account.meters {
+        let Some(counter) = Arc::make_mut(used).counter_mut(window) else { continue };
+        let carried = if new.start == old.end { counter.ahead } else { Quantity::ZERO };
+        *counter = Counter { used: carried, epoch: counter.epoch.wrapping_add(1), ..Counter::default() };
+    }
+}
+
+/// Counts what one decision or event did to one meter.
+fn count(account: &mut Account, used: &Use) {
+    let drawn = used.draws.iter().fold(Quantity::ZERO, |sum, draw| sum.saturating_add(draw.quantity));
+    for draw in &used.draws {
+        if let Some(grant) = account.grants.iter_mut().find(|grant| grant.id == draw.grant) {
+            grant.used = grant.used.saturating_add(draw.quantity);
+        }
+    }
+    let meter = account.meter_mut(used.meter);
+    if let Measure::Level(value) = used.measure {
+        if !used.windows.is_empty() {
+            meter.level = Some(Level { value, time: used.time });
+        }
+        return;
+    }
+    for window in used.windows.iter() {
+        if let Some(counter) = meter.counter_mut(window) {
+            counter.used = after(counter.used, used);
+            counter.drawn = counter.drawn.saturating_add(drawn);
+        }
+    }
+    for window in used.ahead.iter() {
+        if let Some(counter) = meter.counter_mut(window) {
+            counter.ahead = after(counter.ahead, used);
+        }
+    }
+    if let (true, Measure::Add(quantity)) = (used.sliding, used.measure) {
+        meter.minute.add(MINUTE, used.time, quantity);
+        meter.hour.add(HOUR, used.time, quantity);
+    }
+}
+
+fn after(counted: Quantity, used: &Use) -> Quantity {
+    match used.measure {
+        Measure::Add(quantity) => counted.saturating_add(quantity),
+        Measure::Peak(quantity) => counted.max(quantity),
+        Measure::Value(_) => counted.saturating_add(Quantity::ONE),
+        Measure::Level(_) => counted,
+    }
+}
+
+fn change(account: &mut Account, change: &Change, at: Time) {
+    match change {
+        Change::Created { .. } => {}
+        Change::Profile { profile, windows } => {
+            account.profile = Arc::clone(profile);
+            account.windows = *windows;
+        }
+        Change::Plan { plan, status, trial, locks, overrides } => {
+            account.plan = *plan;
+            account.status = *status;
+            account.trial = *trial;
+            account.locks.clone_from(locks);
+            account.overrides.clone_from(overrides);
+        }
+        Change::Override(new) => {
+            clear_override(account, new.meter, new.window);
+            account.overrides.push(new.clone());
+        }
+        Change::OverrideCleared { meter, window } => clear_override(account, *meter, *window),
+        Change::Extra { meter, quantity } => {
+            account.extra.retain(|extra| extra.meter != *meter);
+            account.extra.push(ExtraQuota { meter: *meter, quantity: *quantity });
+        }
+        Change::Granted(grant) => account.grants.push(grant.clone()),
+        Change::GrantVoided(grant) => end_grant(account, *grant, Ended::Voided(at)),
+        Change::Locked(lock) => account.locks.push(lock.clone()),
+        Change::Unlocked => account.locks.clear(),
+        Change::Reset { meters, windows } => {
+            meters.iter().for_each(|meter| reset(account.meter_mut(*meter), *windows, at));
+        }
+    }
+}
+
+fn clear_override(account: &mut Account, meter: MeterId, window: Window) {
+    account.overrides.retain(|o| o.meter != meter || o.window != window);
+}
+
+fn end_grant(account: &mut Account, id: GrantId, ended: Ended) {
+    if let Some(grant) = account.grants.iter_mut().find(|grant| grant.id == id) {
+        grant.ended = Some(ended);
+    }
+}
+
+fn reset(meter: &mut MeterUse, windows: WindowSet, at: Time) {
+    for window in windows.iter() {
+        if let Some(counter) = meter.counter_mut(window) {
+            let epoch = counter.epoch.wrapping_add(1);
+            *counter = Counter { epoch, reset_at: Some(at), ahead: counter.ahead, ..Counter::default() };
+        }
+        match window {
+            Window::Minute => meter.minute = Sliding::default(),
+            Window::Hour => meter.hour = Sliding::default(),
+            _ => {}
+        }
+    }
+}

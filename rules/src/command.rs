@@ -1,0 +1,165 @@
+//! Everything that can be asked of an organization.
+
+use serde::{Deserialize, Serialize};
+
+use crate::account::{LockCause, Profile};
+use crate::id::{EventId, EventSource, EventType, GrantId, MeterId, OrganizationKey, PlanId};
+use crate::meter::Measure;
+use crate::period::Zone;
+use crate::plan::{Enforcement, Max};
+use crate::quantity::Quantity;
+use crate::time::Time;
+use crate::window::{Window, WindowSet};
+
+/// One thing to do for one organization, with the time as the only thing missing.
+#[derive(Clone, Debug)]
+pub enum Command {
+    /// Creates the organization.
+    Create(NewOrganization),
+    /// Changes who it is.
+    Update(ProfileChange),
+    /// Asks whether so much may be used now of all of these, and uses it if so.
+    Consume(Consume),
+    /// Records what has happened.
+    Record(Event),
+    /// Moves it to a version of a plan, now.
+    ChangePlan {
+        /// The version.
+        plan: PlanId,
+        /// Whether its overrides stay.
+        keep_overrides: bool,
+    },
+    /// Sets a limit in place of the plan's.
+    SetOverride {
+        /// The meter.
+        meter: MeterId,
+        /// The window.
+        window: Window,
+        /// The most that may be used.
+        max: Max,
+        /// What happens beyond it.
+        enforcement: Enforcement,
+        /// Until when.
+        until: Option<Time>,
+    },
+    /// Takes such a limit away.
+    ClearOverride {
+        /// The meter.
+        meter: MeterId,
+        /// The window.
+        window: Window,
+    },
+    /// Sets the standing addition to a meter's period limit.
+    SetExtra {
+        /// The meter.
+        meter: MeterId,
+        /// The whole addition, not an increment.
+        quantity: Quantity,
+    },
+    /// Gives credit.
+    Grant(NewGrant),
+    /// Takes back what is left of a grant.
+    VoidGrant(GrantId),
+    /// Stops consumption.
+    Lock(LockCause),
+    /// Lifts every lock.
+    Unlock,
+    /// Sets counters to zero.
+    Reset {
+        /// These meters, or all.
+        meters: Option<Vec<MeterId>>,
+        /// These windows.
+        windows: WindowSet,
+    },
+    /// Lets what is due take effect, nothing else.
+    Touch,
+}
+
+/// A new organization.
+#[derive(Clone, Debug)]
+pub struct NewOrganization {
+    /// Who it is; `created_at` is set when it is created.
+    pub profile: Profile,
+    /// The version of its plan.
+    pub plan: PlanId,
+}
+
+/// What of a profile changes.
+#[derive(Clone, Debug, Default)]
+pub struct ProfileChange {
+    /// A new key.
+    pub key: Option<OrganizationKey>,
+    /// A new name.
+    pub name: Option<String>,
+    /// A new zone: day and month counters are carried over.
+    pub zone: Option<Zone>,
+    /// New metadata, the text of a JSON object.
+    pub metadata: Option<String>,
+}
+
+/// A decision asked for: on one meter, or on several together.
+#[derive(Clone, Debug)]
+pub struct Consume {
+    /// What to use of which meters; all or nothing.
+    pub items: Vec<Item>,
+    /// What the caller said about it: the text of a JSON object, empty without any.
+    pub properties: String,
+    /// How long it took, in milliseconds, and how it ended.
+    pub outcome: Completion,
+}
+
+/// So much of one meter.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Item {
+    /// The meter.
+    pub meter: MeterId,
+    /// What it is told.
+    pub measure: Measure,
+    /// The values of the meter's dimensions as reports group by them: a JSON object, empty without dimensions.
+    pub dimensions: String,
+}
+
+/// How long something took and how it ended (M8).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Completion {
+    /// Milliseconds.
+    pub duration_ms: Option<u32>,
+    /// An HTTP status, or 0 and above as the application counts them.
+    pub status: Option<u16>,
+}
+
+/// Something that has happened.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Event {
+    /// Unique within its source.
+    pub id: EventId,
+    /// Where it comes from.
+    pub source: EventSource,
+    /// Which meters count it.
+    pub event_type: EventType,
+    /// When it happened; without one it happens now.
+    pub time: Option<Time>,
+    /// Its data: the text of a JSON object, empty without any.
+    pub data: String,
+    /// What it tells each meter.
+    pub items: Vec<Item>,
+    /// How long it took and how it ended.
+    pub outcome: Completion,
+}
+
+/// Credit to give.
+#[derive(Clone, Debug)]
+pub struct NewGrant {
+    /// The meter.
+    pub meter: MeterId,
+    /// How much; above zero.
+    pub amount: Quantity,
+    /// Lower is drawn first.
+    pub priority: i32,
+    /// From when; now without one.
+    pub starts_at: Option<Time>,
+    /// Until when, exclusively.
+    pub expires_at: Option<Time>,
+    /// Why.
+    pub reason: String,
+}

@@ -1,0 +1,123 @@
+//! `(&Account, &Command, now) -> Outcome`: the only place with rules.
+//!
+//! The account is [settled](Account::at) first, so that whatever fell due by time has happened. Everything is checked
+//! before the first entry is made; after that nothing can fail.
+
+use crate::account::Account;
+use crate::catalogue::Catalogue;
+use crate::command::Command;
+use crate::id::{InvalidId, MeterId};
+use crate::meter::{Measure, ValueHash};
+use crate::outcome::{Entry, Outcome, Reply, What};
+use crate::quantity::InvalidQuantity;
+use crate::time::{Span, Time};
+use crate::window::{Window, WindowSet};
+
+mod consume;
+mod create;
+mod grants;
+mod operate;
+mod record;
+mod tally;
+
+pub use create::create;
+
+/// Why a command cannot be decided at all. Nothing happens, and the same command fails again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Problem {
+    /// A quantity is out of range, alone or with what is counted already.
+    #[error("invalid quantity: {0}")]
+    InvalidQuantity(#[from] InvalidQuantity),
+    /// A name is not of its kind.
+    #[error(transparent)]
+    InvalidId(#[from] InvalidId),
+    /// The meter is not in the catalogue.
+    #[error("there is no such meter")]
+    UnknownMeter,
+    /// The plan, or the version of it, is not in the catalogue.
+    #[error("there is no such plan or version of it")]
+    UnknownPlan,
+    /// The organization has no grant of that number.
+    #[error("there is no such grant")]
+    UnknownGrant,
+    /// Two items of one decision name the same meter.
+    #[error("a meter can stand only once in what is decided together")]
+    MeterTwice,
+    /// An event lies too far in the future.
+    #[error("the time is more than 5 minutes in the future")]
+    FutureEvent,
+    /// A level or a peak is not used up, so credit cannot lift it.
+    #[error("grants lift what is used up: sum, count and uniqueCount, not max or last")]
+    NotGrantable,
+    /// A period that ends before it begins, or has ended already.
+    #[error("the end must lie in the future and after the start")]
+    EndsTooEarly,
+    /// The window does not fit the meter.
+    #[error("minute and hour limits need a meter that adds up: sum or count")]
+    NotARate,
+    /// The state contradicts itself: a defect.
+    #[error("inconsistent state: {0}")]
+    Inconsistent(&'static str),
+}
+
+/// What deciding needs to know beyond the account: for each item with a value to count once, the windows in which that
+/// value has been seen. The others' are empty. See [`questions`].
+pub type Seen = Vec<WindowSet>;
+
+/// Where a value has to be looked for: in these spans of these windows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Question {
+    /// The item of the command.
+    pub item: usize,
+    /// The meter.
+    pub meter: MeterId,
+    /// The value.
+    pub value: ValueHash,
+    /// The open windows, each from its start or its counter's last reset.
+    pub spans: [(Window, Span); 4],
+}
+
+/// The values that `command` counts once and where to look for each.
+pub fn questions(account: &Account, command: &Command) -> Vec<Question> {
+    let items = match command {
+        Command::Consume(consume) => &consume.items,
+        Command::Record(event) => &event.items,
+        _ => return Vec::new(),
+    };
+    let values = items.iter().enumerate().filter_map(|(item, asked)| match asked.measure {
+        Measure::Value(value) => Some((item, asked.meter, value)),
+        _ => None,
+    });
+    let ask = |(item, meter, value)| Question { item, meter, value, spans: tally::spans(account, meter) };
+    values.map(ask).collect()
+}
+
+/// Decides `command` on an account that is settled at `now`.
+///
+/// `with_receipt`: the caller gave an id, so the answer is kept, also a refusal.
+///
+/// # Errors
+/// [`Problem`] where the command makes no sense; a refusal is no error but an answer.
+pub fn decide(
+    account: &Account,
+    command: &Command,
+    seen: &[WindowSet],
+    with_receipt: bool,
+    catalogue: &Catalogue,
+    now: Time,
+) -> Result<Outcome, Problem> {
+    match command {
+        Command::Consume(asked) => consume::consume(account, asked, seen, with_receipt, catalogue, now),
+        Command::Record(event) => record::record(account, event, seen, catalogue, now),
+        Command::Grant(new) => grants::give(account, new, catalogue, now),
+        Command::VoidGrant(id) => grants::void(account, *id, catalogue, now),
+        Command::Create(_) => Err(Problem::Inconsistent("the organization exists already")),
+        Command::Touch => Ok(Outcome { entries: Vec::new(), reply: Reply::Done, audit: Vec::new() }),
+        other => operate::operate(account, other, catalogue, now),
+    }
+}
+
+/// An entry about what the command did.
+fn entry(at: Time, what: What) -> Entry {
+    Entry { at, what }
+}

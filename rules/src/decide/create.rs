@@ -1,0 +1,71 @@
+//! A new organization: its trial and its first windows begin with it (P2, P4).
+
+use std::sync::Arc;
+
+use crate::account::{OpenWindows, Profile, Status, TrialState};
+use crate::audit::{Draft, Fields};
+use crate::catalogue::Catalogue;
+use crate::command::NewOrganization;
+use crate::due::status_name;
+use crate::outcome::{Change, Outcome, Reply, What};
+use crate::period::{self, Anchor, Grid};
+use crate::plan::{Cycle, Plan};
+use crate::time::{DAY, Span, Time};
+
+use super::{Problem, entry};
+
+/// Creates an organization at `now`.
+///
+/// # Errors
+/// [`Problem::UnknownPlan`] if its plan is not in the catalogue.
+pub fn create(new: &NewOrganization, catalogue: &Catalogue, now: Time) -> Result<Outcome, Problem> {
+    let plan = catalogue.plan(new.plan).ok_or(Problem::UnknownPlan)?;
+    let profile = Profile { created_at: now, ..new.profile.clone() };
+    let trial = plan.trial.as_ref().map(|t| TrialState { ends_at: now.plus(i64::from(t.days) * DAY), over: false });
+    let status = if trial.is_some() { Status::Trial } else { Status::Active };
+    let (anchor, period) = first_period(plan, &profile, now);
+    let (day, month) = (period::day(now, &profile.zone), period::month(now, &profile.zone));
+    let audit = Draft {
+        at: now,
+        action: "organization.create",
+        category: "config",
+        by_system: false,
+        before: Fields::default(),
+        after: described(&profile, plan, status, trial),
+    };
+    let change = Change::Created {
+        profile: Arc::new(profile),
+        plan: plan.id,
+        status,
+        trial,
+        anchor,
+        windows: OpenWindows { day, month, period },
+    };
+    let entries = vec![entry(now, What::Changed(Box::new(change)))];
+    Ok(Outcome { entries, reply: Reply::Done, audit: vec![audit] })
+}
+
+/// From sign-up the first period begins at that very instant; from the first of the month it is that month.
+fn first_period(plan: &Plan, profile: &Profile, now: Time) -> (Anchor, Span) {
+    match plan.cycle {
+        Cycle::SignUp => {
+            let anchor = Anchor::at(now, &profile.zone);
+            (anchor, Span { start: now, end: Grid { anchor, zone: &profile.zone }.after(now) })
+        }
+        Cycle::FirstOfMonth => {
+            let anchor = Anchor::date(period::date_of(now, &profile.zone).first_of_month());
+            (anchor, Grid { anchor, zone: &profile.zone }.containing(now))
+        }
+    }
+}
+
+fn described(profile: &Profile, plan: &Plan, status: Status, trial: Option<TrialState>) -> Fields {
+    Fields::default()
+        .with("key", profile.key.as_str())
+        .with("name", profile.name.as_str())
+        .with("plan", plan.key.as_str())
+        .with("planVersion", plan.version)
+        .with("status", status_name(status))
+        .with("trialEndsAt", trial.map(|trial| trial.ends_at))
+        .with("timeZone", profile.zone.name())
+}

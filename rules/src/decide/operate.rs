@@ -1,0 +1,271 @@
+//! What operators and members change (§5): each change writes one audit entry; what changes nothing writes none.
+
+use std::sync::Arc;
+
+use crate::account::{Account, Lock, LockCause, OpenWindows, Override, Profile, Status, TrialState};
+use crate::audit::{Draft, Fields};
+use crate::catalogue::Catalogue;
+use crate::command::{Command, ProfileChange};
+use crate::due::status_name;
+use crate::id::{MeterId, PlanId};
+use crate::meter::Meter;
+use crate::outcome::{Change, Outcome, Reply, What};
+use crate::period;
+use crate::plan::{Enforcement, Max};
+use crate::quantity::Quantity;
+use crate::time::{DAY, Time};
+use crate::window::{Window, WindowSet};
+
+use super::{Problem, entry};
+
+/// A change and how the audit log tells it.
+struct Told {
+    change: Change,
+    action: &'static str,
+    category: &'static str,
+    before: Fields,
+    after: Fields,
+}
+
+pub(super) fn operate(
+    account: &Account,
+    command: &Command,
+    catalogue: &Catalogue,
+    now: Time,
+) -> Result<Outcome, Problem> {
+    let told = match command {
+        Command::Update(change) => update(account, change, now),
+        Command::ChangePlan { plan, keep_overrides } => change_plan(account, *plan, *keep_overrides, catalogue, now)?,
+        Command::SetOverride { meter, window, max, enforcement, until } => {
+            let new = Override { meter: *meter, window: *window, max: *max, enforcement: *enforcement, until: *until };
+            set_override(account, new, catalogue, now)?
+        }
+        Command::ClearOverride { meter, window } => clear_override(account, *meter, *window, catalogue)?,
+        Command::SetExtra { meter, quantity } => set_extra(account, *meter, *quantity, catalogue)?,
+        Command::Lock(cause) => lock(account, *cause, now),
+        Command::Unlock => unlock(account),
+        Command::Reset { meters, windows } => reset(account, meters.as_deref(), *windows, catalogue)?,
+        _ => return Err(Problem::Inconsistent("not an operator's command")),
+    };
+    Ok(outcome(told, now))
+}
+
+fn outcome(told: Option<Told>, now: Time) -> Outcome {
+    let Some(Told { change, action, category, before, after }) = told else {
+        return Outcome { entries: Vec::new(), reply: Reply::Done, audit: Vec::new() };
+    };
+    let audit = vec![Draft { at: now, action, category, by_system: false, before, after }];
+    Outcome { entries: vec![entry(now, What::Changed(Box::new(change)))], reply: Reply::Done, audit }
+}
+
+fn update(account: &Account, change: &ProfileChange, now: Time) -> Option<Told> {
+    let old = &*account.profile;
+    let new = Profile {
+        key: change.key.clone().unwrap_or_else(|| old.key.clone()),
+        name: change.name.clone().unwrap_or_else(|| old.name.clone()),
+        zone: change.zone.clone().unwrap_or_else(|| old.zone.clone()),
+        metadata: change.metadata.clone().unwrap_or_else(|| old.metadata.clone()),
+        ..old.clone()
+    };
+    if new == *old {
+        return None;
+    }
+    let windows = if new.zone == old.zone {
+        account.windows
+    } else {
+        let (day, month) = (period::day(now, &new.zone), period::month(now, &new.zone));
+        OpenWindows { day, month, ..account.windows }
+    };
+    let described = |profile: &Profile| {
+        Fields::default()
+            .with("key", profile.key.as_str())
+            .with("name", profile.name.as_str())
+            .with("timeZone", profile.zone.name())
+            .with("metadata", profile.metadata.as_str())
+    };
+    let (before, after) = (described(old), described(&new));
+    let change = Change::Profile { profile: Arc::new(new), windows };
+    Some(Told { change, action: "organization.update", category: "config", before, after })
+}
+
+/// Limits follow the new plan at once, counters stay. A plan without trial ends a trial that runs and lifts its lock; a
+/// plan with one begins none for an organization that has had one.
+fn change_plan(
+    account: &Account,
+    plan: PlanId,
+    keep_overrides: bool,
+    catalogue: &Catalogue,
+    now: Time,
+) -> Result<Option<Told>, Problem> {
+    let new = catalogue.plan(plan).ok_or(Problem::UnknownPlan)?;
+    let overrides = if keep_overrides { account.overrides.clone() } else { Vec::new() };
+    if plan == account.plan && overrides == account.overrides {
+        return Ok(None);
+    }
+    let (mut status, mut trial, mut locks) = (account.status, account.trial, account.locks.clone());
+    match &new.trial {
+        None => {
+            trial = trial.map(|trial| TrialState { ends_at: trial.ends_at.min(now), over: true });
+            status = if status == Status::Trial { Status::Active } else { status };
+            locks.retain(|lock| lock.cause != LockCause::Trial);
+        }
+        Some(begins) if trial.is_none() => {
+            trial = Some(TrialState { ends_at: now.plus(i64::from(begins.days) * DAY), over: false });
+            status = Status::Trial;
+        }
+        Some(_) => {}
+    }
+    let before = plan_fields(account.plan, account.status, account.trial, account.overrides.len(), catalogue);
+    let after = plan_fields(plan, status, trial, overrides.len(), catalogue);
+    let change = Change::Plan { plan, status, trial, locks, overrides };
+    Ok(Some(Told { change, action: "plan.change", category: "quota", before, after }))
+}
+
+fn plan_fields(
+    plan: PlanId,
+    status: Status,
+    trial: Option<TrialState>,
+    overrides: usize,
+    catalogue: &Catalogue,
+) -> Fields {
+    let plan = catalogue.plan(plan);
+    Fields::default()
+        .with("plan", plan.map(|plan| plan.key.to_string()))
+        .with("planVersion", plan.map(|plan| plan.version))
+        .with("status", status_name(status))
+        .with("trialEndsAt", trial.map(|trial| trial.ends_at))
+        .with("overrides", i64::try_from(overrides).unwrap_or(i64::MAX))
+}
+
+fn set_override(account: &Account, new: Override, catalogue: &Catalogue, now: Time) -> Result<Option<Told>, Problem> {
+    let meter = catalogue.meter(new.meter).ok_or(Problem::UnknownMeter)?;
+    if new.window.sliding_length().is_some() && !meter.aggregation.is_rate() {
+        return Err(Problem::NotARate);
+    } else if new.until.is_some_and(|until| until <= now) {
+        return Err(Problem::EndsTooEarly);
+    }
+    let old = account.override_of(new.meter, new.window);
+    if old == Some(&new) {
+        return Ok(None);
+    }
+    let before = override_fields(meter, new.window, old);
+    let after = override_fields(meter, new.window, Some(&new));
+    let change = Change::Override(new);
+    Ok(Some(Told { change, action: "limit.change", category: "quota", before, after }))
+}
+
+fn clear_override(
+    account: &Account,
+    meter: MeterId,
+    window: Window,
+    catalogue: &Catalogue,
+) -> Result<Option<Told>, Problem> {
+    let Some(old) = account.override_of(meter, window) else { return Ok(None) };
+    let known = catalogue.meter(meter).ok_or(Problem::UnknownMeter)?;
+    let (before, after) = (override_fields(known, window, Some(old)), override_fields(known, window, None));
+    let change = Change::OverrideCleared { meter, window };
+    Ok(Some(Told { change, action: "limit.change", category: "quota", before, after }))
+}
+
+fn override_fields(meter: &Meter, window: Window, it: Option<&Override>) -> Fields {
+    let max = it.and_then(|o| match o.max {
+        Max::Units(max) => Some(max.display(meter.decimals)),
+        Max::Unlimited => None,
+    });
+    Fields::default()
+        .with("meter", meter.key.as_str())
+        .with("window", window.as_str())
+        .with("overridden", it.is_some())
+        .with("max", max)
+        .with("unlimited", it.is_some_and(|o| o.max == Max::Unlimited))
+        .with("soft", it.is_some_and(|o| o.enforcement == Enforcement::Soft))
+        .with("until", it.and_then(|o| o.until))
+}
+
+fn set_extra(
+    account: &Account,
+    meter: MeterId,
+    quantity: Quantity,
+    catalogue: &Catalogue,
+) -> Result<Option<Told>, Problem> {
+    let known = catalogue.meter(meter).ok_or(Problem::UnknownMeter)?;
+    let old = account.extra_of(meter);
+    if old == quantity {
+        return Ok(None);
+    }
+    let described = |extra: Quantity| {
+        Fields::default().with("meter", known.key.as_str()).with("extra", extra.display(known.decimals))
+    };
+    let change = Change::Extra { meter, quantity };
+    let (before, after) = (described(old), described(quantity));
+    Ok(Some(Told { change, action: "quota.grant", category: "quota", before, after }))
+}
+
+fn locks_fields(locks: &[Lock]) -> Fields {
+    let names = locks.iter().map(|lock| cause_name(lock.cause).to_owned()).collect::<Vec<_>>();
+    Fields::default().with("locked", !locks.is_empty()).with("locks", names)
+}
+
+/// The name of a lock's cause on the wire.
+const fn cause_name(cause: LockCause) -> &'static str {
+    match cause {
+        LockCause::Operator => "operator",
+        LockCause::Trial => "trial",
+        LockCause::Billing => "billing",
+    }
+}
+
+fn lock(account: &Account, cause: LockCause, now: Time) -> Option<Told> {
+    if account.lock(cause).is_some() {
+        return None;
+    }
+    let new = Lock { cause, reason: None, since: now };
+    let mut locks = account.locks.clone();
+    locks.push(new.clone());
+    let (before, after) = (locks_fields(&account.locks), locks_fields(&locks));
+    Some(Told { change: Change::Locked(new), action: "billing.lock", category: "billing", before, after })
+}
+
+fn unlock(account: &Account) -> Option<Told> {
+    if account.locks.is_empty() {
+        return None;
+    }
+    let (before, after) = (locks_fields(&account.locks), locks_fields(&[]));
+    Some(Told { change: Change::Unlocked, action: "billing.unlock", category: "billing", before, after })
+}
+
+/// Counters to zero by an entry that says so: levels and what grants have given stay.
+fn reset(
+    account: &Account,
+    meters: Option<&[MeterId]>,
+    windows: WindowSet,
+    catalogue: &Catalogue,
+) -> Result<Option<Told>, Problem> {
+    if meters.into_iter().flatten().any(|meter| catalogue.meter(*meter).is_none()) {
+        return Err(Problem::UnknownMeter);
+    }
+    let wanted = |meter: &MeterId| meters.is_none_or(|meters| meters.contains(meter));
+    let used: Vec<MeterId> = account.meters.iter().map(|used| used.meter).filter(wanted).collect();
+    if used.is_empty() {
+        return Ok(None);
+    }
+    let before = reset_fields(account, &used, windows, catalogue);
+    let names = windows.iter().map(|window| window.as_str().to_owned()).collect::<Vec<_>>();
+    let after = Fields::default().with("windows", names);
+    let change = Change::Reset { meters: used, windows };
+    Ok(Some(Told { change, action: "usage.reset", category: "usage", before, after }))
+}
+
+fn reset_fields(account: &Account, meters: &[MeterId], windows: WindowSet, catalogue: &Catalogue) -> Fields {
+    let mut fields = Fields::default();
+    for used in account.meters.iter().filter(|used| meters.contains(&used.meter)) {
+        let Some(meter) = catalogue.meter(used.meter) else { continue };
+        for window in windows.iter() {
+            if let Some(counter) = used.counter(window) {
+                let name = format!("{}.{}", meter.key, window.as_str());
+                fields = fields.with(&name, counter.used.display(meter.decimals));
+            }
+        }
+    }
+    fields
+}

@@ -1,0 +1,136 @@
+//! What falls due by time alone: no job has to run for it.
+
+use std::borrow::Cow;
+
+use crate::account::{Account, Lock, LockCause, Status};
+use crate::apply::apply;
+use crate::audit::{Draft, Fields};
+use crate::catalogue::Catalogue;
+use crate::decide::Problem;
+use crate::outcome::{Effect, Entry, What};
+use crate::period::{self, Grid};
+use crate::plan::TrialEnd;
+use crate::quantity::Quantity;
+use crate::time::{Span, Time};
+
+/// An account as it is at a time, and the entries that made it so.
+#[derive(Clone, Debug)]
+pub struct Settled<'a> {
+    /// The account at that time.
+    pub account: Cow<'a, Account>,
+    /// What fell due since its last entry, in order of due time.
+    pub entries: Vec<Entry>,
+    /// What the audit log keeps of it.
+    pub audit: Vec<Draft>,
+}
+
+/// More periods than this between two entries means a broken account: it is settled in several steps.
+const STEPS: usize = 4096;
+
+impl Account {
+    /// The earliest time at which something falls due.
+    pub fn next_due(&self) -> Time {
+        let windows = self.windows.day.end.min(self.windows.month.end);
+        windows.min(self.next_notable())
+    }
+
+    /// The earliest time at which something falls due that others may want to hear of: all but days and months.
+    pub fn next_notable(&self) -> Time {
+        let trial = self.trial.filter(|trial| !trial.over).map(|trial| trial.ends_at);
+        let overrides = self.overrides.iter().filter_map(|o| o.until);
+        let open = self.grants.iter().filter(|grant| grant.ended.is_none() && grant.used < grant.amount);
+        let times = overrides.chain(open.filter_map(|grant| grant.expires_at)).chain(trial);
+        times.fold(self.windows.period.end, Time::min)
+    }
+
+    /// This account at `now`, with everything that has fallen due applied in order of due time. A time before the
+    /// account's last entry counts as that entry's: time never runs back.
+    ///
+    /// # Errors
+    /// [`Problem::UnknownPlan`] if its plan is not in the catalogue.
+    pub fn at(&self, catalogue: &Catalogue, now: Time) -> Result<Settled<'_>, Problem> {
+        let mut settled = Settled { account: Cow::Borrowed(self), entries: Vec::new(), audit: Vec::new() };
+        while settled.account.next_due() <= now && settled.entries.len() < STEPS {
+            let entry = next_effect(&settled.account, catalogue, now)?;
+            settled.audit.extend(draft(&settled.account, &entry, catalogue));
+            apply(settled.account.to_mut(), &entry);
+            settled.entries.push(entry);
+        }
+        Ok(settled)
+    }
+}
+
+/// The effect with the earliest due time. Days and months in which nothing happened are skipped; periods are not.
+fn next_effect(account: &Account, catalogue: &Catalogue, now: Time) -> Result<Entry, Problem> {
+    let zone = &account.profile.zone;
+    let mut due: Vec<(Time, Effect)> = Vec::new();
+    if account.windows.day.end <= now {
+        let day = period::day(now, zone);
+        due.push((day.start, Effect::DayBegan(day)));
+    }
+    if account.windows.month.end <= now {
+        let month = period::month(now, zone);
+        due.push((month.start, Effect::MonthBegan(month)));
+    }
+    if account.windows.period.end <= now {
+        let start = account.windows.period.end;
+        let end = Grid { anchor: account.anchor, zone }.after(start);
+        due.push((start, Effect::PeriodBegan(Span { start, end })));
+    }
+    if let Some(trial) = account.trial.filter(|trial| !trial.over && trial.ends_at <= now) {
+        due.push((trial.ends_at, trial_end(account, catalogue, trial.ends_at)?));
+    }
+    due.extend(ended_overrides(account, now));
+    due.extend(expired_grants(account, now));
+    let earliest = due.into_iter().min_by_key(|(at, _)| *at);
+    let (at, effect) = earliest.ok_or(Problem::Inconsistent("something is due, but nothing is"))?;
+    Ok(Entry { at, what: What::Due(effect) })
+}
+
+fn ended_overrides(account: &Account, now: Time) -> impl Iterator<Item = (Time, Effect)> {
+    let up = account.overrides.iter().filter_map(move |o| Some((o, o.until.filter(|until| *until <= now)?)));
+    up.map(|(o, until)| (until, Effect::OverrideEnded { meter: o.meter, window: o.window }))
+}
+
+fn expired_grants(account: &Account, now: Time) -> impl Iterator<Item = (Time, Effect)> {
+    let open = account.grants.iter().filter(|grant| grant.ended.is_none() && grant.used < grant.amount);
+    let up = open.filter_map(move |grant| Some((grant, grant.expires_at.filter(|end| *end <= now)?)));
+    up.map(|(grant, end)| {
+        let lost: Quantity = grant.amount.minus(grant.used);
+        (end, Effect::GrantExpired { grant: grant.id, lost })
+    })
+}
+
+fn trial_end(account: &Account, catalogue: &Catalogue, end: Time) -> Result<Effect, Problem> {
+    let plan = catalogue.plan(account.plan).ok_or(Problem::UnknownPlan)?;
+    let (status, lock, plan) = match plan.trial.as_ref().map(|trial| &trial.on_end) {
+        None | Some(TrialEnd::Continue) => (Status::Active, None, None),
+        Some(TrialEnd::Lock) => (Status::Trial, Some(Lock { cause: LockCause::Trial, reason: None, since: end }), None),
+        Some(TrialEnd::Plan(key)) => {
+            (Status::Active, None, Some(catalogue.newest_plan(key.as_str()).ok_or(Problem::UnknownPlan)?.id))
+        }
+    };
+    Ok(Effect::TrialEnded { status, lock, plan })
+}
+
+/// Of what time brings about only the end of a trial is an entry of the audit log here.
+fn draft(account: &Account, entry: &Entry, catalogue: &Catalogue) -> Option<Draft> {
+    let What::Due(Effect::TrialEnded { status, lock, plan }) = &entry.what else { return None };
+    let name = |plan| catalogue.plan(plan).map(|plan| plan.key.to_string());
+    let before = Fields::default().with("status", status_name(account.status)).with("plan", name(account.plan));
+    let after = Fields::default()
+        .with("status", status_name(*status))
+        .with("plan", name(plan.unwrap_or(account.plan)))
+        .with("locked", lock.is_some());
+    Some(Draft { at: entry.at, action: "trial.end", category: "trial", by_system: true, before, after })
+}
+
+/// The name of a status on the wire.
+pub const fn status_name(status: Status) -> &'static str {
+    match status {
+        Status::Trial => "trial",
+        Status::Active => "active",
+        Status::PastDue => "past_due",
+        Status::Canceled => "canceled",
+    }
+}

@@ -1,0 +1,287 @@
+//! What was decided: the entries that the journal keeps and that the account is the fold of.
+//!
+//! An entry holds all that [`crate::apply`] needs, so that replaying it years later under another catalogue gives the
+//! same account.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::account::{Lock, OpenWindows, Override, Profile, Status, TrialState};
+use crate::audit::Draft;
+use crate::command::{Completion, Event};
+use crate::grant::{Draw, Grant};
+use crate::id::{GrantId, MeterId, PlanId};
+use crate::meter::Measure;
+use crate::period::Anchor;
+use crate::plan::{Enforcement, RefusalStatus};
+use crate::quantity::Quantity;
+use crate::time::{Span, Time};
+use crate::window::{Window, WindowSet};
+
+/// One thing that happened to an organization, at its time.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Entry {
+    /// When: of an effect that fell due, its due time; else the time of the decision.
+    pub at: Time,
+    /// What.
+    pub what: What,
+}
+
+/// What can happen to an organization.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum What {
+    /// Time brought something about.
+    Due(Effect),
+    /// A decision, allowed or, under an id, refused.
+    Decided(Decided),
+    /// An event was recorded.
+    Recorded(Recorded),
+    /// An operator or a member changed something.
+    Changed(Box<Change>),
+}
+
+/// What time brings about.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Effect {
+    /// A calendar day began.
+    DayBegan(Span),
+    /// A calendar month began.
+    MonthBegan(Span),
+    /// A billing period began.
+    PeriodBegan(Span),
+    /// The trial ended; the status after it, the lock or the plan that follows.
+    TrialEnded {
+        /// The status from now on.
+        status: Status,
+        /// The lock that begins.
+        lock: Option<Lock>,
+        /// The plan that follows.
+        plan: Option<PlanId>,
+    },
+    /// An override's time was up.
+    OverrideEnded {
+        /// The meter.
+        meter: MeterId,
+        /// The window.
+        window: Window,
+    },
+    /// A grant's time was up.
+    GrantExpired {
+        /// The grant.
+        grant: GrantId,
+        /// What was left of it and is gone.
+        lost: Quantity,
+    },
+}
+
+/// What one decision or event did to one meter.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Use {
+    /// The meter.
+    pub meter: MeterId,
+    /// What it was told.
+    pub measure: Measure,
+    /// The event's own time.
+    pub time: Time,
+    /// The counters that it touched. Of a distinct value, only those in which it is new.
+    pub windows: WindowSet,
+    /// The counters of the next window that it touched.
+    pub ahead: WindowSet,
+    /// Epochs of day, month, period and lifetime counters when it touched them.
+    pub epochs: [u32; 4],
+    /// Whether it counts in minutes and hours: decisions do, events do not.
+    pub sliding: bool,
+    /// What came from grants.
+    pub draws: Vec<Draw>,
+    /// What went beyond a limit.
+    pub overage: Quantity,
+    /// The values of the meter's dimensions.
+    pub dimensions: String,
+    /// Of a distinct value: the start of the bucket in which it is remembered.
+    pub bucket: Option<Time>,
+}
+
+/// An answered decision.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Decided {
+    /// What was used; empty for a refusal.
+    pub uses: Vec<Use>,
+    /// The answer, kept where the caller gave an id, so that repeating it gets the same.
+    pub verdicts: Option<Vec<Verdict>>,
+    /// What the caller said about it.
+    pub properties: String,
+    /// How long it took and how it ended.
+    pub outcome: Completion,
+}
+
+/// A recorded event.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Recorded {
+    /// The event as it arrived; its `items` are moved into `uses`.
+    pub event: Event,
+    /// What it did.
+    pub uses: Vec<Use>,
+}
+
+/// Why a decision was a refusal, in the order in which they take precedence.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Reason {
+    /// An operator locked the organization.
+    OrganizationLocked,
+    /// Its trial is over.
+    TrialExpired,
+    /// Its subscription is not paid.
+    SubscriptionInactive,
+    /// Its plan does not have the meter.
+    NotEntitled,
+    /// A limit would be passed.
+    QuotaExceeded,
+}
+
+impl Reason {
+    /// The name on the wire.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::OrganizationLocked => "organization-locked",
+            Self::TrialExpired => "trial-expired",
+            Self::SubscriptionInactive => "subscription-inactive",
+            Self::NotEntitled => "not-entitled",
+            Self::QuotaExceeded => "quota-exceeded",
+        }
+    }
+}
+
+/// The state of one limit in an answer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LimitState {
+    /// Its window.
+    pub window: Window,
+    /// Whether it refuses.
+    pub enforcement: Enforcement,
+    /// The limit with extra quota and credits (D6).
+    pub limit: Quantity,
+    /// All use in the window.
+    pub used: Quantity,
+    /// What reservations hold.
+    pub held: Quantity,
+    /// What is left.
+    pub remaining: Quantity,
+    /// When more becomes free, if time frees any.
+    pub resets_at: Option<Time>,
+    /// Whether this limit would have been passed.
+    pub violated: bool,
+}
+
+/// The answer about one meter.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Verdict {
+    /// The meter.
+    pub meter: MeterId,
+    /// Why not; `None` if allowed.
+    pub reason: Option<Reason>,
+    /// What went or would go beyond a soft limit.
+    pub overage: Quantity,
+    /// Its limits, shortest window first; unlimited ones are left out.
+    pub limits: Vec<LimitState>,
+    /// When to ask again; `None` where waiting cannot help.
+    pub retry_at: Option<Time>,
+    /// The status for gateways where the reason is a limit.
+    pub status: RefusalStatus,
+}
+
+/// What an operator or a member changed. Each holds the whole new value.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Change {
+    /// The organization was created.
+    Created {
+        /// Who it is.
+        profile: Arc<Profile>,
+        /// Its plan.
+        plan: PlanId,
+        /// In its trial or active.
+        status: Status,
+        /// The trial that it begins with.
+        trial: Option<TrialState>,
+        /// From where its periods are counted.
+        anchor: Anchor,
+        /// The first open windows.
+        windows: OpenWindows,
+    },
+    /// Who it is changed; with the zone its open windows do.
+    Profile {
+        /// Who it is now.
+        profile: Arc<Profile>,
+        /// Its open windows now.
+        windows: OpenWindows,
+    },
+    /// The plan changed.
+    Plan {
+        /// The new version.
+        plan: PlanId,
+        /// The status after it.
+        status: Status,
+        /// The trial after it.
+        trial: Option<TrialState>,
+        /// The locks that stay.
+        locks: Vec<Lock>,
+        /// The overrides that stay.
+        overrides: Vec<Override>,
+    },
+    /// An override was set.
+    Override(Override),
+    /// An override was taken away.
+    OverrideCleared {
+        /// The meter.
+        meter: MeterId,
+        /// The window.
+        window: Window,
+    },
+    /// Extra quota was set.
+    Extra {
+        /// The meter.
+        meter: MeterId,
+        /// The whole addition.
+        quantity: Quantity,
+    },
+    /// Credit was given.
+    Granted(Grant),
+    /// What was left of a grant was taken back.
+    GrantVoided(GrantId),
+    /// A lock was put.
+    Locked(Lock),
+    /// All locks were lifted.
+    Unlocked,
+    /// Counters were set to zero.
+    Reset {
+        /// These meters.
+        meters: Vec<MeterId>,
+        /// These windows.
+        windows: WindowSet,
+    },
+}
+
+/// What deciding a command gave.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outcome {
+    /// What happened, in order: first what fell due, then what the command did. Empty for a refusal without an id.
+    pub entries: Vec<Entry>,
+    /// The answer to the caller.
+    pub reply: Reply,
+    /// What the audit log keeps of it: one entry for a command that changed something, and those that time wrote.
+    pub audit: Vec<Draft>,
+}
+
+/// The answer to the caller.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reply {
+    /// About each meter that was asked for.
+    Decided(Vec<Verdict>),
+    /// The event counts.
+    Recorded,
+    /// The change is made, or was already so.
+    Done,
+    /// The grant was given this number.
+    Granted(GrantId),
+}

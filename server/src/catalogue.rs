@@ -1,0 +1,141 @@
+//! Meters, plans and keys: what belongs to the team, not to an organization. A snapshot behind `arc-swap` that every
+//! core reads; changed only through the store.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use metergate_rules::catalogue::Catalogue;
+use metergate_rules::id::{MeterId, MeterKey, PlanId, PlanKey};
+use metergate_rules::meter::Meter;
+use metergate_rules::time::Time;
+
+pub mod change;
+pub mod file;
+pub mod key;
+pub mod spec;
+
+pub use change::{TeamAfter, TeamCommand, TeamReply, TeamRequest};
+use key::ApiKey;
+use spec::{Invalid, MeterSpec, PlanSpec};
+
+/// A meter with its definition.
+#[derive(Clone, Debug)]
+pub struct MeterEntry {
+    /// Its number.
+    pub id: MeterId,
+    /// Its key.
+    pub key: MeterKey,
+    /// Its definition as it was written.
+    pub spec: MeterSpec,
+    /// When it was created.
+    pub created_at: Time,
+    /// When it was deleted. Its number still stands in the journal.
+    pub deleted_at: Option<Time>,
+}
+
+/// One version of a plan with its definition.
+#[derive(Clone, Debug)]
+pub struct PlanEntry {
+    /// Its number.
+    pub id: PlanId,
+    /// The plan's key.
+    pub key: PlanKey,
+    /// From 1.
+    pub version: u32,
+    /// Its definition as it was written.
+    pub spec: PlanSpec,
+    /// When it was made.
+    pub created_at: Time,
+    /// When the plan was deleted: it takes no new organizations.
+    pub deleted_at: Option<Time>,
+}
+
+/// Everything that is the team's, as it is stored.
+#[derive(Clone, Debug, Default)]
+pub struct Stored {
+    /// All meters, deleted ones too.
+    pub meters: BTreeMap<MeterId, MeterEntry>,
+    /// All versions of all plans.
+    pub plans: BTreeMap<PlanId, PlanEntry>,
+    /// All keys, revoked ones too.
+    pub keys: BTreeMap<String, ApiKey>,
+}
+
+/// What is in force, ready to be asked.
+#[derive(Debug, Default)]
+pub struct Snapshot {
+    /// What the rules ask.
+    pub rules: Catalogue,
+    /// What it was made from.
+    pub stored: Stored,
+    meter_ids: HashMap<MeterKey, MeterId>,
+    newest: HashMap<PlanKey, PlanId>,
+}
+
+impl Snapshot {
+    /// Makes ready what is stored.
+    ///
+    /// # Errors
+    /// [`Invalid`] names the definition that makes no sense.
+    pub fn new(stored: Stored) -> Result<Self, Invalid> {
+        let mut meters: Vec<Meter> = Vec::new();
+        for entry in stored.meters.values() {
+            meters.push(entry.spec.meter(entry.id, &entry.key)?);
+        }
+        let living = |meter: &&Meter| stored.meters.get(&meter.id).is_some_and(|entry| entry.deleted_at.is_none());
+        let by_key: HashMap<&str, &Meter> =
+            meters.iter().filter(living).map(|meter| (meter.key.as_str(), meter)).collect();
+        // A version of long ago may name a meter that was deleted since: the newest of that key stands for it.
+        let any: HashMap<&str, &Meter> = meters.iter().map(|meter| (meter.key.as_str(), meter)).collect();
+        let find = |key: &str| by_key.get(key).or_else(|| any.get(key)).copied();
+        let mut plans = Vec::new();
+        let mut newest = HashMap::new();
+        for entry in stored.plans.values() {
+            plans.push(entry.spec.plan(entry.id, &entry.key, entry.version, find)?);
+            if entry.deleted_at.is_none() {
+                newest.insert(entry.key.clone(), entry.id);
+            }
+        }
+        let meter_ids = by_key.values().map(|meter| (meter.key.clone(), meter.id)).collect();
+        let deleted = meters.iter().filter(|meter| !living(meter)).cloned().collect::<Vec<_>>();
+        let active = meters.iter().filter(living).cloned().collect::<Vec<_>>();
+        let rules = Catalogue::new(active, plans).with_deleted(deleted);
+        Ok(Self { rules, meter_ids, newest, stored })
+    }
+
+    /// The meter of a key, unless deleted.
+    pub fn meter(&self, key: &str) -> Option<&Arc<Meter>> {
+        self.rules.meter_by_key(key)
+    }
+
+    /// A meter's definition.
+    pub fn meter_entry(&self, key: &str) -> Option<&MeterEntry> {
+        self.stored.meters.get(self.meter_ids.get(key)?)
+    }
+
+    /// The newest version of a plan, unless deleted.
+    pub fn plan_entry(&self, key: &str) -> Option<&PlanEntry> {
+        self.stored.plans.get(self.newest.get(key)?)
+    }
+
+    /// A version of a plan by its number.
+    pub fn plan_by_id(&self, id: PlanId) -> Option<&PlanEntry> {
+        self.stored.plans.get(&id)
+    }
+
+    /// The decimal places of a meter.
+    pub fn decimals(&self, meter: MeterId) -> u8 {
+        self.rules.meter(meter).map_or(0, |meter| meter.decimals)
+    }
+
+    /// The key of a meter's number, also of a deleted one.
+    pub fn meter_key(&self, meter: MeterId) -> &str {
+        self.stored.meters.get(&meter).map_or("unknown", |entry| entry.key.as_str())
+    }
+
+    /// The API key that `secret` is.
+    pub fn api_key(&self, secret: &str, now: Time) -> Option<&ApiKey> {
+        let key = self.stored.keys.get(key::id_of(secret)?)?;
+        (key.matches(secret) && key.is_valid(now)).then_some(key)
+    }
+}

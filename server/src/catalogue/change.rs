@@ -1,0 +1,385 @@
+//! Changes of what is the team's: decided against what is stored, written with an entry of the team's audit chain.
+
+use std::sync::Arc;
+
+use metergate_rules::audit::{Draft, Fields};
+use metergate_rules::id::{MeterId, MeterKey, OrganizationRef, PlanId, PlanKey};
+use metergate_rules::time::Time;
+
+use super::file::CatalogueFile;
+use super::key::{self, ApiKey, KeyScope};
+use super::spec::{Invalid, MeterSpec, PlanSpec};
+use super::{MeterEntry, PlanEntry, Snapshot, Stored};
+use crate::store::{Answer, ReceiptKey, StoreError};
+
+/// A change of what is the team's.
+#[derive(Clone, Debug)]
+pub enum TeamCommand {
+    /// Defines a meter.
+    PutMeter(MeterKey, MeterSpec),
+    /// Deletes a meter that no plan's newest version names.
+    DeleteMeter(MeterKey),
+    /// Defines a plan: a new version where it differs.
+    PutPlan(PlanKey, PlanSpec),
+    /// Deletes a plan: it takes no new organizations.
+    DeletePlan(PlanKey),
+    /// Defines all that a file names.
+    Apply(CatalogueFile),
+    /// Makes an API key.
+    CreateKey(NewKey),
+    /// Ends an API key.
+    RevokeKey(String),
+    /// Makes a key like this one, which ends at the time given: both work until then.
+    RotateKey(String, Time),
+    /// Notes how far a file has been imported.
+    PutImport(ImportRecord),
+}
+
+/// An API key to be made.
+#[derive(Clone, Debug)]
+pub struct NewKey {
+    /// Its name.
+    pub name: String,
+    /// What it may be used for.
+    pub scopes: Vec<KeyScope>,
+    /// The organization that it is bound to.
+    pub organization: Option<OrganizationRef>,
+    /// From when it is refused.
+    pub expires_at: Option<Time>,
+}
+
+/// How far a file has been imported.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ImportRecord {
+    /// The import's name.
+    pub source: String,
+    /// Rows that are recorded.
+    pub rows_done: u64,
+    /// The digest of those rows.
+    pub digest: String,
+}
+
+/// A change, with who asks and how to answer.
+pub struct TeamRequest {
+    /// Who asks.
+    pub actor: Arc<str>,
+    /// Why; empty without a reason.
+    pub reason: String,
+    /// The key under which it may be repeated.
+    pub receipt: Option<ReceiptKey>,
+    /// What to change.
+    pub command: TeamCommand,
+    /// Only if the plan still is at this version: `If-Match`.
+    pub only_if_version: Option<u64>,
+    /// Makes the answer. Called once more for the answer that is kept, without the secret.
+    pub respond: Arc<dyn Fn(&TeamAfter<'_>) -> Answer + Send + Sync>,
+}
+
+/// The team's things after a change.
+pub struct TeamAfter<'a> {
+    /// As they are now.
+    pub snapshot: &'a Snapshot,
+    /// What was made.
+    pub reply: &'a TeamReply,
+}
+
+/// What a change made.
+#[derive(Clone, Debug)]
+pub enum TeamReply {
+    /// A meter; whether it is new.
+    Meter(MeterKey, bool),
+    /// A plan; whether it is new.
+    Plan(PlanKey, bool),
+    /// An API key, with the whole of it where it may be shown.
+    Key(String, Option<String>),
+    /// A catalogue file was applied.
+    Applied,
+    /// What was named is gone.
+    Gone,
+    /// An import's record.
+    Import(ImportRecord),
+}
+
+/// A row to write.
+#[derive(Clone, Debug)]
+pub enum TeamRow {
+    /// A meter, new or changed.
+    Meter(MeterEntry),
+    /// A plan's version, new, or deleted.
+    Plan(PlanEntry),
+    /// A key, new, revoked or with an end.
+    Key(ApiKey),
+    /// An import's record.
+    Import(ImportRecord),
+}
+
+/// What deciding a change gave.
+pub struct TeamOutcome {
+    /// What is stored after it.
+    pub stored: Stored,
+    /// What to write.
+    pub rows: Vec<TeamRow>,
+    /// What the audit log keeps.
+    pub audit: Option<Draft>,
+    /// What to answer.
+    pub reply: TeamReply,
+}
+
+/// Decides a change.
+///
+/// # Errors
+/// [`StoreError::Catalogue`] where it makes no sense.
+pub fn decide(snapshot: &Snapshot, command: &TeamCommand, now: Time) -> Result<TeamOutcome, StoreError> {
+    let mut change = Changing { stored: snapshot.stored.clone(), rows: Vec::new(), now };
+    let (reply, audit) = match command {
+        TeamCommand::PutMeter(key, spec) => change.put_meter(snapshot, key, spec)?,
+        TeamCommand::DeleteMeter(key) => change.delete_meter(snapshot, key)?,
+        TeamCommand::PutPlan(key, spec) => change.put_plan(snapshot, key, spec)?,
+        TeamCommand::DeletePlan(key) => change.delete_plan(snapshot, key)?,
+        TeamCommand::Apply(file) => change.apply(snapshot, file)?,
+        TeamCommand::CreateKey(new) => change.create_key(new)?,
+        TeamCommand::RevokeKey(id) => change.revoke_key(id)?,
+        TeamCommand::RotateKey(id, until) => change.rotate_key(id, *until)?,
+        TeamCommand::PutImport(record) => {
+            change.rows.push(TeamRow::Import(record.clone()));
+            (TeamReply::Import(record.clone()), None)
+        }
+    };
+    Ok(TeamOutcome { stored: change.stored, rows: change.rows, audit, reply })
+}
+
+type Decided = Result<(TeamReply, Option<Draft>), StoreError>;
+
+struct Changing {
+    stored: Stored,
+    rows: Vec<TeamRow>,
+    now: Time,
+}
+
+impl Changing {
+    fn draft(&self, action: &'static str, category: &'static str, before: Fields, after: Fields) -> Option<Draft> {
+        Some(Draft { at: self.now, action, category, by_system: false, before, after })
+    }
+
+    fn put_meter(&mut self, snapshot: &Snapshot, key: &MeterKey, spec: &MeterSpec) -> Decided {
+        let old = snapshot.meter_entry(key.as_str());
+        let reply = TeamReply::Meter(key.clone(), old.is_none());
+        if old.is_some_and(|old| old.spec == *spec) {
+            return Ok((reply, None));
+        }
+        self.write_meter(old, key, spec)?;
+        let (before, after) = (spec_fields(key.as_str(), old.map(|o| &o.spec)), spec_fields(key.as_str(), Some(spec)));
+        Ok((reply, self.draft("meter.change", "config", before, after)))
+    }
+
+    fn write_meter(&mut self, old: Option<&MeterEntry>, key: &MeterKey, spec: &MeterSpec) -> Result<(), StoreError> {
+        let fixed = |s: &MeterSpec| (s.aggregation, s.decimals);
+        if old.is_some_and(|old| fixed(&old.spec) != fixed(spec)) {
+            return conflict("meter-fixed", "aggregation and decimals of a meter cannot change: make another meter");
+        }
+        let next = self.stored.meters.keys().next_back().map_or(1, |last| last.0 + 1);
+        let entry = MeterEntry {
+            id: old.map_or(MeterId(next), |old| old.id),
+            key: key.clone(),
+            spec: spec.clone(),
+            created_at: old.map_or(self.now, |old| old.created_at),
+            deleted_at: None,
+        };
+        entry.spec.meter(entry.id, key).map_err(unprocessable)?;
+        self.stored.meters.insert(entry.id, entry.clone());
+        self.rows.push(TeamRow::Meter(entry));
+        Ok(())
+    }
+
+    fn delete_meter(&mut self, snapshot: &Snapshot, key: &MeterKey) -> Decided {
+        let Some(old) = snapshot.meter_entry(key.as_str()) else { return unknown("unknown-meter", "meter") };
+        let names = |plan: &PlanEntry| plan.spec.limits.iter().any(|limit| limit.meter == key.as_str());
+        let newest = snapshot
+            .stored
+            .plans
+            .values()
+            .filter(|p| snapshot.plan_entry(p.key.as_str()).is_some_and(|n| n.id == p.id));
+        if let Some(plan) = newest.into_iter().find(|plan| names(plan)) {
+            return conflict("meter-in-use", &format!("plan {} limits it: take the limit out first", plan.key));
+        }
+        let entry = MeterEntry { deleted_at: Some(self.now), ..old.clone() };
+        self.stored.meters.insert(entry.id, entry.clone());
+        self.rows.push(TeamRow::Meter(entry));
+        let before = spec_fields(key.as_str(), Some(&old.spec));
+        let after = spec_fields::<MeterSpec>(key.as_str(), None);
+        Ok((TeamReply::Gone, self.draft("meter.change", "config", before, after)))
+    }
+
+    fn put_plan(&mut self, snapshot: &Snapshot, key: &PlanKey, spec: &PlanSpec) -> Decided {
+        let old = snapshot.plan_entry(key.as_str());
+        let reply = TeamReply::Plan(key.clone(), old.is_none());
+        if old.is_some_and(|old| old.spec == *spec) {
+            return Ok((reply, None));
+        }
+        self.write_plan(key, spec);
+        self.check()?;
+        let (before, after) = (spec_fields(key.as_str(), old.map(|o| &o.spec)), spec_fields(key.as_str(), Some(spec)));
+        Ok((reply, self.draft("catalog.apply", "config", before, after)))
+    }
+
+    fn write_plan(&mut self, key: &PlanKey, spec: &PlanSpec) {
+        let versions = self.stored.plans.values().filter(|plan| plan.key == *key).map(|plan| plan.version);
+        let entry = PlanEntry {
+            id: PlanId(self.stored.plans.keys().next_back().map_or(1, |last| last.0 + 1)),
+            key: key.clone(),
+            version: versions.max().unwrap_or(0) + 1,
+            spec: spec.clone(),
+            created_at: self.now,
+            deleted_at: None,
+        };
+        self.stored.plans.insert(entry.id, entry.clone());
+        self.rows.push(TeamRow::Plan(entry));
+    }
+
+    fn delete_plan(&mut self, snapshot: &Snapshot, key: &PlanKey) -> Decided {
+        let Some(old) = snapshot.plan_entry(key.as_str()) else { return unknown("unknown-plan", "plan") };
+        let mut versions: Vec<PlanEntry> = snapshot
+            .stored
+            .plans
+            .values()
+            .filter(|plan| plan.key == *key && plan.deleted_at.is_none())
+            .cloned()
+            .collect();
+        for entry in &mut versions {
+            entry.deleted_at = Some(self.now);
+            self.stored.plans.insert(entry.id, entry.clone());
+            self.rows.push(TeamRow::Plan(entry.clone()));
+        }
+        let before = spec_fields(key.as_str(), Some(&old.spec));
+        let after = spec_fields::<PlanSpec>(key.as_str(), None);
+        Ok((TeamReply::Gone, self.draft("catalog.apply", "config", before, after)))
+    }
+
+    /// Everything that the file names, or nothing: a bad plan refuses the whole file.
+    fn apply(&mut self, snapshot: &Snapshot, file: &CatalogueFile) -> Decided {
+        let (mut meters, mut plans) = (Vec::new(), Vec::new());
+        for (name, spec) in &file.meters {
+            let key = MeterKey::new(name).or_else(|e| refuse(&format!("meters.{name}: {e}")))?;
+            let old = snapshot.meter_entry(name);
+            if old.is_none_or(|old| old.spec != *spec) {
+                self.write_meter(old, &key, spec)?;
+                meters.push(name.clone());
+            }
+        }
+        for (name, spec) in &file.plans {
+            let key = PlanKey::new(name).or_else(|e| refuse(&format!("plans.{name}: {e}")))?;
+            if snapshot.plan_entry(name).is_none_or(|old| old.spec != *spec) {
+                self.write_plan(&key, spec);
+                plans.push(name.clone());
+            }
+        }
+        self.check()?;
+        if meters.is_empty() && plans.is_empty() {
+            return Ok((TeamReply::Applied, None));
+        }
+        let after = Fields::default().with("meters", meters).with("plans", plans);
+        Ok((TeamReply::Applied, self.draft("catalog.apply", "config", Fields::default(), after)))
+    }
+
+    /// # Errors
+    /// If what would be stored cannot be used: the last good catalogue stays.
+    fn check(&self) -> Result<(), StoreError> {
+        let snapshot = Snapshot::new(self.stored.clone()).map_err(unprocessable)?;
+        let next = |plan: &PlanEntry| plan.spec.trial.as_ref().map(|trial| trial.on_end.clone());
+        for plan in snapshot.stored.plans.values() {
+            if let Some(metergate_rules::plan::TrialEnd::Plan(key)) = next(plan)
+                && snapshot.plan_entry(key.as_str()).is_none()
+            {
+                return refuse(&format!("plan {}: its trial ends in plan {key}, which does not exist", plan.key));
+            }
+        }
+        Ok(())
+    }
+
+    fn create_key(&mut self, new: &NewKey) -> Decided {
+        if new.expires_at.is_some_and(|end| end <= self.now) {
+            return refuse("expiresAt must lie in the future");
+        }
+        let organization = match &new.organization {
+            Some(OrganizationRef::Id(id)) => Some(*id),
+            Some(OrganizationRef::Key(_)) => return Err(StoreError::Internal),
+            None => None,
+        };
+        let (id, secret) = key::generate();
+        let made = ApiKey {
+            hash: key::hash(&secret),
+            name: new.name.clone(),
+            scopes: new.scopes.clone(),
+            organization,
+            created_at: self.now,
+            expires_at: new.expires_at,
+            revoked_at: None,
+            id: id.clone(),
+        };
+        let after = key_fields(&made);
+        self.write_key(made);
+        Ok((TeamReply::Key(id, Some(secret)), self.draft("key.create", "auth", Fields::default(), after)))
+    }
+
+    fn revoke_key(&mut self, id: &str) -> Decided {
+        let Some(old) = self.stored.keys.get(id).cloned() else { return unknown("unknown-key", "API key") };
+        if old.revoked_at.is_some() {
+            return Ok((TeamReply::Gone, None));
+        }
+        let before = key_fields(&old);
+        let revoked = ApiKey { revoked_at: Some(self.now), ..old };
+        let after = key_fields(&revoked);
+        self.write_key(revoked);
+        Ok((TeamReply::Gone, self.draft("key.revoke", "auth", before, after)))
+    }
+
+    fn rotate_key(&mut self, id: &str, until: Time) -> Decided {
+        let Some(old) = self.stored.keys.get(id).filter(|key| key.is_valid(self.now)).cloned() else {
+            return unknown("unknown-key", "valid API key");
+        };
+        let (new_id, secret) = key::generate();
+        let made = ApiKey { id: new_id.clone(), hash: key::hash(&secret), created_at: self.now, ..old.clone() };
+        let ending = ApiKey { expires_at: Some(old.expires_at.map_or(until, |end| end.min(until))), ..old.clone() };
+        let (before, after) = (key_fields(&old), key_fields(&made));
+        self.write_key(ending);
+        self.write_key(made);
+        Ok((TeamReply::Key(new_id, Some(secret)), self.draft("key.rotate", "auth", before, after)))
+    }
+
+    fn write_key(&mut self, key: ApiKey) {
+        self.stored.keys.insert(key.id.clone(), key.clone());
+        self.rows.push(TeamRow::Key(key));
+    }
+}
+
+fn spec_fields<S: serde::Serialize>(key: &str, spec: Option<&S>) -> Fields {
+    let text = spec.and_then(|spec| serde_json::to_string(spec).ok());
+    Fields::default().with("key", key).with("definition", text)
+}
+
+fn key_fields(key: &ApiKey) -> Fields {
+    let scopes = key.scopes.iter().map(|scope| scope.as_str().to_owned()).collect::<Vec<_>>();
+    Fields::default()
+        .with("id", key.id.as_str())
+        .with("name", key.name.as_str())
+        .with("scopes", scopes)
+        .with("organization", key.organization.map(|id| id.to_string()))
+        .with("expiresAt", key.expires_at)
+        .with("revokedAt", key.revoked_at)
+}
+
+fn conflict<T>(code: &'static str, detail: &str) -> Result<T, StoreError> {
+    Err(StoreError::Catalogue { code, status: 409, detail: detail.to_owned() })
+}
+
+fn unknown<T>(code: &'static str, what: &str) -> Result<T, StoreError> {
+    Err(StoreError::Catalogue { code, status: 404, detail: format!("there is no such {what}") })
+}
+
+fn refuse<T>(detail: &str) -> Result<T, StoreError> {
+    Err(StoreError::Catalogue { code: "invalid-catalogue", status: 422, detail: detail.to_owned() })
+}
+
+fn unprocessable(error: Invalid) -> StoreError {
+    StoreError::Catalogue { code: "invalid-catalogue", status: 422, detail: error.to_string() }
+}

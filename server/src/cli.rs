@@ -1,0 +1,124 @@
+//! The command line: starts the server, or speaks to a running one over its API.
+//!
+//! Exit codes: 0 done, 1 failed, 2 wrong usage or a confirmation that nobody was there to give.
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use client::Connection;
+use screen::{Screen, Terminal};
+
+mod catalogue;
+mod client;
+mod demo;
+#[cfg(test)]
+mod fake;
+mod import;
+mod key;
+mod organization;
+mod problem;
+mod row;
+mod screen;
+mod serve;
+mod settings;
+mod usage;
+
+/// Usage metering, quotas and entitlements.
+#[derive(Parser)]
+#[command(name = "metergate", version, about, disable_help_subcommand = true)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run the server
+    Serve(serve::Options),
+    /// Run a server with a dozen made-up organizations, months of history and live traffic
+    Demo(demo::Options),
+    /// Show the configuration in force and where each value comes from
+    Config(settings::Options),
+    /// Create, list and revoke API keys
+    Key(Remote<key::Command>),
+    /// Show, compare and apply the catalogue of meters and plans
+    #[command(alias = "catalog")]
+    Catalogue(Remote<catalogue::Command>),
+    /// Create, list and show organizations
+    #[command(alias = "organization")]
+    Org(Remote<organization::Command>),
+    /// Report usage
+    Usage(RemoteOptions<usage::Options>),
+    /// Import past usage from a CSV file; running it again counts nothing twice
+    Import(RemoteOptions<import::Options>),
+}
+
+/// Commands on a running server.
+#[derive(clap::Args)]
+struct Remote<C: Subcommand> {
+    #[command(subcommand)]
+    command: C,
+    #[command(flatten)]
+    connection: Connection,
+}
+
+/// One command on a running server.
+#[derive(clap::Args)]
+struct RemoteOptions<O: clap::Args> {
+    #[command(flatten)]
+    options: O,
+    #[command(flatten)]
+    connection: Connection,
+}
+
+/// How a command ended that did not meet an error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ending {
+    Done,
+    /// It ran to its end, but not everything went well.
+    Failed,
+    /// Somebody must confirm, and nobody is there.
+    Unconfirmed,
+}
+
+impl From<Ending> for ExitCode {
+    fn from(ending: Ending) -> Self {
+        Self::from(match ending {
+            Ending::Done => 0,
+            Ending::Failed => 1,
+            Ending::Unconfirmed => 2,
+        })
+    }
+}
+
+/// Runs the command that the process was started with.
+pub fn main() -> ExitCode {
+    let screen = Terminal;
+    match run(Arguments::parse().command, &screen) {
+        Ok(ending) => ending.into(),
+        Err(error) => {
+            screen.note(&format!("error: {error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: Command, screen: &dyn Screen) -> anyhow::Result<Ending> {
+    match command {
+        Command::Serve(options) => serve::run(&options),
+        Command::Demo(options) => demo::run(&options, screen),
+        Command::Config(options) => settings::run(&options, screen),
+        Command::Key(key) => key::run(&key.connection.client()?, &key.command, screen),
+        Command::Catalogue(catalogue) => catalogue::run(&catalogue.connection.client()?, &catalogue.command, screen),
+        Command::Org(org) => organization::run(&org.connection.client()?, &org.command, screen),
+        Command::Usage(usage) => usage::run(&usage.connection.client()?, &usage.options, screen),
+        Command::Import(import) => {
+            let client = import.connection.client()?.patient(client::Patience::LONG);
+            import::run(&client, &import.options, screen)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,186 @@
+//! `metergate demo`: a real server with made-up organizations, months of history and live traffic.
+//!
+//! Nothing goes past the API: organizations are created, events sent and decisions asked for as any application would.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use anyhow::Context as _;
+use metergate_rules::time::Time;
+
+use super::Ending;
+use super::client::{Client, Patience};
+use super::import::hex;
+use super::screen::Screen;
+use super::serve::start_log;
+use crate::app;
+use crate::clock;
+use crate::config::{Config, Secret};
+
+mod history;
+mod organizations;
+mod random;
+mod traffic;
+
+#[derive(clap::Args)]
+pub(super) struct Options {
+    /// Where the server listens: IP address and port; port 0 takes a free one
+    #[arg(long, default_value = "127.0.0.1:0")]
+    listen: SocketAddr,
+    /// The folder to keep the data in; else a temporary one that is removed at the end
+    #[arg(long)]
+    data_dir: Option<PathBuf>,
+    /// Days of history
+    #[arg(long, default_value = "90", value_parser = clap::value_parser!(u16).range(1..=366))]
+    days: u16,
+    /// End after the history is in place, without live traffic
+    #[arg(long, visible_alias = "no-traffic")]
+    once: bool,
+}
+
+pub(super) fn run(options: &Options, screen: &dyn Screen) -> anyhow::Result<Ending> {
+    let folder = Folder::of(options.data_dir.as_deref())?;
+    let key = new_key()?;
+    let mut config = Config::defaults()?;
+    config.listen = options.listen;
+    config.data_dir.clone_from(&folder.path);
+    config.admin_key = Some(Secret::new(key.clone()));
+    "warn".clone_into(&mut config.log);
+    start_log(&config)?;
+    let stop = stop_on_signal()?;
+    let server = app::start(config)?;
+    let url = format!("http://{}", reachable(server.address));
+    let client = Client::new(&url, Some(Secret::new(key.clone())))?.patient(Patience::LONG);
+    let shown = show(&client, options, &url, &key, &stop, screen);
+    server.stop();
+    shown.map(|()| Ending::Done)
+}
+
+fn show(
+    client: &Client,
+    options: &Options,
+    url: &str,
+    key: &str,
+    stop: &AtomicBool,
+    screen: &dyn Screen,
+) -> anyhow::Result<()> {
+    fill(client, clock::wall(), options.days, stop, screen)?;
+    if stop.load(Ordering::Relaxed) {
+        return Ok(());
+    }
+    screen.print(&welcome(url, key));
+    if !options.once {
+        traffic::run(client, stop, screen)?;
+    }
+    Ok(())
+}
+
+/// Creates the organizations and sends what they used until `now`.
+fn fill(client: &Client, now: Time, days: u16, stop: &AtomicBool, screen: &dyn Screen) -> anyhow::Result<()> {
+    organizations::create(client)?;
+    let events = history::send(client, now, days, stop)?;
+    let organizations = organizations::ALL.len();
+    screen.note(&format!("{organizations} organizations, {days} days of history, {events} events"));
+    Ok(())
+}
+
+/// The address to connect to for a server that may listen on every one.
+fn reachable(address: SocketAddr) -> SocketAddr {
+    let mut reachable = address;
+    match address {
+        SocketAddr::V4(v4) if v4.ip().is_unspecified() => reachable.set_ip([127, 0, 0, 1].into()),
+        SocketAddr::V6(v6) if v6.ip().is_unspecified() => reachable.set_ip(std::net::Ipv6Addr::LOCALHOST.into()),
+        _ => {}
+    }
+    reachable
+}
+
+fn welcome(url: &str, key: &str) -> String {
+    format!(
+        r#"
+  API       {url}
+  Reference {url}/docs
+  Metrics   {url}/metrics
+
+  export METERGATE_URL={url}
+  export METERGATE_API_KEY={key}
+
+Try:
+
+  # May Northwind use 1200 tokens now? The answer is recorded.
+  curl -s $METERGATE_URL/v1/consume -H "Authorization: Bearer $METERGATE_API_KEY" -H 'Content-Type: application/json' \
+    -d '{{"organization": "northwind", "meter": "tokens", "quantity": 1200, "properties": {{"model": "gpt-4o", "inputTokens": 1000, "outputTokens": 200}}}}'
+
+  # What has it used, and what is left?
+  curl -s $METERGATE_URL/v1/organizations/northwind/usage -H "Authorization: Bearer $METERGATE_API_KEY"
+
+  # A free plan allows 60 calls a minute: this one is refused.
+  curl -s $METERGATE_URL/v1/check -H "Authorization: Bearer $METERGATE_API_KEY" -H 'Content-Type: application/json' \
+    -d '{{"organization": "pixelpress", "meter": "api_calls", "quantity": 61}}'
+
+  metergate org list
+  metergate usage --organization northwind
+"#
+    )
+}
+
+/// An administrator's key for this run.
+fn new_key() -> anyhow::Result<String> {
+    let mut bytes = [0; 20];
+    getrandom::fill(&mut bytes).map_err(|error| anyhow::anyhow!("no randomness: {error}"))?;
+    Ok(format!("demo_{}", hex(&bytes)))
+}
+
+/// The data folder; a temporary one goes with this value.
+struct Folder {
+    path: PathBuf,
+    temporary: bool,
+}
+
+impl Folder {
+    fn of(kept: Option<&Path>) -> anyhow::Result<Self> {
+        if let Some(path) = kept {
+            return Ok(Self { path: path.to_owned(), temporary: false });
+        }
+        let mut bytes = [0; 8];
+        getrandom::fill(&mut bytes).map_err(|error| anyhow::anyhow!("no randomness: {error}"))?;
+        let path = std::env::temp_dir().join(format!("metergate-demo-{}", hex(&bytes)));
+        let mut builder = std::fs::DirBuilder::new();
+        std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+        builder.create(&path).with_context(|| format!("cannot make {}", path.display()))?;
+        Ok(Self { path, temporary: true })
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        if self.temporary {
+            // It is in the temporary folder: what cannot be removed now is swept there later.
+            let _ = std::fs::remove_dir_all(&self.path);
+        }
+    }
+}
+
+/// Set at the first Ctrl-C or termination signal.
+fn stop_on_signal() -> anyhow::Result<Arc<AtomicBool>> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
+    let (mut interrupt, mut terminate) = {
+        let _inside = runtime.enter();
+        (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?)
+    };
+    let stop = Arc::new(AtomicBool::new(false));
+    let set = Arc::clone(&stop);
+    std::thread::Builder::new().name("signals".to_owned()).spawn(move || {
+        runtime.block_on(async {
+            tokio::select! { _ = interrupt.recv() => {}, _ = terminate.recv() => {} }
+        });
+        set.store(true, Ordering::Relaxed);
+    })?;
+    Ok(stop)
+}
+
+#[cfg(test)]
+mod tests;

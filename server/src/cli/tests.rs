@@ -1,0 +1,156 @@
+//! Commands against a fake server.
+
+use serde_json::{Value, json};
+
+use super::fake::{Fake, Fault, Paper};
+use super::*;
+
+/// Runs a command line against the fake.
+fn run_line(fake: &Fake, line: &str, paper: &Paper) -> anyhow::Result<Ending> {
+    let words = std::iter::once("metergate").chain(line.split(' '));
+    let words = words.chain(["--url", &fake.url, "--api-key", "key"]);
+    run(Arguments::try_parse_from(words)?.command, paper)
+}
+
+/// What a command prints.
+fn printed(fake: &Fake, line: &str) -> String {
+    let paper = Paper::default();
+    assert_eq!(run_line(fake, line, &paper).unwrap(), Ending::Done);
+    paper.text()
+}
+
+#[test]
+fn the_command_line_is_sound() {
+    <Arguments as clap::CommandFactory>::command().debug_assert();
+}
+
+#[test]
+fn a_key_is_created_listed_and_revoked() {
+    let fake = Fake::start();
+    let key =
+        json!({"id": "k1", "key": "mg_secret", "name": "app", "scopes": ["consume", "read"], "organization": "acme"});
+    fake.answer("POST /v1/api-keys", 201, &key);
+    fake.answer("DELETE /v1/api-keys/k1", 204, &Value::Null);
+    fake.answer("GET /v1/api-keys?limit=200", 200, &json!({"data": [key], "nextCursor": null}));
+    let created =
+        printed(&fake, "key create --name app --scopes consume,read --organization acme --expires-in-days 30");
+    assert_eq!(created, "mg_secret");
+    let body: Value = serde_json::from_str(&fake.state().requests[0].1).unwrap();
+    assert_eq!((&body["scopes"], &body["organization"]), (&json!(["consume", "read"]), &json!("acme")));
+    assert!(body["expiresAt"].as_str().unwrap().ends_with('Z'));
+    assert!(printed(&fake, "key list").ends_with("k1  app   consume,read  acme          –          –"));
+    printed(&fake, "key revoke k1");
+}
+
+#[test]
+fn lists_are_read_to_their_last_page() {
+    let fake = Fake::start();
+    fake.answer("GET /v1/organizations?limit=200", 200, &json!({"data": [{"key": "a"}], "nextCursor": "c/1"}));
+    fake.answer(
+        "GET /v1/organizations?limit=200&cursor=c%2F1",
+        200,
+        &json!({"data": [{"key": "b"}], "nextCursor": null}),
+    );
+    assert_eq!(printed(&fake, "org list --json"), r#"{"data":[{"key":"a"},{"key":"b"}]}"#);
+}
+
+#[test]
+fn usage_of_one_organization_is_its_current_period_and_else_a_report() {
+    let fake = Fake::start();
+    let meters = json!([{"meter": "tokens", "used": 5, "limit": null, "remaining": null, "unlimited": true}]);
+    fake.answer(
+        "GET /v1/organizations/acme/usage",
+        200,
+        &json!({"nextResetDate": "2026-12-01T00:00:00Z", "meters": meters}),
+    );
+    let now = printed(&fake, "usage --organization acme");
+    assert!(now.starts_with("next reset 2026-12-01T00:00:00Z\n"), "{now}");
+    assert!(now.lines().last().unwrap().split_whitespace().eq([
+        "tokens",
+        "5",
+        "–",
+        "unlimited",
+        "unlimited",
+        "–",
+        "–",
+        "–"
+    ]));
+    let page = r#"{"data": [{"organization": "acme", "meter": "llm_cost", "start": "2026-11-01T00:00:00Z",
+        "end": "2026-11-02T00:00:00Z", "value": 0.100000000000000001, "count": 2, "group": {"model": "a,b"}}]}"#;
+    let request = "GET /v1/usage?organization=acme&groupBy=model&granularity=day&limit=200";
+    fake.state().answers.insert(request.to_owned(), (200, page.to_owned()));
+    let csv = printed(&fake, "usage --organization acme --granularity day --group-by model --csv");
+    assert_eq!(
+        csv,
+        "organization,meter,start,end,model,value,count\n\
+         acme,llm_cost,2026-11-01T00:00:00Z,2026-11-02T00:00:00Z,\"a,b\",0.100000000000000001,2"
+    );
+}
+
+#[test]
+fn a_catalogue_is_applied_after_its_difference_was_shown_and_confirmed() {
+    let fake = Fake::start();
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("c.toml");
+    std::fs::write(&file, "[plans]").unwrap();
+    let pro = json!({"key": "pro", "change": "changed", "fromVersion": 1, "toVersion": 2, "organizations": 7,
+                     "details": ["limits.api_calls.minute: 60 → 120"]});
+    let meters = json!([{"key": "tokens", "change": "unchanged", "details": []}, {"key": "jobs", "change": "added"}]);
+    fake.answer("POST /v1/catalog/diff", 200, &json!({"meters": meters, "plans": [pro], "applied": false}));
+    fake.answer("POST /v1/catalog/apply?keep=true", 200, &json!({"meters": [], "plans": [], "applied": true}));
+    let apply = format!("catalog apply {} --keep", file.display());
+    let nobody = Paper::default();
+    assert_eq!(run_line(&fake, &apply, &nobody).unwrap(), Ending::Unconfirmed);
+    assert_eq!(
+        nobody.text(),
+        "+ meter jobs\n~ plan pro, version 1 → 2, 7 organizations\n    limits.api_calls.minute: 60 → 120"
+    );
+    assert_eq!(run_line(&fake, &apply, &Paper::saying(false)).unwrap(), Ending::Unconfirmed);
+    assert_eq!(fake.count("POST /v1/catalog/apply"), 0);
+    assert_eq!(run_line(&fake, &apply, &Paper::saying(true)).unwrap(), Ending::Done);
+    assert!(printed(&fake, &format!("{apply} --yes")).ends_with("applied"));
+    fake.answer("POST /v1/catalog/diff", 200, &json!({"meters": [], "plans": [], "applied": false}));
+    assert_eq!(printed(&fake, &apply), "nothing differs");
+}
+
+#[test]
+fn a_busy_server_is_asked_again_but_nothing_is_created_twice() {
+    let fake = Fake::start();
+    fake.answer("GET /v1/organizations?limit=200", 200, &json!({"data": []}));
+    fake.answer("POST /v1/organizations", 201, &json!({"key": "acme"}));
+    fake.fail("GET", 0, Fault::Status(503));
+    fake.fail("GET", 0, Fault::Status(429));
+    assert_eq!(printed(&fake, "org list --json"), r#"{"data":[]}"#);
+    fake.fail("POST", 0, Fault::Status(503));
+    let error = run_line(&fake, "org create acme", &Paper::default()).unwrap_err().to_string();
+    assert!(error.starts_with("Planned (503)"));
+    assert_eq!(fake.count("POST"), 1);
+}
+
+#[test]
+fn without_a_server_or_a_key_the_error_says_what_to_do() {
+    let fake = Fake::start();
+    fake.answer("GET /v1/organizations?limit=200", 401, &json!({"title": "Unauthorized", "status": 401}));
+    let error = run_line(&fake, "org list", &Paper::default()).unwrap_err().to_string();
+    assert!(error.contains("METERGATE_API_KEY"), "{error}");
+    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let mut nowhere = Fake::start();
+    nowhere.url = format!("http://{closed}");
+    let error = run_line(&nowhere, "org list", &Paper::default()).unwrap_err().to_string();
+    assert!(error.contains("connection refused") && error.contains("metergate serve"), "{error}");
+    nowhere.url = "ftp://example.com".to_owned();
+    assert!(run_line(&nowhere, "org list", &Paper::default()).is_err());
+}
+
+#[test]
+fn the_configuration_is_shown_without_its_secrets() {
+    let paper = Paper::default();
+    let words = ["metergate", "config", "--json", "--cores", "3", "--auto-create-organizations"];
+    run(Arguments::try_parse_from(words).unwrap().command, &paper).unwrap();
+    let shown: Value = serde_json::from_str(&paper.text()).unwrap();
+    let find = |name: &str| shown["data"].as_array().unwrap().iter().find(|it| it["name"] == name).unwrap().clone();
+    assert_eq!((&find("cores")["value"], &find("cores")["source"]), (&json!("3"), &json!("flag")));
+    assert_eq!(find("auto_create_organizations")["value"], "true");
+    let secret = Arguments::try_parse_from(["metergate", "serve", "--admin-key", "x"]);
+    assert!(secret.is_err(), "a secret has no flag");
+}

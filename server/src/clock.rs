@@ -1,0 +1,44 @@
+//! The only file that reads the time.
+
+use metergate_rules::time::Time;
+use rustix::time::{ClockId, clock_gettime};
+
+/// The time of this node: the wall clock at start plus the boot clock since.
+///
+/// A wall clock that is set while the program runs does not move it, and time spent suspended counts.
+#[derive(Clone, Copy, Debug)]
+pub struct Clock {
+    start: Time,
+    boot_at_start: i64,
+}
+
+impl Clock {
+    /// A clock that starts at the wall clock's time.
+    pub fn start() -> Self {
+        Self { start: wall(), boot_at_start: boot() }
+    }
+
+    /// Now.
+    pub fn now(&self) -> Time {
+        self.start.plus(boot() - self.boot_at_start)
+    }
+
+    /// How far the wall clock has left this clock since the start, in microseconds.
+    pub fn drift(&self) -> i64 {
+        wall().since(self.now())
+    }
+}
+
+/// Microseconds since some instant in the past, going on evenly: for measuring how long something took.
+pub fn boot() -> i64 {
+    micros(clock_gettime(ClockId::Boottime))
+}
+
+/// What the wall clock says.
+pub fn wall() -> Time {
+    Time::from_micros(micros(clock_gettime(ClockId::Realtime)))
+}
+
+const fn micros(spec: rustix::time::Timespec) -> i64 {
+    spec.tv_sec.saturating_mul(1_000_000).saturating_add(spec.tv_nsec / 1_000)
+}

@@ -1,0 +1,172 @@
+//! Configuration: every setting in one table, from a file, the environment and flags.
+//!
+//! A flag wins over an environment variable, a variable over the file, the file over the default. The file is the one
+//! named by `--config`, else by `METERGATE_CONFIG`, else `metergate.toml` in the working folder where there is one.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+mod file;
+mod source;
+mod value;
+
+pub use source::{ConfigError, Origin, Sources};
+pub use value::{LogFormat, RateHeaders, Secret};
+use value::{choice, flag, log_filter, optional, path, seconds, socket, url, whole, whole_or};
+
+/// One setting, as the command line and the documentation show it.
+pub struct Setting {
+    /// Its key in the file. Hyphens may stand for the underscores; the flag is `--` and the name with hyphens.
+    pub name: &'static str,
+    /// The environment variables that set it: the first that is there and not empty counts.
+    pub variables: &'static [&'static str],
+    /// What holds where nothing sets it; empty for none.
+    pub default: &'static str,
+    /// Whether its value must never be shown. Such a setting has no flag: other users can read a command line.
+    pub secret: bool,
+    /// What it does, with its unit and bounds.
+    pub doc: &'static str,
+    show: fn(&Config) -> String,
+}
+
+macro_rules! is_secret {
+    () => {
+        false
+    };
+    (secret) => {
+        true
+    };
+}
+
+macro_rules! settings {
+    ($($(#[doc = $doc:literal])+ $name:ident: $type:ty = $default:literal, $parse:expr, [$($variable:literal),+] $(, $secret:ident)?;)+) => {
+        /// What is in force. [`Config::origin`] tells where each value comes from.
+        #[derive(Clone)]
+        pub struct Config {
+            $($(#[doc = $doc])+ pub $name: $type,)+
+            /// Start although the wall clock is behind the store's last commit. Only ever a flag: it confirms one start.
+            pub accept_clock: bool,
+            origins: Vec<Origin>,
+        }
+
+        /// Every setting, in the order in which they are shown.
+        pub const SETTINGS: &[Setting] = &[$(Setting {
+            name: stringify!($name),
+            variables: &[$($variable),+],
+            default: $default,
+            secret: is_secret!($($secret)?),
+            doc: concat!($($doc),+),
+            show: |config| value::Show::show(&config.$name),
+        }),+];
+
+        impl Config {
+            /// Reads every setting from its sources.
+            ///
+            /// # Errors
+            /// [`ConfigError`] where the file cannot be read or has an unknown key, or a value is not allowed.
+            pub fn read(sources: &Sources<'_>) -> Result<Self, ConfigError> {
+                let texts = sources.texts()?;
+                Ok(Self {
+                    $($name: texts.parse(stringify!($name), $parse)?,)+
+                    accept_clock: false,
+                    origins: texts.origins(),
+                })
+            }
+        }
+    };
+}
+
+const DAY_SECONDS: u64 = 86_400;
+
+settings! {
+    /// Where the server listens: IP address and port; port 0 takes a free one.
+    listen: SocketAddr = "127.0.0.1:8080", socket, ["METERGATE_LISTEN"];
+    /// The folder that holds everything; made where it is not there.
+    data_dir: PathBuf = "./metergate-data", path, ["METERGATE_DATA_DIR"];
+    /// The administrator's API key, 32 to 255 printable characters without spaces; made and printed at the first start where not given.
+    admin_key: Option<Secret> = "", |text| optional(text, value::long_secret), ["METERGATE_ADMIN_KEY"], secret;
+    /// The address under which others reach the server, such as https://usage.example.com; else made from the listen address.
+    public_url: Option<String> = "", |text| optional(text, url), ["METERGATE_PUBLIC_URL"];
+    /// The catalogue file of meters, plans and prices that the first start reads; else the shipped one.
+    catalogue: Option<PathBuf> = "", |text| optional(text, path), ["METERGATE_CATALOGUE"];
+    /// Whether an organization that nobody has created is created when it is first used: true or false.
+    auto_create_organizations: bool = "false", flag, ["METERGATE_AUTO_CREATE_ORGANIZATIONS"];
+    /// Which rate headers decisions carry: both, ietf (RateLimit), x (X-RateLimit-…) or none.
+    rate_limit_headers: RateHeaders = "both", choice, ["METERGATE_RATE_LIMIT_HEADERS"];
+    /// Requests a second allowed to one API key, 1 to 1000000; never limits the administrator's. Off where not given.
+    key_rate_per_second: Option<u32> = "", |text| optional(text, |t| whole(t, 1, 1_000_000)), ["METERGATE_KEY_RATE_PER_SECOND"];
+    /// Days from arrival in which a repeated event or decision id counts once, 1 to 366.
+    deduplication_days: u32 = "35", |text| whole(text, 1, 366), ["METERGATE_DEDUPLICATION_DAYS"];
+    /// Hours for which a refused decision's id keeps its answer, 1 to 8784.
+    refused_id_hours: u32 = "24", |text| whole(text, 1, 8784), ["METERGATE_REFUSED_ID_HOURS"];
+    /// Days from arrival for which raw events are kept, 1 to 36500.
+    raw_retention_days: u32 = "90", |text| whole(text, 1, 36_500), ["METERGATE_RAW_RETENTION_DAYS"];
+    /// Connections open at a time, 1 to 1000000.
+    max_connections: u32 = "10000", |text| whole(text, 1, 1_000_000), ["METERGATE_MAX_CONNECTIONS"];
+    /// Largest request body in bytes, 65536 (64 KiB) to 1073741824 (1 GiB).
+    max_body_bytes: usize = "16777216", |text| whole(text, 64 << 10, 1 << 30), ["METERGATE_MAX_BODY_BYTES"];
+    /// Seconds in which a request's headers must have arrived, 1 to 86400.
+    header_timeout_seconds: Duration = "10", |text| seconds(text, 1, DAY_SECONDS), ["METERGATE_HEADER_TIMEOUT_SECONDS"];
+    /// Seconds in which a request's body must have arrived, 1 to 86400.
+    body_timeout_seconds: Duration = "30", |text| seconds(text, 1, DAY_SECONDS), ["METERGATE_BODY_TIMEOUT_SECONDS"];
+    /// Seconds after which a connection without a request is closed, 1 to 86400.
+    idle_timeout_seconds: Duration = "75", |text| seconds(text, 1, DAY_SECONDS), ["METERGATE_IDLE_TIMEOUT_SECONDS"];
+    /// Seconds that requests under way are given when the server stops, 0 to 3600.
+    drain_timeout_seconds: Duration = "30", |text| seconds(text, 0, 3600), ["METERGATE_DRAIN_TIMEOUT_SECONDS"];
+    /// Cores that answer requests, 1 to 1024; every core of the machine where not given.
+    cores: usize = "", |text| whole_or(text, 1, 1024, value::available_cores), ["METERGATE_CORES"];
+    /// What is logged: error, warn, info, debug, trace, or a filter such as info,metergate=debug.
+    log: String = "info", log_filter, ["METERGATE_LOG"];
+    /// The form of the log: text or json.
+    log_format: LogFormat = "text", choice, ["METERGATE_LOG_FORMAT"];
+    /// api_calls a minute on plan free, a positive integer, set at every start; else as the catalogue says.
+    quota_free_per_minute: Option<u64> = "", quota, ["QUOTA_FREE_PER_MINUTE"];
+    /// api_calls a day on plan free, a positive integer, set at every start; else as the catalogue says.
+    quota_free_per_day: Option<u64> = "", quota, ["QUOTA_FREE_PER_DAY"];
+    /// api_calls a minute on plan pro, a positive integer, set at every start; else as the catalogue says.
+    quota_pro_per_minute: Option<u64> = "", quota, ["QUOTA_PRO_PER_MINUTE"];
+    /// api_calls a day on plan pro, a positive integer, set at every start; else as the catalogue says.
+    quota_pro_per_day: Option<u64> = "", quota, ["QUOTA_PRO_PER_DAY"];
+    /// api_calls a minute on plan enterprise, a positive integer, set at every start; else as the catalogue says.
+    quota_enterprise_per_minute: Option<u64> = "", quota, ["QUOTA_ENTERPRISE_PER_MINUTE"];
+    /// api_calls a day on plan enterprise, a positive integer, set at every start; else as the catalogue says.
+    quota_enterprise_per_day: Option<u64> = "", quota, ["QUOTA_ENTERPRISE_PER_DAY"];
+}
+
+/// A limit on `api_calls`: at most the largest quantity that a store keeps exactly.
+fn quota(text: &str) -> Result<Option<u64>, String> {
+    optional(text, |digits| whole(digits, 1, i64::MAX.unsigned_abs()))
+}
+
+impl Config {
+    /// The defaults, with no file and an empty environment.
+    ///
+    /// # Errors
+    /// None: the defaults are valid, which a test proves.
+    pub fn defaults() -> Result<Self, ConfigError> {
+        Self::read(&Sources::none())
+    }
+
+    /// Where the value of a setting comes from.
+    pub fn origin(&self, name: &str) -> Origin {
+        let place = SETTINGS.iter().position(|setting| setting.name == name);
+        place.and_then(|i| self.origins.get(i)).cloned().unwrap_or(Origin::Default)
+    }
+
+    /// Every setting with its value as text, `(set)` or `(not set)` in place of a secret, and its origin.
+    pub fn shown(&self) -> Vec<(&'static Setting, String, Origin)> {
+        SETTINGS.iter().map(|setting| (setting, (setting.show)(self), self.origin(setting.name))).collect()
+    }
+
+    /// The address under which others reach a server that listens on `address`, without a slash at its end.
+    pub fn public_url_at(&self, address: SocketAddr) -> String {
+        match &self.public_url {
+            Some(url) => url.trim_end_matches('/').to_owned(),
+            None => format!("http://{address}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

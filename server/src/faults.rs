@@ -1,0 +1,31 @@
+//! For the tests of the tests: bugs that can be planted, and points at which the process can be made to die.
+//!
+//! Without the feature `faults` all of this is compiled away.
+
+/// Whether the bug of this name is planted, by the environment variable `METERGATE_PLANTED`.
+#[cfg(feature = "faults")]
+pub fn planted(name: &str) -> bool {
+    static PLANTED: std::sync::OnceLock<Option<String>> = std::sync::OnceLock::new();
+    PLANTED.get_or_init(|| std::env::var("METERGATE_PLANTED").ok()).as_deref() == Some(name)
+}
+
+/// Whether the bug of this name is planted: never.
+#[cfg(not(feature = "faults"))]
+pub const fn planted(_name: &str) -> bool {
+    false
+}
+
+/// A point at which `FAILPOINTS` can end the process at once, as `kill -9` does: `name=return` or `name=5*off->return`.
+#[macro_export]
+macro_rules! dies_at {
+    ($name:literal) => {
+        fail::fail_point!($name, |_| { $crate::faults::die() });
+    };
+}
+
+/// Ends the process without unwinding, flushing or answering anybody.
+#[cfg(feature = "faults")]
+pub fn die() -> ! {
+    let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
+    std::process::abort()
+}

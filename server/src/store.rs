@@ -1,0 +1,231 @@
+//! The one door: everything that changes an organization goes through [`Store::execute`], which replays a known id, has
+//! the account, asks the rules, makes the outcome durable, and only then answers.
+//!
+//! - [`inbox`]: calls in, answers out. [`batch`]: what waits is decided together and committed once.
+//! - [`block`]: what a commit writes. [`known`]: which ids have been seen. [`rollup`]: what reports read.
+//! - [`sqlite`]: loading and writing. [`reader`]: reading, beside the writer.
+
+use std::sync::Arc;
+
+use metergate_rules::account::Account;
+use metergate_rules::command::{Command, Consume, Event};
+use metergate_rules::decide::Problem;
+use metergate_rules::id::{IdempotencyKey, OrganizationId, OrganizationKey, OrganizationRef};
+use metergate_rules::outcome::{Reply, Verdict};
+use metergate_rules::time::Time;
+
+use crate::catalogue::{Snapshot, TeamRequest};
+
+pub mod audit;
+mod batch;
+pub mod block;
+mod inbox;
+pub mod known;
+mod ledger;
+pub mod reader;
+pub mod rollup;
+pub mod sqlite;
+mod team;
+pub mod writer;
+
+pub use block::{Key, Place};
+pub use inbox::Port;
+pub use writer::{Settings, Store};
+
+/// What a credential may reach. Only authentication makes one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// Every organization.
+    Team,
+    /// This one; all others do not exist for it.
+    Organization(OrganizationId),
+}
+
+impl Scope {
+    /// Whether this organization exists for the caller.
+    pub fn reaches(self, organization: OrganizationId) -> bool {
+        match self {
+            Self::Team => true,
+            Self::Organization(own) => own == organization,
+        }
+    }
+}
+
+/// Work for the writer: requests that are answered together, or one change of the team's own things.
+pub enum Work {
+    /// Each is decided on its own, in order.
+    Requests(Vec<Request>),
+    /// Plans, meters, keys, import records.
+    Team(Box<TeamRequest>),
+}
+
+/// One command on one organization.
+pub enum Request {
+    /// Asks and uses.
+    Consume(Box<ConsumeRequest>),
+    /// Records what happened.
+    Record(Box<RecordRequest>),
+    /// Changes the organization.
+    Change(Box<ChangeRequest>),
+}
+
+/// Who asks for what.
+#[derive(Clone, Debug)]
+pub struct Caller {
+    /// What the credential may reach.
+    pub scope: Scope,
+    /// Who it is for the audit log, such as `key:backend`.
+    pub actor: Arc<str>,
+}
+
+/// A decision that is asked for.
+pub struct ConsumeRequest {
+    /// Who asks.
+    pub caller: Caller,
+    /// Whose use.
+    pub organization: OrganizationRef,
+    /// The caller's id for it.
+    pub key: Option<Key>,
+    /// A hash of what is asked, to tell another request under the same id.
+    pub fingerprint: u64,
+    /// What is asked.
+    pub consume: Consume,
+}
+
+/// An event to record.
+pub struct RecordRequest {
+    /// Who reports it.
+    pub caller: Caller,
+    /// Whose use.
+    pub organization: OrganizationRef,
+    /// What happened.
+    pub event: Event,
+}
+
+/// A change of an organization.
+pub struct ChangeRequest {
+    /// Who asks.
+    pub caller: Caller,
+    /// Which organization. For a creation its new key.
+    pub organization: OrganizationRef,
+    /// Why; empty without a reason.
+    pub reason: String,
+    /// The key under which it may be repeated.
+    pub receipt: Option<ReceiptKey>,
+    /// What to change.
+    pub command: Command,
+    /// Only if the organization still has this many changes behind it: `If-Match`.
+    pub only_if_changes: Option<u64>,
+    /// Makes the answer from the organization as it is after the change. Kept under the receipt key.
+    pub respond: Respond,
+}
+
+/// An idempotency key and what it was used for.
+#[derive(Clone, Debug)]
+pub struct ReceiptKey {
+    /// Method and path template.
+    pub route: &'static str,
+    /// The caller's key.
+    pub key: IdempotencyKey,
+    /// A hash of the request, to tell another one under the same key.
+    pub fingerprint: u64,
+}
+
+/// An organization after a change.
+pub struct After<'a> {
+    /// The organization.
+    pub account: &'a Account,
+    /// What the rules answered.
+    pub reply: &'a Reply,
+    /// Meters and plans.
+    pub catalogue: &'a Snapshot,
+    /// When it was decided.
+    pub now: Time,
+}
+
+/// Makes the answer to a change.
+pub type Respond = Arc<dyn Fn(&After<'_>) -> Answer + Send + Sync>;
+
+/// An answer to a change as the caller gets it, and gets it again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// The HTTP status.
+    pub status: u16,
+    /// The body, JSON; empty for 204.
+    pub body: Vec<u8>,
+    /// The `v<n>` of the entity tag.
+    pub version: Option<u64>,
+}
+
+/// What became of a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Receipt {
+    /// It was decided.
+    Decided(DecidedReceipt),
+    /// The event counts, or counted already.
+    Recorded {
+        /// It counted already.
+        duplicate: bool,
+    },
+    /// The change is made.
+    Answered {
+        /// The answer.
+        answer: Answer,
+        /// Whether it was made before, under the same key.
+        replayed: bool,
+    },
+}
+
+/// The answer to a decision.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DecidedReceipt {
+    /// Whose use, by its key.
+    pub organization: OrganizationKey,
+    /// About each meter, in the order asked.
+    pub verdicts: Vec<Verdict>,
+    /// Where it stands in the journal; a refusal without id stands nowhere.
+    pub place: Option<Place>,
+    /// Whether it was decided before, under the same id.
+    pub replayed: bool,
+    /// When it was answered first.
+    pub at: Time,
+}
+
+/// Why a request could not be answered.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum StoreError {
+    /// Not now: the store cannot write, or is busy. Nothing happened, or it cannot be known: the same id tells.
+    #[error("the store cannot take it now")]
+    Unavailable,
+    /// There is no such organization for this caller.
+    #[error("there is no such organization")]
+    UnknownOrganization,
+    /// The key is another organization's.
+    #[error("another organization has this key")]
+    OrganizationKeyTaken,
+    /// The id or key was used for another request.
+    #[error("this id was used for a different request")]
+    Mismatch,
+    /// The organization has changed since.
+    #[error("it has changed since it was read")]
+    Changed,
+    /// The rules cannot make sense of it.
+    #[error(transparent)]
+    Problem(#[from] Problem),
+    /// What is asked of the catalogue is wrong, and what to do.
+    #[error("{detail}")]
+    Catalogue {
+        /// A stable code, such as `meter-in-use`.
+        code: &'static str,
+        /// The HTTP status that fits.
+        status: u16,
+        /// What is wrong and what to do.
+        detail: String,
+    },
+    /// A defect; it has been logged.
+    #[error("internal error")]
+    Internal,
+}
+
+/// The answers to a call, one for each of its requests.
+pub type Answers = Result<Vec<Result<Receipt, StoreError>>, StoreError>;

@@ -1,0 +1,125 @@
+//! Entries of the audit log as they are stored, and the check of a chain.
+
+use metergate_rules::audit::{Draft, Fields, GENESIS, Hash, Sealed, seal};
+use metergate_rules::id::OrganizationId;
+use metergate_rules::time::Time;
+
+use super::ledger::Head;
+
+/// The team's own chain.
+pub const TEAM: [u8; 16] = [0; 16];
+
+/// An entry of the audit log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AuditRow {
+    /// An organization's id, or [`TEAM`].
+    pub chain: [u8; 16],
+    /// Its place in the chain, from 1.
+    pub sequence: u64,
+    /// When.
+    pub at: Time,
+    /// Who.
+    pub actor: String,
+    /// What was done.
+    pub action: String,
+    /// To which kind of thing.
+    pub category: String,
+    /// What stood before: a JSON object.
+    pub before: String,
+    /// What stands now: a JSON object.
+    pub after: String,
+    /// What else there is to say: a JSON object.
+    pub details: String,
+    /// Why; empty without a reason.
+    pub reason: String,
+    /// Random bytes for the hashes of what may be personal.
+    pub salt: [u8; 16],
+    /// Its hash.
+    pub hash: Hash,
+}
+
+impl AuditRow {
+    /// The hash that an entry with this content has after `previous`.
+    pub fn sealed(&self, previous: &Hash) -> Hash {
+        let entry = Sealed {
+            chain: &self.chain,
+            seq: self.sequence,
+            at: self.at,
+            action: &self.action,
+            category: &self.category,
+            actor: &self.actor,
+            before: &self.before,
+            after: &self.after,
+            details: &self.details,
+            reason: &self.reason,
+            salt: &self.salt,
+        };
+        seal(previous, &entry)
+    }
+
+    /// The entry that follows `head`.
+    pub(super) fn after(head: Head, chain: [u8; 16], draft: &Draft, actor: &str, reason: &str) -> Self {
+        let json = |fields: &Fields| serde_json::to_string(fields).unwrap_or_else(|_| "{}".to_owned());
+        let actor = if draft.by_system { "system" } else { actor };
+        let mut row = Self {
+            chain,
+            sequence: head.sequence + 1,
+            at: draft.at,
+            actor: actor.to_owned(),
+            action: draft.action.to_owned(),
+            category: draft.category.to_owned(),
+            before: json(&draft.before),
+            after: json(&draft.after),
+            details: "{}".to_owned(),
+            reason: reason.to_owned(),
+            salt: crate::random::bytes(),
+            hash: GENESIS,
+        };
+        row.hash = row.sealed(&head.hash);
+        row
+    }
+
+    /// The end of the chain after this entry.
+    pub(super) const fn head(&self) -> Head {
+        Head { sequence: self.sequence, hash: self.hash }
+    }
+}
+
+/// What is wrong with a chain.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Broken {
+    /// An entry is missing, or stands twice, or out of order.
+    #[error("entry {expected} is missing: entry {found} stands in its place")]
+    Missing {
+        /// The place that should follow.
+        expected: u64,
+        /// The place that does.
+        found: u64,
+    },
+    /// An entry, or the one before it, is not what was written.
+    #[error("entry {0} does not match its hash: it was changed, or an entry before it was")]
+    Changed(u64),
+}
+
+/// Checks a chain in order from its first entry. Answers the hash of its end.
+///
+/// # Errors
+/// [`Broken`] names the first entry that does not fit.
+pub fn verify<'a>(rows: impl IntoIterator<Item = &'a AuditRow>) -> Result<(u64, Hash), Broken> {
+    let (mut last, mut hash) = (0, GENESIS);
+    for row in rows {
+        if row.sequence != last + 1 {
+            return Err(Broken::Missing { expected: last + 1, found: row.sequence });
+        }
+        if row.sealed(&hash) != row.hash {
+            return Err(Broken::Changed(row.sequence));
+        }
+        (last, hash) = (row.sequence, row.hash);
+    }
+    Ok((last, hash))
+}
+
+/// The chain of an organization.
+pub const fn chain_of(organization: OrganizationId) -> [u8; 16] {
+    organization.0
+}

@@ -1,0 +1,221 @@
+//! The block: what one commit made happen, packed into one row of the journal.
+//!
+//! Version 1: one byte `1`; CRC-32 of the rest, little-endian; the directory (a postcard list of organization and
+//! length in bytes, in order of organization); then the records of each organization, each a postcard value after the
+//! other, in the order in which they happened. A record's offset in its block, with the block's sequence, is its place.
+
+use metergate_rules::id::{DecisionId, IdempotencyKey, MeterId, OrganizationId};
+use metergate_rules::outcome::Entry;
+use serde::{Deserialize, Serialize};
+
+/// The version that is written.
+const VERSION: u8 = 1;
+/// Where the directory begins.
+const HEADER: usize = 5;
+
+/// Under which id a caller had a decision made. Each kind is a space of its own; the ids of events are another.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Key {
+    /// The `id` of a decision on one meter.
+    Decision(MeterId, DecisionId),
+    /// The `id` of a decision on several meters together.
+    Together(DecisionId),
+    /// The `Idempotency-Key` of a decision without an id, with its route.
+    Header(Box<str>, IdempotencyKey),
+}
+
+/// An entry of the journal with the id under which it was made.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Record {
+    /// The caller's id.
+    pub key: Option<Key>,
+    /// A hash of what was asked, to tell another request under the same id.
+    pub fingerprint: u64,
+    /// What happened.
+    pub entry: Entry,
+}
+
+/// Where a record stands in the journal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Place {
+    /// The block.
+    pub sequence: u64,
+    /// Its offset in the block.
+    pub offset: u32,
+}
+
+/// Why a block cannot be read.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Unreadable {
+    /// The row ends too early.
+    #[error("it is cut short")]
+    Short,
+    /// A later program wrote it.
+    #[error("it has format version {0}; this program reads version {VERSION}")]
+    Version(u8),
+    /// Its bytes are not those that were written.
+    #[error("its checksum does not match: the stored bytes have changed")]
+    Checksum,
+    /// It does not hold what the version says.
+    #[error("it is malformed: {0}")]
+    Malformed(#[from] postcard::Error),
+}
+
+/// Packs records. Answers the block and each record's offset, in the order given.
+///
+/// # Errors
+/// [`Unreadable::Malformed`] if a record cannot be encoded; a defect.
+pub fn pack(records: &[(OrganizationId, Record)]) -> Result<(Vec<u8>, Vec<u32>), Unreadable> {
+    let mut order: Vec<usize> = (0..records.len()).collect();
+    order.sort_by_key(|i| records[*i].0);
+    let (mut bodies, mut offsets) = (Vec::with_capacity(records.len() * 96), vec![0; records.len()]);
+    let mut directory: Vec<(OrganizationId, u32)> = Vec::new();
+    for i in order {
+        let (organization, record) = &records[i];
+        let start = bodies.len();
+        bodies = postcard::to_extend(record, bodies)?;
+        offsets[i] = start as u32;
+        let length = (bodies.len() - start) as u32;
+        match directory.last_mut() {
+            Some((last, total)) if last == organization => *total += length,
+            _ => directory.push((*organization, length)),
+        }
+    }
+    let mut block = Vec::with_capacity(HEADER + 20 * directory.len() + 8 + bodies.len());
+    block.extend_from_slice(&[VERSION, 0, 0, 0, 0]);
+    block = postcard::to_extend(&directory, block)?;
+    let base = block.len() as u32;
+    block.append(&mut bodies);
+    let checksum = crc32fast::hash(&block[HEADER..]);
+    block[1..HEADER].copy_from_slice(&checksum.to_le_bytes());
+    offsets.iter_mut().for_each(|offset| *offset += base);
+    Ok((block, offsets))
+}
+
+/// A block as it is stored, checked.
+#[derive(Clone, Debug)]
+pub struct Block<'a> {
+    data: &'a [u8],
+    directory: Vec<(OrganizationId, u32)>,
+    base: usize,
+}
+
+impl<'a> Block<'a> {
+    /// Reads the directory of a stored block.
+    ///
+    /// # Errors
+    /// [`Unreadable`] where the bytes are not a block that was written.
+    pub fn read(data: &'a [u8]) -> Result<Self, Unreadable> {
+        let (header, rest) = data.split_at_checked(HEADER).ok_or(Unreadable::Short)?;
+        if header[0] != VERSION {
+            return Err(Unreadable::Version(header[0]));
+        }
+        if header[1..] != crc32fast::hash(rest).to_le_bytes() {
+            return Err(Unreadable::Checksum);
+        }
+        let (directory, bodies) = postcard::take_from_bytes(rest)?;
+        Ok(Self { data, directory, base: data.len() - bodies.len() })
+    }
+
+    /// The organizations in it.
+    pub fn organizations(&self) -> impl Iterator<Item = OrganizationId> {
+        self.directory.iter().map(|(organization, _)| *organization)
+    }
+
+    /// The records of one organization in the order in which they happened, each with its offset.
+    ///
+    /// # Errors
+    /// [`Unreadable::Malformed`] where a record cannot be read.
+    pub fn of(&self, organization: OrganizationId) -> Result<Vec<(u32, Record)>, Unreadable> {
+        let mut start = self.base;
+        for (listed, length) in &self.directory {
+            let end = start + *length as usize;
+            if *listed == organization {
+                return records(self.data.get(..end).ok_or(Unreadable::Short)?, start);
+            }
+            start = end;
+        }
+        Ok(Vec::new())
+    }
+
+    /// All records, with organization and offset.
+    ///
+    /// # Errors
+    /// [`Unreadable::Malformed`] where a record cannot be read.
+    pub fn all(&self) -> Result<Vec<(OrganizationId, u32, Record)>, Unreadable> {
+        let (mut all, mut start) = (Vec::new(), self.base);
+        for (organization, length) in &self.directory {
+            let end = start + *length as usize;
+            let of_it = records(self.data.get(..end).ok_or(Unreadable::Short)?, start)?;
+            all.extend(of_it.into_iter().map(|(offset, record)| (*organization, offset, record)));
+            start = end;
+        }
+        Ok(all)
+    }
+
+    /// The record at an offset, with its organization.
+    ///
+    /// # Errors
+    /// [`Unreadable`] where there is none.
+    pub fn at(&self, offset: u32) -> Result<(OrganizationId, Record), Unreadable> {
+        let mut end = self.base;
+        for (organization, length) in &self.directory {
+            end += *length as usize;
+            if (offset as usize) < end {
+                let body = self.data.get(offset as usize..).ok_or(Unreadable::Short)?;
+                return Ok((*organization, postcard::from_bytes(body)?));
+            }
+        }
+        Err(Unreadable::Short)
+    }
+}
+
+fn records(data: &[u8], start: usize) -> Result<Vec<(u32, Record)>, Unreadable> {
+    let (mut records, mut rest) = (Vec::new(), data.get(start..).ok_or(Unreadable::Short)?);
+    while !rest.is_empty() {
+        let offset = (data.len() - rest.len()) as u32;
+        let (record, after) = postcard::take_from_bytes(rest)?;
+        records.push((offset, record));
+        rest = after;
+    }
+    Ok(records)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use metergate_rules::outcome::{Effect, What};
+    use metergate_rules::time::{Span, Time};
+
+    fn record(at: i64) -> Record {
+        let at = Time::from_micros(at);
+        let what = What::Due(Effect::DayBegan(Span { start: at, end: at.plus(1) }));
+        Record { key: None, fingerprint: 7, entry: Entry { at, what } }
+    }
+
+    #[test]
+    fn records_are_found_by_organization_and_by_offset() {
+        let (a, b) = (OrganizationId([1; 16]), OrganizationId([2; 16]));
+        let packed = [(b, record(1)), (a, record(2)), (b, record(3))];
+        let (data, offsets) = pack(&packed).unwrap();
+        let block = Block::read(&data).unwrap();
+        assert_eq!(block.organizations().collect::<Vec<_>>(), [a, b]);
+        assert_eq!(block.of(b).unwrap(), [(offsets[0], record(1)), (offsets[2], record(3))]);
+        for ((organization, record), offset) in packed.iter().zip(&offsets) {
+            assert_eq!(block.at(*offset).unwrap(), (*organization, record.clone()));
+        }
+        assert_eq!(block.all().unwrap().len(), 3);
+        assert!(block.of(OrganizationId([3; 16])).unwrap().is_empty());
+    }
+
+    #[test]
+    fn changed_bytes_are_found() {
+        let (data, _) = pack(&[(OrganizationId([1; 16]), record(1))]).unwrap();
+        for i in 0..data.len() {
+            let mut changed = data.clone();
+            changed[i] ^= 0x10;
+            assert!(Block::read(&changed).is_err(), "byte {i}");
+            assert!(Block::read(&data[..i]).is_err(), "cut at {i}");
+        }
+    }
+}

@@ -1,0 +1,88 @@
+//! What the writer has in memory: the durable image of the accounts, the known ids, the ends of the audit chains.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use metergate_rules::account::Account;
+use metergate_rules::audit::{GENESIS, Hash};
+use metergate_rules::id::{OrganizationId, OrganizationKey, OrganizationRef};
+use metergate_rules::time::Time;
+
+use super::known::Known;
+use super::sqlite::{Sqlite, SqliteError};
+use crate::catalogue::Snapshot;
+
+/// A map whose keys nobody can make collide.
+pub(super) type Map<K, V> = HashMap<K, V, foldhash::quality::RandomState>;
+
+/// The end of an audit chain.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Head {
+    /// The place of the last entry; 0 without any.
+    pub(super) sequence: u64,
+    /// Its hash.
+    pub(super) hash: Hash,
+}
+
+impl Head {
+    pub(super) const EMPTY: Self = Self { sequence: 0, hash: GENESIS };
+}
+
+/// Everything here is durable: a batch changes it only after its commit.
+pub(super) struct Ledger {
+    /// Accounts by id, loaded on first use.
+    pub(super) accounts: Map<OrganizationId, Arc<Account>>,
+    /// Organizations by key, likewise.
+    pub(super) keys: Map<OrganizationKey, OrganizationId>,
+    /// The ids of decisions and events.
+    pub(super) known: Known,
+    /// The ends of audit chains, likewise.
+    pub(super) heads: Map<[u8; 16], Head>,
+    /// The last block.
+    pub(super) sequence: u64,
+    /// The time of the last commit: no batch is earlier.
+    pub(super) last: Time,
+    /// Meters, plans and keys in force.
+    pub(super) catalogue: Arc<Snapshot>,
+}
+
+impl Ledger {
+    /// The durable image of an organization's account.
+    pub(super) fn account(&mut self, sqlite: &Sqlite, id: OrganizationId) -> Result<Option<Arc<Account>>, SqliteError> {
+        if let Some(account) = self.accounts.get(&id) {
+            return Ok(Some(Arc::clone(account)));
+        }
+        let Some(account) = sqlite.account(id)?.map(Arc::new) else { return Ok(None) };
+        self.accounts.insert(id, Arc::clone(&account));
+        Ok(Some(account))
+    }
+
+    /// The id of an organization that exists.
+    pub(super) fn resolve(
+        &mut self,
+        sqlite: &Sqlite,
+        organization: &OrganizationRef,
+    ) -> Result<Option<OrganizationId>, SqliteError> {
+        match organization {
+            OrganizationRef::Id(id) => Ok(self.account(sqlite, *id)?.map(|account| account.id)),
+            OrganizationRef::Key(key) => {
+                if let Some(id) = self.keys.get(key) {
+                    return Ok(Some(*id));
+                }
+                let Some(id) = sqlite.organization_id(key)? else { return Ok(None) };
+                self.keys.insert(key.clone(), id);
+                Ok(Some(id))
+            }
+        }
+    }
+
+    /// The end of an audit chain.
+    pub(super) fn head(&mut self, sqlite: &Sqlite, chain: [u8; 16]) -> Result<Head, SqliteError> {
+        if let Some(head) = self.heads.get(&chain) {
+            return Ok(*head);
+        }
+        let head = sqlite.audit_head(chain)?;
+        self.heads.insert(chain, head);
+        Ok(head)
+    }
+}

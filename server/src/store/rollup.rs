@@ -1,0 +1,173 @@
+//! Use by quarter hour, packed by UTC day: what reports are made of (M3).
+
+use std::collections::BTreeMap;
+
+use metergate_rules::id::{MeterId, OrganizationId};
+use metergate_rules::meter::{Measure, ValueHash};
+use metergate_rules::outcome::{Entry, Use, What};
+use metergate_rules::time::{DAY, MINUTE, Time};
+use serde::{Deserialize, Serialize};
+
+/// A quarter hour in microseconds.
+pub const QUARTER: i64 = 15 * MINUTE;
+
+/// What one meter did in one quarter hour, for one set of dimension values.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Slot {
+    /// Events and decisions.
+    pub count: u64,
+    /// The sum of what they added.
+    pub sum: i64,
+    /// The highest peak.
+    pub max: i64,
+    /// The latest level with its time, of a meter that has levels.
+    pub last: Option<(Time, i64)>,
+}
+
+impl Slot {
+    /// Adds what `other` holds.
+    pub fn merge(&mut self, other: &Self) {
+        self.count += other.count;
+        self.sum = self.sum.saturating_add(other.sum);
+        self.max = self.max.max(other.max);
+        // A later arrival with the same time wins, as in the account.
+        self.last = self.last.into_iter().chain(other.last).max_by_key(|(time, _)| *time);
+    }
+}
+
+/// The 96 quarter hours of a UTC day; those in which nothing happened are left out.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Day(pub BTreeMap<u8, Slot>);
+
+impl Day {
+    /// Reads a stored day.
+    ///
+    /// # Errors
+    /// If it is not one.
+    pub fn read(data: &[u8]) -> Result<Self, postcard::Error> {
+        postcard::from_bytes(data)
+    }
+
+    /// The form that is stored.
+    ///
+    /// # Errors
+    /// None that is known.
+    pub fn write(&self) -> Result<Vec<u8>, postcard::Error> {
+        postcard::to_allocvec(self)
+    }
+
+    /// Adds what `other` holds.
+    pub fn merge(&mut self, other: &Self) {
+        for (quarter, slot) in &other.0 {
+            self.0.entry(*quarter).or_default().merge(slot);
+        }
+    }
+}
+
+/// One row of rollups.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct RollupKey {
+    /// Whose.
+    pub organization: OrganizationId,
+    /// Of which meter.
+    pub meter: MeterId,
+    /// Days since 1970-01-01.
+    pub day: i32,
+    /// The dimension values, a JSON object; empty without dimensions.
+    pub dimensions: String,
+}
+
+/// One value of a `uniqueCount` meter in one bucket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ValueKey {
+    /// Whose.
+    pub organization: OrganizationId,
+    /// Of which meter.
+    pub meter: MeterId,
+    /// The value.
+    pub value: ValueHash,
+    /// The start of the bucket.
+    pub bucket: Time,
+}
+
+/// What entries add to the rows that reports read, in the order of the rows.
+#[derive(Clone, Debug, Default)]
+pub struct Derived {
+    /// To rollups.
+    pub rollups: BTreeMap<RollupKey, Day>,
+    /// To values: how often each was seen.
+    pub values: BTreeMap<ValueKey, i64>,
+}
+
+impl Derived {
+    /// Whether there is nothing to write.
+    pub fn is_empty(&self) -> bool {
+        self.rollups.is_empty() && self.values.is_empty()
+    }
+
+    /// Adds what an entry says.
+    pub fn add(&mut self, organization: OrganizationId, entry: &Entry) {
+        let uses = match &entry.what {
+            What::Decided(decided) => &decided.uses,
+            What::Recorded(recorded) => &recorded.uses,
+            What::Due(_) | What::Changed(_) => return,
+        };
+        for used in uses {
+            self.add_use(organization, used);
+        }
+    }
+
+    fn add_use(&mut self, organization: OrganizationId, used: &Use) {
+        let day = used.time.micros().div_euclid(DAY);
+        let quarter = used.time.micros().rem_euclid(DAY) / QUARTER;
+        let key = RollupKey {
+            organization,
+            meter: used.meter,
+            day: i32::try_from(day).unwrap_or(i32::MAX),
+            dimensions: used.dimensions.clone(),
+        };
+        let slots = &mut self.rollups.entry(key).or_default().0;
+        slots.entry(u8::try_from(quarter).unwrap_or(95)).or_default().merge(&slot(used));
+        if let (Measure::Value(value), Some(bucket)) = (used.measure, used.bucket) {
+            *self.values.entry(ValueKey { organization, meter: used.meter, value, bucket }).or_default() += 1;
+        }
+    }
+
+    /// Whether a value was seen in `[from, to)` by what has not been written yet.
+    pub fn has_value(&self, key: ValueKey, to: Time) -> bool {
+        let end = ValueKey { bucket: to, ..key };
+        key.bucket < to && self.values.range(key..end).any(|(_, count)| *count > 0)
+    }
+}
+
+fn slot(used: &Use) -> Slot {
+    let one = Slot { count: 1, ..Slot::default() };
+    match used.measure {
+        Measure::Add(quantity) => Slot { sum: quantity.units(), ..one },
+        Measure::Peak(peak) => Slot { max: peak.units(), ..one },
+        Measure::Level(level) => Slot { last: Some((used.time, level.units())), ..one },
+        Measure::Value(_) => one,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn slots_add_up_keep_the_peak_and_the_latest_level() {
+        let at = Time::from_micros;
+        let mut slot = Slot { count: 1, sum: 2, max: 5, last: Some((at(9), 1)) };
+        slot.merge(&Slot { count: 2, sum: 3, max: 4, last: Some((at(8), 2)) });
+        assert_eq!(slot, Slot { count: 3, sum: 5, max: 5, last: Some((at(9), 1)) });
+        slot.merge(&Slot { last: Some((at(9), 7)), ..Slot::default() });
+        assert_eq!(slot.last, Some((at(9), 7)), "of two at the same time the later arrival");
+    }
+
+    #[test]
+    fn a_stored_day_is_read_back() {
+        let day = Day([(95, Slot { count: 1, sum: i64::MAX, max: 0, last: None })].into());
+        assert_eq!(Day::read(&day.write().unwrap()).unwrap(), day);
+    }
+}

@@ -1,0 +1,36 @@
+//! Bringing the schema up to date. Released files never change; `user_version` says how many have been run.
+
+use std::path::Path;
+
+use rusqlite::{Connection, TransactionBehavior};
+
+use super::SqliteError;
+
+const MIGRATIONS: [&str; 1] = [include_str!("../../../migrations/sqlite/0001_start.sql")];
+
+/// Runs the migrations that have not been run, each in a transaction of its own. A database that holds something is
+/// copied first.
+///
+/// # Errors
+/// [`SqliteError::Unusable`] if a later program wrote the database.
+pub(super) fn migrate(connection: &mut Connection, folder: &Path) -> Result<(), SqliteError> {
+    let done: u32 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    let done = done as usize;
+    if done > MIGRATIONS.len() {
+        let known = MIGRATIONS.len();
+        return Err(SqliteError::Unusable(format!(
+            "the database has schema version {done}, this program knows versions up to {known}: use a newer metergate"
+        )));
+    }
+    if done > 0 && done < MIGRATIONS.len() {
+        let copy = folder.join(format!("{}.before-{}", super::FILE, MIGRATIONS.len()));
+        connection.execute("VACUUM INTO ?", [copy.to_string_lossy()])?;
+    }
+    for (version, sql) in MIGRATIONS.iter().enumerate().skip(done) {
+        let transaction = connection.transaction_with_behavior(TransactionBehavior::Exclusive)?;
+        transaction.execute_batch(sql)?;
+        transaction.pragma_update(None, "user_version", version as u32 + 1)?;
+        transaction.commit()?;
+    }
+    Ok(())
+}

@@ -1,0 +1,129 @@
+//! Reading what is the team's, and the audit log.
+
+use metergate_rules::id::{MeterId, MeterKey, OrganizationId, PlanId, PlanKey};
+use metergate_rules::time::Time;
+use rusqlite::Row;
+use serde::de::DeserializeOwned;
+
+use super::{Sqlite, SqliteError, unreadable};
+use crate::catalogue::change::ImportRecord;
+use crate::catalogue::key::{ApiKey, KeyScope};
+use crate::catalogue::{MeterEntry, PlanEntry, Stored};
+use crate::store::audit::AuditRow;
+use rusqlite::OptionalExtension;
+
+impl Sqlite {
+    /// Meters, plans and keys.
+    ///
+    /// # Errors
+    /// [`SqliteError`] if a row cannot be read.
+    pub fn stored(&self) -> Result<Stored, SqliteError> {
+        let mut stored = Stored::default();
+        for entry in self.all("SELECT id, key, spec, created_at, deleted_at FROM meters", meter)? {
+            stored.meters.insert(entry.id, entry);
+        }
+        for entry in self.all("SELECT id, key, spec, created_at, deleted_at, version FROM plans", plan)? {
+            stored.plans.insert(entry.id, entry);
+        }
+        let keys = "SELECT id, hash, name, scopes, organization, created_at, expires_at, revoked_at FROM api_keys";
+        for entry in self.all(keys, |row| Ok(Ok(api_key(row)?)))? {
+            stored.keys.insert(entry.id.clone(), entry);
+        }
+        Ok(stored)
+    }
+
+    fn all<T>(
+        &self,
+        sql: &str,
+        read: impl Fn(&Row<'_>) -> rusqlite::Result<Result<T, SqliteError>>,
+    ) -> Result<Vec<T>, SqliteError> {
+        let mut query = self.connection.prepare_cached(sql)?;
+        let rows = query.query_map([], |row| read(row))?;
+        rows.map(|row| row?).collect()
+    }
+
+    /// How far an import has come.
+    ///
+    /// # Errors
+    /// [`SqliteError`] if it cannot be read.
+    pub fn import(&self, source: &str) -> Result<Option<ImportRecord>, SqliteError> {
+        let mut query = self.connection.prepare_cached("SELECT rows_done, digest FROM imports WHERE source = ?")?;
+        let read = |row: &Row<'_>| {
+            let rows_done = row.get::<_, i64>(0)?.unsigned_abs();
+            Ok(ImportRecord { source: source.to_owned(), rows_done, digest: row.get(1)? })
+        };
+        Ok(query.query_row([source], read).optional()?)
+    }
+
+    /// Entries of a chain before a place, newest first.
+    ///
+    /// # Errors
+    /// [`SqliteError`] if it cannot be read.
+    pub fn audit_before(&self, chain: [u8; 16], before: u64, limit: usize) -> Result<Vec<AuditRow>, SqliteError> {
+        let before = i64::try_from(before).unwrap_or(i64::MAX);
+        let mut query = self.connection.prepare_cached(
+            "SELECT chain, sequence, at, actor, action, category, before, after, details, reason, salt, hash
+             FROM audit WHERE chain = ? AND sequence < ? ORDER BY sequence DESC LIMIT ?",
+        )?;
+        let rows = query.query_map((&chain, before, i64::try_from(limit).unwrap_or(i64::MAX)), audit_row)?;
+        Ok(rows.collect::<rusqlite::Result<_>>()?)
+    }
+}
+
+fn definition<T: DeserializeOwned>(row: &Row<'_>, what: &str) -> rusqlite::Result<Result<T, SqliteError>> {
+    let text: String = row.get("spec")?;
+    Ok(serde_json::from_str(&text).map_err(|error| unreadable(what, error)))
+}
+
+fn meter(row: &Row<'_>) -> rusqlite::Result<Result<MeterEntry, SqliteError>> {
+    let name: String = row.get("key")?;
+    let what = format!("meter {name}");
+    let spec = definition(row, &what)?;
+    let (id, created_at) = (MeterId(row.get("id")?), Time::from_micros(row.get("created_at")?));
+    let deleted_at = row.get::<_, Option<i64>>("deleted_at")?.map(Time::from_micros);
+    let key = MeterKey::new(&name).map_err(|error| unreadable(&*what, error));
+    Ok(key.and_then(|key| Ok(MeterEntry { id, key, spec: spec?, created_at, deleted_at })))
+}
+
+fn plan(row: &Row<'_>) -> rusqlite::Result<Result<PlanEntry, SqliteError>> {
+    let name: String = row.get("key")?;
+    let what = format!("plan {name}");
+    let spec = definition(row, &what)?;
+    let (id, version) = (PlanId(row.get("id")?), row.get("version")?);
+    let created_at = Time::from_micros(row.get("created_at")?);
+    let deleted_at = row.get::<_, Option<i64>>("deleted_at")?.map(Time::from_micros);
+    let key = PlanKey::new(&name).map_err(|error| unreadable(&*what, error));
+    Ok(key.and_then(|key| Ok(PlanEntry { id, key, version, spec: spec?, created_at, deleted_at })))
+}
+
+fn api_key(row: &Row<'_>) -> rusqlite::Result<ApiKey> {
+    let scopes: String = row.get("scopes")?;
+    let time = |name: &str| Ok::<_, rusqlite::Error>(row.get::<_, Option<i64>>(name)?.map(Time::from_micros));
+    Ok(ApiKey {
+        id: row.get("id")?,
+        hash: row.get("hash")?,
+        name: row.get("name")?,
+        scopes: scopes.split(',').filter_map(KeyScope::from_name).collect(),
+        organization: row.get::<_, Option<[u8; 16]>>("organization")?.map(OrganizationId),
+        created_at: Time::from_micros(row.get("created_at")?),
+        expires_at: time("expires_at")?,
+        revoked_at: time("revoked_at")?,
+    })
+}
+
+fn audit_row(row: &Row<'_>) -> rusqlite::Result<AuditRow> {
+    Ok(AuditRow {
+        chain: row.get(0)?,
+        sequence: row.get::<_, i64>(1)?.unsigned_abs(),
+        at: Time::from_micros(row.get(2)?),
+        actor: row.get(3)?,
+        action: row.get(4)?,
+        category: row.get(5)?,
+        before: row.get(6)?,
+        after: row.get(7)?,
+        details: row.get(8)?,
+        reason: row.get(9)?,
+        salt: row.get(10)?,
+        hash: row.get(11)?,
+    })
+}

@@ -1,0 +1,232 @@
+//! Writing a commit: the block, and in the same transaction the rows that follow from it.
+
+use metergate_rules::account::Account;
+use metergate_rules::due::status_name;
+use metergate_rules::id::OrganizationId;
+use metergate_rules::time::Time;
+use rusqlite::{OptionalExtension, Transaction, TransactionBehavior};
+
+use super::{ACCOUNT_VERSION, Sqlite, SqliteError, unreadable};
+use crate::catalogue::change::TeamRow;
+use crate::dies_at;
+use crate::store::audit::AuditRow;
+use crate::store::rollup::{Day, Derived, RollupKey};
+use crate::store::{Answer, ReceiptKey};
+
+/// Sets of dimension values of one organization and meter on one day at most; the rest goes into [`OTHER`].
+const MOST_DIMENSIONS: i64 = 1000;
+/// What stands for dimension values beyond the cap. No JSON object is written like it.
+const OTHER: &str = "other";
+
+/// Everything that one commit writes.
+pub(in crate::store) struct Commit<'a> {
+    /// Its place in the journal.
+    pub(in crate::store) sequence: u64,
+    /// Its time.
+    pub(in crate::store) at: Time,
+    /// Its block; a commit of the team's things, or of the fold alone, has none.
+    pub(in crate::store) block: Option<&'a [u8]>,
+    /// The accounts as they are after it, and whether something but use changed.
+    pub(in crate::store) accounts: Vec<(&'a Account, bool)>,
+    /// What reports read.
+    pub(in crate::store) derived: &'a Derived,
+    /// What the audit log keeps.
+    pub(in crate::store) audit: &'a [AuditRow],
+    /// Answers to keep.
+    pub(in crate::store) receipts: &'a [([u8; 16], ReceiptKey, Answer)],
+    /// What is the team's.
+    pub(in crate::store) team: &'a [TeamRow],
+}
+
+impl Sqlite {
+    /// Writes a commit. On disk when it returns; nothing of it is there when it fails.
+    pub(in crate::store) fn write(&mut self, commit: &Commit<'_>) -> Result<(), SqliteError> {
+        let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        dies_at!("commit-begun");
+        if let Some(block) = commit.block {
+            let sql = "INSERT INTO blocks (sequence, at, data) VALUES (?, ?, ?)";
+            let row = (commit.sequence.cast_signed(), commit.at.micros(), block);
+            transaction.prepare_cached(sql)?.execute(row)?;
+        }
+        dies_at!("commit-block-written");
+        write_changes(&transaction, commit)?;
+        fold(&transaction, commit)?;
+        dies_at!("commit-folded");
+        fail_here()?;
+        transaction.commit()?;
+        dies_at!("commit-durable");
+        Ok(())
+    }
+}
+
+/// Where the tests make a commit fail.
+fn fail_here() -> Result<(), SqliteError> {
+    fail::fail_point!("commit-fails", |_| Err(SqliteError::Unusable("a planted failure".to_owned())));
+    Ok(())
+}
+
+fn write_changes(transaction: &Transaction<'_>, commit: &Commit<'_>) -> Result<(), SqliteError> {
+    for row in commit.audit {
+        write_audit(transaction, row)?;
+    }
+    for (scope, receipt, answer) in commit.receipts {
+        let sql = "INSERT OR REPLACE INTO receipts (scope, route, key, at, fingerprint, status, body)
+                   VALUES (?, ?, ?, ?, ?, ?, ?)";
+        let fingerprint = receipt.fingerprint.cast_signed();
+        let (route, key) = (receipt.route, receipt.key.as_str());
+        let row = (scope, route, key, commit.at.micros(), fingerprint, answer.status, &answer.body);
+        transaction.prepare_cached(sql)?.execute(row)?;
+    }
+    commit.team.iter().try_for_each(|row| write_team(transaction, row, commit.at))
+}
+
+fn write_audit(transaction: &Transaction<'_>, row: &AuditRow) -> Result<(), SqliteError> {
+    let sql = "INSERT INTO audit
+               (chain, sequence, at, actor, action, category, before, after, details, reason, salt, hash)
+               VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
+    let values = (
+        row.chain,
+        row.sequence.cast_signed(),
+        row.at.micros(),
+        &row.actor,
+        &row.action,
+        &row.category,
+        &row.before,
+        &row.after,
+        &row.details,
+        &row.reason,
+        row.salt,
+        row.hash,
+    );
+    transaction.prepare_cached(sql)?.execute(values)?;
+    Ok(())
+}
+
+fn write_team(transaction: &Transaction<'_>, row: &TeamRow, at: Time) -> Result<(), SqliteError> {
+    match row {
+        TeamRow::Meter(entry) => {
+            let sql = "INSERT OR REPLACE INTO meters (id, key, spec, created_at, deleted_at) VALUES (?, ?, ?, ?, ?)";
+            let spec = definition(&entry.spec)?;
+            let deleted = entry.deleted_at.map(Time::micros);
+            let values = (entry.id.0, entry.key.as_str(), spec, entry.created_at.micros(), deleted);
+            transaction.prepare_cached(sql)?.execute(values)?;
+        }
+        TeamRow::Plan(entry) => {
+            let sql = "INSERT INTO plans (id, key, version, spec, created_at, deleted_at) VALUES (?, ?, ?, ?, ?, ?)
+                       ON CONFLICT (id) DO UPDATE SET deleted_at = excluded.deleted_at";
+            let (key, spec) = (entry.key.as_str(), definition(&entry.spec)?);
+            let deleted = entry.deleted_at.map(Time::micros);
+            let values = (entry.id.0, key, entry.version, spec, entry.created_at.micros(), deleted);
+            transaction.prepare_cached(sql)?.execute(values)?;
+        }
+        TeamRow::Key(key) => {
+            let sql = "INSERT OR REPLACE INTO api_keys
+                       (id, hash, name, scopes, organization, created_at, expires_at, revoked_at)
+                       VALUES (?, ?, ?, ?, ?, ?, ?, ?)";
+            let scopes = key.scopes.iter().map(|scope| scope.as_str()).collect::<Vec<_>>().join(",");
+            let organization = key.organization.map(|id| id.0);
+            let (expires, revoked) = (key.expires_at.map(Time::micros), key.revoked_at.map(Time::micros));
+            let created = key.created_at.micros();
+            let values = (&key.id, key.hash, &key.name, scopes, organization, created, expires, revoked);
+            transaction.prepare_cached(sql)?.execute(values)?;
+        }
+        TeamRow::Import(record) => {
+            let sql = "INSERT OR REPLACE INTO imports (source, rows_done, digest, updated_at) VALUES (?, ?, ?, ?)";
+            let values = (&record.source, record.rows_done.cast_signed(), &record.digest, at.micros());
+            transaction.prepare_cached(sql)?.execute(values)?;
+        }
+    }
+    Ok(())
+}
+
+fn definition<S: serde::Serialize>(spec: &S) -> Result<String, SqliteError> {
+    serde_json::to_string(spec).map_err(|error| unreadable("a definition", error))
+}
+
+/// The fold: every dirty account with all its derived rows, and how far the journal is in them.
+fn fold(transaction: &Transaction<'_>, commit: &Commit<'_>) -> Result<(), SqliteError> {
+    for (account, changed) in &commit.accounts {
+        write_account(transaction, account, commit.sequence)?;
+        if *changed {
+            write_organization(transaction, account)?;
+        }
+    }
+    dies_at!("commit-accounts-written");
+    for (key, day) in &commit.derived.rollups {
+        write_rollup(transaction, key, day)?;
+    }
+    let sql = "INSERT INTO unique_values (organization, meter, value, bucket, count) VALUES (?, ?, ?, ?, ?)
+               ON CONFLICT DO UPDATE SET count = count + excluded.count";
+    let mut upsert = transaction.prepare_cached(sql)?;
+    for (key, count) in &commit.derived.values {
+        upsert.execute((key.organization.bytes(), key.meter.0, key.value.0, key.bucket.micros(), count))?;
+    }
+    let sql = "INSERT OR REPLACE INTO settings (name, value) VALUES ('folded_to', ?)";
+    transaction.prepare_cached(sql)?.execute([commit.sequence.to_string()])?;
+    Ok(())
+}
+
+fn write_account(transaction: &Transaction<'_>, account: &Account, sequence: u64) -> Result<(), SqliteError> {
+    let data = postcard::to_extend(account, vec![ACCOUNT_VERSION]).map_err(|e| unreadable("an account", e))?;
+    let sql = "INSERT INTO accounts (id, sequence, next_due, data) VALUES (?1, ?2, ?3, ?4)
+               ON CONFLICT (id) DO UPDATE SET sequence = ?2, next_due = ?3, data = ?4";
+    let row = (account.id.bytes(), sequence.cast_signed(), account.next_notable().micros(), data);
+    transaction.prepare_cached(sql)?.execute(row)?;
+    Ok(())
+}
+
+fn write_organization(transaction: &Transaction<'_>, account: &Account) -> Result<(), SqliteError> {
+    let sql = "INSERT INTO organizations (id, key, name, plan, status, locked, created_at)
+               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
+               ON CONFLICT (id) DO UPDATE SET key = ?2, name = ?3, plan = ?4, status = ?5, locked = ?6";
+    let profile = &account.profile;
+    let row = (
+        account.id.bytes(),
+        profile.key.as_str(),
+        &profile.name,
+        account.plan.0,
+        status_name(account.status),
+        !account.locks.is_empty(),
+        profile.created_at.micros(),
+    );
+    transaction.prepare_cached(sql)?.execute(row)?;
+    Ok(())
+}
+
+fn write_rollup(transaction: &Transaction<'_>, key: &RollupKey, day: &Day) -> Result<(), SqliteError> {
+    let (dimensions, stored) = find_rollup(transaction, key)?;
+    let mut merged = match stored {
+        Some(data) => Day::read(&data).map_err(|e| unreadable(format!("a rollup of {}", key.organization), e))?,
+        None => Day::default(),
+    };
+    merged.merge(day);
+    let data = merged.write().map_err(|error| unreadable("a rollup", error))?;
+    let sql = "INSERT OR REPLACE INTO rollups (organization, meter, day, dimensions, data) VALUES (?, ?, ?, ?, ?)";
+    let row = (key.organization.bytes(), key.meter.0, key.day, dimensions, data);
+    transaction.prepare_cached(sql)?.execute(row)?;
+    Ok(())
+}
+
+/// The row that a rollup goes into: its own, or beyond the cap the one for all others.
+fn find_rollup<'k>(
+    transaction: &Transaction<'_>,
+    key: &'k RollupKey,
+) -> Result<(&'k str, Option<Vec<u8>>), SqliteError> {
+    let (organization, meter): (&[u8; 16], u32) = (key.organization.bytes(), key.meter.0);
+    let sql = "SELECT data FROM rollups WHERE organization = ? AND meter = ? AND day = ? AND dimensions = ?";
+    let mut select = transaction.prepare_cached(sql)?;
+    let mut read = |dimensions: &str| {
+        select.query_row((organization, meter, key.day, dimensions), |row| row.get::<_, Vec<u8>>(0)).optional()
+    };
+    let own = read(&key.dimensions)?;
+    if own.is_some() || key.dimensions.is_empty() || sets_of(transaction, key.organization, key)? < MOST_DIMENSIONS {
+        return Ok((&key.dimensions, own));
+    }
+    Ok((OTHER, read(OTHER)?))
+}
+
+fn sets_of(transaction: &Transaction<'_>, organization: OrganizationId, key: &RollupKey) -> Result<i64, SqliteError> {
+    let sql = "SELECT count(*) FROM rollups WHERE organization = ? AND meter = ? AND day = ? AND dimensions <> 'other'";
+    let mut count = transaction.prepare_cached(sql)?;
+    Ok(count.query_row((organization.bytes(), key.meter.0, key.day), |row| row.get(0))?)
+}

@@ -1,0 +1,97 @@
+//! Changes of what is the team's: alone in their commit, then in force everywhere.
+
+use std::sync::Arc;
+
+use metergate_rules::id::OrganizationRef;
+
+use super::audit::TEAM;
+use super::batch::Batch;
+use super::writer::{Decided, Writer};
+use super::{Answer, Receipt, StoreError};
+use crate::catalogue::change::{NewKey, TeamAfter, TeamCommand, TeamOutcome, TeamReply, TeamRequest, decide};
+use crate::catalogue::{Snapshot, Stored};
+
+impl Writer {
+    /// Decides a change of the team's, writes it, and puts it in force.
+    pub(super) fn change_team(&mut self, request: &TeamRequest) -> Result<Receipt, StoreError> {
+        let now = self.now();
+        let (stored, answer, mut decided) = {
+            let mut batch = Batch::new(&mut self.ledger, &self.sqlite, &self.settings, now);
+            if let Some(answer) = batch.kept_for_team(request)? {
+                return Ok(Receipt::Answered { answer, replayed: true });
+            }
+            let command = resolved(&mut batch, &request.command)?;
+            check_version(&batch.ledger.catalogue, request)?;
+            let outcome = decide(&batch.ledger.catalogue, &command, now)?;
+            let answer = batch.take_in(request, &outcome)?;
+            let mut decided = Decided::of(batch);
+            decided.team = outcome.rows;
+            (outcome.stored, answer, decided)
+        };
+        decided.now = now;
+        self.commit(decided).map_err(|failure| {
+            tracing::error!(%failure, "a change of the catalogue could not be written");
+            StoreError::Unavailable
+        })?;
+        self.put_in_force(stored)?;
+        Ok(Receipt::Answered { answer, replayed: false })
+    }
+
+    fn put_in_force(&mut self, stored: Stored) -> Result<(), StoreError> {
+        let snapshot = Arc::new(Snapshot::new(stored).map_err(|_| StoreError::Internal)?);
+        self.ledger.catalogue = Arc::clone(&snapshot);
+        self.catalogue.store(snapshot);
+        Ok(())
+    }
+}
+
+/// The command with the organization by its id.
+fn resolved(batch: &mut Batch<'_>, command: &TeamCommand) -> Result<TeamCommand, StoreError> {
+    let TeamCommand::CreateKey(NewKey { organization: Some(organization), .. }) = command else {
+        return Ok(command.clone());
+    };
+    let id = batch.resolve(organization).map_err(|_| StoreError::Unavailable)?;
+    let id = id.ok_or(StoreError::UnknownOrganization)?;
+    let TeamCommand::CreateKey(new) = command.clone() else { return Err(StoreError::Internal) };
+    Ok(TeamCommand::CreateKey(NewKey { organization: Some(OrganizationRef::Id(id)), ..new }))
+}
+
+fn check_version(snapshot: &Snapshot, request: &TeamRequest) -> Result<(), StoreError> {
+    let (TeamCommand::PutPlan(key, _) | TeamCommand::DeletePlan(key), Some(version)) =
+        (&request.command, request.only_if_version)
+    else {
+        return Ok(());
+    };
+    let current = snapshot.plan_entry(key.as_str()).map(|plan| u64::from(plan.version));
+    if current == Some(version) { Ok(()) } else { Err(StoreError::Changed) }
+}
+
+impl Batch<'_> {
+    fn kept_for_team(&mut self, request: &TeamRequest) -> Result<Option<Answer>, StoreError> {
+        self.kept(TEAM, request.receipt.as_ref()).map_err(super::batch::Stop::into_error)
+    }
+
+    /// Makes the answer and the audit entry part of the batch.
+    fn take_in(&mut self, request: &TeamRequest, outcome: &TeamOutcome) -> Result<Answer, StoreError> {
+        if let Some(draft) = &outcome.audit {
+            let appended = self.append_audit(TEAM, draft, &request.actor, &request.reason);
+            appended.map_err(|_| StoreError::Unavailable)?;
+        }
+        let snapshot = Snapshot::new(outcome.stored.clone()).map_err(|_| StoreError::Internal)?;
+        let answer = (request.respond)(&TeamAfter { snapshot: &snapshot, reply: &outcome.reply });
+        if let Some(receipt) = &request.receipt {
+            let reply = without_secret(&outcome.reply);
+            let kept = (request.respond)(&TeamAfter { snapshot: &snapshot, reply: &reply });
+            self.receipts.push((TEAM, receipt.clone(), kept));
+        }
+        Ok(answer)
+    }
+}
+
+/// A key's secret is shown once, also under an idempotency key.
+fn without_secret(reply: &TeamReply) -> TeamReply {
+    match reply {
+        TeamReply::Key(id, _) => TeamReply::Key(id.clone(), None),
+        other => other.clone(),
+    }
+}
