@@ -2,6 +2,7 @@
 
 pub mod body;
 pub mod cloudevents;
+pub mod docs;
 pub mod error;
 pub mod json;
 pub mod listen;
