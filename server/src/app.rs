@@ -69,7 +69,10 @@ pub fn start(config: Config) -> anyhow::Result<Running> {
         store,
         admin_key,
         rate_headers: sent(config.rate_limit_headers),
-        key_rate: config.key_rate_per_second.and_then(NonZeroU32::new).map(|n| RateLimiter::keyed(Quota::per_second(n))),
+        key_rate: config
+            .key_rate_per_second
+            .and_then(NonZeroU32::new)
+            .map(|n| RateLimiter::keyed(Quota::per_second(n))),
         key_rate_per_second: config.key_rate_per_second,
         max_body_bytes: config.max_body_bytes,
         body_timeout: config.body_timeout_seconds,
@@ -145,7 +148,10 @@ fn lock_folder(folder: &Path) -> anyhow::Result<File> {
     let file = File::create(&path).with_context(|| format!("{} cannot be made", path.display()))?;
     match file.try_lock() {
         Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => bail!("another metergate is using the data folder {}: stop it first, or choose another with METERGATE_DATA_DIR", folder.display()),
+        Err(TryLockError::WouldBlock) => bail!(
+            "another metergate is using the data folder {}: stop it first, or choose another with METERGATE_DATA_DIR",
+            folder.display()
+        ),
         Err(TryLockError::Error(error)) => Err(error).with_context(|| format!("{} cannot be locked", path.display())),
     }
 }

@@ -51,7 +51,11 @@ async fn change(store: &Store, port: &Port, command: TeamCommand) -> anyhow::Res
         only_if_version: None,
         respond: Arc::new(|_| Answer { status: 200, body: Vec::new(), version: None }),
     };
-    store.change_team(port, request).await.map(|_| ()).map_err(|error| anyhow!("the catalogue cannot be applied: {error}"))
+    store
+        .change_team(port, request)
+        .await
+        .map(|_| ())
+        .map_err(|error| anyhow!("the catalogue cannot be applied: {error}"))
 }
 
 type Quotas = [(Window, Option<u64>); 2];

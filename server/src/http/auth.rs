@@ -135,7 +135,9 @@ impl Credential {
         if self.is_operator() {
             return Ok(self.caller());
         }
-        Err(ApiError::forbidden("This needs a platform administrator or a key with scope admin that is bound to no organization."))
+        Err(ApiError::forbidden(
+            "This needs a platform administrator or a key with scope admin that is bound to no organization.",
+        ))
     }
 
     fn may(&self, has: bool, needed: &str) -> Result<Caller, ApiError> {

@@ -82,7 +82,9 @@ impl Manner {
             match pair {
                 "status=native" => manner.native = true,
                 "numbers=string" => manner.text = true,
-                _ => return Err(ApiError::invalid(format!("?{pair}"), "Known here: status=native and numbers=string.")),
+                _ => {
+                    return Err(ApiError::invalid(format!("?{pair}"), "Known here: status=native and numbers=string."));
+                }
             }
         }
         Ok(manner)
@@ -129,12 +131,6 @@ struct Asking<'a> {
     manner: Manner,
 }
 
-/// A request that makes sense, with what its answer needs.
-struct Prepared<'a> {
-    request: ConsumeRequest,
-    meters: Vec<&'a Arc<Meter>>,
-}
-
 #[derive(Serialize)]
 struct Several<T> {
     data: Vec<T>,
@@ -150,10 +146,14 @@ struct TogetherBody<'a> {
 }
 
 impl<'s> Asking<'s> {
-    async fn single(&self, asked: &ConsumeBody<'_>, header: Option<IdempotencyKey>) -> Result<Response<Body>, ApiError> {
-        let prepared = self.prepare(asked, header)?;
-        let items = prepared.request.consume.items.clone();
-        let receipt = self.run(vec![prepared.request]).await?.pop().unwrap_or_else(|| Err(ApiError::internal("no answer")))?;
+    async fn single(
+        &self,
+        asked: &ConsumeBody<'_>,
+        header: Option<IdempotencyKey>,
+    ) -> Result<Response<Body>, ApiError> {
+        let request = self.prepare(asked, header)?;
+        let items = request.consume.items.clone();
+        let receipt = self.run(vec![request]).await?.pop().unwrap_or_else(|| Err(ApiError::internal("no answer")))?;
         let now = self.app.now();
         if asked.together.is_some() {
             return Ok(self.together(asked, &receipt, &items, now));
@@ -173,16 +173,21 @@ impl<'s> Asking<'s> {
 
     async fn array(&self, asked: Vec<ConsumeBody<'_>>) -> Result<Response<Body>, ApiError> {
         if asked.len() > MOST_ITEMS {
-            return Err(ApiError::payload_too_large(format!("An array has at most {MOST_ITEMS} decisions. Send several.")));
+            return Err(ApiError::payload_too_large(format!(
+                "An array has at most {MOST_ITEMS} decisions. Send several."
+            )));
         }
         let mut requests = Vec::with_capacity(asked.len());
         let prepared: Vec<Result<Vec<Item>, ApiError>> = asked
             .iter()
             .map(|one| {
                 if one.together.is_some() {
-                    return Err(ApiError::invalid("#/together", "Decisions together cannot stand in an array: send them apart."));
+                    return Err(ApiError::invalid(
+                        "#/together",
+                        "Decisions together cannot stand in an array: send them apart.",
+                    ));
                 }
-                let Prepared { request, .. } = self.prepare(one, None)?;
+                let request = self.prepare(one, None)?;
                 let items = request.consume.items.clone();
                 requests.push(request);
                 Ok(items)
@@ -261,7 +266,12 @@ impl<'s> Asking<'s> {
     }
 
     /// Each verdict with what its answer needs.
-    fn answered<'a>(&'a self, asked: &'a ConsumeBody<'_>, receipt: &'a DecidedReceipt, items: &[Item]) -> Vec<Answered<'a>> {
+    fn answered<'a>(
+        &'a self,
+        asked: &'a ConsumeBody<'_>,
+        receipt: &'a DecidedReceipt,
+        items: &[Item],
+    ) -> Vec<Answered<'a>> {
         let allowed = receipt.verdicts.iter().all(|verdict| verdict.reason.is_none());
         let id = match (&asked.id, receipt.place) {
             (Some(id), _) => DecisionRef::Given(id),
@@ -282,7 +292,7 @@ impl<'s> Asking<'s> {
     }
 
     /// The request that a body makes.
-    fn prepare(&self, asked: &ConsumeBody<'_>, header: Option<IdempotencyKey>) -> Result<Prepared<'s>, ApiError> {
+    fn prepare(&self, asked: &ConsumeBody<'_>, header: Option<IdempotencyKey>) -> Result<ConsumeRequest, ApiError> {
         let organization: OrganizationRef = asked.organization.parse().map_err(|_| ApiError::unknown_organization())?;
         let (mut items, mut meters) = (Vec::new(), Vec::new());
         match (&asked.together, &asked.meter) {
@@ -306,8 +316,7 @@ impl<'s> Asking<'s> {
         let fingerprint = if key.is_some() { fingerprint(asked, &items) } else { 0 };
         let outcome = Completion { duration_ms: asked.duration_ms, status: asked.status };
         let consume = Consume { items, properties: properties_of(asked)?, outcome };
-        let request = ConsumeRequest { caller: self.caller.clone(), organization, key, fingerprint, consume };
-        Ok(Prepared { request, meters })
+        Ok(ConsumeRequest { caller: self.caller.clone(), organization, key, fingerprint, consume })
     }
 
     fn item(
@@ -321,7 +330,10 @@ impl<'s> Asking<'s> {
         let text = match quantity {
             None => None,
             Some(token) => Some(decimal_text(token).ok_or_else(|| {
-                ApiError::invalid_quantity(format!("{at}/quantity"), metergate_rules::quantity::InvalidQuantity::NotANumber)
+                ApiError::invalid_quantity(
+                    format!("{at}/quantity"),
+                    metergate_rules::quantity::InvalidQuantity::NotANumber,
+                )
             })?),
         };
         let wrong = |why: Unmeasured| unmeasured(at, why);
@@ -423,7 +435,8 @@ const fn quantity_of(item: &Item) -> Quantity {
 /// An error of a measure, at its place in the body.
 pub fn unmeasured(at: &str, why: Unmeasured) -> ApiError {
     let own = why.property == "quantity";
-    let pointer = if own { format!("{at}/quantity") } else { json_body::child(&format!("{at}/properties"), &why.property) };
+    let pointer =
+        if own { format!("{at}/quantity") } else { json_body::child(&format!("{at}/properties"), &why.property) };
     match why.why {
         Some(quantity) => ApiError::invalid_quantity(pointer, quantity),
         None => ApiError::invalid(pointer, why.detail),

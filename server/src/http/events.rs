@@ -97,7 +97,9 @@ impl IngestBody {
                 self.duplicates += 1;
                 return Ok(());
             }
-            Err(StoreError::UnknownOrganization) => ("unknown-organization", "There is no such organization: subject must be its key or id.".to_owned()),
+            Err(StoreError::UnknownOrganization) => {
+                ("unknown-organization", "There is no such organization: subject must be its key or id.".to_owned())
+            }
             Err(StoreError::Problem(Problem::InvalidQuantity(why))) => ("invalid-quantity", why.to_string()),
             Err(StoreError::Problem(Problem::FutureEvent)) => ("future-event", Problem::FutureEvent.to_string()),
             Err(other) => return Err(other.into()),
@@ -143,7 +145,8 @@ impl Reading<'_> {
         if let Some(known) = self.organizations.get(subject) {
             return Ok(known.clone());
         }
-        let unknown = |_| ("unknown-organization", "There is no such organization: subject must be its key or id.".to_owned());
+        let unknown =
+            |_| ("unknown-organization", "There is no such organization: subject must be its key or id.".to_owned());
         let organization: OrganizationRef = subject.parse().map_err(unknown)?;
         self.organizations.insert(subject.to_owned(), organization.clone());
         Ok(organization)

@@ -1,6 +1,5 @@
 //! API keys, import records, and what a caller may know about itself.
 
-
 use axum::body::Body;
 use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, Response, StatusCode, Uri};
@@ -158,7 +157,8 @@ pub async fn rotate(
     headers: HeaderMap,
 ) -> Result<Response<Body>, ApiError> {
     let command = TeamCommand::RotateKey(id.clone(), app.now().plus(ROTATION));
-    let change = Change { app: &app, headers: &headers, route: "POST /v1/api-keys/{id}/rotate", parts: &[id.as_bytes()] };
+    let change =
+        Change { app: &app, headers: &headers, route: "POST /v1/api-keys/{id}/rotate", parts: &[id.as_bytes()] };
     change.run(&credential, command, key_answer).await
 }
 
@@ -317,4 +317,3 @@ pub async fn me(credential: Credential) -> Response<Body> {
     };
     json_answer(StatusCode::OK, &body)
 }
-

@@ -116,7 +116,8 @@ fn amount(meter: &Meter, given: Option<&str>, properties: &Properties<'_, '_>) -
         return parse("quantity", text);
     }
     if let Some(token) = properties.get(&meter.value_property) {
-        let text = decimal_text(token).ok_or_else(|| not_a_quantity(&meter.value_property, InvalidQuantity::NotANumber))?;
+        let text =
+            decimal_text(token).ok_or_else(|| not_a_quantity(&meter.value_property, InvalidQuantity::NotANumber))?;
         return parse(&meter.value_property, &text);
     }
     if meter.key.as_str() == "tokens" {

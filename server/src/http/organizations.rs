@@ -206,7 +206,8 @@ pub async fn update(
         zone: change.time_zone.as_deref().map(zone).transpose()?,
         metadata: change.metadata.as_ref().map(|it| metadata(Some(it))).transpose()?,
     };
-    let operation = Operation { app: &app, org: &org, headers: &headers, body: &body, route: "PATCH /v1/organizations/{org}" };
+    let operation =
+        Operation { app: &app, org: &org, headers: &headers, body: &body, route: "PATCH /v1/organizations/{org}" };
     operation.run(&credential, Command::Update(change), String::new(), organization_answer(200)).await
 }
 
@@ -227,7 +228,8 @@ pub async fn change_plan(
         None => newest.id,
         Some(version) => snapshot.rules.plan_version(&newest.key, version).ok_or_else(ApiError::unknown_plan)?.id,
     };
-    let operation = Operation { app: &app, org: &org, headers: &headers, body: &body, route: "PUT /v1/organizations/{org}/plan" };
+    let operation =
+        Operation { app: &app, org: &org, headers: &headers, body: &body, route: "PUT /v1/organizations/{org}/plan" };
     let command = Command::ChangePlan { plan, keep_overrides: change.keep_overrides };
     operation.run(&credential, command, change.reason, organization_answer(200)).await
 }
@@ -323,7 +325,8 @@ pub async fn grant(
     });
     let route = "POST /v1/organizations/{org}/grants";
     let operation = Operation { app: &app, org: &org, headers: &headers, body: &body, route };
-    let respond: Respond = Arc::new(|after| answer(201, after, &standing::last_grant(after.account, after.catalogue, after.now)));
+    let respond: Respond =
+        Arc::new(|after| answer(201, after, &standing::last_grant(after.account, after.catalogue, after.now)));
     operation.run(&credential, command, asked.reason, respond).await
 }
 
@@ -354,7 +357,8 @@ pub async fn lock(
     headers: HeaderMap,
     Raw(body): Raw,
 ) -> Result<Response<Body>, ApiError> {
-    let operation = Operation { app: &app, org: &org, headers: &headers, body: &body, route: "PUT /v1/organizations/{org}/lock" };
+    let operation =
+        Operation { app: &app, org: &org, headers: &headers, body: &body, route: "PUT /v1/organizations/{org}/lock" };
     operation.run(&credential, Command::Lock(LockCause::Operator), reason(&body)?, organization_answer(200)).await
 }
 
@@ -368,7 +372,13 @@ pub async fn unlock(
     headers: HeaderMap,
     Raw(body): Raw,
 ) -> Result<Response<Body>, ApiError> {
-    let operation = Operation { app: &app, org: &org, headers: &headers, body: &body, route: "DELETE /v1/organizations/{org}/lock" };
+    let operation = Operation {
+        app: &app,
+        org: &org,
+        headers: &headers,
+        body: &body,
+        route: "DELETE /v1/organizations/{org}/lock",
+    };
     operation.run(&credential, Command::Unlock, reason(&body)?, nothing()).await
 }
 
@@ -385,7 +395,9 @@ pub async fn reset(
     let asked: ResetBody = if body.is_empty() { ResetBody::default() } else { json::parse(&body)? };
     let meters = match &asked.meters {
         None => None,
-        Some(keys) => Some(keys.iter().map(|key| Ok(known_meter(&app, key)?.id)).collect::<Result<Vec<_>, ApiError>>()?),
+        Some(keys) => {
+            Some(keys.iter().map(|key| Ok(known_meter(&app, key)?.id)).collect::<Result<Vec<_>, ApiError>>()?)
+        }
     };
     let windows: WindowSet = match asked.windows {
         None => [Window::BillingPeriod, Window::Month].into_iter().collect(),
@@ -393,7 +405,8 @@ pub async fn reset(
     };
     let route = "POST /v1/organizations/{org}/usage/reset";
     let operation = Operation { app: &app, org: &org, headers: &headers, body: &body, route };
-    let respond: Respond = Arc::new(|after| answer(200, after, &standing::usage(after.account, after.catalogue, after.now, false)));
+    let respond: Respond =
+        Arc::new(|after| answer(200, after, &standing::usage(after.account, after.catalogue, after.now, false)));
     operation.run(&credential, Command::Reset { meters, windows }, asked.reason, respond).await
 }
 

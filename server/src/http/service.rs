@@ -53,7 +53,9 @@ impl Service {
         let answered = async {
             let body = body::read(Limited::new(incoming, self.limits())).await?;
             match hot {
-                Hot::Consume => consume::consume(&self.app, Mode::Consume, &parts.headers, parts.uri.query(), &body).await,
+                Hot::Consume => {
+                    consume::consume(&self.app, Mode::Consume, &parts.headers, parts.uri.query(), &body).await
+                }
                 Hot::Check => consume::consume(&self.app, Mode::Check, &parts.headers, parts.uri.query(), &body).await,
                 Hot::Events => events::ingest(&self.app, &parts.headers, &body).await,
             }

@@ -151,7 +151,8 @@ pub async fn put_meter(
 ) -> Result<Response<Body>, ApiError> {
     let meter = MeterKey::new(&key).map_err(|error| ApiError::invalid("{key}", error.to_string()))?;
     let command = TeamCommand::PutMeter(meter, json::parse(&body)?);
-    let change = Change { app: &app, headers: &headers, route: "PUT /v1/meters/{key}", parts: &[key.as_bytes(), &body] };
+    let change =
+        Change { app: &app, headers: &headers, route: "PUT /v1/meters/{key}", parts: &[key.as_bytes(), &body] };
     change.run(&credential, command, meter_answer).await
 }
 
@@ -366,7 +367,8 @@ async fn organizations_behind(
     let versions = snapshot.stored.plans.values().filter(|plan| plan.key.as_str() == key && Some(plan.id) != newest);
     let ids: Vec<u32> = versions.map(|plan| plan.id.0).collect();
     app.read(move |view| {
-        let mut count = view.sqlite().connection().prepare_cached("SELECT count(*) FROM organizations WHERE plan = ?")?;
+        let mut count =
+            view.sqlite().connection().prepare_cached("SELECT count(*) FROM organizations WHERE plan = ?")?;
         let counts = ids.iter().map(|id| count.query_row([id], |row| row.get::<_, i64>(0)));
         Ok(counts.sum::<Result<i64, _>>()?.unsigned_abs())
     })
