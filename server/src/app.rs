@@ -1,32 +1,183 @@
-//! Starts and stops the server. A placeholder for the wiring to come.
+//! Wiring: from the configuration to a running server, and back to rest.
 
+use std::fs::{self, File, TryLockError};
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
+use std::path::Path;
+use std::sync::Arc;
 
-use crate::config::Config;
+use anyhow::{Context, bail};
+use governor::{Quota, RateLimiter};
+use metergate_rules::time::{DAY, HOUR, SECOND};
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+use parking_lot::Mutex;
+use tokio::sync::watch;
+
+use crate::clock::Clock;
+use crate::config::{Config, RateHeaders};
+use crate::http::listen::{self, Listening, Server};
+use crate::http::rate::Sent;
+use crate::http::routes;
+use crate::http::service::Service;
+use crate::http::state::{App, Shared};
+use crate::start;
+use crate::store::{Settings, Store};
+
+/// Seconds of answer times, for `/metrics`.
+const BUCKETS: [f64; 14] = [0.0005, 0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0];
+/// How far the clock may be behind the last commit at start, in microseconds.
+const CLOCK_BEHIND: i64 = 60 * SECOND;
 
 /// A server that runs in this process.
 pub struct Running {
     /// Where it listens.
     pub address: SocketAddr,
+    /// The administrator's key, if it was made at this start.
+    pub made_key: Option<String>,
+    server: Server,
+    shared: Arc<Shared>,
+    stop: watch::Sender<bool>,
+    _lock: File,
 }
 
 impl Running {
     /// Stops accepting, answers what is under way, and waits until everything is durable.
-    pub fn stop(self) {}
+    pub fn stop(self) {
+        let _ = self.stop.send(true);
+        match self.server.join() {
+            Ok(0) => {}
+            Ok(cut) => tracing::warn!(connections = cut, "cut off at the end of the drain"),
+            Err(error) => tracing::error!(%error, "the server did not end well"),
+        }
+        self.shared.store.close();
+    }
 }
 
 /// Starts a server and returns once it answers.
 ///
 /// # Errors
 /// Where the data folder or the address cannot be had.
-pub fn start(_config: Config) -> anyhow::Result<Running> {
-    anyhow::bail!("this build has no server yet")
+pub fn start(config: Config) -> anyhow::Result<Running> {
+    let lock = lock_folder(&config.data_dir)?;
+    let (admin_key, made_key) = start::admin_key(&config)?;
+    let clock = Clock::start();
+    let store = Store::open(settings(&config), clock).context("the store cannot be opened")?;
+    check_clock(&store, &config)?;
+    start::prepare(&store, &config)?;
+    let (stop, draining) = watch::channel(false);
+    let shared = Arc::new(Shared {
+        store,
+        admin_key,
+        rate_headers: sent(config.rate_limit_headers),
+        key_rate: config
+            .key_rate_per_second
+            .and_then(NonZeroU32::new)
+            .map(|n| RateLimiter::keyed(Quota::per_second(n))),
+        key_rate_per_second: config.key_rate_per_second,
+        max_body_bytes: config.max_body_bytes,
+        body_timeout: config.body_timeout_seconds,
+        draining: draining.clone(),
+        metrics: metrics_handle()?,
+    });
+    let serving = Arc::clone(&shared);
+    let make_service = move |_core| {
+        let app = App { shared: Arc::clone(&serving), port: serving.store.port() };
+        tokio::task::spawn_local(app.port.clone().receive());
+        Service::new(app.clone(), routes::router(app))
+    };
+    let server = listen::serve(listening(&config), config.cores, make_service, draining)
+        .with_context(|| format!("cannot listen on {}", config.listen))?;
+    Ok(Running { address: server.address(), made_key, server, shared, stop, _lock: lock })
 }
 
-/// Runs a server until it is told to stop.
+/// Runs a server until it is told to stop by SIGTERM or SIGINT.
 ///
 /// # Errors
 /// As [`start`].
 pub fn serve(config: Config) -> anyhow::Result<()> {
-    start(config).map(Running::stop)
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let public_url = config.public_url.clone();
+    let running = start(config)?;
+    let url = public_url.unwrap_or_else(|| format!("http://{}", running.address));
+    start::announce(&url, running.made_key.as_deref());
+    runtime.block_on(async {
+        let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
+        tokio::select! {
+            _ = terminate.recv() => {}
+            interrupted = tokio::signal::ctrl_c() => interrupted?,
+        }
+        Ok::<_, std::io::Error>(())
+    })?;
+    tracing::info!("stopping");
+    running.stop();
+    Ok(())
+}
+
+fn listening(config: &Config) -> Listening {
+    Listening {
+        max_connections: config.max_connections as usize,
+        header_timeout: config.header_timeout_seconds,
+        idle_timeout: config.idle_timeout_seconds,
+        drain_timeout: config.drain_timeout_seconds,
+        ..Listening::on(config.listen)
+    }
+}
+
+fn settings(config: &Config) -> Settings {
+    Settings {
+        create_organizations: config.auto_create_organizations,
+        keep_ids: i64::from(config.deduplication_days) * DAY,
+        keep_refused: i64::from(config.refused_id_hours) * HOUR,
+        ..Settings::in_folder(&config.data_dir)
+    }
+}
+
+const fn sent(headers: RateHeaders) -> Sent {
+    match headers {
+        RateHeaders::Both => Sent::Both,
+        RateHeaders::Ietf => Sent::Ietf,
+        RateHeaders::X => Sent::X,
+        RateHeaders::None => Sent::None,
+    }
+}
+
+/// One process for a data folder.
+fn lock_folder(folder: &Path) -> anyhow::Result<File> {
+    fs::create_dir_all(folder).with_context(|| format!("the data folder {} cannot be made", folder.display()))?;
+    let path = folder.join("lock");
+    let file = File::create(&path).with_context(|| format!("{} cannot be made", path.display()))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => bail!(
+            "another metergate is using the data folder {}: stop it first, or choose another with METERGATE_DATA_DIR",
+            folder.display()
+        ),
+        Err(TryLockError::Error(error)) => Err(error).with_context(|| format!("{} cannot be locked", path.display())),
+    }
+}
+
+/// A clock that fell back would hold every organization's time still.
+fn check_clock(store: &Store, config: &Config) -> anyhow::Result<()> {
+    let behind = store.last_commit().since(store.now());
+    if behind > CLOCK_BEHIND && !config.accept_clock {
+        bail!(
+            "the clock says {}, but the store's last commit was at {}: set the clock right, or confirm it once with --accept-clock",
+            store.now(),
+            store.last_commit()
+        );
+    }
+    Ok(())
+}
+
+/// The recorder is the process's own: a second server in it shows the same figures.
+fn metrics_handle() -> anyhow::Result<PrometheusHandle> {
+    static HANDLE: Mutex<Option<PrometheusHandle>> = Mutex::new(None);
+    let mut handle = HANDLE.lock();
+    if let Some(handle) = &*handle {
+        return Ok(handle.clone());
+    }
+    let suffix = Matcher::Suffix("_seconds".to_owned());
+    let made = PrometheusBuilder::new().set_buckets_for_metric(suffix, &BUCKETS)?.install_recorder()?;
+    *handle = Some(made.clone());
+    Ok(made)
 }

@@ -8,4 +8,6 @@ pub mod config;
 pub mod faults;
 pub mod http;
 pub mod random;
+pub mod report;
+pub mod start;
 pub mod store;

@@ -55,6 +55,12 @@ impl PartialSchema for Number {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct QuantityText(Box<str>);
 
+impl From<String> for QuantityText {
+    fn from(text: String) -> Self {
+        Self(text.into())
+    }
+}
+
 impl QuantityText {
     /// The text, unchecked.
     pub fn as_str(&self) -> &str {

@@ -52,8 +52,8 @@ pub struct Policy<'a> {
 }
 
 impl Policy<'_> {
-    /// The window's length where it is constant. Months, periods and (as days can have 23 or 25 hours, but the draft
-    /// asks for one number) days by their usual length.
+    /// The window's length in seconds, where it is constant: months and periods have none. A day counts as 24 hours,
+    /// though two in a year have 23 and 25 where clocks change.
     fn seconds(&self) -> Option<i64> {
         match self.window {
             "minute" => Some(60),

@@ -5,10 +5,12 @@ use std::sync::Arc;
 
 use metergate_rules::account::Account;
 use metergate_rules::id::{OrganizationId, OrganizationRef};
+use metergate_rules::time::Time;
 use parking_lot::{Mutex, RwLock};
 
 use super::block::Block;
 use super::ledger::Map;
+use super::rollup::ValueKey;
 use super::sqlite::{Sqlite, SqliteError};
 use super::{Scope, StoreError};
 
@@ -135,6 +137,14 @@ impl View<'_> {
         };
         let id = id.filter(|id| scope.reaches(*id)).ok_or(StoreError::UnknownOrganization)?;
         Ok(self.sqlite.account(id)?.ok_or(StoreError::UnknownOrganization)?)
+    }
+
+    /// Whether a value was seen in `[from.bucket, to)`.
+    ///
+    /// # Errors
+    /// [`ReadError::Sqlite`] if it cannot be read.
+    pub fn has_value(&self, from: ValueKey, to: Time) -> Result<bool, ReadError> {
+        Ok(self.sqlite.has_value(from, to)?)
     }
 
     /// The records of an organization in blocks up to `sequence`, newest first, until `take` has enough.

@@ -59,6 +59,7 @@ pub struct Store {
     thread: Mutex<Option<JoinHandle<()>>>,
     reader: Reader,
     values_key: [u8; 16],
+    last_commit: Time,
 }
 
 impl Store {
@@ -76,6 +77,7 @@ impl Store {
         let recent = Arc::new(RwLock::new(Recent::default()));
         let ledger = read_ids(&sqlite, Arc::clone(&snapshot), &recent)?;
         dies_at!("start-ids-read");
+        let last_commit = ledger.last;
         let catalogue = Arc::new(ArcSwap::new(snapshot));
         let reader = Reader::new(&settings.folder, Arc::clone(&recent));
         let inbox = Arc::new(Inbox::default());
@@ -90,7 +92,7 @@ impl Store {
         };
         let thread = std::thread::Builder::new().name("writer".to_owned()).spawn(move || writer.run());
         let thread = thread.map_err(|error| SqliteError::Unusable(format!("no thread for the writer: {error}")))?;
-        Ok(Self { inbox, catalogue, clock, thread: Mutex::new(Some(thread)), reader, values_key })
+        Ok(Self { inbox, catalogue, clock, thread: Mutex::new(Some(thread)), reader, values_key, last_commit })
     }
 
     /// A door to the store for one core. Its [`Port::receive`] must run there.
@@ -128,6 +130,11 @@ impl Store {
     /// The time by which the store decides.
     pub fn now(&self) -> Time {
         self.clock.now()
+    }
+
+    /// The time of the last commit before this start.
+    pub const fn last_commit(&self) -> Time {
+        self.last_commit
     }
 
     /// The key under which values of `uniqueCount` meters are hashed in this installation.

@@ -38,7 +38,7 @@ fn start(listening: Listening, cores: usize) -> Running {
 
 async fn answer(core: usize, request: Request<Incoming>) -> Result<Response<AxumBody>, std::io::Error> {
     match request.uri().path() {
-        "/slow" => tokio::time::sleep(SOON * 2).await,
+        "/slow" => tokio::time::sleep(SOON * 5).await,
         "/never" => std::future::pending().await,
         "/error" => return Err(std::io::Error::other("no answer")),
         "/panic" => panic!("as asked"),
@@ -171,9 +171,9 @@ fn an_idle_connection_is_closed_and_a_slow_service_is_not_idle() {
 
 #[test]
 fn an_answer_that_is_not_taken_is_cut() {
-    let server = start(Listening { write_timeout: SOON, ..listening() }, 1);
+    let server = start(Listening { write_timeout: SOON * 2, ..listening() }, 1);
     let mut stream = server.send(&get("/large"));
-    std::thread::sleep(SOON * 4);
+    std::thread::sleep(SOON * 6);
     assert!(read_to_end(&mut stream).len() < 64 << 20);
     let mut steady = server.send(&get("/large"));
     assert!(read_to_end_of_length(&mut steady, 64 << 20), "one that is taken comes whole");
@@ -273,4 +273,34 @@ fn an_axum_router_serves_as_the_service() {
     let (stop, stopped) = watch::channel(false);
     let server = Running { server: serve(listening(), 1, make, stopped).unwrap(), stop };
     assert_eq!(read_answer(&mut server.send(&get("/hello"))).2, "hello");
+}
+
+/// In a process of its own, because descriptors are counted for the whole process.
+#[test]
+fn accepting_goes_on_when_descriptors_ran_out_and_came_back() {
+    const CHILD: &str = "METERGATE_TEST_FEW_DESCRIPTORS";
+    if std::env::var_os(CHILD).is_some() {
+        return run_out_of_descriptors();
+    }
+    let name = "http::listen::tests::accepting_goes_on_when_descriptors_ran_out_and_came_back";
+    let mut child = std::process::Command::new(std::env::current_exe().unwrap());
+    let output = child.args([name, "--exact", "--nocapture"]).env(CHILD, "1").output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    assert!(String::from_utf8_lossy(&output.stdout).contains("1 passed"), "{output:?}");
+}
+
+fn run_out_of_descriptors() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let server = start(listening(), 1);
+    let few = Rlimit { current: Some(64), ..getrlimit(Resource::Nofile) };
+    setrlimit(Resource::Nofile, few).unwrap();
+    let mut clients: Vec<TcpStream> =
+        std::iter::from_fn(|| TcpStream::connect(server.server.address()).ok()).take(64).collect();
+    assert!(clients.len() < 64, "descriptors ran out");
+    std::thread::sleep(SOON);
+    let mut last = clients.pop().unwrap();
+    clients.truncate(10);
+    last.write_all(get("/x").as_bytes()).unwrap();
+    last.set_read_timeout(Some(LATE / 2)).unwrap();
+    assert_eq!(read_answer(&mut last).0, 200);
 }

@@ -1,0 +1,149 @@
+//! One measurement: connections, a warm-up, a window, figures.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
+
+use crate::connection::Connection;
+use crate::cpu::cpu_time;
+use crate::error::BenchError;
+use crate::open_loop::Schedule;
+use crate::recorder::Recorder;
+use crate::report::Report;
+use crate::request::{Requests, random_seed};
+use crate::workload::{Judge, Workload};
+
+/// How long requests under way may still take when the window has closed.
+const GRACE: Duration = Duration::from_secs(5);
+/// Pause before a broken connection is opened again, so that a dead server is not hammered.
+const BREATH: Duration = Duration::from_millis(10);
+
+/// What to measure, against which server.
+#[derive(Clone, Debug)]
+pub struct Load {
+    /// The server, on loopback.
+    pub target: SocketAddr,
+    /// What to ask.
+    pub workload: Workload,
+    /// Connections kept open.
+    pub connections: u64,
+    /// Requests a second over all connections; `None` for a closed loop.
+    pub rate: Option<u64>,
+    /// Left out before the window.
+    pub warm_up: Duration,
+    /// The window.
+    pub window: Duration,
+    /// Ends the window early after so many answers.
+    pub count: Option<u64>,
+    /// The server's process, for its CPU time.
+    pub pid: Option<u32>,
+}
+
+/// What the connections of a run share.
+struct Run {
+    recorder: Recorder,
+    judge: Judge,
+    schedule: Option<Schedule>,
+}
+
+/// Makes one measurement. Ends by itself: after the warm-up, the window and at most five seconds more.
+///
+/// # Errors
+/// [`BenchError::NotLoopback`]; [`BenchError::Io`] where the server cannot be reached or has no such process;
+/// [`BenchError::Overloaded`] at a rate far too high; [`BenchError::NothingMeasured`].
+pub async fn run(load: &Load) -> Result<Report, BenchError> {
+    let clients = open_clients(load).await?;
+    let schedule = load.rate.map(|rate| Schedule::new(Instant::now(), rate));
+    let run = Arc::new(Run { recorder: Recorder::new(load.count), judge: Judge::new(&load.workload), schedule });
+    let mut tasks = JoinSet::new();
+    for (connection, requests) in clients {
+        tasks.spawn(drive(connection, requests, run.clone()));
+    }
+    if run.schedule.is_some() {
+        tasks.spawn(pace(run.clone()));
+    }
+    let (window, cpu) = watch(load, &run.recorder).await?;
+    let ended = timeout(GRACE, join(&mut tasks)).await;
+    tasks.abort_all();
+    ended.unwrap_or(Ok(()))?;
+    report(load, &run, window, cpu)
+}
+
+async fn open_clients(load: &Load) -> Result<Vec<(Connection, Requests)>, BenchError> {
+    let seed = random_seed();
+    let mut clients = Vec::new();
+    for number in 0..load.connections {
+        let connection = Connection::open(load.target).await?;
+        clients.push((connection, Requests::new(&load.workload, load.target, number, seed)));
+    }
+    Ok(clients)
+}
+
+async fn drive(mut connection: Connection, mut requests: Requests, run: Arc<Run>) -> Result<(), BenchError> {
+    match &run.schedule {
+        None => {
+            while !run.recorder.stopped() {
+                exchange(&mut connection, &mut requests, &run, Instant::now()).await;
+            }
+        }
+        Some(schedule) => {
+            while let Some(due) = schedule.next_due().await {
+                exchange(&mut connection, &mut requests, &run, due).await;
+                schedule.finish_one();
+            }
+        }
+    }
+    Ok(())
+}
+
+async fn pace(run: Arc<Run>) -> Result<(), BenchError> {
+    match &run.schedule {
+        Some(schedule) => schedule.pace(&run.recorder).await,
+        None => Ok(()),
+    }
+}
+
+async fn exchange(connection: &mut Connection, requests: &mut Requests, run: &Run, start: Instant) {
+    match connection.exchange(requests.make()).await {
+        Ok(answer) => run.recorder.answered(start, run.judge.verdict(answer), answer.size),
+        Err(error) => {
+            run.recorder.broke(&error);
+            sleep(BREATH).await;
+            // Where it fails, the next exchange fails too and comes back here.
+            let _ = connection.reopen().await;
+        }
+    }
+}
+
+/// Lets the warm-up pass, then opens and closes the window, reading the server's CPU time at both ends.
+async fn watch(load: &Load, recorder: &Recorder) -> Result<(Duration, Option<Duration>), BenchError> {
+    let cpu = || load.pid.map(cpu_time).transpose();
+    sleep(load.warm_up).await;
+    let before = cpu()?;
+    let opened = recorder.open_window();
+    // Elapsed is how it usually ends; a count reached or a pacer that gave up ends it early.
+    let _ = timeout(load.window, recorder.enough()).await;
+    let closed = recorder.close_window();
+    let used = cpu()?.zip(before).map(|(after, before)| after.saturating_sub(before));
+    Ok((closed.duration_since(opened), used))
+}
+
+async fn join(tasks: &mut JoinSet<Result<(), BenchError>>) -> Result<(), BenchError> {
+    while let Some(ended) = tasks.join_next().await {
+        // A task that panicked has printed why; what the others measured stands.
+        ended.unwrap_or(Ok(()))?;
+    }
+    Ok(())
+}
+
+fn report(load: &Load, run: &Run, window: Duration, cpu: Option<Duration>) -> Result<Report, BenchError> {
+    let unfinished = run.schedule.as_ref().map_or(0, Schedule::unfinished);
+    let measured = run.recorder.finish(unfinished, GRACE);
+    if measured.requests == 0 && measured.broken == 0 {
+        return Err(BenchError::NothingMeasured);
+    }
+    Ok(Report::new(load, measured, window, cpu, unfinished))
+}

@@ -1,0 +1,473 @@
+//! `POST /v1/consume` and `POST /v1/check`: the hot route (D1, D2, D4, D9, D10).
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::http::{HeaderMap, HeaderValue, Response, StatusCode};
+use metergate_rules::command::{Command, Completion, Consume, Item};
+use metergate_rules::decide::{decide, questions};
+use metergate_rules::id::{DecisionId, IdempotencyKey, OrganizationRef};
+use metergate_rules::meter::{Measure, Meter};
+use metergate_rules::outcome::Reply;
+use metergate_rules::quantity::Quantity;
+use metergate_rules::window::WindowSet;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use sha2::{Digest, Sha256};
+
+use super::decision::{Answered, DecisionBody, DecisionRef, exact, json, meter_key};
+use super::error::ApiError;
+use super::measure::{self, Properties, Unmeasured};
+use super::number::decimal_text;
+use super::state::App;
+use super::{idempotency, json as json_body};
+use crate::catalogue::Snapshot;
+use crate::store::reader::View;
+use crate::store::rollup::ValueKey;
+use crate::store::{Caller, ConsumeRequest, DecidedReceipt, Key, Receipt, Request};
+
+/// Decisions in one array at most.
+pub const MOST_ITEMS: usize = 1000;
+/// Meters in one decision together at most.
+pub const MOST_TOGETHER: usize = 100;
+/// The longest `properties` in bytes.
+const MOST_PROPERTIES: usize = 16 * 1024;
+
+/// What is asked: one decision on one meter, or with `together` one on several.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ConsumeBody<'a> {
+    #[serde(borrow)]
+    organization: Cow<'a, str>,
+    #[serde(borrow, default)]
+    meter: Option<Cow<'a, str>>,
+    #[serde(borrow, default)]
+    quantity: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    id: Option<Cow<'a, str>>,
+    #[serde(borrow, default)]
+    properties: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    together: Option<Vec<TogetherItem<'a>>>,
+    #[serde(default)]
+    duration_ms: Option<u32>,
+    #[serde(default)]
+    status: Option<u16>,
+}
+
+/// So much of one of several meters.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct TogetherItem<'a> {
+    #[serde(borrow)]
+    meter: Cow<'a, str>,
+    #[serde(borrow, default)]
+    quantity: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    properties: Option<&'a RawValue>,
+}
+
+/// How the answer is to be written: `?status=native`, `?numbers=string`.
+#[derive(Clone, Copy, Default)]
+struct Manner {
+    native: bool,
+    text: bool,
+}
+
+impl Manner {
+    fn of(query: Option<&str>) -> Result<Self, ApiError> {
+        let mut manner = Self::default();
+        for pair in query.unwrap_or("").split('&').filter(|pair| !pair.is_empty()) {
+            match pair {
+                "status=native" => manner.native = true,
+                "numbers=string" => manner.text = true,
+                _ => {
+                    return Err(ApiError::invalid(format!("?{pair}"), "Known here: status=native and numbers=string."));
+                }
+            }
+        }
+        Ok(manner)
+    }
+}
+
+/// Whether use is recorded or only asked about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// `POST /v1/consume`.
+    Consume,
+    /// `POST /v1/check`.
+    Check,
+}
+
+/// Answers a decision, an array of them, or one on several meters together.
+///
+/// # Errors
+/// What is wrong with the call as a whole; an item's own error stands in its place.
+pub async fn consume(
+    app: &App,
+    mode: Mode,
+    headers: &HeaderMap,
+    query: Option<&str>,
+    body: &[u8],
+) -> Result<Response<Body>, ApiError> {
+    let snapshot = app.snapshot();
+    let caller = app.authenticate(headers, &snapshot)?.may_consume()?;
+    let manner = Manner::of(query)?;
+    let asking = Asking { app, mode, snapshot: &snapshot, caller, manner };
+    if body.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'[') {
+        return asking.array(json_body::parse(body)?).await;
+    }
+    let asked: ConsumeBody<'_> = json_body::parse(body)?;
+    let header = if asked.id.is_none() { idempotency::key(headers)? } else { None };
+    asking.single(&asked, header).await
+}
+
+struct Asking<'a> {
+    app: &'a App,
+    mode: Mode,
+    snapshot: &'a Arc<Snapshot>,
+    caller: Caller,
+    manner: Manner,
+}
+
+#[derive(Serialize)]
+struct Several<T> {
+    data: Vec<T>,
+}
+
+#[derive(Serialize)]
+struct TogetherBody<'a> {
+    allowed: bool,
+    reason: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    id: Option<&'a str>,
+    data: Vec<DecisionBody<'a>>,
+}
+
+impl<'s> Asking<'s> {
+    async fn single(
+        &self,
+        asked: &ConsumeBody<'_>,
+        header: Option<IdempotencyKey>,
+    ) -> Result<Response<Body>, ApiError> {
+        let request = self.prepare(asked, header)?;
+        let items = request.consume.items.clone();
+        let receipt = self.run(vec![request]).await?.pop().unwrap_or_else(|| Err(ApiError::internal("no answer")))?;
+        let now = self.app.now();
+        if asked.together.is_some() {
+            return Ok(self.together(asked, &receipt, &items, now));
+        }
+        let Some(answered) = self.answered(asked, &receipt, &items).pop() else {
+            return Err(ApiError::internal("a decision without a verdict"));
+        };
+        let mut response = if self.manner.native && !answered.allowed {
+            answered.problem(self.manner.text).response(None)
+        } else {
+            json(StatusCode::OK, &answered.body(self.manner.text))
+        };
+        answered.write_headers(response.headers_mut(), self.app.shared.rate_headers, now);
+        mark_replayed(&mut response, receipt.replayed);
+        Ok(response)
+    }
+
+    async fn array(&self, asked: Vec<ConsumeBody<'_>>) -> Result<Response<Body>, ApiError> {
+        if asked.len() > MOST_ITEMS {
+            return Err(ApiError::payload_too_large(format!(
+                "An array has at most {MOST_ITEMS} decisions. Send several."
+            )));
+        }
+        let mut requests = Vec::with_capacity(asked.len());
+        let prepared: Vec<Result<Vec<Item>, ApiError>> = asked
+            .iter()
+            .map(|one| {
+                if one.together.is_some() {
+                    return Err(ApiError::invalid(
+                        "#/together",
+                        "Decisions together cannot stand in an array: send them apart.",
+                    ));
+                }
+                let request = self.prepare(one, None)?;
+                let items = request.consume.items.clone();
+                requests.push(request);
+                Ok(items)
+            })
+            .collect();
+        let mut receipts = self.run(requests).await?.into_iter();
+        let decided: Vec<Result<(DecidedReceipt, Vec<Item>), ApiError>> = prepared
+            .into_iter()
+            .map(|items| {
+                let items = items?;
+                let receipt = receipts.next().unwrap_or_else(|| Err(ApiError::internal("no answer")))?;
+                Ok((receipt, items))
+            })
+            .collect();
+        Ok(self.write_array(&asked, &decided))
+    }
+
+    fn write_array(
+        &self,
+        asked: &[ConsumeBody<'_>],
+        decided: &[Result<(DecidedReceipt, Vec<Item>), ApiError>],
+    ) -> Response<Body> {
+        #[derive(Serialize)]
+        #[serde(untagged)]
+        enum Element<'a> {
+            Decision(DecisionBody<'a>),
+            Problem(serde_json::Value),
+        }
+        let (mut data, mut tightest): (Vec<Element<'_>>, Option<Answered<'_>>) = (Vec::new(), None);
+        for (one, result) in asked.iter().zip(decided) {
+            match result {
+                Ok((receipt, items)) => {
+                    for answered in self.answered(one, receipt, items) {
+                        data.push(Element::Decision(answered.body(self.manner.text)));
+                        if tightest.as_ref().is_none_or(|least| answered.tightness() < least.tightness()) {
+                            tightest = Some(answered);
+                        }
+                    }
+                }
+                Err(error) => data.push(Element::Problem(error.to_value(None))),
+            }
+        }
+        let mut response = json(StatusCode::OK, &Several { data });
+        if let Some(answered) = tightest {
+            answered.write_headers(response.headers_mut(), self.app.shared.rate_headers, self.app.now());
+        }
+        response
+    }
+
+    fn together(
+        &self,
+        asked: &ConsumeBody<'_>,
+        receipt: &DecidedReceipt,
+        items: &[Item],
+        now: metergate_rules::time::Time,
+    ) -> Response<Body> {
+        let answered = self.answered(asked, receipt, items);
+        let refused = answered.iter().filter(|one| one.verdict.reason.is_some()).min_by_key(|one| one.verdict.reason);
+        let body = TogetherBody {
+            allowed: refused.is_none(),
+            reason: refused.and_then(|one| one.verdict.reason).map(|reason| reason.as_str()),
+            id: asked.id.as_deref(),
+            data: answered.iter().map(|one| one.body(self.manner.text)).collect(),
+        };
+        let mut response = match refused {
+            Some(one) if self.manner.native => {
+                one.problem(self.manner.text).with_member("decision", exact(&body)).response(None)
+            }
+            _ => json(StatusCode::OK, &body),
+        };
+        if let Some(least) = answered.iter().min_by_key(|one| (one.allowed, one.tightness())) {
+            least.write_headers(response.headers_mut(), self.app.shared.rate_headers, now);
+        }
+        mark_replayed(&mut response, receipt.replayed);
+        response
+    }
+
+    /// Each verdict with what its answer needs.
+    fn answered<'a>(
+        &'a self,
+        asked: &'a ConsumeBody<'_>,
+        receipt: &'a DecidedReceipt,
+        items: &[Item],
+    ) -> Vec<Answered<'a>> {
+        let allowed = receipt.verdicts.iter().all(|verdict| verdict.reason.is_none());
+        let id = match (&asked.id, receipt.place) {
+            (Some(id), _) => DecisionRef::Given(id),
+            (None, Some(place)) => DecisionRef::Place(place),
+            (None, None) => DecisionRef::Nowhere,
+        };
+        let answer = |(verdict, item): (&'a metergate_rules::outcome::Verdict, &Item)| Answered {
+            organization: receipt.organization.as_str(),
+            meter: meter_key(self.snapshot, verdict),
+            decimals: self.snapshot.decimals(verdict.meter),
+            id,
+            quantity: quantity_of(item).units(),
+            verdict,
+            at: receipt.at,
+            allowed,
+        };
+        receipt.verdicts.iter().zip(items).map(answer).collect()
+    }
+
+    /// The request that a body makes.
+    fn prepare(&self, asked: &ConsumeBody<'_>, header: Option<IdempotencyKey>) -> Result<ConsumeRequest, ApiError> {
+        let organization: OrganizationRef = asked.organization.parse().map_err(|_| ApiError::unknown_organization())?;
+        let (mut items, mut meters) = (Vec::new(), Vec::new());
+        match (&asked.together, &asked.meter) {
+            (None, Some(meter)) => {
+                let (meter, item) = self.item(meter, asked.quantity, asked.properties, "#")?;
+                items.push(item);
+                meters.push(meter);
+            }
+            (Some(together), None) if (1..=MOST_TOGETHER).contains(&together.len()) => {
+                for (i, one) in together.iter().enumerate() {
+                    let at = format!("#/together/{i}");
+                    let (meter, item) = self.item(&one.meter, one.quantity, one.properties, &at)?;
+                    items.push(item);
+                    meters.push(meter);
+                }
+            }
+            (Some(_), None) => return Err(ApiError::invalid("#/together", "Send 1 to 100 meters.")),
+            _ => return Err(ApiError::invalid("#/meter", "Send either meter or together.")),
+        }
+        let key = self.key(asked, &meters, header)?;
+        let fingerprint = if key.is_some() { fingerprint(asked, &items) } else { 0 };
+        let outcome = Completion { duration_ms: asked.duration_ms, status: asked.status };
+        let consume = Consume { items, properties: properties_of(asked)?, outcome };
+        Ok(ConsumeRequest { caller: self.caller.clone(), organization, key, fingerprint, consume })
+    }
+
+    fn item(
+        &self,
+        key: &str,
+        quantity: Option<&RawValue>,
+        properties: Option<&RawValue>,
+        at: &str,
+    ) -> Result<(&'s Arc<Meter>, Item), ApiError> {
+        let meter = self.snapshot.meter(key).ok_or_else(ApiError::unknown_meter)?;
+        let text = match quantity {
+            None => None,
+            Some(token) => Some(decimal_text(token).ok_or_else(|| {
+                ApiError::invalid_quantity(
+                    format!("{at}/quantity"),
+                    metergate_rules::quantity::InvalidQuantity::NotANumber,
+                )
+            })?),
+        };
+        let wrong = |why: Unmeasured| unmeasured(at, why);
+        let picked = Properties::pick(properties, std::iter::once(&**meter)).map_err(wrong)?;
+        let values_key = self.app.shared.store.values_key();
+        let item = measure::item(meter, text.as_deref(), &picked, values_key).map_err(wrong)?;
+        Ok((meter, item))
+    }
+
+    fn key(
+        &self,
+        asked: &ConsumeBody<'_>,
+        meters: &[&Arc<Meter>],
+        header: Option<IdempotencyKey>,
+    ) -> Result<Option<Key>, ApiError> {
+        if self.mode == Mode::Check {
+            return Ok(None);
+        }
+        let Some(id) = &asked.id else {
+            return Ok(header.map(|key| Key::Header("POST /v1/consume".into(), key)));
+        };
+        let id = DecisionId::new(id).map_err(|error| ApiError::invalid("#/id", error.to_string()))?;
+        match (&asked.together, meters) {
+            (None, [meter, ..]) => Ok(Some(Key::Decision(meter.id, id))),
+            _ => Ok(Some(Key::Together(id))),
+        }
+    }
+
+    /// Decides, or for a check only asks.
+    async fn run(&self, requests: Vec<ConsumeRequest>) -> Result<Vec<Result<DecidedReceipt, ApiError>>, ApiError> {
+        if self.mode == Mode::Check {
+            return self.check(requests).await;
+        }
+        let requests: Vec<Request> = requests.into_iter().map(|request| Request::Consume(Box::new(request))).collect();
+        let receipts = self.app.execute(requests).await?;
+        let decided = |receipt| match receipt {
+            Ok(Receipt::Decided(decided)) => Ok(decided),
+            Ok(_) => Err(ApiError::internal("a decision was answered with something else")),
+            Err(error) => Err(ApiError::from(error)),
+        };
+        Ok(receipts.into_iter().map(decided).collect())
+    }
+
+    /// The same rules on what is durable; nothing is recorded.
+    async fn check(&self, requests: Vec<ConsumeRequest>) -> Result<Vec<Result<DecidedReceipt, ApiError>>, ApiError> {
+        let (snapshot, now) = (Arc::clone(self.snapshot), self.app.now());
+        let checked = move |view: &View<'_>| {
+            let check = |request: &ConsumeRequest| check_one(view, &snapshot, request, now);
+            Ok(requests.iter().map(check).collect::<Vec<_>>())
+        };
+        let receipts = self.app.read(checked).await?;
+        Ok(receipts.into_iter().map(|receipt| receipt.map_err(ApiError::from)).collect())
+    }
+}
+
+fn check_one(
+    view: &View<'_>,
+    snapshot: &Snapshot,
+    request: &ConsumeRequest,
+    now: metergate_rules::time::Time,
+) -> Result<DecidedReceipt, crate::store::StoreError> {
+    use crate::store::StoreError;
+    let unreadable = |error: crate::store::reader::ReadError| match error {
+        crate::store::reader::ReadError::Store(error) => error,
+        crate::store::reader::ReadError::Sqlite(error) => {
+            tracing::error!(%error, "a check could not read");
+            StoreError::Unavailable
+        }
+    };
+    let account = view.account(request.caller.scope, &request.organization).map_err(unreadable)?;
+    let at = now.max(account.time);
+    let account = account.at(&snapshot.rules, at)?.account;
+    let command = Command::Consume(request.consume.clone());
+    let mut seen = Vec::new();
+    for question in questions(&account, &command) {
+        seen.resize(question.item + 1, WindowSet::NONE);
+        for (window, span) in question.spans {
+            let (organization, meter, value) = (account.id, question.meter, question.value);
+            let from = ValueKey { organization, meter, value, bucket: span.start };
+            if view.has_value(from, span.end).map_err(unreadable)? {
+                seen[question.item] = seen[question.item].with(window);
+            }
+        }
+    }
+    let outcome = decide(&account, &command, &seen, false, &snapshot.rules, at)?;
+    let Reply::Decided(verdicts) = outcome.reply else { return Err(StoreError::Internal) };
+    let organization = account.profile.key.clone();
+    Ok(DecidedReceipt { organization, verdicts, place: None, replayed: false, at })
+}
+
+/// What was asked for, as the answer shows it.
+const fn quantity_of(item: &Item) -> Quantity {
+    match item.measure {
+        Measure::Add(quantity) | Measure::Peak(quantity) | Measure::Level(quantity) => quantity,
+        Measure::Value(_) => Quantity::ONE,
+    }
+}
+
+/// An error of a measure, at its place in the body.
+pub fn unmeasured(at: &str, why: Unmeasured) -> ApiError {
+    let own = why.property == "quantity";
+    let pointer =
+        if own { format!("{at}/quantity") } else { json_body::child(&format!("{at}/properties"), &why.property) };
+    match why.why {
+        Some(quantity) => ApiError::invalid_quantity(pointer, quantity),
+        None => ApiError::invalid(pointer, why.detail),
+    }
+}
+
+fn properties_of(asked: &ConsumeBody<'_>) -> Result<String, ApiError> {
+    let text = asked.properties.map_or("", RawValue::get);
+    if text.len() > MOST_PROPERTIES {
+        return Err(ApiError::invalid("#/properties", "At most 16 KiB."));
+    }
+    Ok(text.to_owned())
+}
+
+/// The same request has the same; over what decides, not over how it was written.
+fn fingerprint(asked: &ConsumeBody<'_>, items: &[Item]) -> u64 {
+    let mut hash = Sha256::new();
+    for (i, item) in items.iter().enumerate() {
+        hash.update(item.meter.0.to_be_bytes());
+        hash.update(quantity_of(item).units().to_be_bytes());
+        let together = asked.together.as_ref().and_then(|together| together[i].properties);
+        let properties = together.or(asked.properties).map_or("", RawValue::get);
+        hash.update((properties.len() as u64).to_be_bytes());
+        hash.update(properties.as_bytes());
+    }
+    let digest = hash.finalize();
+    digest.iter().take(8).fold(0, |number, byte| number << 8 | u64::from(*byte))
+}
+
+fn mark_replayed(response: &mut Response<Body>, replayed: bool) {
+    if replayed {
+        response.headers_mut().insert("idempotent-replayed", HeaderValue::from_static("true"));
+    }
+}

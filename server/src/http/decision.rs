@@ -1,0 +1,223 @@
+//! A decision as the caller gets it: the body (§10) and the rate headers (D10).
+
+use axum::body::Body;
+use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderMap};
+use axum::http::{HeaderValue, Response, StatusCode};
+use metergate_rules::outcome::{LimitState, Reason, Verdict};
+use metergate_rules::plan::{Enforcement, RefusalStatus};
+use metergate_rules::time::Time;
+use serde::Serialize;
+use serde::ser::Serializer;
+use utoipa::ToSchema;
+
+use super::error::ApiError;
+use super::number::Number;
+use super::rate::{self, Policy, Sent};
+use crate::catalogue::Snapshot;
+
+/// The answer to "may this organization use so much now?".
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct DecisionBody<'a> {
+    /// Whether it was allowed, and recorded; refused means that nothing was used.
+    pub allowed: bool,
+    /// Why not: `organization-locked`, `trial-expired`, `subscription-inactive`, `not-entitled` or `quota-exceeded`.
+    pub reason: Option<&'static str>,
+    /// The organization's key.
+    pub organization: &'a str,
+    /// The meter's key.
+    pub meter: &'a str,
+    /// The id that was given, else the decision's place in the journal; `null` where nothing was recorded.
+    #[serde(serialize_with = "text_or_null")]
+    #[schema(value_type = Option<String>)]
+    pub id: DecisionRef<'a>,
+    /// What was asked for.
+    pub quantity: Number,
+    /// What of it went beyond a soft limit.
+    pub overage: Number,
+    /// Every limit of the meter after the decision, shortest window first; unlimited ones are left out.
+    pub limits: Vec<LimitBody<'a>>,
+    /// In how many seconds to ask again; absent where waiting cannot help.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub retry_after_seconds: Option<i64>,
+}
+
+/// How a decision can be named.
+#[derive(Clone, Copy, Debug)]
+pub enum DecisionRef<'a> {
+    /// By the caller's id.
+    Given(&'a str),
+    /// By its place in the journal.
+    Place(crate::store::Place),
+    /// It was not recorded.
+    Nowhere,
+}
+
+fn text_or_null<S: Serializer>(id: &DecisionRef<'_>, serializer: S) -> Result<S::Ok, S::Error> {
+    match id {
+        DecisionRef::Given(id) => serializer.serialize_str(id),
+        DecisionRef::Place(place) => serializer.collect_str(&format_args!("{}-{}", place.sequence, place.offset)),
+        DecisionRef::Nowhere => serializer.serialize_none(),
+    }
+}
+
+fn time_or_null<S: Serializer>(time: &Option<Time>, serializer: S) -> Result<S::Ok, S::Error> {
+    match time {
+        Some(time) => serializer.collect_str(time),
+        None => serializer.serialize_none(),
+    }
+}
+
+/// One limit's state.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct LimitBody<'a> {
+    /// The limit's meter where it is another than the decision's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub meter: Option<&'a str>,
+    /// `minute`, `hour`, `day`, `month`, `billingPeriod` or `lifetime`.
+    pub window: &'static str,
+    /// `hard` or `soft`.
+    pub enforcement: &'static str,
+    /// The limit, with extra quota and credits.
+    pub limit: Number,
+    /// All use in the window.
+    pub used: Number,
+    /// What reservations hold.
+    pub held: Number,
+    /// What is left.
+    pub remaining: Number,
+    /// When more becomes free; `null` where time frees nothing.
+    #[serde(serialize_with = "time_or_null")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub resets_at: Option<Time>,
+}
+
+/// A verdict with what the answer needs beside it.
+pub struct Answered<'a> {
+    /// The organization's key.
+    pub organization: &'a str,
+    /// The meter's key.
+    pub meter: &'a str,
+    /// Its decimal places.
+    pub decimals: u8,
+    /// How the decision can be named.
+    pub id: DecisionRef<'a>,
+    /// What was asked for, in the meter's smallest units.
+    pub quantity: i64,
+    /// What was decided.
+    pub verdict: &'a Verdict,
+    /// When it was decided first: seconds to wait are counted from there, so that a repetition has the same answer.
+    pub at: Time,
+    /// Whether the whole call was allowed; differs from the verdict in decisions together.
+    pub allowed: bool,
+}
+
+impl<'a> Answered<'a> {
+    /// The body. `text`: quantities as strings.
+    pub fn body(&self, text: bool) -> DecisionBody<'a> {
+        let number = |units: i64| Number { units: i128::from(units), decimals: self.decimals, text };
+        let limit = |state: &LimitState| LimitBody {
+            meter: None,
+            window: state.window.as_str(),
+            enforcement: if state.enforcement == Enforcement::Hard { "hard" } else { "soft" },
+            limit: number(state.limit.units()),
+            used: number(state.used.units()),
+            held: number(state.held.units()),
+            remaining: number(state.remaining.units()),
+            resets_at: state.resets_at,
+        };
+        DecisionBody {
+            allowed: self.allowed,
+            reason: self.verdict.reason.map(Reason::as_str),
+            organization: self.organization,
+            meter: self.meter,
+            id: self.id,
+            quantity: number(self.quantity),
+            overage: number(self.verdict.overage.units()),
+            limits: self.verdict.limits.iter().map(limit).collect(),
+            retry_after_seconds: self.verdict.retry_at.map(|at| at.seconds_from(self.at)),
+        }
+    }
+
+    fn policies(&self, now: Time) -> Vec<Policy<'a>> {
+        let policy = |state: &LimitState| Policy {
+            meter: self.meter,
+            window: state.window.as_str(),
+            limit: state.limit.units(),
+            remaining: state.remaining.units(),
+            reset_seconds: state.resets_at.map(|at| at.seconds_from(now)),
+        };
+        self.verdict.limits.iter().map(policy).collect()
+    }
+
+    /// Writes the rate headers.
+    pub fn write_headers(&self, headers: &mut HeaderMap, sent: Sent, now: Time) {
+        let retry_after = self.verdict.retry_at.filter(|_| !self.allowed).map(|at| at.seconds_from(now));
+        rate::write(headers, sent, self.meter, &self.policies(now), retry_after);
+    }
+
+    /// The status that gateways give it (D9).
+    pub fn status(&self) -> StatusCode {
+        match self.verdict.reason {
+            None => StatusCode::OK,
+            Some(Reason::OrganizationLocked | Reason::NotEntitled) => StatusCode::FORBIDDEN,
+            Some(Reason::TrialExpired | Reason::SubscriptionInactive) => StatusCode::PAYMENT_REQUIRED,
+            Some(Reason::QuotaExceeded) if self.verdict.status == RefusalStatus::PaymentRequired => {
+                StatusCode::PAYMENT_REQUIRED
+            }
+            Some(Reason::QuotaExceeded) => StatusCode::TOO_MANY_REQUESTS,
+        }
+    }
+
+    /// A refusal as a problem that contains the decision: what `?status=native` asks for.
+    pub fn problem(&self, text: bool) -> ApiError {
+        let violated = self.verdict.limits.iter().filter(|state| state.violated);
+        let policies = violated.map(|state| format!("{}-{}", self.meter, state.window.as_str())).collect();
+        let error = match self.verdict.reason {
+            Some(Reason::QuotaExceeded) => ApiError::quota_exceeded(self.status(), policies),
+            Some(reason) => ApiError::new(self.status(), reason.as_str(), refusal(reason)),
+            None => ApiError::internal("an allowed decision is no problem"),
+        };
+        error.with_member("decision", exact(&self.body(text)))
+    }
+
+    /// How much of its tightest limit is left: of an array the headers show the item with least.
+    pub fn tightness(&self) -> i64 {
+        self.verdict.limits.iter().map(|state| state.remaining.units()).min().unwrap_or(i64::MAX)
+    }
+}
+
+/// A body as a JSON value. Fractions in it become text, since a float would change them.
+pub fn exact(body: &impl Serialize) -> serde_json::Value {
+    serde_json::to_value(body).unwrap_or_default()
+}
+
+const fn refusal(reason: Reason) -> &'static str {
+    match reason {
+        Reason::OrganizationLocked => "The organization is locked by an operator.",
+        Reason::TrialExpired => "The organization's trial is over.",
+        Reason::SubscriptionInactive => "The organization's subscription is not paid.",
+        Reason::NotEntitled => "The organization's plan does not have this meter.",
+        Reason::QuotaExceeded => "The organization has used what it may of this meter.",
+    }
+}
+
+/// The names of the meters of verdicts.
+pub fn meter_key<'s>(snapshot: &'s Snapshot, verdict: &Verdict) -> &'s str {
+    snapshot.meter_key(verdict.meter)
+}
+
+/// A JSON answer.
+pub fn json(status: StatusCode, body: &impl Serialize) -> Response<Body> {
+    let mut text = Vec::with_capacity(640);
+    if let Err(error) = serde_json::to_writer(&mut text, body) {
+        return ApiError::internal(error).response(None);
+    }
+    let mut response = Response::new(Body::from(text));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}

@@ -1,0 +1,166 @@
+//! `POST /v1/events`: recording what has happened (M1–M5).
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::http::{HeaderMap, Response, StatusCode};
+use metergate_rules::command::{Completion, Event, Item};
+use metergate_rules::decide::Problem;
+use metergate_rules::id::{EventId, EventSource, EventType, OrganizationRef};
+use metergate_rules::meter::Meter;
+use serde::Serialize;
+use serde_json::value::RawValue;
+use utoipa::ToSchema;
+
+use super::cloudevents::{self, IncomingEvent, Rejected};
+use super::decision::json;
+use super::error::ApiError;
+use super::measure::{self, Properties};
+use super::state::App;
+use crate::catalogue::Snapshot;
+use crate::store::{Caller, Receipt, RecordRequest, Request, StoreError};
+
+/// What became of the events in a body.
+#[derive(Serialize, ToSchema)]
+pub struct IngestBody {
+    /// Events that count now.
+    pub accepted: usize,
+    /// Events that counted already.
+    pub duplicates: usize,
+    /// Events that were not taken, each with the reason.
+    pub rejected: Vec<RejectedBody>,
+}
+
+/// An event that was not taken.
+#[derive(Serialize, ToSchema)]
+pub struct RejectedBody {
+    /// Its place in the body, from 0.
+    pub index: usize,
+    /// Its id where it has one.
+    pub id: Option<String>,
+    /// A stable code, such as `unknown-meter`.
+    pub reason: &'static str,
+    /// What to do about it.
+    pub detail: String,
+}
+
+impl From<Rejected> for RejectedBody {
+    fn from(rejected: Rejected) -> Self {
+        let Rejected { index, id, reason, detail } = rejected;
+        Self { index, id, reason, detail: detail.into_owned() }
+    }
+}
+
+/// Records the events of a body. The answer comes after they are durable.
+///
+/// # Errors
+/// 400, 413, 415 where the body cannot be read as a whole; 503 where nothing can be written.
+pub async fn ingest(app: &App, headers: &HeaderMap, body: &[u8]) -> Result<Response<Body>, ApiError> {
+    let snapshot = app.snapshot();
+    let caller = app.authenticate(headers, &snapshot)?.may_record()?;
+    let (mut requests, mut places, mut rejected) = (Vec::new(), Vec::new(), Vec::new());
+    let mut reading = Reading { app, snapshot: &snapshot, caller, organizations: HashMap::new() };
+    for (index, element) in cloudevents::parse(headers, body)?.into_iter().enumerate() {
+        let request = element.map_err(RejectedBody::from).and_then(|event| {
+            let id = event.id.to_string();
+            let refuse = |(reason, detail)| RejectedBody { index, id: Some(id.clone()), reason, detail };
+            Ok((reading.request(&event).map_err(refuse)?, id.clone()))
+        });
+        match request {
+            Ok((request, id)) => {
+                requests.push(Request::Record(Box::new(request)));
+                places.push((index, id));
+            }
+            Err(refused) => rejected.push(refused),
+        }
+    }
+    let mut answer = IngestBody { accepted: 0, duplicates: 0, rejected };
+    if !requests.is_empty() {
+        let receipts = app.execute(requests).await?;
+        for ((index, id), receipt) in places.into_iter().zip(receipts) {
+            answer.count(index, id, receipt)?;
+        }
+    }
+    answer.rejected.sort_by_key(|rejected| rejected.index);
+    Ok(json(StatusCode::OK, &answer))
+}
+
+impl IngestBody {
+    fn count(&mut self, index: usize, id: String, receipt: Result<Receipt, StoreError>) -> Result<(), ApiError> {
+        let (reason, detail) = match receipt {
+            Ok(Receipt::Recorded { duplicate: false }) => {
+                self.accepted += 1;
+                return Ok(());
+            }
+            Ok(_) => {
+                self.duplicates += 1;
+                return Ok(());
+            }
+            Err(StoreError::UnknownOrganization) => {
+                ("unknown-organization", "There is no such organization: subject must be its key or id.".to_owned())
+            }
+            Err(StoreError::Problem(Problem::InvalidQuantity(why))) => ("invalid-quantity", why.to_string()),
+            Err(StoreError::Problem(Problem::FutureEvent)) => ("future-event", Problem::FutureEvent.to_string()),
+            Err(other) => return Err(other.into()),
+        };
+        self.rejected.push(RejectedBody { index, id: Some(id), reason, detail });
+        Ok(())
+    }
+}
+
+/// Turns events into requests; the organizations of a body repeat, so their names are read once.
+struct Reading<'a> {
+    app: &'a App,
+    snapshot: &'a Arc<Snapshot>,
+    caller: Caller,
+    organizations: HashMap<String, OrganizationRef>,
+}
+
+type Refused = (&'static str, String);
+
+impl Reading<'_> {
+    fn request(&mut self, event: &IncomingEvent<'_>) -> Result<RecordRequest, Refused> {
+        let meters = self.snapshot.rules.meters_of_type(&event.kind);
+        if meters.is_empty() {
+            let detail = format!("No meter counts events of type {:?}; GET /v1/meters lists them.", event.kind);
+            return Err(("unknown-meter", detail));
+        }
+        let (items, outcome) = self.items(event.data, meters)?;
+        let invalid = |error: metergate_rules::id::InvalidId| ("invalid-event", error.to_string());
+        let recorded = Event {
+            id: EventId::new(&event.id).map_err(invalid)?,
+            source: EventSource::new(&event.source).map_err(invalid)?,
+            event_type: EventType::new(&event.kind).map_err(invalid)?,
+            time: event.time,
+            data: event.data.map_or("", RawValue::get).to_owned(),
+            items,
+            outcome,
+        };
+        let organization = self.organization(&event.subject)?;
+        Ok(RecordRequest { caller: self.caller.clone(), organization, event: recorded })
+    }
+
+    fn organization(&mut self, subject: &str) -> Result<OrganizationRef, Refused> {
+        if let Some(known) = self.organizations.get(subject) {
+            return Ok(known.clone());
+        }
+        let unknown =
+            |_| ("unknown-organization", "There is no such organization: subject must be its key or id.".to_owned());
+        let organization: OrganizationRef = subject.parse().map_err(unknown)?;
+        self.organizations.insert(subject.to_owned(), organization.clone());
+        Ok(organization)
+    }
+
+    fn items(&self, data: Option<&RawValue>, meters: &[Arc<Meter>]) -> Result<(Vec<Item>, Completion), Refused> {
+        let refuse = |why: measure::Unmeasured| match why.property.is_empty() {
+            true => (why.code, why.detail),
+            false => (why.code, format!("data.{}: {}", why.property, why.detail)),
+        };
+        let properties = Properties::pick(data, meters.iter().map(|meter| &**meter)).map_err(refuse)?;
+        let values_key = self.app.shared.store.values_key();
+        let item = |meter: &Arc<Meter>| measure::item(meter, None, &properties, values_key);
+        let items = meters.iter().map(item).collect::<Result<_, _>>().map_err(refuse)?;
+        Ok((items, properties.completion().map_err(refuse)?))
+    }
+}

@@ -1,0 +1,319 @@
+//! API keys, import records, and what a caller may know about itself.
+
+use axum::body::Body;
+use axum::extract::{Path, Query, State};
+use axum::http::{HeaderMap, Response, StatusCode, Uri};
+use metergate_rules::time::DAY;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::auth::Credential;
+use super::body::Raw;
+use super::decision::json as json_answer;
+use super::error::ApiError;
+use super::organizations::time;
+use super::page::{PageQuery, Paged};
+use super::state::App;
+use super::team::{Change, answer, nothing};
+use super::{cloudevents, consume, json, page};
+use crate::catalogue::change::{ImportRecord, NewKey, TeamAfter, TeamCommand, TeamReply};
+use crate::catalogue::key::{ApiKey, KeyScope};
+use crate::store::Answer;
+
+/// For how long a key goes on beside the one that takes its place, in microseconds.
+const ROTATION: i64 = DAY;
+/// The longest name of a key or an import in bytes.
+const MOST_NAME: usize = 255;
+
+/// A new API key.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct NewKeyBody {
+    /// Its name for people and the audit log.
+    pub name: String,
+    /// What it may be used for.
+    pub scopes: Vec<KeyScope>,
+    /// The only organization that it reaches, by id or key.
+    pub organization: Option<String>,
+    /// From when it is refused.
+    pub expires_at: Option<String>,
+}
+
+/// An API key.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct KeyBody {
+    /// The part of the key that is no secret.
+    pub id: String,
+    /// The whole key: shown once, when it is made.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
+    /// Its name.
+    pub name: String,
+    /// What it may be used for.
+    pub scopes: Vec<KeyScope>,
+    /// The id of the only organization that it reaches.
+    pub organization: Option<String>,
+    /// When it was made.
+    pub created_at: String,
+    /// From when it is refused.
+    pub expires_at: Option<String>,
+    /// Since when it is refused.
+    pub revoked_at: Option<String>,
+}
+
+impl KeyBody {
+    fn of(entry: &ApiKey, secret: Option<String>) -> Self {
+        Self {
+            id: entry.id.clone(),
+            key: secret,
+            name: entry.name.clone(),
+            scopes: entry.scopes.clone(),
+            organization: entry.organization.map(|id| id.to_string()),
+            created_at: entry.created_at.to_string(),
+            expires_at: entry.expires_at.map(|at| at.to_string()),
+            revoked_at: entry.revoked_at.map(|at| at.to_string()),
+        }
+    }
+}
+
+/// Makes an API key. The answer shows it once.
+#[utoipa::path(post, path = "/v1/api-keys", tag = "API keys", request_body = NewKeyBody,
+    responses((status = 201, body = KeyBody), (status = 404, description = "Unknown organization"), (status = 422, description = "Not valid")))]
+pub async fn create(
+    State(app): State<App>,
+    credential: Credential,
+    headers: HeaderMap,
+    Raw(body): Raw,
+) -> Result<Response<Body>, ApiError> {
+    let new: NewKeyBody = json::parse(&body)?;
+    if new.name.trim().is_empty() || new.name.len() > MOST_NAME || new.name.chars().any(char::is_control) {
+        return Err(ApiError::invalid("#/name", "Send 1 to 255 bytes without control characters."));
+    }
+    let mut scopes = new.scopes;
+    scopes.sort_unstable();
+    scopes.dedup();
+    if scopes.is_empty() {
+        return Err(ApiError::invalid("#/scopes", "Send at least one of ingest, consume, read and admin."));
+    } else if new.organization.is_some() && scopes.contains(&KeyScope::Admin) {
+        return Err(ApiError::invalid("#/scopes", "A key of one organization cannot have scope admin."));
+    }
+    let organization = new.organization.as_deref().map(str::parse).transpose();
+    let command = TeamCommand::CreateKey(NewKey {
+        name: new.name,
+        scopes,
+        organization: organization.map_err(|_| ApiError::unknown_organization())?,
+        expires_at: new.expires_at.as_deref().map(|text| time("#/expiresAt", text)).transpose()?,
+    });
+    let change = Change { app: &app, headers: &headers, route: "POST /v1/api-keys", parts: &[&body] };
+    change.run(&credential, command, key_answer).await
+}
+
+fn key_answer(after: &TeamAfter<'_>) -> Answer {
+    let TeamReply::Key(id, secret) = after.reply else { return nothing(after) };
+    let body = after.snapshot.stored.keys.get(id).map(|entry| KeyBody::of(entry, secret.clone()));
+    answer(201, &body, None)
+}
+
+/// All API keys, without their secrets.
+#[utoipa::path(get, path = "/v1/api-keys", tag = "API keys", params(PageQuery), responses((status = 200, body = Paged<KeyBody>)))]
+pub async fn list(
+    State(app): State<App>,
+    credential: Credential,
+    uri: Uri,
+    Query(query): Query<PageQuery>,
+) -> Result<Response<Body>, ApiError> {
+    credential.may_operate()?;
+    let (snapshot, page) = (app.snapshot(), query.page()?);
+    let after = match &page.after {
+        Some(bytes) => std::str::from_utf8(bytes).map_err(|_| page::bad_cursor())?,
+        None => "",
+    };
+    let rest = snapshot.stored.keys.range::<str, _>((std::ops::Bound::Excluded(after), std::ops::Bound::Unbounded));
+    let data = rest.map(|(_, entry)| KeyBody::of(entry, None)).take(page.limit + 1).collect();
+    Ok(Paged::cut(data, &page, |body| body.id.clone().into_bytes()).response(&uri))
+}
+
+/// Ends an API key, at once.
+#[utoipa::path(delete, path = "/v1/api-keys/{id}", tag = "API keys", params(("id" = String, Path)),
+    responses((status = 204), (status = 404, description = "Unknown")))]
+pub async fn revoke(
+    State(app): State<App>,
+    Path(id): Path<String>,
+    credential: Credential,
+    headers: HeaderMap,
+) -> Result<Response<Body>, ApiError> {
+    let change = Change { app: &app, headers: &headers, route: "DELETE /v1/api-keys/{id}", parts: &[id.as_bytes()] };
+    change.run(&credential, TeamCommand::RevokeKey(id.clone()), nothing).await
+}
+
+/// Makes a key in place of this one, which goes on for 24 hours.
+#[utoipa::path(post, path = "/v1/api-keys/{id}/rotate", tag = "API keys", params(("id" = String, Path)),
+    responses((status = 201, body = KeyBody), (status = 404, description = "Unknown or ended")))]
+pub async fn rotate(
+    State(app): State<App>,
+    Path(id): Path<String>,
+    credential: Credential,
+    headers: HeaderMap,
+) -> Result<Response<Body>, ApiError> {
+    let command = TeamCommand::RotateKey(id.clone(), app.now().plus(ROTATION));
+    let change =
+        Change { app: &app, headers: &headers, route: "POST /v1/api-keys/{id}/rotate", parts: &[id.as_bytes()] };
+    change.run(&credential, command, key_answer).await
+}
+
+/// How far a file has been imported.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ImportChange {
+    /// Rows that are recorded.
+    pub rows_done: u64,
+    /// The digest of those rows.
+    pub digest: String,
+}
+
+/// The record of an import.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ImportBody {
+    /// The import's name.
+    pub source: String,
+    /// Rows that are recorded.
+    pub rows_done: u64,
+    /// The digest of those rows.
+    pub digest: String,
+}
+
+impl From<&ImportRecord> for ImportBody {
+    fn from(record: &ImportRecord) -> Self {
+        let ImportRecord { source, rows_done, digest } = record.clone();
+        Self { source, rows_done, digest }
+    }
+}
+
+/// How far a file has been imported.
+#[utoipa::path(get, path = "/v1/imports/{source}", tag = "events", params(("source" = String, Path)),
+    responses((status = 200, body = ImportBody), (status = 404, description = "Nothing was imported under this name")))]
+pub async fn get_import(
+    State(app): State<App>,
+    Path(source): Path<String>,
+    credential: Credential,
+) -> Result<Response<Body>, ApiError> {
+    let source = own_name(&credential, source)?;
+    let record = app.read(move |view| Ok(view.sqlite().import(&source)?)).await?;
+    let record = record.ok_or_else(ApiError::not_found)?;
+    Ok(json_answer(StatusCode::OK, &ImportBody::from(&record)))
+}
+
+/// Notes how far a file has been imported.
+#[utoipa::path(put, path = "/v1/imports/{source}", tag = "events", params(("source" = String, Path)), request_body = ImportChange,
+    responses((status = 200, body = ImportBody)))]
+pub async fn put_import(
+    State(app): State<App>,
+    Path(source): Path<String>,
+    credential: Credential,
+    Raw(body): Raw,
+) -> Result<Response<Body>, ApiError> {
+    let asked: ImportChange = json::parse(&body)?;
+    if asked.digest.len() > 128 || i64::try_from(asked.rows_done).is_err() {
+        return Err(ApiError::invalid("#", "rowsDone must fit 63 bits and digest 128 bytes."));
+    }
+    let source = own_name(&credential, source)?;
+    let record = ImportRecord { source, rows_done: asked.rows_done, digest: asked.digest };
+    let request = crate::catalogue::change::TeamRequest {
+        actor: credential.may_record()?.actor,
+        reason: String::new(),
+        receipt: None,
+        command: TeamCommand::PutImport(record),
+        only_if_version: None,
+        respond: std::sync::Arc::new(|after| match after.reply {
+            TeamReply::Import(record) => answer(200, &ImportBody::from(record), None),
+            _ => nothing(after),
+        }),
+    };
+    let (answer, replayed) = app.change_team(request).await?;
+    Ok(super::organizations::written(answer, replayed))
+}
+
+/// An import's name; a credential of one organization has names of its own.
+fn own_name(credential: &Credential, source: String) -> Result<String, ApiError> {
+    credential.may_record()?;
+    if source.is_empty() || source.len() > MOST_NAME {
+        return Err(ApiError::invalid("{source}", "Send 1 to 255 bytes."));
+    }
+    Ok(match credential.organization() {
+        Some(metergate_rules::id::OrganizationRef::Id(id)) => format!("{id}/{source}"),
+        _ => source,
+    })
+}
+
+/// The caps of this server.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct CapsBody {
+    /// The largest request body in bytes.
+    pub body_bytes: usize,
+    /// Events in one body at most.
+    pub events: usize,
+    /// The largest event in bytes.
+    pub event_bytes: usize,
+    /// Decisions in one array at most.
+    pub decisions: usize,
+    /// Meters in one decision together at most.
+    pub together: usize,
+    /// Entries in one page at most.
+    pub page: usize,
+    /// Requests a second of one key at most; `null` without a bound.
+    pub requests_per_second: Option<u32>,
+    /// More than so many sets of dimension values a day, organization and meter are reported as `other`.
+    pub dimension_sets: usize,
+}
+
+/// The caps of this server.
+#[utoipa::path(get, path = "/v1/limits", tag = "server", responses((status = 200, body = CapsBody)))]
+pub async fn caps(State(app): State<App>, _credential: Credential) -> Response<Body> {
+    let body = CapsBody {
+        body_bytes: app.shared.max_body_bytes,
+        events: cloudevents::MAX_EVENTS,
+        event_bytes: cloudevents::MAX_EVENT_BYTES,
+        decisions: consume::MOST_ITEMS,
+        together: consume::MOST_TOGETHER,
+        page: page::MAX_LIMIT,
+        requests_per_second: app.shared.key_rate_per_second,
+        dimension_sets: 1000,
+    };
+    json_answer(StatusCode::OK, &body)
+}
+
+/// Who the caller is.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct MeBody {
+    /// The name of the key.
+    pub name: String,
+    /// The id of the key; `null` for the administrator's.
+    pub key_id: Option<String>,
+    /// What it may be used for.
+    pub scopes: Vec<&'static str>,
+    /// The id of the only organization that it reaches.
+    pub organization: Option<String>,
+    /// Whether it may do what operators do.
+    pub operator: bool,
+}
+
+/// Who the caller is, with which rights.
+#[utoipa::path(get, path = "/v1/me", tag = "server", responses((status = 200, body = MeBody)))]
+pub async fn me(credential: Credential) -> Response<Body> {
+    let organization = credential.organization().map(|organization| match organization {
+        metergate_rules::id::OrganizationRef::Id(id) => id.to_string(),
+        metergate_rules::id::OrganizationRef::Key(key) => key.to_string(),
+    });
+    let body = MeBody {
+        name: credential.name.to_string(),
+        key_id: credential.key_id.as_deref().map(str::to_owned),
+        scopes: credential.scope_names(),
+        organization,
+        operator: credential.is_operator(),
+    };
+    json_answer(StatusCode::OK, &body)
+}

@@ -1,0 +1,110 @@
+//! Every route in one table, and the OpenAPI document that is made from it.
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{MatchedPath, Request, State};
+use axum::http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
+use axum::http::{HeaderValue, Response};
+use axum::middleware::{Next, from_fn};
+use axum::routing::get;
+use utoipa::openapi::OpenApi;
+use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::service::{Route, not_found};
+use super::state::App;
+use super::{docs, health, hot, keys, organizations, team};
+
+/// Every route of the API, in the order in which they are shown.
+fn api() -> OpenApiRouter<App> {
+    OpenApiRouter::new()
+        .routes(routes!(hot::consume))
+        .routes(routes!(hot::check))
+        .routes(routes!(hot::ingest))
+        .routes(routes!(keys::get_import, keys::put_import))
+        .routes(routes!(organizations::create))
+        .routes(routes!(organizations::update))
+        .routes(routes!(organizations::lock, organizations::unlock))
+        .routes(routes!(organizations::change_plan))
+        .routes(routes!(organizations::set_override, organizations::clear_override))
+        .routes(routes!(organizations::set_extra))
+        .routes(routes!(organizations::grant))
+        .routes(routes!(organizations::void_grant))
+        .routes(routes!(organizations::reset))
+        .routes(routes!(team::list_meters))
+        .routes(routes!(team::get_meter, team::put_meter, team::delete_meter))
+        .routes(routes!(team::list_plans))
+        .routes(routes!(team::get_plan, team::put_plan, team::delete_plan))
+        .routes(routes!(team::diff))
+        .routes(routes!(team::apply))
+        .routes(routes!(keys::create, keys::list))
+        .routes(routes!(keys::revoke))
+        .routes(routes!(keys::rotate))
+        .routes(routes!(keys::caps))
+        .routes(routes!(keys::me))
+        .routes(routes!(health::livez))
+        .routes(routes!(health::readyz))
+        .routes(routes!(health::metrics))
+}
+
+/// The document at `/openapi.json`.
+pub fn openapi() -> OpenApi {
+    let mut document = api().into_openapi();
+    document.info.title = "Metergate".to_owned();
+    document.info.version = env!("CARGO_PKG_VERSION").to_owned();
+    document.info.description = Some("Usage metering, quotas and entitlements.".to_owned());
+    document.info.license = None;
+    document.info.contact = None;
+    let bearer = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).description(Some("An API key.")).build();
+    let components = document.components.get_or_insert_default();
+    components.security_schemes.insert("bearer".to_owned(), SecurityScheme::Http(bearer).into());
+    document.security = Some(vec![SecurityRequirement::new("bearer", Vec::<String>::new())]);
+    document
+}
+
+/// The router with every route, for one core.
+pub fn router(app: App) -> Router {
+    let (router, _) = api().split_for_parts();
+    router
+        .route("/openapi.json", get(document))
+        .route("/docs", get(reader))
+        .route("/docs/style.css", get(async || docs::style()))
+        .fallback(not_found)
+        .method_not_allowed_fallback(method_not_allowed)
+        .layer(from_fn(note_route))
+        .with_state(app)
+}
+
+/// Leaves the template of the route that answered for the metrics.
+async fn note_route(request: Request, next: Next) -> Response<Body> {
+    let route = request.extensions().get::<MatchedPath>().cloned();
+    let mut response = next.run(request).await;
+    if let Some(route) = route {
+        response.extensions_mut().insert(Route(route));
+    }
+    response.headers_mut().entry(X_CONTENT_TYPE_OPTIONS).or_insert(HeaderValue::from_static("nosniff"));
+    response
+}
+
+async fn method_not_allowed() -> super::error::ApiError {
+    super::error::ApiError::new(
+        axum::http::StatusCode::METHOD_NOT_ALLOWED,
+        "method-not-allowed",
+        "This path does not take this method; /docs shows those it takes.",
+    )
+}
+
+/// A reader for the document, which loads nothing from elsewhere.
+async fn reader() -> Response<Body> {
+    docs::page(docs::render(&serde_json::to_value(openapi()).unwrap_or_default()))
+}
+
+async fn document(State(_): State<App>) -> Response<Body> {
+    let mut response = Response::new(Body::from(openapi().to_json().unwrap_or_default()));
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static("default-src 'none'"));
+    response
+}

@@ -1,0 +1,161 @@
+//! What every handler of a core has at hand.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::FromRequestParts;
+use axum::http::request::Parts;
+use governor::DefaultKeyedRateLimiter;
+use governor::clock::Clock as _;
+use metergate_rules::decide::Problem;
+use metergate_rules::time::Time;
+
+use super::auth::{self, Credential};
+use super::error::ApiError;
+use super::rate::Sent;
+use crate::catalogue::{Snapshot, TeamRequest};
+use crate::store::reader::{ReadError, View};
+use crate::store::{Answer, Port, Receipt, Request, Store, StoreError};
+
+/// What all cores share.
+pub struct Shared {
+    /// The store.
+    pub store: Store,
+    /// The hash of the administrator's key.
+    pub admin_key: [u8; 32],
+    /// Which rate headers decisions carry.
+    pub rate_headers: Sent,
+    /// The bound of every key's own request rate.
+    pub key_rate: Option<DefaultKeyedRateLimiter<Arc<str>>>,
+    /// The same bound, to show.
+    pub key_rate_per_second: Option<u32>,
+    /// The largest body in bytes.
+    pub max_body_bytes: usize,
+    /// From the first to the last byte of a body.
+    pub body_timeout: Duration,
+    /// Whether the server is being stopped.
+    pub draining: tokio::sync::watch::Receiver<bool>,
+    /// What `/metrics` shows.
+    pub metrics: metrics_exporter_prometheus::PrometheusHandle,
+}
+
+/// One core's share: cheap to clone.
+#[derive(Clone)]
+pub struct App {
+    /// What all cores share.
+    pub shared: Arc<Shared>,
+    /// This core's door to the store.
+    pub port: Port,
+}
+
+impl App {
+    /// Meters, plans and keys in force.
+    pub fn snapshot(&self) -> Arc<Snapshot> {
+        self.shared.store.catalogue()
+    }
+
+    /// The time by which the store decides.
+    pub fn now(&self) -> Time {
+        self.shared.store.now()
+    }
+
+    /// Finds who calls, within its own request rate.
+    ///
+    /// # Errors
+    /// 401 without a credential in force, 429 above the key's rate.
+    pub fn authenticate(&self, headers: &axum::http::HeaderMap, snapshot: &Snapshot) -> Result<Credential, ApiError> {
+        let credential = auth::authenticate(headers, &self.shared.admin_key, snapshot, self.now())?;
+        if let (Some(limiter), Some(id)) = (&self.shared.key_rate, &credential.key_id)
+            && let Err(early) = limiter.check_key(id)
+        {
+            let wait = early.wait_time_from(governor::clock::DefaultClock::default().now());
+            return Err(ApiError::too_many_requests(wait.as_secs() + 1));
+        }
+        Ok(credential)
+    }
+
+    /// Runs one command.
+    ///
+    /// # Errors
+    /// The command's own, or the store's.
+    pub async fn execute_one(&self, request: Request) -> Result<Receipt, ApiError> {
+        let answers = self.shared.store.execute(&self.port, vec![request]).await;
+        let answer = answers.and_then(|mut answers| answers.pop().unwrap_or(Err(StoreError::Internal)));
+        answer.map_err(ApiError::from)
+    }
+
+    /// Runs commands that are answered together.
+    ///
+    /// # Errors
+    /// The store's. Each command's own are in the answers.
+    pub async fn execute(&self, requests: Vec<Request>) -> Result<Vec<Result<Receipt, StoreError>>, ApiError> {
+        Ok(self.shared.store.execute(&self.port, requests).await?)
+    }
+
+    /// Changes what is the team's.
+    ///
+    /// # Errors
+    /// As [`StoreError`] says.
+    pub async fn change_team(&self, request: TeamRequest) -> Result<(Answer, bool), ApiError> {
+        match self.shared.store.change_team(&self.port, request).await? {
+            Receipt::Answered { answer, replayed } => Ok((answer, replayed)),
+            _ => Err(ApiError::internal("a change of the team's was answered with something else")),
+        }
+    }
+
+    /// Reads at one snapshot.
+    ///
+    /// # Errors
+    /// What `read` answers, or 503.
+    pub async fn read<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&View<'_>) -> Result<T, ReadError> + Send + 'static,
+    ) -> Result<T, ApiError> {
+        Ok(self.shared.store.reader().read(read).await?)
+    }
+}
+
+/// For handlers: who calls.
+impl FromRequestParts<App> for Credential {
+    type Rejection = ApiError;
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
+        app.authenticate(&parts.headers, &app.snapshot())
+    }
+}
+
+impl From<StoreError> for ApiError {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Unavailable => Self::unavailable(1),
+            StoreError::UnknownOrganization => Self::unknown_organization(),
+            StoreError::OrganizationKeyTaken => {
+                Self::conflict("organization-key-taken", "Another organization has this key.")
+            }
+            StoreError::Mismatch => Self::idempotency_mismatch(),
+            StoreError::Changed => Self::precondition_failed(),
+            StoreError::Problem(problem) => problem.into(),
+            StoreError::Catalogue { code, status, detail } => {
+                let status = axum::http::StatusCode::from_u16(status).unwrap_or_default();
+                Self::new(status, code, detail)
+            }
+            StoreError::Internal => Self::internal("the writer reported a defect, see the log above"),
+        }
+    }
+}
+
+impl From<Problem> for ApiError {
+    fn from(problem: Problem) -> Self {
+        match problem {
+            Problem::InvalidQuantity(why) => Self::invalid_quantity("#/quantity", why),
+            Problem::UnknownMeter => Self::unknown_meter(),
+            Problem::UnknownPlan => Self::unknown_plan(),
+            Problem::UnknownGrant => Self::not_found(),
+            Problem::Inconsistent(what) => Self::internal(what),
+            Problem::MeterTwice => Self::invalid("#/together", problem.to_string()),
+            Problem::FutureEvent => Self::invalid("#/time", problem.to_string()),
+            Problem::NotGrantable => Self::invalid("#/meter", problem.to_string()),
+            Problem::NotARate => Self::invalid("#/window", problem.to_string()),
+            Problem::EndsTooEarly | Problem::InvalidId(_) => Self::invalid("#", problem.to_string()),
+        }
+    }
+}

@@ -1,0 +1,464 @@
+//! What is the team's: meters, plans, the catalogue file.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::{Path, Query, State};
+use axum::http::{HeaderMap, Response, StatusCode, Uri};
+use metergate_rules::id::{MeterKey, PlanKey};
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+
+use super::auth::Credential;
+use super::body::Raw;
+use super::decision::json as json_answer;
+use super::error::ApiError;
+use super::organizations::{if_match, written};
+use super::page::{PageQuery, Paged, bad_cursor};
+use super::state::App;
+use super::{idempotency, json};
+use crate::catalogue::change::{TeamAfter, TeamCommand, TeamReply, TeamRequest};
+use crate::catalogue::file::CatalogueFile;
+use crate::catalogue::spec::{MeterSpec, PlanSpec};
+use crate::catalogue::{MeterEntry, PlanEntry, Snapshot};
+use crate::store::Answer;
+
+/// A meter.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct MeterBody {
+    /// Its key.
+    pub key: String,
+    /// Its name for people.
+    pub name: String,
+    /// What one is called.
+    pub unit: String,
+    /// Events of this type count.
+    pub event_type: String,
+    /// `sum`, `count`, `max`, `last` or `uniqueCount`.
+    #[schema(value_type = String)]
+    pub aggregation: metergate_rules::meter::Aggregation,
+    /// Decimal places of its quantities.
+    pub decimals: u8,
+    /// The property that holds the quantity or value.
+    pub value_property: String,
+    /// Properties by which reports can group.
+    pub dimensions: Vec<String>,
+    /// Whether single decisions are kept.
+    pub record: bool,
+    /// When it was created.
+    pub created_at: String,
+}
+
+impl MeterBody {
+    fn of(entry: &MeterEntry, snapshot: &Snapshot) -> Option<Self> {
+        let meter = snapshot.rules.meter(entry.id)?;
+        Some(Self {
+            key: meter.key.to_string(),
+            name: meter.name.clone(),
+            unit: meter.unit.clone(),
+            event_type: meter.event_type.to_string(),
+            aggregation: meter.aggregation,
+            decimals: meter.decimals,
+            value_property: meter.value_property.clone(),
+            dimensions: meter.dimensions.clone(),
+            record: meter.record,
+            created_at: entry.created_at.to_string(),
+        })
+    }
+}
+
+/// One version of a plan.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PlanBody {
+    /// Its key.
+    pub key: String,
+    /// From 1.
+    pub version: u32,
+    /// The definition.
+    #[serde(flatten)]
+    pub spec: PlanSpec,
+    /// When this version was made.
+    pub created_at: String,
+}
+
+impl PlanBody {
+    fn of(entry: &PlanEntry) -> Self {
+        let mut spec = entry.spec.clone();
+        spec.name.get_or_insert_with(|| entry.key.to_string());
+        Self { key: entry.key.to_string(), version: entry.version, spec, created_at: entry.created_at.to_string() }
+    }
+}
+
+/// All meters.
+#[utoipa::path(get, path = "/v1/meters", tag = "meters and plans", params(PageQuery), responses((status = 200, body = Paged<MeterBody>)))]
+pub async fn list_meters(
+    State(app): State<App>,
+    credential: Credential,
+    uri: Uri,
+    Query(query): Query<PageQuery>,
+) -> Result<Response<Body>, ApiError> {
+    credential.may_read()?;
+    let snapshot = app.snapshot();
+    let living = snapshot.stored.meters.values().filter(|entry| entry.deleted_at.is_none());
+    let by_key: BTreeMap<&str, &MeterEntry> = living.map(|entry| (entry.key.as_str(), entry)).collect();
+    page(&query, &uri, by_key, |entry| MeterBody::of(entry, &snapshot), |body| &body.key)
+}
+
+/// One page of things by key.
+fn page<'a, E, T: Serialize>(
+    query: &PageQuery,
+    uri: &Uri,
+    by_key: BTreeMap<&'a str, &'a E>,
+    body: impl Fn(&E) -> Option<T>,
+    key: impl Fn(&T) -> &str,
+) -> Result<Response<Body>, ApiError> {
+    let page = query.page()?;
+    let after = match &page.after {
+        Some(bytes) => std::str::from_utf8(bytes).map_err(|_| bad_cursor())?,
+        None => "",
+    };
+    let rest = by_key.range::<str, _>((std::ops::Bound::Excluded(after), std::ops::Bound::Unbounded));
+    let data = rest.filter_map(|(_, entry)| body(entry)).take(page.limit + 1).collect();
+    Ok(Paged::cut(data, &page, |one| key(one).as_bytes().to_vec()).response(uri))
+}
+
+/// One meter.
+#[utoipa::path(get, path = "/v1/meters/{key}", tag = "meters and plans", params(("key" = String, Path)),
+    responses((status = 200, body = MeterBody), (status = 404, description = "Unknown")))]
+pub async fn get_meter(
+    State(app): State<App>,
+    Path(key): Path<String>,
+    credential: Credential,
+) -> Result<Response<Body>, ApiError> {
+    credential.may_read()?;
+    let snapshot = app.snapshot();
+    let body = snapshot.meter_entry(&key).and_then(|entry| MeterBody::of(entry, &snapshot));
+    body.map(|body| json_answer(StatusCode::OK, &body)).ok_or_else(ApiError::unknown_meter)
+}
+
+/// Defines a meter. Aggregation and decimals cannot be changed.
+#[utoipa::path(put, path = "/v1/meters/{key}", tag = "meters and plans", params(("key" = String, Path)), request_body = MeterSpec,
+    responses((status = 200, body = MeterBody), (status = 201, body = MeterBody), (status = 409, description = "Aggregation or decimals differ"), (status = 422, description = "Not valid")))]
+pub async fn put_meter(
+    State(app): State<App>,
+    Path(key): Path<String>,
+    credential: Credential,
+    headers: HeaderMap,
+    Raw(body): Raw,
+) -> Result<Response<Body>, ApiError> {
+    let meter = MeterKey::new(&key).map_err(|error| ApiError::invalid("{key}", error.to_string()))?;
+    let command = TeamCommand::PutMeter(meter, json::parse(&body)?);
+    let change =
+        Change { app: &app, headers: &headers, route: "PUT /v1/meters/{key}", parts: &[key.as_bytes(), &body] };
+    change.run(&credential, command, meter_answer).await
+}
+
+fn meter_answer(after: &TeamAfter<'_>) -> Answer {
+    let TeamReply::Meter(key, new) = after.reply else { return nothing(after) };
+    let body = after.snapshot.meter_entry(key.as_str()).and_then(|entry| MeterBody::of(entry, after.snapshot));
+    answer(if *new { 201 } else { 200 }, &body, None)
+}
+
+/// Deletes a meter that no plan limits. What was recorded on it stays.
+#[utoipa::path(delete, path = "/v1/meters/{key}", tag = "meters and plans", params(("key" = String, Path)),
+    responses((status = 204), (status = 404, description = "Unknown"), (status = 409, description = "A plan limits it")))]
+pub async fn delete_meter(
+    State(app): State<App>,
+    Path(key): Path<String>,
+    credential: Credential,
+    headers: HeaderMap,
+) -> Result<Response<Body>, ApiError> {
+    let command = TeamCommand::DeleteMeter(MeterKey::new(&key).map_err(|_| ApiError::unknown_meter())?);
+    let change = Change { app: &app, headers: &headers, route: "DELETE /v1/meters/{key}", parts: &[key.as_bytes()] };
+    change.run(&credential, command, nothing).await
+}
+
+/// The newest version of every plan.
+#[utoipa::path(get, path = "/v1/plans", tag = "meters and plans", params(PageQuery), responses((status = 200, body = Paged<PlanBody>)))]
+pub async fn list_plans(
+    State(app): State<App>,
+    credential: Credential,
+    uri: Uri,
+    Query(query): Query<PageQuery>,
+) -> Result<Response<Body>, ApiError> {
+    credential.may_read()?;
+    let snapshot = app.snapshot();
+    let newest = snapshot.stored.plans.values().filter_map(|plan| snapshot.plan_entry(plan.key.as_str()));
+    let by_key: BTreeMap<&str, &PlanEntry> = newest.map(|entry| (entry.key.as_str(), entry)).collect();
+    page(&query, &uri, by_key, |entry| Some(PlanBody::of(entry)), |body| &body.key)
+}
+
+/// Which version of a plan.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct VersionQuery {
+    /// The version; the newest without one.
+    version: Option<u32>,
+}
+
+/// A plan.
+#[utoipa::path(get, path = "/v1/plans/{key}", tag = "meters and plans", params(("key" = String, Path), VersionQuery),
+    responses((status = 200, body = PlanBody), (status = 404, description = "Unknown")))]
+pub async fn get_plan(
+    State(app): State<App>,
+    Path(key): Path<String>,
+    credential: Credential,
+    Query(query): Query<VersionQuery>,
+) -> Result<Response<Body>, ApiError> {
+    credential.may_read()?;
+    let snapshot = app.snapshot();
+    let entry = match query.version {
+        None => snapshot.plan_entry(&key),
+        Some(version) => snapshot.stored.plans.values().find(|p| p.key.as_str() == key && p.version == version),
+    };
+    let entry = entry.ok_or_else(ApiError::unknown_plan)?;
+    Ok(written(answer(200, &PlanBody::of(entry), Some(u64::from(entry.version))), false))
+}
+
+/// Defines a plan, all of it. One that differs is a new version; organizations stay on theirs until they are moved.
+#[utoipa::path(put, path = "/v1/plans/{key}", tag = "meters and plans", params(("key" = String, Path)), request_body = PlanSpec,
+    responses((status = 200, body = PlanBody), (status = 201, body = PlanBody), (status = 412, description = "Changed since"), (status = 422, description = "Not valid")))]
+pub async fn put_plan(
+    State(app): State<App>,
+    Path(key): Path<String>,
+    credential: Credential,
+    headers: HeaderMap,
+    Raw(body): Raw,
+) -> Result<Response<Body>, ApiError> {
+    let plan = PlanKey::new(&key).map_err(|error| ApiError::invalid("{key}", error.to_string()))?;
+    let command = TeamCommand::PutPlan(plan, json::parse(&body)?);
+    let change = Change { app: &app, headers: &headers, route: "PUT /v1/plans/{key}", parts: &[key.as_bytes(), &body] };
+    change.run(&credential, command, plan_answer).await
+}
+
+fn plan_answer(after: &TeamAfter<'_>) -> Answer {
+    let TeamReply::Plan(key, new) = after.reply else { return nothing(after) };
+    let entry = after.snapshot.plan_entry(key.as_str());
+    let version = entry.map(|entry| u64::from(entry.version));
+    answer(if *new { 201 } else { 200 }, &entry.map(PlanBody::of), version)
+}
+
+/// Deletes a plan: it takes no new organizations; those on it stay.
+#[utoipa::path(delete, path = "/v1/plans/{key}", tag = "meters and plans", params(("key" = String, Path)),
+    responses((status = 204), (status = 404, description = "Unknown")))]
+pub async fn delete_plan(
+    State(app): State<App>,
+    Path(key): Path<String>,
+    credential: Credential,
+    headers: HeaderMap,
+) -> Result<Response<Body>, ApiError> {
+    let command = TeamCommand::DeletePlan(PlanKey::new(&key).map_err(|_| ApiError::unknown_plan())?);
+    let change = Change { app: &app, headers: &headers, route: "DELETE /v1/plans/{key}", parts: &[key.as_bytes()] };
+    change.run(&credential, command, nothing).await
+}
+
+/// What a catalogue file would change, or has changed.
+#[derive(Serialize, ToSchema)]
+pub struct CatalogueDiff {
+    /// The meters of the file.
+    pub meters: Vec<ChangedMeter>,
+    /// The plans of the file.
+    pub plans: Vec<ChangedPlan>,
+    /// Whether it is in force now.
+    pub applied: bool,
+}
+
+/// What happens to a meter.
+#[derive(Serialize, ToSchema)]
+pub struct ChangedMeter {
+    /// Its key.
+    pub key: String,
+    /// `added`, `changed` or `unchanged`.
+    pub change: &'static str,
+    /// Each member that differs.
+    pub details: Vec<String>,
+}
+
+/// What happens to a plan.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ChangedPlan {
+    /// Its key.
+    pub key: String,
+    /// `added`, `changed` or `unchanged`.
+    pub change: &'static str,
+    /// The version in force before.
+    pub from_version: Option<u32>,
+    /// The version after.
+    pub to_version: u32,
+    /// Each member that differs.
+    pub details: Vec<String>,
+    /// Organizations on an older version: they stay there until they are moved.
+    pub organizations: u64,
+}
+
+/// What a catalogue file would change.
+#[utoipa::path(post, path = "/v1/catalog/diff", tag = "meters and plans", request_body(content = String, content_type = "application/toml"),
+    responses((status = 200, body = CatalogueDiff), (status = 422, description = "Not valid")))]
+pub async fn diff(State(app): State<App>, credential: Credential, Raw(body): Raw) -> Result<Response<Body>, ApiError> {
+    credential.may_operate()?;
+    let file = catalogue_file(&body)?;
+    Ok(json_answer(StatusCode::OK, &differences(&app, &file, false).await?))
+}
+
+/// How a catalogue is applied.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct ApplyQuery {
+    /// Organizations stay on their versions.
+    #[serde(default)]
+    keep: bool,
+}
+
+/// Puts a catalogue file in force: new versions of the plans that differ. All of it, or nothing.
+#[utoipa::path(post, path = "/v1/catalog/apply", tag = "meters and plans", params(ApplyQuery), request_body(content = String, content_type = "application/toml"),
+    responses((status = 200, body = CatalogueDiff), (status = 422, description = "Not valid: the last good catalogue stays")))]
+pub async fn apply(
+    State(app): State<App>,
+    credential: Credential,
+    Query(query): Query<ApplyQuery>,
+    headers: HeaderMap,
+    Raw(body): Raw,
+) -> Result<Response<Body>, ApiError> {
+    credential.may_operate()?;
+    let file = catalogue_file(&body)?;
+    let differences = Arc::new(differences(&app, &file, true).await?);
+    let keep: &[u8] = if query.keep { b"keep" } else { b"" };
+    let change = Change { app: &app, headers: &headers, route: "POST /v1/catalog/apply", parts: &[keep, &body] };
+    change.run(&credential, TeamCommand::Apply(file), move |_| answer(200, &*differences, None)).await
+}
+
+fn catalogue_file(body: &[u8]) -> Result<CatalogueFile, ApiError> {
+    let text = std::str::from_utf8(body).map_err(|_| ApiError::malformed("The file is not UTF-8."))?;
+    CatalogueFile::parse(text).map_err(|error| ApiError::invalid("#", error.to_string()))
+}
+
+async fn differences(app: &App, file: &CatalogueFile, applied: bool) -> Result<CatalogueDiff, ApiError> {
+    let snapshot = app.snapshot();
+    crate::catalogue::change::decide(&snapshot, &TeamCommand::Apply(file.clone()), app.now())?;
+    let meters = file.meters.iter().map(|(key, spec)| {
+        let old = snapshot.meter_entry(key).map(|entry| &entry.spec);
+        ChangedMeter { key: key.clone(), change: kind(old, spec), details: details(old, spec) }
+    });
+    let mut plans = Vec::new();
+    for (key, spec) in &file.plans {
+        let old = snapshot.plan_entry(key);
+        let from_version = old.map(|entry| entry.version);
+        let old_spec = old.map(|entry| &entry.spec);
+        let change = kind(old_spec, spec);
+        let to_version = from_version.unwrap_or(0) + u32::from(change != "unchanged");
+        let newest = old.filter(|_| change == "unchanged").map(|entry| entry.id);
+        let organizations = organizations_behind(app, &snapshot, key, newest).await?;
+        let details = details(old_spec, spec);
+        plans.push(ChangedPlan { key: key.clone(), change, from_version, to_version, details, organizations });
+    }
+    Ok(CatalogueDiff { meters: meters.collect(), plans, applied })
+}
+
+async fn organizations_behind(
+    app: &App,
+    snapshot: &Snapshot,
+    key: &str,
+    newest: Option<metergate_rules::id::PlanId>,
+) -> Result<u64, ApiError> {
+    let versions = snapshot.stored.plans.values().filter(|plan| plan.key.as_str() == key && Some(plan.id) != newest);
+    let ids: Vec<u32> = versions.map(|plan| plan.id.0).collect();
+    app.read(move |view| {
+        let mut count =
+            view.sqlite().connection().prepare_cached("SELECT count(*) FROM organizations WHERE plan = ?")?;
+        let counts = ids.iter().map(|id| count.query_row([id], |row| row.get::<_, i64>(0)));
+        Ok(counts.sum::<Result<i64, _>>()?.unsigned_abs())
+    })
+    .await
+}
+
+fn kind<S: PartialEq>(old: Option<&S>, new: &S) -> &'static str {
+    match old {
+        None => "added",
+        Some(old) if old == new => "unchanged",
+        Some(_) => "changed",
+    }
+}
+
+/// Every member that differs, as `limits.api_calls.minute.max: 60 → 120`.
+fn details<S: Serialize>(old: Option<&S>, new: &S) -> Vec<String> {
+    let Some(old) = old else { return Vec::new() };
+    let (mut before, mut after) = (BTreeMap::new(), BTreeMap::new());
+    flatten(String::new(), &serde_json::to_value(old).unwrap_or_default(), &mut before);
+    flatten(String::new(), &serde_json::to_value(new).unwrap_or_default(), &mut after);
+    let names: std::collections::BTreeSet<&String> = before.keys().chain(after.keys()).collect();
+    let shown = |value: Option<&String>| value.map_or_else(|| "–".to_owned(), Clone::clone);
+    let differing = names.into_iter().filter(|name| before.get(*name) != after.get(*name));
+    differing.map(|name| format!("{name}: {} → {}", shown(before.get(name)), shown(after.get(name)))).collect()
+}
+
+fn flatten(path: String, value: &serde_json::Value, into: &mut BTreeMap<String, String>) {
+    use serde_json::Value;
+    let child = |name: &str| if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") };
+    match value {
+        Value::Object(members) => members.iter().for_each(|(name, member)| flatten(child(name), member, into)),
+        Value::Array(items) => {
+            for (i, item) in items.iter().enumerate() {
+                let part = |name| item.get(name).and_then(Value::as_str);
+                let name = match (part("meter"), part("window")) {
+                    (Some(meter), Some(window)) => format!("{meter}.{window}"),
+                    _ => i.to_string(),
+                };
+                flatten(child(&name), item, into);
+            }
+        }
+        Value::Null => {}
+        Value::String(text) => drop(into.insert(path, text.clone())),
+        other => drop(into.insert(path, other.to_string())),
+    }
+}
+
+/// A change of what is the team's, as it came in.
+pub struct Change<'a> {
+    /// The app.
+    pub app: &'a App,
+    /// The request's headers.
+    pub headers: &'a HeaderMap,
+    /// Method and path template.
+    pub route: &'static str,
+    /// What tells this request from another under the same key.
+    pub parts: &'a [&'a [u8]],
+}
+
+impl Change<'_> {
+    /// Runs it for an operator.
+    ///
+    /// # Errors
+    /// 403 for anybody else; the command's own.
+    pub async fn run(
+        self,
+        credential: &Credential,
+        command: TeamCommand,
+        respond: impl Fn(&TeamAfter<'_>) -> Answer + Send + Sync + 'static,
+    ) -> Result<Response<Body>, ApiError> {
+        let actor = credential.may_operate()?.actor;
+        let request = TeamRequest {
+            actor,
+            reason: String::new(),
+            receipt: idempotency::receipt(self.headers, self.route, self.parts)?,
+            command,
+            only_if_version: if_match(self.headers)?,
+            respond: Arc::new(respond),
+        };
+        let (answer, replayed) = self.app.change_team(request).await?;
+        Ok(written(answer, replayed))
+    }
+}
+
+/// An answer with a body.
+pub fn answer(status: u16, body: &impl Serialize, version: Option<u64>) -> Answer {
+    Answer { status, body: serde_json::to_vec(body).unwrap_or_default(), version }
+}
+
+/// 204.
+pub const fn nothing(_: &TeamAfter<'_>) -> Answer {
+    Answer { status: 204, body: Vec::new(), version: None }
+}
