@@ -194,7 +194,11 @@ impl From<&Tell> for Request {
             items: vec![item(&(tell.meter, tell.quantity))],
             outcome: Completion::default(),
         };
-        Self::Record(Box::new(RecordRequest { caller: caller(), organization: organization(&tell.organization), event }))
+        Self::Record(Box::new(RecordRequest {
+            caller: caller(),
+            organization: organization(&tell.organization),
+            event,
+        }))
     }
 }
 

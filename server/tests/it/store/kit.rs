@@ -10,9 +10,7 @@ use metergate::clock::Clock;
 use metergate::store::audit::{AuditRow, chain_of};
 use metergate::store::rollup::{Day, Slot};
 use metergate::store::sqlite::{self, Sqlite};
-use metergate::store::{
-    Answer, Answers, DecidedReceipt, Port, Receipt, Request, Scope, Settings, Store, StoreError,
-};
+use metergate::store::{Answer, Answers, DecidedReceipt, Port, Receipt, Request, Scope, Settings, Store, StoreError};
 use metergate_rules::account::Account;
 use metergate_rules::time::Time;
 use metergate_rules::window::Window;
@@ -21,7 +19,7 @@ use tempfile::TempDir;
 use tokio::runtime::Runtime;
 use tokio::task::{AbortHandle, JoinSet};
 
-use super::asks::{Ask, CATALOGUE, Make, METERS, Tell, create, meter, organization};
+use super::asks::{Ask, CATALOGUE, METERS, Make, Tell, create, meter, organization};
 use crate::invariant::{Held, Journal, audit, conservation};
 
 /// Fail points are the process's, so a test that sets one is alone with it.

@@ -53,7 +53,8 @@ fn another_body_under_a_key_is_a_mismatch() {
 fn keys_of_another_route_or_organization_are_apart() {
     let kit = Kit::new();
     kit.made(&create("other").under("k"));
-    let changes = [make(grant(5)).under("k"), make(grant(5)).on("POST /grants", "k"), make(grant(5)).of("other").under("k")];
+    let changes =
+        [make(grant(5)).under("k"), make(grant(5)).on("POST /grants", "k"), make(grant(5)).of("other").under("k")];
     for change in &changes {
         assert!(!kit.made(change).1, "{change:?}");
     }

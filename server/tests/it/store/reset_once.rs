@@ -7,7 +7,7 @@ use metergate_rules::time::{MINUTE, SECOND};
 use metergate_rules::window::{Window, WindowSet};
 
 use super::asks::{ask, make};
-use super::kit::{Kit, allowed};
+use super::kit::{Kit, decided};
 
 fn periods_begun(kit: &Kit) -> usize {
     let began = |what: &What| matches!(what, What::Due(Effect::PeriodBegan(_)));
@@ -24,19 +24,12 @@ fn callers_who_race_over_a_boundary_make_one_period_and_lose_no_use() {
     let (mut before, mut after) = (0, 0);
     for round in 0.. {
         let calls = (0..30).map(|i| ask("calls", 1).id(&format!("{round}-{i}"))).collect::<Vec<_>>();
-        let began_before = kit.now() < end;
-        let passed = allowed(&kit.each_alone(calls.iter()));
-        if kit.now() < end {
-            before += passed;
-        } else if !began_before {
-            after += passed;
-        } else {
-            // This round lies on both sides.
-            let period = kit.used("acme", "calls", Window::BillingPeriod);
-            after += usize::try_from(period).unwrap();
-            before += passed - usize::try_from(period).unwrap();
+        for answer in kit.each_alone(calls.iter()) {
+            let decided = decided(answer.unwrap());
+            let counter = if decided.at < end { &mut before } else { &mut after };
+            *counter += usize::from(decided.verdicts[0].reason.is_none());
         }
-        if after == 10 {
+        if after >= 10 {
             break;
         }
         assert!(round < 100_000, "the boundary does not come");
