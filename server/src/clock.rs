@@ -15,7 +15,12 @@ pub struct Clock {
 impl Clock {
     /// A clock that starts at the wall clock's time.
     pub fn start() -> Self {
-        Self { start: wall(), boot_at_start: boot() }
+        Self::starting_at(wall())
+    }
+
+    /// A clock that starts at a time that is given.
+    pub fn starting_at(start: Time) -> Self {
+        Self { start, boot_at_start: boot() }
     }
 
     /// Now.

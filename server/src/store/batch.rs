@@ -151,8 +151,8 @@ impl<'a> Batch<'a> {
             Some(key) => Some(self.search(organization, Id::Key(key))?),
             None => None,
         };
-        if let Some(Search::Found(record, place)) = search {
-            return self.repeat(organization, request, &record, place);
+        if let Some(Search::Found(record, spot)) = search {
+            return self.repeat(organization, request, &record, spot);
         }
         let command = Command::Consume(request.consume.clone());
         let with_receipt = request.key.is_some() && !planted("refusal-not-recorded");
@@ -178,7 +178,7 @@ impl<'a> Batch<'a> {
         organization: OrganizationId,
         request: &ConsumeRequest,
         record: &Record,
-        place: Option<Place>,
+        spot: Spot,
     ) -> Result<Pending, Stop> {
         if record.fingerprint != request.fingerprint {
             return Err(StoreError::Mismatch.into());
@@ -187,7 +187,13 @@ impl<'a> Batch<'a> {
         let verdicts = decided.verdicts.clone().ok_or(StoreError::Internal)?;
         let organization = self.account(organization)?.profile.key.clone();
         let at = record.entry.at;
-        Ok(Pending::Ready(Ok(Receipt::Decided(DecidedReceipt { organization, verdicts, place, replayed: true, at }))))
+        let receipt = DecidedReceipt { organization, verdicts, place: None, replayed: true, at };
+        Ok(match spot {
+            Spot::Batch(index) => Pending::Placed(receipt, index),
+            Spot::Journal(place) => {
+                Pending::Ready(Ok(Receipt::Decided(DecidedReceipt { place: Some(place), ..receipt })))
+            }
+        })
     }
 
     fn record(&mut self, request: &RecordRequest) -> Result<Pending, Stop> {
@@ -436,7 +442,7 @@ impl<'a> Batch<'a> {
             if let Some(&index) = self.fresh.get(&(organization, self.ledger.known.hash(organization, id, attempt))) {
                 let record = &self.records[index].1;
                 if Id::of(record) == Some(id) {
-                    return Ok(Search::Found(Box::new(record.clone()), None));
+                    return Ok(Search::Found(Box::new(record.clone()), Spot::Batch(index)));
                 }
                 continue;
             }
@@ -446,7 +452,11 @@ impl<'a> Batch<'a> {
             let Some((owner, record)) = self.read(place)? else { return Ok(Search::New(attempt)) };
             if owner == organization && Id::of(&record) == Some(id) {
                 let gone = self.is_forgotten(&record);
-                return Ok(if gone { Search::New(attempt) } else { Search::Found(Box::new(record), Some(place)) });
+                return Ok(if gone {
+                    Search::New(attempt)
+                } else {
+                    Search::Found(Box::new(record), Spot::Journal(place))
+                });
             }
         }
         Err(StoreError::Internal.into())
@@ -473,9 +483,17 @@ impl<'a> Batch<'a> {
     }
 }
 
+/// Where a record is found.
+enum Spot {
+    /// Among the batch's records, at this index: it has no place yet.
+    Batch(usize),
+    /// In the journal.
+    Journal(Place),
+}
+
 enum Search {
-    /// Something was made under this id; in this batch it has no place yet.
-    Found(Box<Record>, Option<Place>),
+    /// Something was made under this id.
+    Found(Box<Record>, Spot),
     /// The id is new, and will be known on this attempt.
     New(u32),
 }

@@ -145,12 +145,13 @@ fn definition<S: serde::Serialize>(spec: &S) -> Result<String, SqliteError> {
 
 /// The fold: every dirty account with all its derived rows, and how far the journal is in them.
 fn fold(transaction: &Transaction<'_>, commit: &Commit<'_>) -> Result<(), SqliteError> {
-    for (account, changed) in &commit.accounts {
+    for (account, _) in &commit.accounts {
         write_account(transaction, account, commit.sequence)?;
-        if *changed {
-            write_organization(transaction, account)?;
-        }
     }
+    write_organizations(
+        transaction,
+        commit.accounts.iter().filter(|(_, changed)| *changed).map(|(account, _)| *account),
+    )?;
     dies_at!("commit-accounts-written");
     for (key, day) in &commit.derived.rollups {
         write_rollup(transaction, key, day)?;
@@ -175,10 +176,20 @@ fn write_account(transaction: &Transaction<'_>, account: &Account, sequence: u64
     Ok(())
 }
 
+/// All old rows go first: one organization may take the key that another leaves in the same commit.
+fn write_organizations<'a>(
+    transaction: &Transaction<'_>,
+    changed: impl Iterator<Item = &'a Account> + Clone,
+) -> Result<(), SqliteError> {
+    for account in changed.clone() {
+        transaction.prepare_cached("DELETE FROM organizations WHERE id = ?")?.execute([account.id.bytes()])?;
+    }
+    changed.into_iter().try_for_each(|account| write_organization(transaction, account))
+}
+
 fn write_organization(transaction: &Transaction<'_>, account: &Account) -> Result<(), SqliteError> {
     let sql = "INSERT INTO organizations (id, key, name, plan, status, locked, created_at)
-               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
-               ON CONFLICT (id) DO UPDATE SET key = ?2, name = ?3, plan = ?4, status = ?5, locked = ?6";
+               VALUES (?, ?, ?, ?, ?, ?, ?)";
     let profile = &account.profile;
     let row = (
         account.id.bytes(),

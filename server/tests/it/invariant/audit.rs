@@ -1,0 +1,87 @@
+//! `audit`: every committed change has exactly one entry with the real before and after, and the chains hold.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use metergate::store::audit::{self, AuditRow, chain_of};
+use metergate::store::sqlite::Sqlite;
+use metergate_rules::id::OrganizationId;
+use metergate_rules::outcome::{Change, Effect, What};
+use metergate_rules::time::Time;
+use serde_json::Value;
+
+use super::journal::Journal;
+use super::{Held, Violation, equal};
+
+const NAME: &str = "audit";
+
+/// Checks every chain of a data folder against the journal.
+pub(crate) fn audit(folder: &Path) -> Held {
+    let sqlite = Sqlite::open_to_read(folder).expect("the store can be read");
+    let snapshot = sqlite.connection().unchecked_transaction().unwrap();
+    let chains = chains(&sqlite);
+    for (chain, rows) in &chains {
+        audit::verify(rows).map_err(|broken| Violation { invariant: NAME, detail: format!("{chain:?}: {broken}") })?;
+        extra_follows(rows)?;
+    }
+    let mut changes: BTreeMap<[u8; 16], Vec<(Time, &str)>> = BTreeMap::new();
+    for (_, organization, record) in &Journal::in_snapshot(&sqlite).records {
+        let told = action(&record.entry.what).map(|action| (record.entry.at, action));
+        changes.entry(chain_of(*organization)).or_default().extend(told);
+    }
+    for (chain, changed) in &changes {
+        let rows = chains.get(chain).map_or(&[][..], Vec::as_slice);
+        let told: Vec<(Time, &str)> = rows.iter().map(|row| (row.at, row.action.as_str())).collect();
+        equal(NAME, format!("entries of organization {}", OrganizationId(*chain)), &told, changed)?;
+    }
+    snapshot.rollback().unwrap();
+    Ok(())
+}
+
+fn chains(sqlite: &Sqlite) -> BTreeMap<[u8; 16], Vec<AuditRow>> {
+    let mut query = sqlite.connection().prepare("SELECT DISTINCT chain FROM audit").unwrap();
+    let chains = query.query_map([], |row| row.get::<_, [u8; 16]>(0)).unwrap().map(Result::unwrap);
+    let rows = |chain| {
+        let mut rows = sqlite.audit_before(chain, u64::MAX, usize::MAX).unwrap();
+        rows.reverse();
+        (chain, rows)
+    };
+    chains.map(rows).collect()
+}
+
+/// The action under which the audit log tells an entry of the journal.
+const fn action(what: &What) -> Option<&'static str> {
+    let What::Changed(change) = what else {
+        return if matches!(what, What::Due(Effect::TrialEnded { .. })) { Some("trial.end") } else { None };
+    };
+    Some(match **change {
+        Change::Created { .. } => "organization.create",
+        Change::Profile { .. } => "organization.update",
+        Change::Plan { .. } => "plan.change",
+        Change::Override(_) | Change::OverrideCleared { .. } => "limit.change",
+        Change::Extra { .. } => "quota.grant",
+        Change::Granted(_) => "credit.grant",
+        Change::GrantVoided(_) => "credit.void",
+        Change::Locked(_) => "billing.lock",
+        Change::Unlocked => "billing.unlock",
+        Change::Reset { .. } => "usage.reset",
+    })
+}
+
+/// What stood before an extra quota is what the last entry about that meter set.
+fn extra_follows(rows: &[AuditRow]) -> Held {
+    let mut extra: BTreeMap<String, String> = BTreeMap::new();
+    let figure = |value: &Value| value["extra"].to_string().trim_matches('"').to_owned();
+    for row in rows.iter().filter(|row| row.action == "quota.grant") {
+        let (before, after) = (json(&row.before), json(&row.after));
+        let meter = after["meter"].to_string();
+        let stood = extra.get(&meter).cloned().unwrap_or_else(|| "0".to_owned());
+        equal(NAME, format!("extra quota before entry {}", row.sequence), &figure(&before), &stood)?;
+        extra.insert(meter, figure(&after));
+    }
+    Ok(())
+}
+
+fn json(text: &str) -> Value {
+    serde_json::from_str(text).expect("an object")
+}

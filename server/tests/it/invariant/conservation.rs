@@ -1,0 +1,173 @@
+//! `conservation`: the journal folded from scratch is what the rows say, and the figures in it add up.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use metergate::store::block::Record;
+use metergate::store::rollup::{Day, Derived, RollupKey, ValueKey};
+use metergate::store::sqlite::Sqlite;
+use metergate_rules::account::Account;
+use metergate_rules::apply;
+use metergate_rules::grant::{Ended, Grant};
+use metergate_rules::id::{MeterId, OrganizationId};
+use metergate_rules::meter::{Measure, ValueHash};
+use metergate_rules::outcome::{Effect, Use, What};
+use metergate_rules::time::Time;
+use metergate_rules::window::Window;
+
+use super::journal::{Journal, added, uses};
+use super::{Held, equal, holds};
+
+const NAME: &str = "conservation";
+/// The row for dimension values beyond the cap.
+const OTHER: &str = "other";
+
+/// Checks one snapshot of a data folder; the store may be at work meanwhile.
+pub(crate) fn conservation(folder: &Path) -> Held {
+    let sqlite = Sqlite::open_to_read(folder).expect("the store can be read");
+    let snapshot = sqlite.connection().unchecked_transaction().unwrap();
+    let journal = Journal::in_snapshot(&sqlite);
+    let rows = account_rows(&sqlite);
+    let fold = Fold::of(&journal, &rows);
+    equal(NAME, "organizations with a row", &rows.keys().collect::<Vec<_>>(), &fold.accounts.keys().collect())?;
+    for (id, (_, row)) in &rows {
+        equal(NAME, format!("the row of organization {id} against the fold of its blocks"), row, &fold.accounts[id])?;
+        adds_up(row, &journal.of_organization(*id).collect::<Vec<_>>())?;
+    }
+    rollups(&fold.derived, &stored_rollups(&sqlite))?;
+    equal(NAME, "values of uniqueCount", &stored_values(&sqlite), &fold.derived.values)?;
+    snapshot.rollback().unwrap();
+    Ok(())
+}
+
+/// The journal applied from its beginning, of each organization as far as its row goes.
+struct Fold {
+    accounts: BTreeMap<OrganizationId, Account>,
+    derived: Derived,
+}
+
+impl Fold {
+    fn of(journal: &Journal, rows: &BTreeMap<OrganizationId, (u64, Account)>) -> Self {
+        let (mut accounts, mut derived) = (BTreeMap::new(), Derived::default());
+        for (sequence, id, record) in &journal.records {
+            if rows.get(id).is_some_and(|(held, _)| held < sequence) {
+                continue;
+            }
+            match accounts.get_mut(id) {
+                Some(account) => apply::apply(account, &record.entry),
+                None => {
+                    let created = apply::create(*id, &record.entry);
+                    accounts.insert(*id, created.expect("an organization begins with its creation"));
+                }
+            }
+            derived.add(*id, &record.entry);
+        }
+        Self { accounts, derived }
+    }
+}
+
+fn account_rows(sqlite: &Sqlite) -> BTreeMap<OrganizationId, (u64, Account)> {
+    let mut query = sqlite.connection().prepare("SELECT id, sequence FROM accounts").unwrap();
+    let rows = query.query_map([], |row| Ok((row.get::<_, [u8; 16]>(0)?, row.get::<_, i64>(1)?))).unwrap();
+    let read = |row: rusqlite::Result<([u8; 16], i64)>| {
+        let (id, sequence) = row.unwrap();
+        let account = sqlite.account(OrganizationId(id)).unwrap().expect("the row is there");
+        (OrganizationId(id), (sequence.unsigned_abs(), account))
+    };
+    rows.map(read).collect()
+}
+
+fn stored_rollups(sqlite: &Sqlite) -> BTreeMap<RollupKey, Day> {
+    let sql = "SELECT organization, meter, day, dimensions, data FROM rollups";
+    let mut query = sqlite.connection().prepare(sql).unwrap();
+    let read = |row: &rusqlite::Row<'_>| {
+        let key = RollupKey {
+            organization: OrganizationId(row.get(0)?),
+            meter: MeterId(row.get(1)?),
+            day: row.get(2)?,
+            dimensions: row.get(3)?,
+        };
+        Ok((key, Day::read(&row.get::<_, Vec<u8>>(4)?).expect("a rollup can be read")))
+    };
+    query.query_map([], read).unwrap().map(Result::unwrap).collect()
+}
+
+fn stored_values(sqlite: &Sqlite) -> BTreeMap<ValueKey, i64> {
+    let sql = "SELECT organization, meter, value, bucket, count FROM unique_values";
+    let mut query = sqlite.connection().prepare(sql).unwrap();
+    let read = |row: &rusqlite::Row<'_>| {
+        let key = ValueKey {
+            organization: OrganizationId(row.get(0)?),
+            meter: MeterId(row.get(1)?),
+            value: ValueHash(row.get(2)?),
+            bucket: Time::from_micros(row.get(3)?),
+        };
+        Ok((key, row.get(4)?))
+    };
+    query.query_map([], read).unwrap().map(Result::unwrap).collect()
+}
+
+/// Each set of dimension values has its own row, or beyond the cap is part of the row for all others.
+fn rollups(fold: &Derived, stored: &BTreeMap<RollupKey, Day>) -> Held {
+    let mut others: BTreeMap<RollupKey, Day> = BTreeMap::new();
+    for (key, day) in &fold.rollups {
+        match stored.get(key) {
+            Some(row) => equal(NAME, format!("the rollup {key:?}"), row, day)?,
+            None => {
+                let other = RollupKey { dimensions: OTHER.to_owned(), ..key.clone() };
+                others.entry(other).or_default().merge(day);
+            }
+        }
+    }
+    let extra = stored.iter().filter(|(key, _)| !fold.rollups.contains_key(key));
+    let extra: BTreeMap<_, _> = extra.map(|(key, day)| (key.clone(), day.clone())).collect();
+    equal(NAME, "rollups that no set of dimension values has", &extra, &others)
+}
+
+/// Recomputes counters and grants from the uses alone, without the rules' fold.
+fn adds_up(account: &Account, records: &[&Record]) -> Held {
+    for counted in &account.meters {
+        for window in Window::COUNTED {
+            counter(account, counted.meter, window, records)?;
+        }
+    }
+    account.grants.iter().try_for_each(|grant| credit(grant, records))
+}
+
+fn counter(account: &Account, meter: MeterId, window: Window, records: &[&Record]) -> Held {
+    let Some(counter) = account.meter(meter).and_then(|used| used.counter(window)) else { return Ok(()) };
+    let place = Window::COUNTED.iter().position(|other| *other == window).unwrap();
+    let of_meter: Vec<_> = records.iter().flat_map(|record| uses(record)).filter(|one| one.meter == meter).collect();
+    let adds = |one: &&Use| matches!(one.measure, Measure::Add(_) | Measure::Value(_));
+    // What came early for a window is carried into it; nothing here recomputes that.
+    if !of_meter.iter().all(adds) || of_meter.iter().any(|one| one.ahead.has(window)) {
+        return Ok(());
+    }
+    let (mut used, mut drawn) = (0, 0);
+    for one in of_meter.iter().filter(|one| one.windows.has(window) && one.epochs[place] == counter.epoch) {
+        used += i128::from(added(one));
+        drawn += one.draws.iter().map(|draw| i128::from(draw.quantity.units())).sum::<i128>();
+    }
+    let what = format!("{} of meter {} of organization {}", window.as_str(), meter.0, account.id);
+    equal(NAME, format!("used in the {what}"), &i128::from(counter.used.units()), &used)?;
+    equal(NAME, format!("drawn from grants in the {what}"), &i128::from(counter.drawn.units()), &drawn)
+}
+
+/// Granted = used + what can still be drawn + expired + voided.
+fn credit(grant: &Grant, records: &[&Record]) -> Held {
+    let draws = records.iter().flat_map(|record| uses(record)).flat_map(|used| &used.draws);
+    let drawn: i64 = draws.filter(|draw| draw.grant == grant.id).map(|draw| draw.quantity.units()).sum();
+    let what = format!("grant {}", grant.id.0);
+    equal(NAME, format!("drawn from {what}"), &grant.used.units(), &drawn)?;
+    holds(NAME, grant.used <= grant.amount, || format!("{what} gave {drawn} of {}", grant.amount.units()))?;
+    let expired = records.iter().filter_map(|record| match &record.entry.what {
+        What::Due(Effect::GrantExpired { grant: id, lost }) if *id == grant.id => Some(lost.units()),
+        _ => None,
+    });
+    let expired: Vec<i64> = expired.collect();
+    let should: Vec<i64> = match grant.ended {
+        Some(Ended::Expired(_)) => vec![grant.amount.units() - drawn],
+        _ => Vec::new(),
+    };
+    equal(NAME, format!("expired of {what}"), &expired, &should)
+}

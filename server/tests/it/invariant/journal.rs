@@ -1,0 +1,85 @@
+//! The journal of a data folder, read beside the store.
+
+use std::collections::VecDeque;
+use std::path::Path;
+
+use metergate::store::block::{Block, Record};
+use metergate::store::sqlite::Sqlite;
+use metergate_rules::id::{MeterId, OrganizationId};
+use metergate_rules::meter::Measure;
+use metergate_rules::outcome::{Use, What};
+use metergate_rules::time::Time;
+
+/// Every record of every block, in order.
+pub(crate) struct Journal {
+    /// Block, organization, record.
+    pub(crate) records: Vec<(u64, OrganizationId, Record)>,
+}
+
+impl Journal {
+    /// Reads the journal of a data folder as it is on disk now.
+    pub(crate) fn of(folder: &Path) -> Self {
+        Self::in_snapshot(&Sqlite::open_to_read(folder).expect("the store can be read"))
+    }
+
+    /// Reads what a connection sees. The blocks must follow each other without a gap.
+    pub(crate) fn in_snapshot(sqlite: &Sqlite) -> Self {
+        let mut query = sqlite.connection().prepare("SELECT sequence, data FROM blocks ORDER BY sequence").unwrap();
+        let rows = query.query_map([], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, Vec<u8>>(1)?))).unwrap();
+        let mut records = Vec::new();
+        for (i, row) in rows.enumerate() {
+            let (sequence, data) = row.unwrap();
+            assert_eq!(sequence, i64::try_from(i).unwrap() + 1, "a gap in the journal");
+            let all = Block::read(&data).and_then(|block| block.all()).expect("a block can be read");
+            let sequence = sequence.unsigned_abs();
+            records.extend(all.into_iter().map(|(organization, _, record)| (sequence, organization, record)));
+        }
+        Self { records }
+    }
+
+    /// The records of one organization.
+    pub(crate) fn of_organization(&self, id: OrganizationId) -> impl Iterator<Item = &Record> {
+        self.records.iter().filter(move |(_, organization, _)| *organization == id).map(|(_, _, record)| record)
+    }
+
+    /// What decisions added to a meter of an organization, with their times.
+    pub(crate) fn decisions(&self, organization: OrganizationId, meter: MeterId) -> Vec<(Time, i64)> {
+        let uses = self.of_organization(organization).flat_map(|record| match &record.entry.what {
+            What::Decided(decided) => decided.uses.as_slice(),
+            _ => &[],
+        });
+        uses.filter(|used| used.meter == meter).map(|used| (used.time, added(used))).collect()
+    }
+}
+
+/// What an entry did to meters.
+pub(super) fn uses(record: &Record) -> &[Use] {
+    match &record.entry.what {
+        What::Decided(decided) => &decided.uses,
+        What::Recorded(recorded) => &recorded.uses,
+        What::Due(_) | What::Changed(_) => &[],
+    }
+}
+
+/// What a use added to what adds up.
+pub(super) fn added(used: &Use) -> i64 {
+    match used.measure {
+        Measure::Add(quantity) => quantity.units(),
+        Measure::Value(_) => 1,
+        Measure::Peak(_) | Measure::Level(_) => 0,
+    }
+}
+
+/// The most that was admitted in any interval of `length` microseconds, open at one end.
+pub(crate) fn most_in_any(length: i64, decisions: &[(Time, i64)]) -> i64 {
+    let (mut within, mut sum, mut most) = (VecDeque::new(), 0, 0);
+    for (time, quantity) in decisions {
+        within.push_back((*time, *quantity));
+        sum += quantity;
+        while within.front().is_some_and(|(first, _)| time.since(*first) >= length) {
+            sum -= within.pop_front().map_or(0, |(_, quantity)| quantity);
+        }
+        most = most.max(sum);
+    }
+    most
+}

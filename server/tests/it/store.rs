@@ -1,0 +1,16 @@
+//! What every store does, as sentences. Which store it is, only the kit knows.
+
+mod arithmetic;
+mod asks;
+mod audit;
+mod conservation;
+#[cfg(feature = "faults")]
+mod failed_commit;
+mod hard_limit;
+mod idempotent;
+mod kit;
+mod random_work;
+mod receipts;
+mod refusal_is_final;
+mod reset_once;
+mod thrown_away;

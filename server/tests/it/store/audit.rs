@@ -1,0 +1,163 @@
+//! `audit`: every committed change has exactly one entry with the real before and after, and tampering is found.
+
+use metergate::store::audit::{AuditRow, Broken, verify};
+use metergate_rules::account::LockCause;
+use metergate_rules::command::{Command, NewGrant, ProfileChange};
+use metergate_rules::id::GrantId;
+use metergate_rules::plan::{Enforcement, Max};
+use metergate_rules::window::{Window, WindowSet};
+use serde_json::{Value, json};
+
+use super::asks::{LARGE, ask, create, make, meter, quantity};
+use super::kit::Kit;
+
+fn set_extra(units: i64) -> Command {
+    Command::SetExtra { meter: meter("calls"), quantity: quantity(units) }
+}
+
+fn set_override(units: i64) -> Command {
+    let (meter, window) = (meter("calls"), Window::BillingPeriod);
+    let max = Max::Units(quantity(units));
+    Command::SetOverride { meter, window, max, enforcement: Enforcement::Hard, until: None }
+}
+
+fn grant(units: i64) -> Command {
+    let amount = quantity(units);
+    let (reason, meter) = ("sorry".to_owned(), meter("calls"));
+    Command::Grant(NewGrant { meter, amount, priority: 0, starts_at: None, expires_at: None, reason })
+}
+
+fn rename(name: &str) -> Command {
+    Command::Update(ProfileChange { name: Some(name.to_owned()), ..ProfileChange::default() })
+}
+
+fn reset() -> Command {
+    Command::Reset { meters: None, windows: WindowSet::NONE.with(Window::BillingPeriod) }
+}
+
+/// Whether `part` is in `whole`.
+fn contains(whole: &str, part: &Value) -> bool {
+    let whole: Value = serde_json::from_str(whole).unwrap();
+    part.as_object().unwrap().iter().all(|(name, value)| whole.get(name) == Some(value))
+}
+
+#[test]
+fn each_change_has_one_entry_with_what_stood_before_and_what_stands_now() {
+    let kit = Kit::new();
+    assert!(kit.allows(&ask("calls", 7)));
+    let clear = Command::ClearOverride { meter: meter("calls"), window: Window::BillingPeriod };
+    let plan = Command::ChangePlan { plan: LARGE, keep_overrides: false };
+    #[rustfmt::skip]
+    let rows = [
+        (set_extra(5), "quota.grant", json!({"extra": 0}), json!({"extra": 5})),
+        (set_extra(2), "quota.grant", json!({"extra": 5}), json!({"extra": 2})),
+        (set_override(50), "limit.change", json!({"overridden": false}), json!({"max": 50, "window": "billingPeriod"})),
+        (set_override(60), "limit.change", json!({"max": 50}), json!({"max": 60})),
+        (clear, "limit.change", json!({"max": 60}), json!({"overridden": false})),
+        (grant(9), "credit.grant", json!({}), json!({"amount": 9, "grant": 1})),
+        (Command::VoidGrant(GrantId(1)), "credit.void", json!({"remaining": 9}), json!({"remaining": 0})),
+        (rename("Acme & Co"), "organization.update", json!({"name": "acme"}), json!({"name": "Acme & Co"})),
+        (plan, "plan.change", json!({"plan": "free"}), json!({"plan": "large"})),
+        (Command::Lock(LockCause::Operator), "billing.lock", json!({"locked": false}), json!({"locked": true})),
+        (Command::Unlock, "billing.unlock", json!({"locked": true}), json!({"locked": false})),
+        (reset(), "usage.reset", json!({"calls.billingPeriod": 7}), json!({"windows": ["billingPeriod"]})),
+    ];
+    for (i, (command, action, before, after)) in rows.into_iter().enumerate() {
+        kit.made(&make(command));
+        let entries = kit.audit("acme");
+        assert_eq!(entries.len(), i + 2, "{action}: one entry more, after that of the creation");
+        let entry = entries.last().unwrap();
+        assert_eq!((entry.action.as_str(), &*entry.actor, &*entry.reason), (action, "key:test", "a test"));
+        assert!(contains(&entry.before, &before), "{action}: before is {}, not {before}", entry.before);
+        assert!(contains(&entry.after, &after), "{action}: after is {}, not {after}", entry.after);
+    }
+    assert_eq!(kit.audit("acme")[0].action, "organization.create");
+    kit.check().unwrap();
+}
+
+#[test]
+fn what_changes_nothing_has_no_entry() {
+    let kit = Kit::new();
+    for command in [set_extra(5), set_override(50), Command::Lock(LockCause::Operator), rename("New"), grant(5)] {
+        kit.made(&make(command));
+    }
+    kit.made(&make(Command::VoidGrant(GrantId(1))));
+    let entries = kit.audit("acme").len();
+    let same = [
+        set_extra(5),
+        set_override(50),
+        Command::Lock(LockCause::Operator),
+        rename("New"),
+        Command::VoidGrant(GrantId(1)),
+        Command::ClearOverride { meter: meter("calls"), window: Window::Day },
+        Command::ChangePlan { plan: super::asks::FREE, keep_overrides: true },
+        Command::Touch,
+    ];
+    for command in same {
+        kit.made(&make(command.clone()));
+        assert_eq!(kit.audit("acme").len(), entries, "{command:?}");
+    }
+    for wrong in [grant(0), Command::VoidGrant(GrantId(9))] {
+        assert!(kit.send(&make(wrong.clone())).is_err(), "{wrong:?}");
+    }
+    assert!(kit.send(&create("acme")).is_err());
+    assert_eq!(kit.audit("acme").len(), entries, "nor has what was refused");
+    kit.check().unwrap();
+}
+
+#[test]
+fn changes_in_one_batch_and_at_once_are_told_in_order() {
+    let kit = Kit::new();
+    kit.in_one_batch((1..=20).map(|units| (&make(set_extra(units))).into()).collect());
+    kit.each_alone((21..=60).map(|units| make(set_extra(units))).collect::<Vec<_>>().iter());
+    assert_eq!(kit.audit("acme").len(), 61);
+    kit.check().unwrap();
+}
+
+#[test]
+fn what_was_changed_dropped_moved_or_cut_off_is_found() {
+    let kit = Kit::new();
+    for units in 1..=4 {
+        kit.made(&make(set_extra(units)));
+    }
+    let rows = kit.audit("acme");
+    let (last, head) = verify(&rows).unwrap();
+    assert_eq!(last, 5);
+    type Tamper = fn(&mut Vec<AuditRow>);
+    let tampered: [(&str, Tamper, Broken); 7] = [
+        ("changed after", |rows| rows[2].after = "{}".to_owned(), Broken::Changed(3)),
+        ("changed actor", |rows| rows[4].actor = "key:nobody".to_owned(), Broken::Changed(5)),
+        ("changed time", |rows| rows[0].at = rows[0].at.plus(1), Broken::Changed(1)),
+        ("dropped", |rows| drop(rows.remove(1)), Broken::Missing { expected: 2, found: 3 }),
+        ("dropped first", |rows| drop(rows.remove(0)), Broken::Missing { expected: 1, found: 2 }),
+        ("reordered", |rows| rows.swap(1, 2), Broken::Missing { expected: 2, found: 3 }),
+        (
+            "reordered and renumbered",
+            |rows| {
+                rows.swap(1, 2);
+                (rows[1].sequence, rows[2].sequence) = (2, 3);
+            },
+            Broken::Changed(2),
+        ),
+    ];
+    for (what, tamper, found) in tampered {
+        let mut rows = rows.clone();
+        tamper(&mut rows);
+        assert_eq!(verify(&rows), Err(found), "{what}");
+    }
+    assert_ne!(verify(&rows[..4]), Ok((last, head)), "a chain that was cut off has another end");
+    let mut sealed_anew = rows.clone();
+    sealed_anew[3].after = "{}".to_owned();
+    sealed_anew[3].hash = sealed_anew[3].sealed(&sealed_anew[2].hash);
+    assert_eq!(verify(&sealed_anew), Err(Broken::Changed(5)), "the next entry shows it");
+}
+
+#[test]
+fn the_chain_goes_on_after_a_restart() {
+    let mut kit = Kit::new();
+    for units in 1..=3 {
+        kit.made(&make(set_extra(units)));
+        kit.reopen();
+    }
+    assert_eq!(verify(&kit.audit("acme")).unwrap().0, 4);
+}

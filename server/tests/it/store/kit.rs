@@ -1,0 +1,273 @@
+//! A store with the meters and plans of the tests and the organization `acme`, and what the suite asks of it. Another
+//! engine needs another of this file alone.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use metergate::catalogue::change::{TeamCommand, TeamRequest};
+use metergate::catalogue::file::CatalogueFile;
+use metergate::clock::Clock;
+use metergate::store::audit::{AuditRow, chain_of};
+use metergate::store::rollup::{Day, Slot};
+use metergate::store::sqlite::{self, Sqlite};
+use metergate::store::{Answer, Answers, DecidedReceipt, Port, Receipt, Request, Scope, Settings, Store, StoreError};
+use metergate_rules::account::Account;
+use metergate_rules::time::Time;
+use metergate_rules::window::Window;
+use parking_lot::{RwLock, RwLockReadGuard, RwLockWriteGuard};
+use tempfile::TempDir;
+use tokio::runtime::Runtime;
+use tokio::task::{AbortHandle, JoinSet};
+
+use super::asks::{Ask, CATALOGUE, METERS, Make, Tell, create, meter, organization};
+use crate::invariant::{Held, Journal, audit, conservation};
+
+/// Fail points are the process's, so a test that sets one is alone with it.
+static FAIL_POINTS: RwLock<()> = RwLock::new(());
+
+enum Turn {
+    Shared { _guard: RwLockReadGuard<'static, ()> },
+    Alone { _guard: RwLockWriteGuard<'static, ()> },
+}
+
+/// The time at which every test begins: 2026-03-10T08:00:00Z.
+pub(super) fn start() -> Time {
+    "2026-03-10T08:00:00Z".parse().unwrap()
+}
+
+/// A store in a folder of its own. Its time is the test's.
+pub(super) struct Kit {
+    open: Option<Open>,
+    runtime: Runtime,
+    folder: TempDir,
+    _turn: Turn,
+}
+
+struct Open {
+    store: Arc<Store>,
+    port: Port,
+    receiving: AbortHandle,
+}
+
+impl Kit {
+    /// With the organization `acme` on the plan `free`.
+    pub(super) fn new() -> Self {
+        Self::with(Turn::Shared { _guard: FAIL_POINTS.read_recursive() })
+    }
+
+    /// Alone in this process, so that it may set fail points.
+    #[cfg_attr(not(feature = "faults"), expect(dead_code, reason = "only tests with fail points ask for it"))]
+    pub(super) fn alone() -> Self {
+        Self::with(Turn::Alone { _guard: FAIL_POINTS.write() })
+    }
+
+    fn with(turn: Turn) -> Self {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let mut kit = Self { open: None, runtime, folder, _turn: turn };
+        kit.reopen_at(start());
+        kit.apply_catalogue().unwrap();
+        kit.made(&create("acme"));
+        kit
+    }
+
+    pub(super) fn apply_catalogue(&self) -> Result<Receipt, StoreError> {
+        let command = TeamCommand::Apply(CatalogueFile::parse(CATALOGUE).unwrap());
+        let applied = self.change_team(command);
+        for (key, aggregation) in METERS {
+            let known = self.open().store.catalogue().meter(key).map(|known| (known.id, known.aggregation));
+            assert!(applied.is_err() || known == Some((meter(key), aggregation)), "{key} is {known:?}");
+        }
+        applied
+    }
+
+    pub(super) fn change_team(&self, command: TeamCommand) -> Result<Receipt, StoreError> {
+        let request = TeamRequest {
+            actor: Arc::from("key:test"),
+            reason: String::new(),
+            receipt: None,
+            command,
+            only_if_version: None,
+            respond: Arc::new(|_| Answer { status: 200, body: Vec::new(), version: None }),
+        };
+        let Open { store, port, .. } = self.open();
+        self.runtime.block_on(store.change_team(port, request))
+    }
+
+    fn open(&self) -> &Open {
+        self.open.as_ref().expect("the store is open")
+    }
+
+    pub(super) fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Its database as an operator finds it.
+    pub(super) fn database(&self) -> rusqlite::Connection {
+        rusqlite::Connection::open(self.folder().join(sqlite::FILE)).unwrap()
+    }
+
+    pub(super) fn close(&mut self) {
+        if let Some(open) = self.open.take() {
+            open.receiving.abort();
+            open.store.close();
+        }
+    }
+
+    /// Stops it and starts it again; its clock goes on from `time`.
+    pub(super) fn reopen_at(&mut self, time: Time) {
+        self.close();
+        let settings = Settings::in_folder(self.folder.path());
+        let store = Arc::new(Store::open(settings, Clock::starting_at(time)).expect("the store opens"));
+        let port = store.port();
+        let receiving = self.runtime.spawn(port.clone().receive()).abort_handle();
+        self.open = Some(Open { store, port, receiving });
+    }
+
+    /// Stops it and starts it again.
+    pub(super) fn reopen(&mut self) {
+        self.reopen_at(self.now());
+    }
+
+    pub(super) fn now(&self) -> Time {
+        self.open().store.now()
+    }
+
+    /// Sends calls at the same time, each with its requests. The answers in the order of the calls.
+    pub(super) fn at_once(&self, calls: Vec<Vec<Request>>) -> Vec<Answers> {
+        let mut answers: Vec<Option<Answers>> = calls.iter().map(|_| None).collect();
+        self.runtime.block_on(async {
+            let mut under_way = JoinSet::new();
+            for (i, requests) in calls.into_iter().enumerate() {
+                let (store, port) = (Arc::clone(&self.open().store), self.open().port.clone());
+                under_way.spawn(async move { (i, store.execute(&port, requests).await) });
+            }
+            while let Some(done) = under_way.join_next().await {
+                let (i, answer) = done.unwrap();
+                answers[i] = Some(answer);
+            }
+        });
+        answers.into_iter().map(Option::unwrap).collect()
+    }
+
+    /// One call of each of these at the same time: the writer makes of them as many batches as it likes.
+    pub(super) fn each_alone<R>(&self, requests: impl IntoIterator<Item = R>) -> Vec<Result<Receipt, StoreError>>
+    where
+        R: Into<Request>,
+    {
+        let answers = self.at_once(requests.into_iter().map(|request| vec![request.into()]).collect());
+        answers.into_iter().map(|answer| answer.and_then(|mut answers| answers.pop().unwrap())).collect()
+    }
+
+    /// All of these in one call, and so in one commit.
+    pub(super) fn in_one_batch(&self, requests: Vec<Request>) -> Vec<Result<Receipt, StoreError>> {
+        self.at_once(vec![requests]).pop().unwrap().expect("the call is answered")
+    }
+
+    pub(super) fn send(&self, request: impl Into<Request>) -> Result<Receipt, StoreError> {
+        self.at_once(vec![vec![request.into()]]).pop().unwrap()?.pop().unwrap()
+    }
+
+    pub(super) fn decide(&self, ask: &Ask) -> Result<DecidedReceipt, StoreError> {
+        self.send(ask).map(decided)
+    }
+
+    pub(super) fn allows(&self, ask: &Ask) -> bool {
+        self.decide(ask).unwrap().verdicts.iter().all(|verdict| verdict.reason.is_none())
+    }
+
+    /// Whether the event was recorded now, not before.
+    pub(super) fn records(&self, tell: &Tell) -> bool {
+        match self.send(tell).unwrap() {
+            Receipt::Recorded { duplicate } => !duplicate,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// The answer to a change, and whether it was made before.
+    pub(super) fn made(&self, make: &Make) -> (String, bool) {
+        match self.send(make).unwrap() {
+            Receipt::Answered { answer, replayed } => (String::from_utf8(answer.body).unwrap(), replayed),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// The account as readers see it.
+    pub(super) fn account(&self, key: &str) -> Account {
+        let key = organization(key);
+        let read = self.open().store.reader().read(move |view| view.account(Scope::Team, &key));
+        self.runtime.block_on(read).expect("the organization can be read")
+    }
+
+    pub(super) fn exists(&self, key: &str) -> bool {
+        let key = organization(key);
+        let read = self.open().store.reader().read(move |view| view.account(Scope::Team, &key));
+        match self.runtime.block_on(read) {
+            Ok(_) => true,
+            Err(StoreError::UnknownOrganization) => false,
+            Err(error) => panic!("{error}"),
+        }
+    }
+
+    /// What is counted in a window.
+    pub(super) fn used(&self, key: &str, name: &str, window: Window) -> i64 {
+        let account = self.account(key);
+        account.meter(meter(name)).and_then(|used| used.counter(window)).map_or(0, |counter| counter.used.units())
+    }
+
+    /// What reports say of a meter over all time.
+    pub(super) fn reported(&self, key: &str, name: &str) -> Slot {
+        let (id, number) = (self.account(key).id, meter(name));
+        let read = move |view: &metergate::store::reader::View<'_>| {
+            let sql = "SELECT data FROM rollups WHERE organization = ? AND meter = ?";
+            let mut query = view.sqlite().connection().prepare(sql)?;
+            let rows = query.query_map((id.bytes(), number.0), |row| row.get::<_, Vec<u8>>(0))?;
+            let mut total = Slot::default();
+            for row in rows {
+                Day::read(&row?).unwrap().0.values().for_each(|slot| total.merge(slot));
+            }
+            Ok(total)
+        };
+        self.runtime.block_on(self.open().store.reader().read(read)).unwrap()
+    }
+
+    /// An organization's entries in the audit log, oldest first.
+    pub(super) fn audit(&self, key: &str) -> Vec<AuditRow> {
+        let chain = chain_of(self.account(key).id);
+        let mut rows = Sqlite::open_to_read(self.folder()).unwrap().audit_before(chain, u64::MAX, usize::MAX).unwrap();
+        rows.reverse();
+        rows
+    }
+
+    pub(super) fn journal(&self) -> Journal {
+        Journal::of(self.folder())
+    }
+
+    /// The invariants that can be seen in what is stored.
+    pub(super) fn check(&self) -> Held {
+        conservation(self.folder())?;
+        audit(self.folder())
+    }
+}
+
+impl Drop for Kit {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+pub(super) fn decided(receipt: Receipt) -> DecidedReceipt {
+    match receipt {
+        Receipt::Decided(decided) => decided,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// How many of these were allowed.
+pub(super) fn allowed(receipts: &[Result<Receipt, StoreError>]) -> usize {
+    let is_allowed = |receipt: &&Result<Receipt, StoreError>| match receipt {
+        Ok(Receipt::Decided(decided)) => decided.verdicts.iter().all(|verdict| verdict.reason.is_none()),
+        other => panic!("{other:?}"),
+    };
+    receipts.iter().filter(is_allowed).count()
+}

@@ -1,0 +1,130 @@
+//! Random work on three organizations: everything that can be asked, in batches and at once, over months.
+
+use metergate::store::{Answers, Receipt, Request, StoreError};
+use metergate_rules::account::LockCause;
+use metergate_rules::command::{Command, NewGrant, ProfileChange};
+use metergate_rules::id::GrantId;
+use metergate_rules::period::Zone;
+use metergate_rules::plan::{Enforcement, Max};
+use metergate_rules::time::{DAY, HOUR, MINUTE, Time};
+use metergate_rules::window::{Window, WindowSet};
+
+use super::asks::{FREE, LARGE, METERS, ask, create, make, meter, quantity, tell};
+use super::kit::Kit;
+
+/// Numbers from a seed that is printed: xorshift64*, since the sequence must be the same for ever.
+pub(crate) struct Random(u64);
+
+impl Random {
+    /// From `METERGATE_SEED`, else a new seed, which is printed.
+    pub(crate) fn new(test: &str) -> Self {
+        let given = std::env::var("METERGATE_SEED").ok().map(|seed| seed.parse().expect("METERGATE_SEED is a number"));
+        let seed = given.unwrap_or_else(|| u64::from_le_bytes(metergate::random::bytes()) >> 1 | 1);
+        println!("{test}: METERGATE_SEED={seed}");
+        Self(seed)
+    }
+
+    pub(crate) const fn from_seed(seed: u64) -> Self {
+        Self(seed | 1)
+    }
+
+    pub(crate) const fn next(&mut self) -> u64 {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        self.0.wrapping_mul(0x2545_F491_4F6C_DD1D)
+    }
+
+    /// From 0, less than `end`.
+    pub(crate) fn below(&mut self, end: i64) -> i64 {
+        i64::try_from((self.next() >> 1) % end.unsigned_abs()).unwrap()
+    }
+
+    pub(crate) fn one_of<'a, T>(&mut self, of: &'a [T]) -> &'a T {
+        &of[usize::try_from(self.below(i64::try_from(of.len()).unwrap())).unwrap()]
+    }
+}
+
+const ORGANIZATIONS: [&str; 3] = ["acme", "globex", "initech"];
+
+/// Does `steps` times a few things at once; now and then it stops and goes on later.
+pub(super) fn work(kit: &mut Kit, random: &mut Random, steps: usize) {
+    for organization in &ORGANIZATIONS[1..] {
+        kit.made(&create(organization));
+    }
+    for step in 0..steps {
+        let calls = 1 + random.below(4);
+        let now = kit.now();
+        let calls = (0..calls).map(|_| (0..=random.below(6)).map(|_| request(random, step, now)).collect());
+        for answers in kit.at_once(calls.collect()) {
+            expected(answers);
+        }
+        if random.below(8) == 0 {
+            let later = *random.one_of(&[MINUTE, HOUR, DAY, 12 * DAY]);
+            kit.reopen_at(kit.now().plus(random.below(later)));
+        }
+    }
+}
+
+/// Errors of requests are answers; errors of the store are not expected here.
+fn expected(answers: Answers) {
+    for answer in answers.expect("the store can take it") {
+        let fine = match &answer {
+            Ok(Receipt::Decided(_) | Receipt::Recorded { .. } | Receipt::Answered { .. }) => true,
+            Err(StoreError::Problem(_) | StoreError::Mismatch | StoreError::OrganizationKeyTaken) => true,
+            Err(_) => false,
+        };
+        assert!(fine, "{answer:?}");
+    }
+}
+
+fn request(random: &mut Random, step: usize, now: Time) -> Request {
+    let organization = *random.one_of(&ORGANIZATIONS);
+    let (name, more) = (random.one_of(&METERS).0, random.below(12));
+    match random.below(10) {
+        0..=2 => (&ask(name, more).of(organization)).into(),
+        3 => (&ask(name, more).of(organization).id(&format!("d{}", random.below(200)))).into(),
+        4 => {
+            let other = random.one_of(&METERS).0;
+            (&ask(name, more).and(other, 1).of(organization).id(&format!("t{step}"))).into()
+        }
+        5..=7 => {
+            let time = now.plus(4 * MINUTE - random.below(3 * DAY));
+            (&tell(name, more, &format!("e{}", random.below(500))).of(organization).at(time)).into()
+        }
+        _ => (&make(command(random, name, now)).of(organization)).into(),
+    }
+}
+
+fn command(random: &mut Random, name: &str, now: Time) -> Command {
+    let meter = meter(name);
+    match random.below(10) {
+        0 => Command::SetExtra { meter, quantity: quantity(random.below(30)) },
+        1..=3 => Command::Grant(NewGrant {
+            meter,
+            amount: quantity(1 + random.below(20)),
+            priority: i32::try_from(random.below(3)).unwrap(),
+            starts_at: None,
+            expires_at: (random.below(2) == 0).then(|| now.plus(1 + random.below(20 * DAY))),
+            reason: "work".to_owned(),
+        }),
+        4 => Command::VoidGrant(GrantId(u32::try_from(1 + random.below(5)).unwrap())),
+        5 => Command::Reset {
+            meters: (random.below(2) == 0).then(|| vec![meter]),
+            windows: WindowSet::NONE.with(*random.one_of(&Window::ALL)).with(Window::BillingPeriod),
+        },
+        6 => Command::SetOverride {
+            meter,
+            window: *random.one_of(&Window::COUNTED),
+            max: Max::Units(quantity(random.below(60))),
+            enforcement: *random.one_of(&[Enforcement::Hard, Enforcement::Soft]),
+            until: (random.below(2) == 0).then(|| now.plus(1 + random.below(9 * DAY))),
+        },
+        7 => Command::ChangePlan { plan: *random.one_of(&[FREE, LARGE]), keep_overrides: random.below(2) == 0 },
+        8 => random.one_of(&[Command::Lock(LockCause::Operator), Command::Unlock, Command::Unlock]).clone(),
+        _ => {
+            let zone = Zone::new(random.one_of::<&str>(&["UTC", "Europe/Berlin", "America/New_York"])).unwrap();
+            Command::Update(ProfileChange { zone: Some(zone), ..ProfileChange::default() })
+        }
+    }
+}
