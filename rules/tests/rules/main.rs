@@ -11,6 +11,8 @@ mod fold;
 mod grants;
 mod kit;
 mod limits;
+mod machine;
+mod model;
 mod operators;
 mod sliding;
 mod together;
