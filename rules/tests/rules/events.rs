@@ -65,6 +65,13 @@ fn what_lies_ahead_counts_in_no_window_that_was_skipped() {
 }
 
 #[test]
+fn a_reset_keeps_what_lies_ahead_of_the_window() {
+    let mut world = World::new([plan(1, "api.day=9")]);
+    world.play("clock 2026-11-22T23:59:00Z; event api 2 @+2m; api 1; reset api day; wait 1m");
+    assert_eq!(counted(&world), [2, 3, 3, 3]);
+}
+
+#[test]
 fn more_than_five_minutes_ahead_is_refused() {
     let world = World::new([plan(1, "")]);
     let ahead = |micros: i64| world.ask(&world.event(API, 1, Some(world.now.plus(micros)))).map(|_| ());

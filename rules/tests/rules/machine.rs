@@ -20,7 +20,7 @@ use metergate_rules::window::Window;
 
 use crate::kit::{API, BYTES, CALLS, OTHER, PEAK, USERS, World, plan, q, time, trial, uses};
 use crate::model::step::Step;
-use crate::model::{Answer, End, Model, PLANS};
+use crate::model::{Answer, End, Model, PLANS, Terms};
 
 const METERS: [MeterId; 6] = [API, CALLS, PEAK, BYTES, USERS, OTHER];
 const ZONES: [(&str, i64); 5] = [
@@ -131,6 +131,17 @@ fn operators() -> impl Strategy<Value = Step> {
     ]
 }
 
+/// What happens within minutes of a window's end: events ahead of it, the same values on either side, resets.
+fn around_a_boundary() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        6 => (item(), -5 * MINUTE..5 * MINUTE + 1).prop_map(|((meter, n), after)| Step::Event(meter, n, after)),
+        3 => (0..4_i64, 0..5 * MINUTE + 1).prop_map(|(value, after)| Step::Event(USERS, value, after)),
+        3 => (0..4_i64).prop_map(|value| Step::Consume(vec![(USERS, value)])),
+        3 => (0..3 * MINUTE).prop_map(Step::Wait),
+        1 => Just(Step::Reset(None, Window::ALL.to_vec())),
+    ]
+}
+
 impl ReferenceStateMachine for Model {
     type State = Self;
     type Transition = Step;
@@ -140,7 +151,9 @@ impl ReferenceStateMachine for Model {
         (begin, select(ZONES.to_vec()), 0..PLANS.len()).prop_map(|(at, zone, plan)| Self::new(at, zone, plan)).boxed()
     }
 
-    fn transitions(_: &Self) -> BoxedStrategy<Step> {
+    fn transitions(state: &Self) -> BoxedStrategy<Step> {
+        let ends = [Window::Day, Window::BillingPeriod].map(|window| state.range(window).1);
+        let is_near = ends.iter().any(|end| end - state.now <= 5 * MINUTE);
         let together = prop::collection::vec(item(), 2..4).prop_map(|mut items| {
             items.sort_by_key(|(meter, _)| *meter);
             items.dedup_by_key(|(meter, _)| *meter);
@@ -152,6 +165,7 @@ impl ReferenceStateMachine for Model {
             6 => (item(), after()).prop_map(|((meter, n), after)| Step::Event(meter, n, after)),
             6 => wait(),
             6 => operators(),
+            if is_near { 40 } else { 0 } => around_a_boundary(),
         ]
         .boxed()
     }
@@ -214,7 +228,7 @@ fn plans() -> Vec<Plan> {
         End::Continue => TrialEnd::Continue,
         End::Plan1 => TrialEnd::Plan("plan-1".parse().unwrap()),
     };
-    let plan = |(id, (limits, closed, trial_of)): (u32, &(&str, bool, Option<(i64, End)>))| Plan {
+    let plan = |(id, (limits, closed, trial_of)): (u32, &Terms)| Plan {
         other_meters: !closed,
         trial: trial_of.and_then(|(days, end)| trial(u16::try_from(days).unwrap(), on_end(end))),
         ..plan(id, limits)

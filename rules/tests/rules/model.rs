@@ -17,7 +17,9 @@ pub(crate) mod calendar;
 pub(crate) mod step;
 
 /// Limits, whether meters that are not named are refused, and how many days of trial with what at the end.
-pub(crate) const PLANS: [(&str, bool, Option<(i64, End)>); 4] = [
+pub(crate) type Terms = (&'static str, bool, Option<(i64, End)>);
+
+pub(crate) const PLANS: [Terms; 4] = [
     (
         "api.minute=12 api.day=30 api.period=60 calls.hour=4 calls.month=9 peak.day=40 bytes.period=50 users.day=3 \
          users.period=6 other.period=25!soft",
