@@ -5,4 +5,5 @@ pub mod clock;
 pub mod faults;
 pub mod http;
 pub mod random;
+pub mod report;
 pub mod store;
