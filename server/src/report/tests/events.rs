@@ -65,6 +65,22 @@ fn events_and_decisions_stand_newest_first_in_pages_of_any_size() {
 }
 
 #[test]
+fn a_page_ends_after_many_blocks_and_the_next_goes_on() {
+    let kit = Kit::new();
+    kit.create("acme", "free", "UTC");
+    kit.record("acme", 0, &[happened("hits", "2025-01-01T10:00:00Z", 1)]);
+    for _ in 0..520 {
+        kit.consume("acme", &[("peak", 1)], None);
+    }
+    let hits = EventFilter { event_type: Some("hits".to_owned()), ..EventFilter::default() };
+    let asked = hits.clone();
+    let page = kit.report(move |report| report.events(&organization("acme"), &asked, 5, None)).unwrap();
+    assert!(page.data.is_empty() && page.next.is_some(), "nothing in the first 500 blocks, but there are more");
+    assert_eq!(ids(&pages(&kit, &hits, 5)), ["/test e-0"]);
+    assert_eq!(pages(&kit, &EventFilter::default(), 200).len(), 521);
+}
+
+#[test]
 fn an_event_shows_what_it_said_and_what_it_did() {
     let kit = filled();
     let all = pages(&kit, &EventFilter::default(), 200);
