@@ -9,5 +9,4 @@ pub mod faults;
 pub mod http;
 pub mod random;
 pub mod report;
-pub mod start;
 pub mod store;
