@@ -9,4 +9,5 @@ pub mod faults;
 pub mod http;
 pub mod random;
 pub mod report;
+pub mod start;
 pub mod store;

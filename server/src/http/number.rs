@@ -55,6 +55,12 @@ impl PartialSchema for Number {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct QuantityText(Box<str>);
 
+impl From<String> for QuantityText {
+    fn from(text: String) -> Self {
+        Self(text.into())
+    }
+}
+
 impl QuantityText {
     /// The text, unchecked.
     pub fn as_str(&self) -> &str {
@@ -91,11 +97,11 @@ impl<'de> Deserialize<'de> for QuantityText {
     }
 }
 
-/// A number where it reads as one, else a string: as definitions are stored.
+/// As a JSON number where it is one, else as the text that it is.
 impl Serialize for QuantityText {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match RawValue::from_string(self.0.to_string()) {
-            Ok(raw) if decimal_text(&raw).is_some() => raw.serialize(serializer),
+        match serde_json::from_str::<&RawValue>(&self.0) {
+            Ok(token) if !self.0.starts_with(['"', '[', '{', 't', 'f', 'n']) => token.serialize(serializer),
             _ => serializer.serialize_str(&self.0),
         }
     }
@@ -143,6 +149,33 @@ mod tests {
             assert_eq!(json(false), format!("[{expected}]"));
             assert_eq!(json(true), format!("[\"{expected}\"]"));
         }
+    }
+
+    #[test]
+    fn quantities_are_taken_as_the_text_that_stands_in_the_body() {
+        #[derive(Debug, Deserialize)]
+        struct Body {
+            quantity: QuantityText,
+        }
+        let long = "0.1000000000000000055511151231257827";
+        for (json, text) in
+            [("1", "1"), ("-0.50", "-0.50"), ("1e400", "1e400"), (long, long), ("\"1.5\"", "1.5"), (r#""\u0031""#, "1")]
+        {
+            let body: Body = super::super::json::parse(format!("{{\"quantity\": {json}}}").as_bytes()).unwrap();
+            assert_eq!(body.quantity.as_str(), text);
+        }
+        for json in ["true", "null", "[1]", "{}"] {
+            let error = super::super::json::parse::<Body>(format!("{{\"quantity\": {json}}}").as_bytes()).unwrap_err();
+            let fault = &error.to_value(None)["errors"][0];
+            assert_eq!(fault["pointer"], "#/quantity");
+            assert!(
+                fault["detail"].as_str().unwrap().starts_with("Send a decimal number, or a string with one;"),
+                "{fault}"
+            );
+        }
+        let quantity: QuantityText = serde_json::from_value(serde_json::json!("0.25")).unwrap();
+        assert_eq!(quantity.parse(2).map(Quantity::units), Ok(25));
+        assert_eq!(quantity.parse(1), Err(InvalidQuantity::TooFine(1)));
     }
 
     #[test]
