@@ -68,7 +68,10 @@ fn due(account: &mut Account, effect: &Effect, at: Time) {
             account.trial = account.trial.map(|trial| TrialState { over: true, ..trial });
             account.locks.extend(lock.clone());
         }
-        Effect::OverrideEnded { meter, window } => clear_override(account, *meter, *window),
+        Effect::OverrideEnded { meter, window } => {
+            account.changes += 1;
+            clear_override(account, *meter, *window);
+        }
         Effect::GrantExpired { grant, .. } => end_grant(account, *grant, Ended::Expired(at)),
     }
 }

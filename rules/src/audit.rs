@@ -55,6 +55,13 @@ impl Fields {
         self.0.push((name.to_owned(), value.into()));
         self
     }
+
+    /// Adds the values of `more`.
+    #[must_use]
+    pub fn and(mut self, more: Self) -> Self {
+        self.0.extend(more.0);
+        self
+    }
 }
 
 macro_rules! value_from {

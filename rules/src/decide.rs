@@ -5,7 +5,7 @@
 
 use crate::account::Account;
 use crate::catalogue::Catalogue;
-use crate::command::Command;
+use crate::command::{Command, Item};
 use crate::id::{InvalidId, MeterId};
 use crate::meter::{Measure, ValueHash};
 use crate::outcome::{Entry, Outcome, Reply, What};
@@ -40,7 +40,7 @@ pub enum Problem {
     /// The organization has no grant of that number.
     #[error("there is no such grant")]
     UnknownGrant,
-    /// Two items of one decision name the same meter.
+    /// Two items of one decision or event name the same meter.
     #[error("a meter can stand only once in what is decided together")]
     MeterTwice,
     /// An event lies too far in the future.
@@ -73,26 +73,28 @@ pub struct Question {
     pub meter: MeterId,
     /// The value.
     pub value: ValueHash,
-    /// The open windows, each from its start or its counter's last reset.
+    /// The open windows, each from its start or its counter's last reset; where an event lies ahead of one, what
+    /// follows it.
     pub spans: [(Window, Span); 4],
 }
 
 /// The values that `command` counts once and where to look for each.
 pub fn questions(account: &Account, command: &Command) -> Vec<Question> {
-    let items = match command {
-        Command::Consume(consume) => &consume.items,
-        Command::Record(event) => &event.items,
+    let (items, time) = match command {
+        Command::Consume(consume) => (&consume.items, None),
+        Command::Record(event) => (&event.items, event.time),
         _ => return Vec::new(),
     };
     let values = items.iter().enumerate().filter_map(|(item, asked)| match asked.measure {
         Measure::Value(value) => Some((item, asked.meter, value)),
         _ => None,
     });
-    let ask = |(item, meter, value)| Question { item, meter, value, spans: tally::spans(account, meter) };
+    let ask = |(item, meter, value)| Question { item, meter, value, spans: tally::spans_at(account, meter, time) };
     values.map(ask).collect()
 }
 
-/// Decides `command` on an account that is settled at `now`.
+/// Decides `command` on an account that is settled at `now`. A time before the account's last entry counts as that
+/// entry's: time never runs back.
 ///
 /// `with_receipt`: the caller gave an id, so the answer is kept, also a refusal.
 ///
@@ -106,6 +108,7 @@ pub fn decide(
     catalogue: &Catalogue,
     now: Time,
 ) -> Result<Outcome, Problem> {
+    let now = account.moment(now);
     match command {
         Command::Consume(asked) => consume::consume(account, asked, seen, with_receipt, catalogue, now),
         Command::Record(event) => record::record(account, event, seen, catalogue, now),
@@ -115,6 +118,12 @@ pub fn decide(
         Command::Touch => Ok(Outcome { entries: Vec::new(), reply: Reply::Done, audit: Vec::new() }),
         other => operate::operate(account, other, catalogue, now),
     }
+}
+
+/// All items are weighed against the same state, so that two on one meter would each be given what is left.
+fn refuse_meter_twice(items: &[Item]) -> Result<(), Problem> {
+    let twice = items.iter().enumerate().any(|(i, item)| items[..i].iter().any(|other| other.meter == item.meter));
+    if twice { Err(Problem::MeterTwice) } else { Ok(()) }
 }
 
 /// An entry about what the command did.

@@ -24,7 +24,7 @@ pub struct Settled<'a> {
     pub audit: Vec<Draft>,
 }
 
-/// More periods than this between two entries means a broken account: it is settled in several steps.
+/// More periods than there are between [`Time::MIN`] and [`Time::MAX`].
 const STEPS: usize = 4096;
 
 impl Account {
@@ -43,14 +43,25 @@ impl Account {
         times.fold(self.windows.period.end, Time::min)
     }
 
+    /// When something asked for at `now` happens: never before the last entry, and never in the instant at which the
+    /// last windows end with time itself.
+    pub(crate) fn moment(&self, now: Time) -> Time {
+        now.max(self.time).min(Time::MAX.plus(-1))
+    }
+
     /// This account at `now`, with everything that has fallen due applied in order of due time. A time before the
     /// account's last entry counts as that entry's: time never runs back.
     ///
     /// # Errors
-    /// [`Problem::UnknownPlan`] if its plan is not in the catalogue.
+    /// [`Problem::UnknownPlan`] if its plan is not in the catalogue, [`Problem::Inconsistent`] if what is due has no end.
     pub fn at(&self, catalogue: &Catalogue, now: Time) -> Result<Settled<'_>, Problem> {
+        let now = self.moment(now);
+        let most = STEPS + self.overrides.len() + self.grants.len();
         let mut settled = Settled { account: Cow::Borrowed(self), entries: Vec::new(), audit: Vec::new() };
-        while settled.account.next_due() <= now && settled.entries.len() < STEPS {
+        while settled.account.next_due() <= now {
+            if settled.entries.len() >= most {
+                return Err(Problem::Inconsistent("what is due has no end"));
+            }
             let entry = next_effect(&settled.account, catalogue, now)?;
             settled.audit.extend(draft(&settled.account, &entry, catalogue));
             apply(settled.account.to_mut(), &entry);
@@ -103,11 +114,15 @@ fn expired_grants(account: &Account, now: Time) -> impl Iterator<Item = (Time, E
 
 fn trial_end(account: &Account, catalogue: &Catalogue, end: Time) -> Result<Effect, Problem> {
     let plan = catalogue.plan(account.plan).ok_or(Problem::UnknownPlan)?;
+    let over = if account.status == Status::Trial { Status::Active } else { account.status };
     let (status, lock, plan) = match plan.trial.as_ref().map(|trial| &trial.on_end) {
-        None | Some(TrialEnd::Continue) => (Status::Active, None, None),
-        Some(TrialEnd::Lock) => (Status::Trial, Some(Lock { cause: LockCause::Trial, reason: None, since: end }), None),
+        None | Some(TrialEnd::Continue) => (over, None, None),
+        Some(TrialEnd::Lock) => {
+            let new = Lock { cause: LockCause::Trial, reason: None, since: end };
+            (account.status, account.lock(LockCause::Trial).is_none().then_some(new), None)
+        }
         Some(TrialEnd::Plan(key)) => {
-            (Status::Active, None, Some(catalogue.newest_plan(key.as_str()).ok_or(Problem::UnknownPlan)?.id))
+            (over, None, Some(catalogue.newest_plan(key.as_str()).ok_or(Problem::UnknownPlan)?.id))
         }
     };
     Ok(Effect::TrialEnded { status, lock, plan })
@@ -121,7 +136,7 @@ fn draft(account: &Account, entry: &Entry, catalogue: &Catalogue) -> Option<Draf
     let after = Fields::default()
         .with("status", status_name(*status))
         .with("plan", name(plan.unwrap_or(account.plan)))
-        .with("locked", lock.is_some());
+        .with("locked", lock.is_some() || !account.locks.is_empty());
     Some(Draft { at: entry.at, action: "trial.end", category: "trial", by_system: true, before, after })
 }
 

@@ -83,8 +83,15 @@ impl<'a> Limits<'a> {
         Standing {
             base: standing.base.saturating_add(self.account.extra_of(self.meter.id)),
             drawn: used.and_then(|u| u.counter(standing.window)).map_or(Quantity::ZERO, |counter| counter.drawn),
-            available: grant::available(&self.account.grants, self.meter.id, now),
+            available: self.credit(now),
             ..standing
+        }
+    }
+
+    fn credit(&self, now: Time) -> Quantity {
+        match self.meter.aggregation.draws_grants() {
+            true => grant::available(&self.account.grants, self.meter.id, now),
+            false => Quantity::ZERO,
         }
     }
 }
@@ -125,12 +132,22 @@ pub struct Standing {
 }
 
 /// What a use would take from a limit.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Claim {
     /// From grants, once the base is used.
     pub from_grants: Quantity,
     /// Beyond the limit.
     pub beyond: Quantity,
+}
+
+impl Claim {
+    /// What is taken in all: only the period limit draws grants, and what is beyond several limits is counted once.
+    pub fn largest(claims: impl IntoIterator<Item = Self>) -> Self {
+        claims.into_iter().fold(Self::default(), |largest, claim| Self {
+            from_grants: largest.from_grants.max(claim.from_grants),
+            beyond: largest.beyond.max(claim.beyond),
+        })
+    }
 }
 
 impl Standing {
@@ -139,9 +156,9 @@ impl Standing {
         self.base.minus(self.used.minus(self.drawn))
     }
 
-    /// What may still be used.
+    /// What may still be used: limit − used, unless the base is overdrawn; then what grants can give.
     pub const fn remaining(&self) -> Quantity {
-        self.free_base().saturating_add(self.available)
+        if self.overage().is_zero() { self.limit().minus(self.used) } else { self.available }
     }
 
     /// The limit to show: base, what grants gave since the counter began, and what they can still give.

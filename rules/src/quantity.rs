@@ -20,6 +20,9 @@ pub enum InvalidQuantity {
     /// Below zero.
     #[error("below zero; corrections are made by adjustments")]
     Negative,
+    /// Zero where it makes no sense: a limit, credit.
+    #[error("must be above zero")]
+    Zero,
     /// More decimal places than the meter has.
     #[error("more decimal places than the meter's {0}")]
     TooFine(u8),

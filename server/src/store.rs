@@ -22,15 +22,17 @@ pub mod block;
 mod inbox;
 pub mod known;
 mod ledger;
+mod open;
 pub mod reader;
+mod replay;
 pub mod rollup;
 pub mod sqlite;
 mod team;
-pub mod writer;
+mod writer;
 
 pub use block::{Key, Place};
 pub use inbox::Port;
-pub use writer::{Settings, Store};
+pub use open::{Settings, Store};
 
 /// What a credential may reach. Only authentication makes one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -19,7 +19,7 @@ pub(super) fn give(account: &Account, new: &NewGrant, catalogue: &Catalogue, now
     if !meter.aggregation.draws_grants() {
         return Err(Problem::NotGrantable);
     } else if new.amount.is_zero() {
-        return Err(InvalidQuantity::NotANumber.into());
+        return Err(InvalidQuantity::Zero.into());
     } else if new.expires_at.is_some_and(|end| end <= now || end <= starts_at) {
         return Err(Problem::EndsTooEarly);
     }

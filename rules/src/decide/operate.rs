@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::account::{Account, Lock, LockCause, OpenWindows, Override, Profile, Status, TrialState};
+use crate::account::{Account, Lock, LockCause, MeterUse, OpenWindows, Override, Profile, Status, TrialState};
 use crate::audit::{Draft, Fields};
 use crate::catalogue::Catalogue;
 use crate::command::{Command, ProfileChange};
@@ -10,10 +10,10 @@ use crate::due::status_name;
 use crate::id::{MeterId, PlanId};
 use crate::meter::Meter;
 use crate::outcome::{Change, Outcome, Reply, What};
-use crate::period;
+use crate::period::{self, Zone};
 use crate::plan::{Enforcement, Max};
-use crate::quantity::Quantity;
-use crate::time::{DAY, Time};
+use crate::quantity::{InvalidQuantity, Quantity};
+use crate::time::{DAY, Span, Time};
 use crate::window::{Window, WindowSet};
 
 use super::{Problem, entry};
@@ -44,7 +44,7 @@ pub(super) fn operate(
         Command::SetExtra { meter, quantity } => set_extra(account, *meter, *quantity, catalogue)?,
         Command::Lock(cause) => lock(account, *cause, now),
         Command::Unlock => unlock(account),
-        Command::Reset { meters, windows } => reset(account, meters.as_deref(), *windows, catalogue)?,
+        Command::Reset { meters, windows } => reset(account, meters.as_deref(), *windows, catalogue, now)?,
         _ => return Err(Problem::Inconsistent("not an operator's command")),
     };
     Ok(outcome(told, now))
@@ -70,12 +70,7 @@ fn update(account: &Account, change: &ProfileChange, now: Time) -> Option<Told> 
     if new == *old {
         return None;
     }
-    let windows = if new.zone == old.zone {
-        account.windows
-    } else {
-        let (day, month) = (period::day(now, &new.zone), period::month(now, &new.zone));
-        OpenWindows { day, month, ..account.windows }
-    };
+    let windows = if new.zone == old.zone { account.windows } else { moved(&account.windows, &new.zone, now) };
     let described = |profile: &Profile| {
         Fields::default()
             .with("key", profile.key.as_str())
@@ -86,6 +81,15 @@ fn update(account: &Account, change: &ProfileChange, now: Time) -> Option<Told> 
     let (before, after) = (described(old), described(&new));
     let change = Change::Profile { profile: Arc::new(new), windows };
     Some(Told { change, action: "organization.update", category: "config", before, after })
+}
+
+/// Day and month counters are carried over: what they count from stays, and they end where the new zone's do.
+fn moved(open: &OpenWindows, zone: &Zone, now: Time) -> OpenWindows {
+    OpenWindows {
+        day: Span { end: period::day(now, zone).end, ..open.day },
+        month: Span { end: period::month(now, zone).end, ..open.month },
+        ..*open
+    }
 }
 
 /// Limits follow the new plan at once, counters stay. A plan without trial ends a trial that runs and lifts its lock; a
@@ -117,6 +121,7 @@ fn change_plan(
     }
     let before = plan_fields(account.plan, account.status, account.trial, account.overrides.len(), catalogue);
     let after = plan_fields(plan, status, trial, overrides.len(), catalogue);
+    let (before, after) = (before.and(locks_fields(&account.locks)), after.and(locks_fields(&locks)));
     let change = Change::Plan { plan, status, trial, locks, overrides };
     Ok(Some(Told { change, action: "plan.change", category: "quota", before, after }))
 }
@@ -141,6 +146,8 @@ fn set_override(account: &Account, new: Override, catalogue: &Catalogue, now: Ti
     let meter = catalogue.meter(new.meter).ok_or(Problem::UnknownMeter)?;
     if new.window.sliding_length().is_some() && !meter.aggregation.is_rate() {
         return Err(Problem::NotARate);
+    } else if new.max == Max::Units(Quantity::ZERO) {
+        return Err(InvalidQuantity::Zero.into());
     } else if new.until.is_some_and(|until| until <= now) {
         return Err(Problem::EndsTooEarly);
     }
@@ -240,12 +247,14 @@ fn reset(
     meters: Option<&[MeterId]>,
     windows: WindowSet,
     catalogue: &Catalogue,
+    now: Time,
 ) -> Result<Option<Told>, Problem> {
     if meters.into_iter().flatten().any(|meter| catalogue.meter(*meter).is_none()) {
         return Err(Problem::UnknownMeter);
     }
-    let wanted = |meter: &MeterId| meters.is_none_or(|meters| meters.contains(meter));
-    let used: Vec<MeterId> = account.meters.iter().map(|used| used.meter).filter(wanted).collect();
+    let wanted = |used: &&Arc<MeterUse>| meters.is_none_or(|meters| meters.contains(&used.meter));
+    let counting = account.meters.iter().filter(wanted).filter(|used| counts(used, windows, now));
+    let used: Vec<MeterId> = counting.map(|used| used.meter).collect();
     if used.is_empty() {
         return Ok(None);
     }
@@ -254,6 +263,14 @@ fn reset(
     let after = Fields::default().with("windows", names);
     let change = Change::Reset { meters: used, windows };
     Ok(Some(Told { change, action: "usage.reset", category: "usage", before, after }))
+}
+
+/// Whether a meter has something to set to zero.
+fn counts(used: &MeterUse, windows: WindowSet, now: Time) -> bool {
+    windows.iter().any(|window| match (window.sliding_length(), used.sliding(window)) {
+        (Some(length), Some(sliding)) => !sliding.used(length, now).is_zero(),
+        _ => used.counter(window).is_some_and(|counter| !counter.used.is_zero()),
+    })
 }
 
 fn reset_fields(account: &Account, meters: &[MeterId], windows: WindowSet, catalogue: &Catalogue) -> Fields {

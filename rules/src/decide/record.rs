@@ -3,17 +3,14 @@
 use crate::account::Account;
 use crate::catalogue::Catalogue;
 use crate::command::{Event, Item};
-use crate::grant::{self, Draw};
-use crate::limits::Limits;
-use crate::meter::Measure;
+use crate::limits::{Claim, Limits};
 use crate::outcome::{Outcome, Recorded, Reply, Use, What};
 use crate::plan::Plan;
-use crate::quantity::Quantity;
 use crate::time::{MINUTE, Time};
 use crate::window::{Window, WindowSet};
 
-use super::tally::{self, Touch};
-use super::{Problem, entry};
+use super::tally::Touch;
+use super::{Problem, entry, refuse_meter_twice};
 
 /// How far in the future an event may lie, for clocks that run ahead.
 const AHEAD: i64 = 5 * MINUTE;
@@ -27,14 +24,15 @@ pub(super) fn record(
     now: Time,
 ) -> Result<Outcome, Problem> {
     let plan = catalogue.plan(account.plan).ok_or(Problem::UnknownPlan)?;
+    refuse_meter_twice(&event.items)?;
     let time = event.time.unwrap_or(now);
     if time > now.plus(AHEAD) {
         return Err(Problem::FutureEvent);
     }
     let mut uses = Vec::with_capacity(event.items.len());
     for (i, item) in event.items.iter().enumerate() {
-        let seen = seen.get(i).copied().unwrap_or_default();
-        uses.push(fact(account, plan, item, seen, catalogue, (time, now))?);
+        let touch = Touch::new(account, item, seen.get(i).copied().unwrap_or_default(), time)?;
+        uses.push(fact(account, plan, item, &touch, catalogue, now)?);
     }
     let event = Event { time: Some(time), items: Vec::new(), ..event.clone() };
     let entries = vec![entry(now, What::Recorded(Recorded { event, uses }))];
@@ -46,65 +44,13 @@ fn fact(
     account: &Account,
     plan: &Plan,
     item: &Item,
-    seen: WindowSet,
+    touch: &Touch<'_>,
     catalogue: &Catalogue,
-    (time, now): (Time, Time),
+    now: Time,
 ) -> Result<Use, Problem> {
     let meter = catalogue.meter(item.meter).ok_or(Problem::UnknownMeter)?;
-    let used = account.meter(item.meter);
-    tally::check_range(used, item.measure)?;
-    let touched = tally::touch(account, item.meter, time).windows;
     let limits = Limits::new(account, plan, meter);
-    let claim = |window: Window| {
-        let standing = touched.has(window).then(|| limits.standing(window, now))??;
-        let standing = match item.measure {
-            Measure::Level(_) => crate::limits::Standing { used: Quantity::ZERO, ..standing },
-            _ => standing,
-        };
-        Some(standing.claim(tally::added(used, item.measure, window, seen)))
-    };
-    let claims: Vec<_> = Window::COUNTED.into_iter().filter_map(claim).collect();
-    let overage = claims.iter().map(|claim| claim.beyond).max().unwrap_or_default();
-    let from_grants = claims.iter().map(|claim| claim.from_grants).max().unwrap_or_default();
-    let drawable = if meter.aggregation.draws_grants() { from_grants } else { Quantity::ZERO };
-    let draws = grant::draw(&account.grants, item.meter, drawable, now);
-    Ok(used_at(account, item, time, seen, draws, overage))
-}
-
-fn used_at(account: &Account, item: &Item, time: Time, seen: WindowSet, draws: Vec<Draw>, overage: Quantity) -> Use {
-    used(account, item, time, seen, draws, overage, false)
-}
-
-/// What is written about one meter's part of a decision or an event.
-pub(super) fn used(
-    account: &Account,
-    item: &Item,
-    time: Time,
-    seen: WindowSet,
-    draws: Vec<Draw>,
-    overage: Quantity,
-    sliding: bool,
-) -> Use {
-    let counted = account.meter(item.meter);
-    let Touch { windows, ahead } = tally::touch(account, item.meter, time);
-    let (windows, ahead, bucket) = match item.measure {
-        Measure::Value(_) => (windows.without(seen), ahead, Some(tally::bucket(account, item.meter, time))),
-        Measure::Level(_) if counted.and_then(|u| u.level).is_some_and(|level| time < level.time) => {
-            (WindowSet::NONE, WindowSet::NONE, None)
-        }
-        _ => (windows, ahead, None),
-    };
-    Use {
-        meter: item.meter,
-        measure: item.measure,
-        time,
-        windows,
-        ahead,
-        epochs: tally::epochs(counted),
-        sliding: sliding && matches!(item.measure, Measure::Add(_)),
-        draws,
-        overage,
-        dimensions: item.dimensions.clone(),
-        bucket,
-    }
+    let touched = Window::COUNTED.into_iter().filter(|window| touch.has(*window));
+    let claims = touched.filter_map(|window| Some(touch.claim(&limits.standing(window, now)?)));
+    Ok(touch.written(Claim::largest(claims), &account.grants, now, false))
 }

@@ -12,7 +12,7 @@ use bytes::{Buf, Bytes};
 use http_body_util::BodyExt;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use serde::de::DeserializeOwned;
-use tokio::time::{Instant, Sleep, sleep_until};
+use tokio::time::{Instant, Sleep, sleep};
 
 use super::error::ApiError;
 use super::json;
@@ -85,8 +85,8 @@ impl<B> Limited<B> {
     fn poll_late(&mut self, context: &mut Context<'_>) -> Poll<()> {
         let allowed = self.limits.timeout + Duration::from_secs(self.received / SLOWEST);
         let waiting = self.waiting.get_or_insert_with(|| {
-            let since = Instant::now();
-            Waiting { since, alarm: Box::pin(sleep_until(since + allowed)) }
+            let alarm = Box::pin(sleep(allowed));
+            Waiting { since: alarm.deadline() - allowed, alarm }
         });
         let end = waiting.since + allowed;
         while waiting.alarm.deadline() < end {

@@ -16,10 +16,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
 
-use super::decision::{Answered, DecisionBody, DecisionRef, exact, json, meter_key};
+use super::decision::{Answered, DecisionBody, DecisionRef, json, meter_key};
 use super::error::ApiError;
 use super::measure::{self, Properties, Unmeasured};
 use super::number::decimal_text;
+use super::request_id::RequestId;
 use super::state::App;
 use super::{idempotency, json as json_body};
 use crate::catalogue::Snapshot;
@@ -100,21 +101,28 @@ pub enum Mode {
     Check,
 }
 
+/// A call as it came in.
+pub struct Call<'a> {
+    /// Its headers.
+    pub headers: &'a HeaderMap,
+    /// Its query.
+    pub query: Option<&'a str>,
+    /// Its body.
+    pub body: &'a [u8],
+    /// Its id, for problems.
+    pub request: RequestId,
+}
+
 /// Answers a decision, an array of them, or one on several meters together.
 ///
 /// # Errors
 /// What is wrong with the call as a whole; an item's own error stands in its place.
-pub async fn consume(
-    app: &App,
-    mode: Mode,
-    headers: &HeaderMap,
-    query: Option<&str>,
-    body: &[u8],
-) -> Result<Response<Body>, ApiError> {
+pub async fn consume(app: &App, mode: Mode, call: Call<'_>) -> Result<Response<Body>, ApiError> {
+    let Call { headers, query, body, request } = call;
     let snapshot = app.snapshot();
     let caller = app.authenticate(headers, &snapshot)?.may_consume()?;
     let manner = Manner::of(query)?;
-    let asking = Asking { app, mode, snapshot: &snapshot, caller, manner };
+    let asking = Asking { app, mode, snapshot: &snapshot, caller, manner, request };
     if body.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'[') {
         return asking.array(json_body::parse(body)?).await;
     }
@@ -129,6 +137,7 @@ struct Asking<'a> {
     snapshot: &'a Arc<Snapshot>,
     caller: Caller,
     manner: Manner,
+    request: RequestId,
 }
 
 #[derive(Serialize)]
@@ -162,7 +171,7 @@ impl<'s> Asking<'s> {
             return Err(ApiError::internal("a decision without a verdict"));
         };
         let mut response = if self.manner.native && !answered.allowed {
-            answered.problem(self.manner.text).response(None)
+            answered.problem(self.manner.text).response(Some(&self.request))
         } else {
             json(StatusCode::OK, &answered.body(self.manner.text))
         };
@@ -254,7 +263,7 @@ impl<'s> Asking<'s> {
         };
         let mut response = match refused {
             Some(one) if self.manner.native => {
-                one.problem(self.manner.text).with_member("decision", exact(&body)).response(None)
+                one.problem(self.manner.text).with_member("decision", &body).response(Some(&self.request))
             }
             _ => json(StatusCode::OK, &body),
         };

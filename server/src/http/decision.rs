@@ -179,18 +179,13 @@ impl<'a> Answered<'a> {
             Some(reason) => ApiError::new(self.status(), reason.as_str(), refusal(reason)),
             None => ApiError::internal("an allowed decision is no problem"),
         };
-        error.with_member("decision", exact(&self.body(text)))
+        error.with_member("decision", &self.body(text))
     }
 
     /// How much of its tightest limit is left: of an array the headers show the item with least.
     pub fn tightness(&self) -> i64 {
         self.verdict.limits.iter().map(|state| state.remaining.units()).min().unwrap_or(i64::MAX)
     }
-}
-
-/// A body as a JSON value. Fractions in it become text, since a float would change them.
-pub fn exact(body: &impl Serialize) -> serde_json::Value {
-    serde_json::to_value(body).unwrap_or_default()
 }
 
 const fn refusal(reason: Reason) -> &'static str {

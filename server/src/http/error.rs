@@ -9,7 +9,9 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 use axum::response::IntoResponse;
 use metergate_rules::quantity::InvalidQuantity;
 use serde::Serialize;
-use serde_json::{Map, Value};
+use serde::ser::{SerializeMap, Serializer};
+use serde_json::Value;
+use serde_json::value::RawValue;
 
 use super::request_id::RequestId;
 
@@ -34,7 +36,7 @@ struct Inner {
     detail: Cow<'static, str>,
     faults: Vec<Fault>,
     violated_policies: Vec<String>,
-    members: Map<String, Value>,
+    members: Vec<(&'static str, Box<RawValue>)>,
     headers: HeaderMap,
     cause: Option<String>,
 }
@@ -55,23 +57,33 @@ impl Fault {
     }
 }
 
-/// The body of a problem, in the order of RFC 9457.
-#[derive(Serialize)]
+/// The body of a problem, in the order of RFC 9457. Its own members are JSON text, so that quantities in them stay exact.
 struct Problem<'a> {
-    #[serde(rename = "type")]
-    kind: &'a str,
-    title: &'a str,
-    status: u16,
-    detail: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    inner: &'a Inner,
     instance: Option<String>,
-    code: &'a str,
-    #[serde(skip_serializing_if = "<[Fault]>::is_empty")]
-    errors: &'a [Fault],
-    #[serde(rename = "violated-policies", skip_serializing_if = "<[String]>::is_empty")]
-    violated_policies: &'a [String],
-    #[serde(flatten)]
-    members: &'a Map<String, Value>,
+}
+
+impl Serialize for Problem<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let inner = self.inner;
+        let mut map = serializer.serialize_map(None)?;
+        map.serialize_entry("type", inner.kind)?;
+        map.serialize_entry("title", inner.status.canonical_reason().unwrap_or("Error"))?;
+        map.serialize_entry("status", &inner.status.as_u16())?;
+        map.serialize_entry("detail", &inner.detail)?;
+        if let Some(instance) = &self.instance {
+            map.serialize_entry("instance", instance)?;
+        }
+        map.serialize_entry("code", inner.code)?;
+        if !inner.faults.is_empty() {
+            map.serialize_entry("errors", &inner.faults)?;
+        }
+        if !inner.violated_policies.is_empty() {
+            map.serialize_entry("violated-policies", &inner.violated_policies)?;
+        }
+        inner.members.iter().try_for_each(|(name, value)| map.serialize_entry(name, value))?;
+        map.end()
+    }
 }
 
 /// What others add to an error.
@@ -83,7 +95,7 @@ impl ApiError {
             headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
         }
         let (kind, detail) = ("about:blank", detail.into());
-        let (faults, violated_policies, members) = (Vec::new(), Vec::new(), Map::new());
+        let (faults, violated_policies, members) = (Vec::new(), Vec::new(), Vec::new());
         Self(Box::new(Inner { status, code, kind, detail, faults, violated_policies, members, headers, cause: None }))
     }
 
@@ -96,8 +108,11 @@ impl ApiError {
 
     /// With a member of its own, such as the refused decision.
     #[must_use]
-    pub fn with_member(mut self, name: &str, value: Value) -> Self {
-        self.0.members.insert(name.to_owned(), value);
+    pub fn with_member(mut self, name: &'static str, value: &impl Serialize) -> Self {
+        if let Ok(value) = serde_json::value::to_raw_value(value) {
+            self.0.members.retain(|(known, _)| *known != name);
+            self.0.members.push((name, value));
+        }
         self
     }
 
@@ -153,18 +168,7 @@ impl ApiError {
     }
 
     fn problem(&self, instance: Option<&RequestId>) -> Problem<'_> {
-        let inner = &*self.0;
-        Problem {
-            kind: inner.kind,
-            title: inner.status.canonical_reason().unwrap_or("Error"),
-            status: inner.status.as_u16(),
-            detail: &inner.detail,
-            instance: instance.map(|id| format!("urn:request:{id}")),
-            code: inner.code,
-            errors: &inner.faults,
-            violated_policies: &inner.violated_policies,
-            members: &inner.members,
-        }
+        Problem { inner: &self.0, instance: instance.map(|id| format!("urn:request:{id}")) }
     }
 }
 

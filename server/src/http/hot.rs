@@ -1,17 +1,18 @@
 //! The hot routes as the router and the OpenAPI document know them. Each core answers them before the router is asked.
 
 use axum::body::Body;
-use axum::extract::{RawQuery, State};
+use axum::extract::{Extension, RawQuery, State};
 use axum::http::{HeaderMap, Response};
 use serde::Deserialize;
 use utoipa::{IntoParams, ToSchema};
 
 use super::body::Raw;
-use super::consume::{self, Mode};
+use super::consume::{self, Call, Mode};
 use super::decision::DecisionBody;
 use super::error::ApiError;
 use super::events::{self, IngestBody};
 use super::number::QuantityText;
+use super::request_id::RequestId;
 use super::state::App;
 
 /// How the answer is written.
@@ -70,11 +71,13 @@ pub struct TogetherRequest {
         (status = 422, description = "Not valid, or the id was used for another request"), (status = 503, description = "Not now; repeat with the same id")))]
 pub async fn consume(
     State(app): State<App>,
+    Extension(request): Extension<RequestId>,
     headers: HeaderMap,
     RawQuery(query): RawQuery,
     Raw(body): Raw,
 ) -> Result<Response<Body>, ApiError> {
-    consume::consume(&app, Mode::Consume, &headers, query.as_deref(), &body).await
+    let call = Call { headers: &headers, query: query.as_deref(), body: &body, request };
+    consume::consume(&app, Mode::Consume, call).await
 }
 
 /// The same answer as `POST /v1/consume`, with nothing recorded.
@@ -82,11 +85,13 @@ pub async fn consume(
     responses((status = 200, body = DecisionBody<'static>), (status = 404, description = "Unknown organization or meter"), (status = 422, description = "Not valid")))]
 pub async fn check(
     State(app): State<App>,
+    Extension(request): Extension<RequestId>,
     headers: HeaderMap,
     RawQuery(query): RawQuery,
     Raw(body): Raw,
 ) -> Result<Response<Body>, ApiError> {
-    consume::consume(&app, Mode::Check, &headers, query.as_deref(), &body).await
+    let call = Call { headers: &headers, query: query.as_deref(), body: &body, request };
+    consume::consume(&app, Mode::Check, call).await
 }
 
 /// Records what has happened: CloudEvents 1.0, structured, batched, binary or as lines.

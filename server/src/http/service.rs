@@ -12,7 +12,7 @@ use hyper::body::Incoming;
 use tower::ServiceExt;
 
 use super::body::{self, Limited, Limits};
-use super::consume::{self, Mode};
+use super::consume::{self, Call, Mode};
 use super::error::{ApiError, with_instance};
 use super::events;
 use super::request_id::{RequestId, RequestIds, X_REQUEST_ID};
@@ -52,12 +52,15 @@ impl Service {
         let (parts, incoming) = request.into_parts();
         let answered = async {
             let body = body::read(Limited::new(incoming, self.limits())).await?;
+            let (headers, query, request) = (&parts.headers, parts.uri.query(), id.clone());
             match hot {
                 Hot::Consume => {
-                    consume::consume(&self.app, Mode::Consume, &parts.headers, parts.uri.query(), &body).await
+                    consume::consume(&self.app, Mode::Consume, Call { headers, query, body: &body, request }).await
                 }
-                Hot::Check => consume::consume(&self.app, Mode::Check, &parts.headers, parts.uri.query(), &body).await,
-                Hot::Events => events::ingest(&self.app, &parts.headers, &body).await,
+                Hot::Check => {
+                    consume::consume(&self.app, Mode::Check, Call { headers, query, body: &body, request }).await
+                }
+                Hot::Events => events::ingest(&self.app, headers, &body).await,
             }
         };
         answered.await.unwrap_or_else(|error| error.response(Some(id)))
@@ -65,7 +68,8 @@ impl Service {
 
     async fn routed(&self, request: Request<Incoming>, id: &RequestId) -> Response<Body> {
         let limits = self.limits();
-        let request = request.map(|incoming| Body::new(Limited::new(incoming, limits)));
+        let mut request = request.map(|incoming| Body::new(Limited::new(incoming, limits)));
+        request.extensions_mut().insert(id.clone());
         match self.router.clone().oneshot(request).await {
             Ok(response) => with_instance(response, id),
             Err(never) => match never {},

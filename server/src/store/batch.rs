@@ -5,29 +5,29 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use metergate_rules::account::{Account, Profile};
-use metergate_rules::apply::{self, apply};
-use metergate_rules::command::{Command, NewOrganization};
-use metergate_rules::decide::{Question, create, decide, questions};
-use metergate_rules::due::Settled;
+use metergate_rules::account::Account;
+use metergate_rules::command::Command;
+use metergate_rules::decide::Problem;
 use metergate_rules::id::{OrganizationId, OrganizationKey, OrganizationRef};
-use metergate_rules::outcome::{Change, Effect, Entry, Outcome, Reply, What};
-use metergate_rules::period::Zone;
+use metergate_rules::outcome::{Reply, What};
 use metergate_rules::time::Time;
-use metergate_rules::window::WindowSet;
 
-use super::audit::AuditRow;
-use super::block::{Place, Record};
+use super::audit::{AuditRow, TEAM};
+use super::block::Record;
 use super::known::Id;
 use super::ledger::{Head, Ledger, Map};
-use super::rollup::{Derived, ValueKey};
-use super::sqlite::{Sqlite, SqliteError, unreadable};
-use super::writer::Settings;
+use super::open::Settings;
+use super::rollup::Derived;
+use super::sqlite::{Sqlite, SqliteError};
 use super::{
-    After, Answer, Caller, ChangeRequest, ConsumeRequest, DecidedReceipt, Key, Receipt, ReceiptKey, RecordRequest,
-    Request, StoreError,
+    After, Answer, ChangeRequest, ConsumeRequest, DecidedReceipt, Receipt, ReceiptKey, RecordRequest, Request,
+    StoreError,
 };
 use crate::faults::planted;
+use search::{Search, Spot};
+
+mod keep;
+mod search;
 
 /// Why a batch cannot go on.
 #[derive(Debug, thiserror::Error)]
@@ -71,8 +71,8 @@ impl From<SqliteError> for Stop {
     }
 }
 
-impl From<metergate_rules::decide::Problem> for Stop {
-    fn from(problem: metergate_rules::decide::Problem) -> Self {
+impl From<Problem> for Stop {
+    fn from(problem: Problem) -> Self {
         Self::Request(problem.into())
     }
 }
@@ -216,7 +216,7 @@ impl<'a> Batch<'a> {
     fn change(&mut self, request: &ChangeRequest) -> Result<Pending, Stop> {
         let existing = self.resolve(&request.organization)?.filter(|id| request.caller.scope.reaches(*id));
         let creates = matches!(request.command, Command::Create(_));
-        let scope = if creates { super::audit::TEAM } else { existing.ok_or(StoreError::UnknownOrganization)?.0 };
+        let scope = if creates { TEAM } else { existing.ok_or(StoreError::UnknownOrganization)?.0 };
         if let Some(answer) = self.kept(scope, request.receipt.as_ref())? {
             return Ok(Pending::Ready(Ok(Receipt::Answered { answer, replayed: true })));
         }
@@ -283,236 +283,4 @@ impl<'a> Batch<'a> {
             kept => Ok(kept.map(|(_, answer)| answer)),
         }
     }
-
-    /// Settles the account, asks the rules, and takes what fell due into the outcome.
-    fn run(
-        &mut self,
-        organization: OrganizationId,
-        command: &Command,
-        with_receipt: bool,
-    ) -> Result<(Time, Outcome), Stop> {
-        let account = if planted("check-then-increment") {
-            self.ledger.account(self.sqlite, organization)?.map_or_else(|| self.account(organization), Ok)?
-        } else {
-            self.account(organization)?
-        };
-        let now = self.now.max(account.time);
-        let catalogue = Arc::clone(&self.ledger.catalogue);
-        let Settled { account, entries, audit } = account.at(&catalogue.rules, now)?;
-        let seen = self.seen(&account, questions(&account, command))?;
-        let mut outcome = decide(&account, command, &seen, with_receipt, &catalogue.rules, now)?;
-        self.write_audit(organization, &audit, "system", "")?;
-        outcome.entries.splice(0..0, entries);
-        Ok((now, outcome))
-    }
-
-    /// In which windows the command's values have been seen.
-    fn seen(&self, account: &Account, questions: Vec<Question>) -> Result<Vec<WindowSet>, SqliteError> {
-        let mut seen = Vec::new();
-        for Question { item, meter, value, spans } in questions {
-            seen.resize(item + 1, WindowSet::NONE);
-            for (window, span) in spans {
-                let from = ValueKey { organization: account.id, meter, value, bucket: span.start };
-                if self.derived.has_value(from, span.end) || self.sqlite.has_value(from, span.end)? {
-                    seen[item] = seen[item].with(window);
-                }
-            }
-        }
-        Ok(seen)
-    }
-
-    /// Makes entries happen: in the account, in what reports read, in the block.
-    fn keep(
-        &mut self,
-        organization: OrganizationId,
-        entries: Vec<Entry>,
-        key: Option<Key>,
-        fingerprint: u64,
-    ) -> Result<(), Stop> {
-        if entries.is_empty() {
-            return Ok(());
-        }
-        let account = self.account(organization)?;
-        let working = self.working.entry(organization).or_insert(account);
-        let account = Arc::make_mut(working);
-        for entry in entries {
-            apply(account, &entry);
-            self.derived.add(organization, &entry);
-            if is_change(&entry) {
-                self.changed.insert(organization);
-            }
-            let decided = matches!(entry.what, What::Decided(_));
-            let (key, fingerprint) = if decided { (key.clone(), fingerprint) } else { (None, 0) };
-            self.records.push((organization, Record { key, fingerprint, entry }));
-        }
-        Ok(())
-    }
-
-    /// The account as it is after what was decided so far.
-    fn account(&mut self, organization: OrganizationId) -> Result<Arc<Account>, Stop> {
-        if let Some(account) = self.working.get(&organization) {
-            return Ok(Arc::clone(account));
-        }
-        let account = self.ledger.account(self.sqlite, organization)?;
-        account.ok_or_else(|| StoreError::UnknownOrganization.into())
-    }
-
-    /// The organization of a reference, whether or not the caller may reach it.
-    pub(super) fn resolve(&mut self, organization: &OrganizationRef) -> Result<Option<OrganizationId>, SqliteError> {
-        if let OrganizationRef::Key(key) = organization
-            && let Some(known) = self.keys.get(key)
-        {
-            return Ok(*known);
-        }
-        if let OrganizationRef::Id(id) = organization
-            && self.working.contains_key(id)
-        {
-            return Ok(Some(*id));
-        }
-        self.ledger.resolve(self.sqlite, organization)
-    }
-
-    /// The organization of a use; created where it is unknown and the setting allows it.
-    fn find_or_create(&mut self, caller: &Caller, organization: &OrganizationRef) -> Result<OrganizationId, Stop> {
-        match (self.resolve(organization)?, organization) {
-            (Some(id), _) if caller.scope.reaches(id) => Ok(id),
-            (None, OrganizationRef::Key(key))
-                if self.settings.create_organizations && caller.scope == super::Scope::Team =>
-            {
-                let plan = self.ledger.catalogue.rules.newest_plan("free");
-                let plan = plan.ok_or(metergate_rules::decide::Problem::UnknownPlan)?.id;
-                let profile = Profile {
-                    key: key.clone(),
-                    name: key.to_string(),
-                    zone: Zone::utc(),
-                    test: false,
-                    metadata: "{}".to_owned(),
-                    created_at: self.now,
-                };
-                self.create(caller, &NewOrganization { profile, plan }, "first use")
-            }
-            _ => Err(StoreError::UnknownOrganization.into()),
-        }
-    }
-
-    fn create(&mut self, caller: &Caller, new: &NewOrganization, reason: &str) -> Result<OrganizationId, Stop> {
-        let organization = new_organization_id(self.now);
-        let catalogue = Arc::clone(&self.ledger.catalogue);
-        let outcome = create(new, &catalogue.rules, self.now)?;
-        self.write_audit(organization, &outcome.audit, &caller.actor, reason)?;
-        let created = outcome.entries.first().and_then(|entry| apply::create(organization, entry));
-        self.working.insert(organization, Arc::new(created.ok_or(StoreError::Internal)?));
-        self.changed.insert(organization);
-        self.keys.insert(new.profile.key.clone(), Some(organization));
-        let made = outcome.entries.into_iter().map(|entry| (organization, Record { key: None, fingerprint: 0, entry }));
-        self.records.extend(made);
-        Ok(organization)
-    }
-
-    fn write_audit(
-        &mut self,
-        organization: OrganizationId,
-        drafts: &[metergate_rules::audit::Draft],
-        actor: &str,
-        reason: &str,
-    ) -> Result<(), SqliteError> {
-        for draft in drafts {
-            self.append_audit(super::audit::chain_of(organization), draft, actor, reason)?;
-        }
-        Ok(())
-    }
-
-    /// Appends an entry to a chain.
-    pub(super) fn append_audit(
-        &mut self,
-        chain: [u8; 16],
-        draft: &metergate_rules::audit::Draft,
-        actor: &str,
-        reason: &str,
-    ) -> Result<(), SqliteError> {
-        let head = match self.heads.get(&chain) {
-            Some(head) => *head,
-            None => self.ledger.head(self.sqlite, chain)?,
-        };
-        let row = AuditRow::after(head, chain, draft, actor, reason);
-        self.heads.insert(chain, row.head());
-        self.audit.push(row);
-        Ok(())
-    }
-
-    /// Looks an id up in this batch and in the journal.
-    fn search(&self, organization: OrganizationId, id: Id<'_>) -> Result<Search, Stop> {
-        for attempt in 0.. {
-            if let Some(&index) = self.fresh.get(&(organization, self.ledger.known.hash(organization, id, attempt))) {
-                let record = &self.records[index].1;
-                if Id::of(record) == Some(id) {
-                    return Ok(Search::Found(Box::new(record.clone()), Spot::Batch(index)));
-                }
-                continue;
-            }
-            let Some(place) = self.ledger.known.candidate(organization, id, attempt) else {
-                return Ok(Search::New(attempt));
-            };
-            let Some((owner, record)) = self.read(place)? else { return Ok(Search::New(attempt)) };
-            if owner == organization && Id::of(&record) == Some(id) {
-                let gone = self.is_forgotten(&record);
-                return Ok(if gone {
-                    Search::New(attempt)
-                } else {
-                    Search::Found(Box::new(record), Spot::Journal(place))
-                });
-            }
-        }
-        Err(StoreError::Internal.into())
-    }
-
-    fn read(&self, place: Place) -> Result<Option<(OrganizationId, Record)>, SqliteError> {
-        let Some(data) = self.sqlite.block(place.sequence)? else { return Ok(None) };
-        let block = super::block::Block::read(&data);
-        let record = block.and_then(|block| block.at(place.offset));
-        record.map(Some).map_err(|error| unreadable(format!("block {}", place.sequence), error))
-    }
-
-    /// Whether an id has been kept for long enough.
-    fn is_forgotten(&self, record: &Record) -> bool {
-        let refused = matches!(&record.entry.what, What::Decided(decided) if decided.uses.is_empty());
-        let kept = if refused { self.settings.keep_refused } else { self.settings.keep_ids };
-        record.entry.at.plus(kept) <= self.now
-    }
-
-    fn remember(&mut self, organization: OrganizationId, index: usize, attempt: u32) {
-        let Some(id) = Id::of(&self.records[index].1) else { return };
-        self.fresh.insert((organization, self.ledger.known.hash(organization, id, attempt)), index);
-        self.ids.push((index, attempt));
-    }
-}
-
-/// Where a record is found.
-enum Spot {
-    /// Among the batch's records, at this index: it has no place yet.
-    Batch(usize),
-    /// In the journal.
-    Journal(Place),
-}
-
-enum Search {
-    /// Something was made under this id.
-    Found(Box<Record>, Spot),
-    /// The id is new, and will be known on this attempt.
-    New(u32),
-}
-
-/// Whether an entry changes what organizations are listed by.
-fn is_change(entry: &Entry) -> bool {
-    match &entry.what {
-        What::Changed(change) => !matches!(**change, Change::Extra { .. } | Change::Granted(_) | Change::Reset { .. }),
-        What::Due(effect) => matches!(effect, Effect::TrialEnded { .. }),
-        What::Decided(_) | What::Recorded(_) => false,
-    }
-}
-
-/// A UUID of version 7.
-fn new_organization_id(now: Time) -> OrganizationId {
-    let millis = u64::try_from(now.micros() / 1000).unwrap_or_default();
-    OrganizationId(uuid::Builder::from_unix_timestamp_millis(millis, &crate::random::bytes()).into_uuid().into_bytes())
 }

@@ -74,7 +74,7 @@ async fn the_response_that_leaves_names_its_request_and_is_otherwise_the_same() 
 #[tokio::test]
 async fn a_problem_carries_faults_policies_and_members_of_its_own() {
     let error = ApiError::quota_exceeded(StatusCode::TOO_MANY_REQUESTS, vec!["tokens-billingPeriod".to_owned()])
-        .with_member("decision", serde_json::json!({"allowed": false}))
+        .with_member("decision", &serde_json::json!({"allowed": false}))
         .with_fault(Fault::new("#/3/data/tokens", "too many"));
     let (_, headers, body) = read(error.into_response()).await;
     let problem: Value = serde_json::from_str(&body).unwrap();

@@ -1,0 +1,168 @@
+//! Scripts: steps between `;`, one answer each. Steps that only move the clock answer nothing.
+//!
+//! ```text
+//! api 3            asks for 3             api 3 + calls 1     asks for both together
+//! event api 3 @-2h an event, 2 hours old  wait 1h             clock 2026-12-01T00:00:00Z
+//! grant api 5 prio=1 from=+1d until=+2d   void 1              extra api 5
+//! override api.day=5!soft until=+1d       clear api.day       plan 2 (overrides stay), plan 2 fresh
+//! lock operator    unlock                 reset, reset api, reset * day month
+//! zone Europe/Berlin
+//! ```
+
+use metergate_rules::account::LockCause;
+use metergate_rules::command::{Command, NewGrant, ProfileChange};
+use metergate_rules::id::{GrantId, MeterId, PlanId};
+use metergate_rules::plan::{Enforcement, Limit, Max, MeterLimits, RefusalStatus};
+use metergate_rules::time::{DAY, HOUR, MINUTE, SECOND, Time};
+use metergate_rules::window::{Window, WindowSet};
+
+use super::{World, meter_named, q, show, time};
+
+impl World {
+    /// Runs a script; the answers between `; `.
+    pub(crate) fn play(&mut self, script: &str) -> String {
+        let steps = script.split(';').map(|step| self.step(step.trim()));
+        let answers: Vec<String> = steps.filter(|answer| !answer.is_empty()).collect();
+        self.assert_folds();
+        answers.join("; ")
+    }
+
+    fn step(&mut self, step: &str) -> String {
+        let words: Vec<&str> = step.split_whitespace().collect();
+        match words[0] {
+            "wait" => self.now = self.now.plus(micros(words[1])),
+            "clock" => self.now = time(words[1]),
+            _ => {
+                let command = self.command(&words);
+                return self.run(&command).map_or_else(|problem| problem.to_string(), |reply| show::reply(&reply));
+            }
+        }
+        String::new()
+    }
+
+    pub(crate) fn command(&self, words: &[&str]) -> Command {
+        let option = |name: &str| words.iter().find_map(|word| word.strip_prefix(name)).map(|text| self.moment(text));
+        let meter = || meter_named(words[1]);
+        match words[0] {
+            "event" => self.event(meter(), number(words[2]), option("@")),
+            "grant" => Command::Grant(NewGrant {
+                meter: meter(),
+                amount: q(number(words[2])),
+                priority: words.iter().find_map(|word| word.strip_prefix("prio=")).map_or(0, |p| p.parse().unwrap()),
+                starts_at: option("from="),
+                expires_at: option("until="),
+                reason: String::new(),
+            }),
+            "void" => Command::VoidGrant(GrantId(words[1].parse().unwrap())),
+            "extra" => Command::SetExtra { meter: meter(), quantity: q(number(words[2])) },
+            "override" => {
+                let (meter, window, Limit { max, enforcement, .. }) = limit(words[1]);
+                Command::SetOverride { meter, window, max, enforcement, until: option("until=") }
+            }
+            "clear" => {
+                let (meter, window) = place(words[1]);
+                Command::ClearOverride { meter, window }
+            }
+            "plan" => {
+                let keep_overrides = words.get(2) != Some(&"fresh");
+                Command::ChangePlan { plan: PlanId(words[1].parse().unwrap()), keep_overrides }
+            }
+            "lock" => Command::Lock(cause(words[1])),
+            "unlock" => Command::Unlock,
+            "reset" => reset(&words[1..]),
+            "zone" => Command::Update(ProfileChange { zone: Some(words[1].parse().unwrap()), ..Default::default() }),
+            "touch" => Command::Touch,
+            _ => self.consumption(&items(words)),
+        }
+    }
+
+    /// `-2h` and `+2h` from now, else a time.
+    fn moment(&self, text: &str) -> Time {
+        if text.starts_with(['+', '-']) { self.now.plus(micros(text)) } else { time(text) }
+    }
+}
+
+fn items(words: &[&str]) -> Vec<(MeterId, i64)> {
+    words.split(|word| *word == "+").map(|item| (meter_named(item[0]), number(item[1]))).collect()
+}
+
+fn reset(words: &[&str]) -> Command {
+    let named = words.first().filter(|name| **name != "*").map(|name| vec![meter_named(name)]);
+    let windows: WindowSet = words.iter().skip(1).map(|name| window(name)).collect();
+    let usual = || WindowSet::NONE.with(Window::Month).with(Window::BillingPeriod);
+    Command::Reset { meters: named, windows: if windows.is_empty() { usual() } else { windows } }
+}
+
+fn number(text: &str) -> i64 {
+    if text == "MAX" { i64::MAX } else { text.parse().unwrap_or_else(|_| panic!("not a number: {text}")) }
+}
+
+/// `90s`, `-2h`, `+1d`, `500us` in microseconds.
+pub(crate) fn micros(text: &str) -> i64 {
+    let at = text.find(|c: char| c.is_ascii_alphabetic()).unwrap();
+    let unit = match &text[at..] {
+        "us" => 1,
+        "ms" => 1000,
+        "s" => SECOND,
+        "m" => MINUTE,
+        "h" => HOUR,
+        "d" => DAY,
+        unit => panic!("not a unit: {unit}"),
+    };
+    number(text[..at].trim_start_matches('+')) * unit
+}
+
+fn cause(name: &str) -> LockCause {
+    match name {
+        "operator" => LockCause::Operator,
+        "trial" => LockCause::Trial,
+        _ => LockCause::Billing,
+    }
+}
+
+fn window(name: &str) -> Window {
+    Window::ALL.into_iter().find(|window| show::name(*window) == name).unwrap_or_else(|| panic!("no window {name}"))
+}
+
+fn place(text: &str) -> (MeterId, Window) {
+    let (meter, name) = text.split_once('.').unwrap();
+    (meter_named(meter), window(name))
+}
+
+/// `api.day=5`, `api.day=5!soft`, `api.month=inf`, `api.period=5!402`.
+pub(crate) fn limit(text: &str) -> (MeterId, Window, Limit) {
+    let (at, value) = text.split_once('=').unwrap();
+    let mut parts = value.split('!');
+    let max = match parts.next().unwrap() {
+        "inf" => Max::Unlimited,
+        units => Max::Units(q(number(units))),
+    };
+    let mut limit = Limit { max, enforcement: Enforcement::Hard, status: RefusalStatus::default(), thresholds: vec![] };
+    for flag in parts {
+        match flag {
+            "soft" => limit.enforcement = Enforcement::Soft,
+            _ => limit.status = RefusalStatus::PaymentRequired,
+        }
+    }
+    let (meter, window) = place(at);
+    (meter, window, limit)
+}
+
+pub(crate) fn meter_limits(text: &str) -> Vec<MeterLimits> {
+    let mut all: Vec<MeterLimits> = Vec::new();
+    for (meter, window, limit) in text.split_whitespace().map(limit) {
+        if !all.iter().any(|limits| limits.meter == meter) {
+            all.push(MeterLimits::new(meter));
+        }
+        all.iter_mut().find(|limits| limits.meter == meter).unwrap().set(window, limit);
+    }
+    all
+}
+
+/// Plays each script in a world of its own and compares the answers.
+pub(crate) fn table(cases: &[(&str, &str, &str)]) {
+    for (limits, script, answers) in cases {
+        let mut world = World::new([super::plan(1, limits)]);
+        assert_eq!(world.play(script), *answers, "{limits}: {script}");
+    }
+}

@@ -1,0 +1,21 @@
+//! The rules as a store meets them: settle, ask, decide, fold.
+//!
+//! Most tests are tables of scripts, one step after another, and what each step answers; `kit::script` has the words.
+//! `machine` runs random commands against a second model that is written in another style.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "in a test a panic is the report")]
+
+mod arithmetic;
+mod events;
+mod fold;
+mod grants;
+mod kit;
+mod limits;
+mod machine;
+mod model;
+mod operators;
+mod sliding;
+mod together;
+mod trials;
+mod uniques;
+mod windows;

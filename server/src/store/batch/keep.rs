@@ -1,0 +1,206 @@
+//! Deciding on top of what the batch has decided so far, and making it happen there.
+
+use std::sync::Arc;
+
+use metergate_rules::account::{Account, Profile};
+use metergate_rules::apply::{self, apply};
+use metergate_rules::audit::Draft;
+use metergate_rules::command::{Command, NewOrganization};
+use metergate_rules::decide::{Problem, Question, create, decide, questions};
+use metergate_rules::due::Settled;
+use metergate_rules::id::{OrganizationId, OrganizationRef};
+use metergate_rules::outcome::{Change, Effect, Entry, Outcome, What};
+use metergate_rules::period::Zone;
+use metergate_rules::time::Time;
+use metergate_rules::window::WindowSet;
+
+use super::{Batch, Stop};
+use crate::faults::planted;
+use crate::store::audit::{AuditRow, chain_of};
+use crate::store::block::Record;
+use crate::store::rollup::ValueKey;
+use crate::store::sqlite::SqliteError;
+use crate::store::{Caller, Key, Scope, StoreError};
+
+impl Batch<'_> {
+    /// Settles the account, asks the rules, and takes what fell due into the outcome.
+    pub(super) fn run(
+        &mut self,
+        organization: OrganizationId,
+        command: &Command,
+        with_receipt: bool,
+    ) -> Result<(Time, Outcome), Stop> {
+        let account = if planted("check-then-increment") {
+            self.ledger.account(self.sqlite, organization)?.map_or_else(|| self.account(organization), Ok)?
+        } else {
+            self.account(organization)?
+        };
+        let now = self.now.max(account.time);
+        let catalogue = Arc::clone(&self.ledger.catalogue);
+        let Settled { account, entries, audit } = account.at(&catalogue.rules, now)?;
+        let seen = self.seen(&account, questions(&account, command))?;
+        let mut outcome = decide(&account, command, &seen, with_receipt, &catalogue.rules, now)?;
+        self.write_audit(organization, &audit, "system", "")?;
+        outcome.entries.splice(0..0, entries);
+        Ok((now, outcome))
+    }
+
+    /// In which windows the command's values have been seen.
+    pub(super) fn seen(&self, account: &Account, questions: Vec<Question>) -> Result<Vec<WindowSet>, SqliteError> {
+        let mut seen = Vec::new();
+        for Question { item, meter, value, spans } in questions {
+            seen.resize(item + 1, WindowSet::NONE);
+            for (window, span) in spans {
+                let from = ValueKey { organization: account.id, meter, value, bucket: span.start };
+                if self.derived.has_value(from, span.end) || self.sqlite.has_value(from, span.end)? {
+                    seen[item] = seen[item].with(window);
+                }
+            }
+        }
+        Ok(seen)
+    }
+
+    /// Makes entries happen: in the account, in what reports read, in the block.
+    pub(super) fn keep(
+        &mut self,
+        organization: OrganizationId,
+        entries: Vec<Entry>,
+        key: Option<Key>,
+        fingerprint: u64,
+    ) -> Result<(), Stop> {
+        if entries.is_empty() {
+            return Ok(());
+        }
+        let account = self.account(organization)?;
+        let working = self.working.entry(organization).or_insert(account);
+        let account = Arc::make_mut(working);
+        for entry in entries {
+            apply(account, &entry);
+            self.derived.add(organization, &entry);
+            if is_change(&entry) {
+                self.changed.insert(organization);
+            }
+            let decided = matches!(entry.what, What::Decided(_));
+            let (key, fingerprint) = if decided { (key.clone(), fingerprint) } else { (None, 0) };
+            self.records.push((organization, Record { key, fingerprint, entry }));
+        }
+        Ok(())
+    }
+
+    /// The account as it is after what was decided so far.
+    pub(super) fn account(&mut self, organization: OrganizationId) -> Result<Arc<Account>, Stop> {
+        if let Some(account) = self.working.get(&organization) {
+            return Ok(Arc::clone(account));
+        }
+        let account = self.ledger.account(self.sqlite, organization)?;
+        account.ok_or_else(|| StoreError::UnknownOrganization.into())
+    }
+
+    /// The organization of a reference, whether or not the caller may reach it.
+    pub(in crate::store) fn resolve(
+        &mut self,
+        organization: &OrganizationRef,
+    ) -> Result<Option<OrganizationId>, SqliteError> {
+        if let OrganizationRef::Key(key) = organization
+            && let Some(known) = self.keys.get(key)
+        {
+            return Ok(*known);
+        }
+        if let OrganizationRef::Id(id) = organization
+            && self.working.contains_key(id)
+        {
+            return Ok(Some(*id));
+        }
+        self.ledger.resolve(self.sqlite, organization)
+    }
+
+    /// The organization of a use; created where it is unknown and the setting allows it.
+    pub(super) fn find_or_create(
+        &mut self,
+        caller: &Caller,
+        organization: &OrganizationRef,
+    ) -> Result<OrganizationId, Stop> {
+        match (self.resolve(organization)?, organization) {
+            (Some(id), _) if caller.scope.reaches(id) => Ok(id),
+            (None, OrganizationRef::Key(key)) if self.settings.create_organizations && caller.scope == Scope::Team => {
+                let plan = self.ledger.catalogue.rules.newest_plan("free");
+                let plan = plan.ok_or(Problem::UnknownPlan)?.id;
+                let profile = Profile {
+                    key: key.clone(),
+                    name: key.to_string(),
+                    zone: Zone::utc(),
+                    test: false,
+                    metadata: "{}".to_owned(),
+                    created_at: self.now,
+                };
+                self.create(caller, &NewOrganization { profile, plan }, "first use")
+            }
+            _ => Err(StoreError::UnknownOrganization.into()),
+        }
+    }
+
+    pub(super) fn create(
+        &mut self,
+        caller: &Caller,
+        new: &NewOrganization,
+        reason: &str,
+    ) -> Result<OrganizationId, Stop> {
+        let organization = new_organization_id(self.now);
+        let catalogue = Arc::clone(&self.ledger.catalogue);
+        let outcome = create(new, &catalogue.rules, self.now)?;
+        self.write_audit(organization, &outcome.audit, &caller.actor, reason)?;
+        let created = outcome.entries.first().and_then(|entry| apply::create(organization, entry));
+        self.working.insert(organization, Arc::new(created.ok_or(StoreError::Internal)?));
+        self.changed.insert(organization);
+        self.keys.insert(new.profile.key.clone(), Some(organization));
+        let made = outcome.entries.into_iter().map(|entry| (organization, Record { key: None, fingerprint: 0, entry }));
+        self.records.extend(made);
+        Ok(organization)
+    }
+
+    pub(super) fn write_audit(
+        &mut self,
+        organization: OrganizationId,
+        drafts: &[Draft],
+        actor: &str,
+        reason: &str,
+    ) -> Result<(), SqliteError> {
+        for draft in drafts {
+            self.append_audit(chain_of(organization), draft, actor, reason)?;
+        }
+        Ok(())
+    }
+
+    /// Appends an entry to a chain.
+    pub(in crate::store) fn append_audit(
+        &mut self,
+        chain: [u8; 16],
+        draft: &Draft,
+        actor: &str,
+        reason: &str,
+    ) -> Result<(), SqliteError> {
+        let head = match self.heads.get(&chain) {
+            Some(head) => *head,
+            None => self.ledger.head(self.sqlite, chain)?,
+        };
+        let row = AuditRow::after(head, chain, draft, actor, reason);
+        self.heads.insert(chain, row.head());
+        self.audit.push(row);
+        Ok(())
+    }
+}
+
+/// Whether an entry changes what organizations are listed by.
+fn is_change(entry: &Entry) -> bool {
+    match &entry.what {
+        What::Changed(change) => !matches!(**change, Change::Extra { .. } | Change::Granted(_) | Change::Reset { .. }),
+        What::Due(effect) => matches!(effect, Effect::TrialEnded { .. }),
+        What::Decided(_) | What::Recorded(_) => false,
+    }
+}
+
+/// A UUID of version 7.
+fn new_organization_id(now: Time) -> OrganizationId {
+    let millis = u64::try_from(now.micros() / 1000).unwrap_or_default();
+    OrganizationId(uuid::Builder::from_unix_timestamp_millis(millis, &crate::random::bytes()).into_uuid().into_bytes())
+}

@@ -1,0 +1,158 @@
+//! The store as the rest of the program has it: opened on a folder, asked through ports, closed.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use arc_swap::ArcSwap;
+use metergate_rules::time::{DAY, HOUR, Time};
+use parking_lot::{Mutex, RwLock};
+
+use super::inbox::{Inbox, Port};
+use super::reader::{Reader, Recent};
+use super::replay::{read_ids, replay};
+use super::sqlite::{Sqlite, SqliteError, unreadable};
+use super::writer::Writer;
+use super::{Answers, Receipt, Request, StoreError, Work};
+use crate::catalogue::{Snapshot, TeamRequest};
+use crate::clock::Clock;
+use crate::dies_at;
+
+/// What the store needs to know.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The data folder.
+    pub folder: PathBuf,
+    /// Whether unknown organizations are created on first use.
+    pub create_organizations: bool,
+    /// For how long the ids of events and allowed decisions are known, in microseconds.
+    pub keep_ids: i64,
+    /// For how long the ids of refused decisions are known, in microseconds.
+    pub keep_refused: i64,
+}
+
+impl Settings {
+    /// The defaults, in a folder.
+    pub fn in_folder(folder: &Path) -> Self {
+        Self { folder: folder.to_owned(), create_organizations: false, keep_ids: 35 * DAY, keep_refused: 24 * HOUR }
+    }
+}
+
+/// The store. One for a data folder; its methods are the only way to it.
+pub struct Store {
+    inbox: Arc<Inbox>,
+    catalogue: Arc<ArcSwap<Snapshot>>,
+    clock: Clock,
+    thread: Mutex<Option<JoinHandle<()>>>,
+    reader: Reader,
+    values_key: [u8; 16],
+    last_commit: Time,
+}
+
+impl Store {
+    /// Opens the data folder, replays what the rows do not hold yet, and starts the writer.
+    ///
+    /// # Errors
+    /// [`SqliteError`] if the folder cannot be used or what is stored cannot be read.
+    pub fn open(settings: Settings, clock: Clock) -> Result<Self, SqliteError> {
+        let mut sqlite = Sqlite::open(&settings.folder)?;
+        dies_at!("start-opened");
+        let snapshot = Arc::new(snapshot_of(&sqlite)?);
+        let values_key = values_key(&sqlite)?;
+        replay(&mut sqlite)?;
+        dies_at!("start-replayed");
+        let recent = Arc::new(RwLock::new(Recent::default()));
+        let ledger = read_ids(&sqlite, Arc::clone(&snapshot), &recent)?;
+        dies_at!("start-ids-read");
+        let last_commit = ledger.last;
+        let catalogue = Arc::new(ArcSwap::new(snapshot));
+        let reader = Reader::new(&settings.folder, Arc::clone(&recent));
+        let inbox = Arc::new(Inbox::default());
+        let writer = Writer {
+            sqlite,
+            ledger,
+            settings,
+            clock,
+            catalogue: Arc::clone(&catalogue),
+            recent,
+            inbox: Arc::clone(&inbox),
+        };
+        let thread = std::thread::Builder::new().name("writer".to_owned()).spawn(move || writer.run());
+        let thread = thread.map_err(|error| SqliteError::Unusable(format!("no thread for the writer: {error}")))?;
+        Ok(Self { inbox, catalogue, clock, thread: Mutex::new(Some(thread)), reader, values_key, last_commit })
+    }
+
+    /// A door to the store for one core. Its [`Port::receive`] must run there.
+    pub fn port(&self) -> Port {
+        Port::new(Arc::clone(&self.inbox))
+    }
+
+    /// Runs commands. The answers are durable when they arrive.
+    pub async fn execute(&self, port: &Port, requests: Vec<Request>) -> Answers {
+        port.call(Work::Requests(requests)).await
+    }
+
+    /// Changes what is the team's.
+    ///
+    /// # Errors
+    /// As [`StoreError`] says.
+    pub async fn change_team(&self, port: &Port, request: TeamRequest) -> Result<Receipt, StoreError> {
+        port.call(Work::Team(Box::new(request))).await?.pop().unwrap_or(Err(StoreError::Internal))
+    }
+
+    /// Meters, plans and keys in force.
+    pub fn catalogue(&self) -> Arc<Snapshot> {
+        self.catalogue.load_full()
+    }
+
+    /// Reading, beside the writer.
+    pub const fn reader(&self) -> &Reader {
+        &self.reader
+    }
+
+    /// The time by which the store decides.
+    pub fn now(&self) -> Time {
+        self.clock.now()
+    }
+
+    /// The time of the last commit before this start.
+    pub const fn last_commit(&self) -> Time {
+        self.last_commit
+    }
+
+    /// The key under which values of `uniqueCount` meters are hashed in this installation.
+    pub const fn values_key(&self) -> &[u8; 16] {
+        &self.values_key
+    }
+
+    /// Answers what waits, then stops.
+    pub fn close(&self) {
+        self.inbox.close();
+        if let Some(thread) = self.thread.lock().take()
+            && thread.join().is_err()
+        {
+            tracing::error!("the writer panicked");
+        }
+    }
+}
+
+impl Drop for Store {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+fn snapshot_of(sqlite: &Sqlite) -> Result<Snapshot, SqliteError> {
+    Snapshot::new(sqlite.stored()?).map_err(|error| unreadable("the catalogue", error))
+}
+
+/// Made once for an installation, so that a value has the same hash for ever and in no other installation.
+fn values_key(sqlite: &Sqlite) -> Result<[u8; 16], SqliteError> {
+    if let Some(text) = sqlite.setting("values_key")? {
+        let key = u128::from_str_radix(&text, 16).map_err(|error| unreadable("values_key", error))?;
+        return Ok(key.to_be_bytes());
+    }
+    let key: [u8; 16] = crate::random::bytes();
+    sqlite.set_setting("values_key", &format!("{:032x}", u128::from_be_bytes(key)))?;
+    Ok(key)
+}
