@@ -8,22 +8,25 @@ use axum::http::header::{CONTENT_TYPE, ETAG, HeaderValue, LOCATION};
 use axum::http::{HeaderMap, Response, StatusCode};
 use metergate_rules::account::{LockCause, Profile};
 use metergate_rules::command::{Command, NewGrant, NewOrganization, ProfileChange};
-use metergate_rules::id::{GrantId, OrganizationKey, OrganizationRef};
+use metergate_rules::id::{GrantId, MeterId, OrganizationKey, OrganizationRef};
 use metergate_rules::meter::Meter;
 use metergate_rules::period::Zone;
 use metergate_rules::plan::{Enforcement, Max};
+use metergate_rules::quantity::Quantity;
 use metergate_rules::time::Time;
 use metergate_rules::window::{Window, WindowSet};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::auth::Credential;
 use super::body::Raw;
 use super::error::ApiError;
-use super::number::QuantityText;
+use super::number::{Number, QuantityText};
 use super::state::App;
 use super::{idempotency, json};
-use crate::report::standing::{self, OrganizationBody};
+use crate::report::Timestamp;
+use crate::report::grants::GrantBody;
+use crate::report::organization::OrganizationBody;
 use crate::store::{After, Answer, ChangeRequest, Receipt, Request, Respond};
 
 /// A new organization.
@@ -115,6 +118,35 @@ pub struct ExtraBody {
     /// Why; kept in the audit log.
     #[serde(default)]
     pub reason: String,
+}
+
+/// A limit that was set in place of the plan's.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct OverrideAnswer {
+    /// The meter's key.
+    pub meter: String,
+    /// Its window.
+    #[schema(value_type = String)]
+    pub window: Window,
+    /// The most that may be used; `null` if unlimited.
+    pub max: Option<Number>,
+    /// Never refuses, still counts.
+    pub unlimited: bool,
+    /// `hard` or `soft`.
+    #[schema(value_type = String)]
+    pub enforcement: Enforcement,
+    /// Until when, exclusively.
+    pub until: Option<Timestamp>,
+}
+
+/// Extra quota that was set.
+#[derive(Serialize, ToSchema)]
+pub struct ExtraAnswer {
+    /// The meter's key.
+    pub meter: String,
+    /// The whole addition to the meter's period limit.
+    pub quantity: Number,
 }
 
 /// Credit.
@@ -237,7 +269,7 @@ pub async fn change_plan(
 /// Sets a limit in place of the plan's.
 #[utoipa::path(put, path = "/v1/organizations/{org}/overrides/{meter}/{window}", tag = "limits and credits", request_body = OverrideBody,
     params(("org" = String, Path, description = "Id or key"), ("meter" = String, Path), ("window" = String, Path)),
-    responses((status = 200, body = standing::QuotaBody), (status = 404, description = "Unknown organization or meter")))]
+    responses((status = 200, body = OverrideAnswer), (status = 404, description = "Unknown organization or meter")))]
 pub async fn set_override(
     State(app): State<App>,
     Path((org, meter, window)): Path<(String, String, String)>,
@@ -259,7 +291,7 @@ pub async fn set_override(
     let command = Command::SetOverride { meter: meter.id, window, max, enforcement: asked.enforcement, until };
     let route = "PUT /v1/organizations/{org}/overrides/{meter}/{window}";
     let operation = Operation { app: &app, org: &org, headers: &headers, body: &body, route };
-    operation.run(&credential, command, asked.reason, quota_answer()).await
+    operation.run(&credential, command, asked.reason, override_answer(meter.id, window)).await
 }
 
 /// Takes such a limit away: the plan's holds again.
@@ -282,7 +314,7 @@ pub async fn clear_override(
 /// Sets the standing addition to a meter's period limit.
 #[utoipa::path(put, path = "/v1/organizations/{org}/extra/{meter}", tag = "limits and credits", request_body = ExtraBody,
     params(("org" = String, Path, description = "Id or key"), ("meter" = String, Path)),
-    responses((status = 200, body = standing::QuotaBody), (status = 404, description = "Unknown organization or meter")))]
+    responses((status = 200, body = ExtraAnswer), (status = 404, description = "Unknown organization or meter")))]
 pub async fn set_extra(
     State(app): State<App>,
     Path((org, meter)): Path<(String, String)>,
@@ -295,13 +327,15 @@ pub async fn set_extra(
     let quantity = asked.quantity.parse(meter.decimals).map_err(|why| ApiError::invalid_quantity("#/quantity", why))?;
     let route = "PUT /v1/organizations/{org}/extra/{meter}";
     let operation = Operation { app: &app, org: &org, headers: &headers, body: &body, route };
-    operation.run(&credential, Command::SetExtra { meter: meter.id, quantity }, asked.reason, quota_answer()).await
+    operation
+        .run(&credential, Command::SetExtra { meter: meter.id, quantity }, asked.reason, extra_answer(meter.id))
+        .await
 }
 
 /// Gives credit.
 #[utoipa::path(post, path = "/v1/organizations/{org}/grants", tag = "limits and credits", request_body = GrantRequestBody,
     params(("org" = String, Path, description = "Id or key")),
-    responses((status = 201, body = standing::GrantBody), (status = 404, description = "Unknown organization or meter"), (status = 422, description = "Not valid")))]
+    responses((status = 201, body = GrantBody), (status = 404, description = "Unknown organization or meter"), (status = 422, description = "Not valid")))]
 pub async fn grant(
     State(app): State<App>,
     Path(org): Path<String>,
@@ -325,8 +359,10 @@ pub async fn grant(
     });
     let route = "POST /v1/organizations/{org}/grants";
     let operation = Operation { app: &app, org: &org, headers: &headers, body: &body, route };
-    let respond: Respond =
-        Arc::new(|after| answer(201, after, &standing::last_grant(after.account, after.catalogue, after.now)));
+    let respond: Respond = Arc::new(|after| {
+        let made = after.account.grants.last().map(|grant| GrantBody::of(grant, after.catalogue, after.now, false));
+        answer(201, after, &made)
+    });
     operation.run(&credential, command, asked.reason, respond).await
 }
 
@@ -384,7 +420,7 @@ pub async fn unlock(
 
 /// Sets counters to zero, by an entry that says so: nothing is erased.
 #[utoipa::path(post, path = "/v1/organizations/{org}/usage/reset", tag = "limits and credits", request_body = ResetBody,
-    params(("org" = String, Path, description = "Id or key")), responses((status = 200, body = standing::UsageBody), (status = 404, description = "Unknown organization or meter")))]
+    params(("org" = String, Path, description = "Id or key")), responses((status = 200, body = OrganizationBody), (status = 404, description = "Unknown organization or meter")))]
 pub async fn reset(
     State(app): State<App>,
     Path(org): Path<String>,
@@ -405,9 +441,7 @@ pub async fn reset(
     };
     let route = "POST /v1/organizations/{org}/usage/reset";
     let operation = Operation { app: &app, org: &org, headers: &headers, body: &body, route };
-    let respond: Respond =
-        Arc::new(|after| answer(200, after, &standing::usage(after.account, after.catalogue, after.now, false)));
-    operation.run(&credential, Command::Reset { meters, windows }, asked.reason, respond).await
+    operation.run(&credential, Command::Reset { meters, windows }, asked.reason, organization_answer(200)).await
 }
 
 /// An operator's command on one organization, as it came in.
@@ -485,8 +519,34 @@ fn organization_answer(status: u16) -> Respond {
     Arc::new(move |after| answer(status, after, &OrganizationBody::of(after.account, after.catalogue)))
 }
 
-fn quota_answer() -> Respond {
-    Arc::new(|after| answer(200, after, &standing::quota(after.account, after.catalogue, after.now, false)))
+fn override_answer(meter: MeterId, window: Window) -> Respond {
+    Arc::new(move |after| {
+        let set = after.account.override_of(meter, window);
+        let number = |max| match max {
+            Max::Units(max) => Some(number(max, after.catalogue.decimals(meter))),
+            Max::Unlimited => None,
+        };
+        let body = set.map(|set| OverrideAnswer {
+            meter: after.catalogue.meter_key(meter).to_owned(),
+            window,
+            max: number(set.max),
+            unlimited: set.max == Max::Unlimited,
+            enforcement: set.enforcement,
+            until: set.until.map(Timestamp),
+        });
+        answer(200, after, &body)
+    })
+}
+
+fn extra_answer(meter: MeterId) -> Respond {
+    Arc::new(move |after| {
+        let quantity = number(after.account.extra_of(meter), after.catalogue.decimals(meter));
+        answer(200, after, &ExtraAnswer { meter: after.catalogue.meter_key(meter).to_owned(), quantity })
+    })
+}
+
+fn number(quantity: Quantity, decimals: u8) -> Number {
+    Number { units: i128::from(quantity.units()), decimals, text: false }
 }
 
 fn nothing() -> Respond {

@@ -14,22 +14,27 @@ use utoipa_axum::routes;
 
 use super::service::{Route, not_found};
 use super::state::App;
-use super::{docs, health, hot, keys, organizations, team};
+use super::{docs, health, hot, keys, organizations, reports, team};
 
 /// Every route of the API, in the order in which they are shown.
 fn api() -> OpenApiRouter<App> {
     OpenApiRouter::new()
         .routes(routes!(hot::consume))
         .routes(routes!(hot::check))
-        .routes(routes!(hot::ingest))
+        .routes(routes!(hot::ingest, reports::events))
+        .routes(routes!(reports::usage))
         .routes(routes!(keys::get_import, keys::put_import))
-        .routes(routes!(organizations::create))
-        .routes(routes!(organizations::update))
+        .routes(routes!(organizations::create, reports::list))
+        .routes(routes!(organizations::update, reports::get))
+        .routes(routes!(reports::standing))
+        .routes(routes!(reports::entitlements))
+        .routes(routes!(reports::explain))
+        .routes(routes!(reports::quota))
         .routes(routes!(organizations::lock, organizations::unlock))
         .routes(routes!(organizations::change_plan))
         .routes(routes!(organizations::set_override, organizations::clear_override))
         .routes(routes!(organizations::set_extra))
-        .routes(routes!(organizations::grant))
+        .routes(routes!(organizations::grant, reports::grants))
         .routes(routes!(organizations::void_grant))
         .routes(routes!(organizations::reset))
         .routes(routes!(team::list_meters))

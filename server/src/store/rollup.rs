@@ -49,6 +49,15 @@ impl Day {
         postcard::from_bytes(data)
     }
 
+    /// Goes through a stored day without keeping it: each quarter hour with what it holds, in order.
+    ///
+    /// # Errors
+    /// If it is not one.
+    pub fn each(data: &[u8], each: impl FnMut(u8, Slot)) -> Result<(), postcard::Error> {
+        let mut stored = postcard::Deserializer::from_bytes(data);
+        serde::Deserializer::deserialize_map(&mut stored, EachSlot(each))
+    }
+
     /// The form that is stored.
     ///
     /// # Errors
@@ -62,6 +71,23 @@ impl Day {
         for (quarter, slot) in &other.0 {
             self.0.entry(*quarter).or_default().merge(slot);
         }
+    }
+}
+
+struct EachSlot<F>(F);
+
+impl<'de, F: FnMut(u8, Slot)> serde::de::Visitor<'de> for EachSlot<F> {
+    type Value = ();
+
+    fn expecting(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("the quarter hours of a day")
+    }
+
+    fn visit_map<A: serde::de::MapAccess<'de>>(mut self, mut slots: A) -> Result<(), A::Error> {
+        while let Some((quarter, slot)) = slots.next_entry()? {
+            (self.0)(quarter, slot);
+        }
+        Ok(())
     }
 }
 
@@ -168,6 +194,11 @@ mod tests {
     #[test]
     fn a_stored_day_is_read_back() {
         let day = Day([(95, Slot { count: 1, sum: i64::MAX, max: 0, last: None })].into());
-        assert_eq!(Day::read(&day.write().unwrap()).unwrap(), day);
+        let stored = day.write().unwrap();
+        assert_eq!(Day::read(&stored).unwrap(), day);
+        let mut slots = std::collections::BTreeMap::new();
+        Day::each(&stored, |quarter, slot| drop(slots.insert(quarter, slot))).unwrap();
+        assert_eq!(Day(slots), day);
+        assert!(Day::each(&stored[..2], |_, _| ()).is_err(), "a day that is cut short");
     }
 }

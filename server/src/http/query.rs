@@ -1,0 +1,105 @@
+//! Query strings in which a name may stand several times. A name that is not known is an error, not silence.
+
+use std::fmt::Display;
+use std::str::FromStr;
+
+use axum::http::Uri;
+use percent_encoding::percent_decode_str;
+
+use super::error::ApiError;
+use super::page::{Page, PageQuery};
+
+/// The decoded pairs of a query.
+#[derive(Debug, Default)]
+pub struct Pairs(Vec<(String, String)>);
+
+impl Pairs {
+    /// Reads a query of these names.
+    ///
+    /// # Errors
+    /// 422 where another name stands in it, or what is no UTF-8.
+    pub fn of(uri: &Uri, known: &[&str]) -> Result<Self, ApiError> {
+        let mut pairs = Vec::new();
+        for pair in uri.query().unwrap_or("").split('&').filter(|pair| !pair.is_empty()) {
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            let (name, value) = (decoded(name)?, decoded(value)?);
+            if !known.contains(&name.as_str()) {
+                return Err(ApiError::invalid(
+                    format!("?{name}"),
+                    format!("This is not known here; known: {}.", known.join(", ")),
+                ));
+            }
+            pairs.push((name, value));
+        }
+        Ok(Self(pairs))
+    }
+
+    /// All values of a name.
+    pub fn all(&self, name: &str) -> Vec<String> {
+        self.0.iter().filter(|(known, _)| known == name).map(|(_, value)| value.clone()).collect()
+    }
+
+    /// The value of a name that stands once.
+    ///
+    /// # Errors
+    /// 422 where it stands several times.
+    pub fn one(&self, name: &str) -> Result<Option<&str>, ApiError> {
+        let mut values = self.0.iter().filter(|(known, _)| known == name).map(|(_, value)| value.as_str());
+        match (values.next(), values.next()) {
+            (_, Some(_)) => Err(ApiError::invalid(format!("?{name}"), "Send this once.")),
+            (value, None) => Ok(value),
+        }
+    }
+
+    /// The value of a name, read.
+    ///
+    /// # Errors
+    /// 422 with the reason where it cannot be read.
+    pub fn parsed<T: FromStr<Err: Display>>(&self, name: &str) -> Result<Option<T>, ApiError> {
+        let parse =
+            |text: &str| text.parse().map_err(|error| ApiError::invalid(format!("?{name}"), format!("{error}.")));
+        self.one(name)?.map(parse).transpose()
+    }
+
+    /// `limit` and `cursor`.
+    ///
+    /// # Errors
+    /// As [`PageQuery::page`].
+    pub fn page(&self) -> Result<Page, ApiError> {
+        let text = |name| Ok::<_, ApiError>(self.one(name)?.map(str::to_owned));
+        PageQuery { limit: text("limit")?, cursor: text("cursor")? }.page()
+    }
+
+    /// Whether `numbers=string` is asked for.
+    ///
+    /// # Errors
+    /// 422 for anything else.
+    pub fn text(&self) -> Result<bool, ApiError> {
+        match self.one("numbers")? {
+            None => Ok(false),
+            Some("string") => Ok(true),
+            Some(_) => Err(ApiError::invalid("?numbers", "Send string, or leave it out.")),
+        }
+    }
+}
+
+fn decoded(text: &str) -> Result<String, ApiError> {
+    let spaced = text.replace('+', " ");
+    let decoded = percent_decode_str(&spaced).decode_utf8();
+    decoded.map(std::borrow::Cow::into_owned).map_err(|_| ApiError::invalid("?", "The query is not UTF-8."))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_may_repeat_and_unknown_ones_are_refused() {
+        let pairs = Pairs::of(&"/?a=1&a=x%20y&b=c+d&dense=true".parse().unwrap(), &["a", "b", "dense"]).unwrap();
+        assert_eq!(pairs.all("a"), ["1", "x y"]);
+        assert_eq!(pairs.one("b").unwrap(), Some("c d"));
+        assert_eq!(pairs.parsed::<bool>("dense").unwrap(), Some(true));
+        assert!(pairs.one("a").is_err() && pairs.parsed::<u8>("b").is_err() && !pairs.text().unwrap());
+        assert!(Pairs::of(&"/?z=1".parse().unwrap(), &["a"]).is_err());
+    }
+}

@@ -1,0 +1,280 @@
+//! Recent events of an organization, decisions among them (M11).
+
+use metergate_rules::id::{MeterId, OrganizationRef};
+use metergate_rules::meter::Measure;
+use metergate_rules::outcome::{Decided, Recorded, Use, What};
+use metergate_rules::quantity::Quantity;
+use metergate_rules::time::{MINUTE, Time};
+use serde::Serialize;
+use serde_json::value::RawValue;
+use utoipa::ToSchema;
+
+use super::{Listed, Report, Timestamp, bad_cursor, stored_object};
+use crate::http::number::Number;
+use crate::store::Key;
+use crate::store::block::Record;
+use crate::store::reader::ReadError;
+
+/// What the source of a decision begins with; the meter's key follows.
+pub const DECISION_SOURCE: &str = "metergate:consume/";
+
+/// Blocks that are read for a page at most.
+const MOST_BLOCKS: usize = 500;
+/// Records that are looked at for a page at most.
+const MOST_RECORDS: usize = 50_000;
+/// No event lies further ahead of its arrival (M5).
+const AHEAD: i64 = 5 * MINUTE;
+
+/// Which events.
+#[derive(Clone, Debug, Default)]
+pub struct EventFilter {
+    /// Counted by this meter.
+    pub meter: Option<MeterId>,
+    /// Of this type.
+    pub event_type: Option<String>,
+    /// From this source.
+    pub source: Option<String>,
+    /// That happened then or later.
+    pub from: Option<Time>,
+    /// That happened before.
+    pub to: Option<Time>,
+}
+
+/// Something that happened.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct EventBody {
+    /// Unique within its source; of a decision the caller's id, else its place in the journal.
+    pub id: String,
+    /// Where it comes from; of a decision `metergate:consume/<meter>`.
+    pub source: String,
+    /// Which meters count it.
+    #[serde(rename = "type")]
+    pub event_type: String,
+    /// When it happened.
+    pub time: Timestamp,
+    /// When it was recorded.
+    pub recorded_at: Timestamp,
+    /// Its data, or the properties of a decision.
+    #[schema(value_type = Object)]
+    pub data: Box<RawValue>,
+    /// How long it took, in milliseconds.
+    pub duration_ms: Option<u32>,
+    /// How it ended.
+    pub status: Option<u16>,
+    /// What it did to each meter.
+    pub uses: Vec<UseBody>,
+}
+
+/// What an event did to one meter.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct UseBody {
+    /// The meter's key.
+    pub meter: String,
+    /// What it added, its peak or its level; absent on `uniqueCount`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub quantity: Option<Number>,
+    /// On `uniqueCount`: the keyed hash by which its value is told from others, in hexadecimal digits.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub value: Option<String>,
+    /// What went beyond a limit.
+    pub overage: Number,
+    /// What came from grants.
+    pub from_grants: Number,
+}
+
+/// Where an item stands in the list: block, offset in it, and its number among the items of one record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Position {
+    sequence: u64,
+    offset: u32,
+    item: u16,
+}
+
+impl Position {
+    fn write(self) -> Vec<u8> {
+        let (sequence, offset) = (self.sequence.to_be_bytes(), self.offset.to_be_bytes());
+        [&sequence[..], &offset, &self.item.to_be_bytes()].concat()
+    }
+
+    fn read(bytes: &[u8]) -> Option<Self> {
+        let (sequence, rest) = bytes.split_first_chunk()?;
+        let (offset, rest) = rest.split_first_chunk()?;
+        let item = u16::from_be_bytes(rest.try_into().ok()?);
+        Some(Self { sequence: u64::from_be_bytes(*sequence), offset: u32::from_be_bytes(*offset), item })
+    }
+
+    /// Whether an item at `other` stands after this one in the list: newest records first, items in their order.
+    fn is_before(self, other: Self) -> bool {
+        let record = |position: Self| (position.sequence, position.offset);
+        record(other) < record(self) || (record(other) == record(self) && other.item > self.item)
+    }
+}
+
+/// A page that is being filled.
+struct Filling<'a> {
+    report: &'a Report<'a>,
+    filter: &'a EventFilter,
+    limit: usize,
+    after: Option<Position>,
+    data: Vec<EventBody>,
+    last: Option<Position>,
+    blocks: usize,
+    records: usize,
+    block: u64,
+    more: bool,
+}
+
+impl Report<'_> {
+    /// `GET /v1/events`: newest arrival first. A page may hold fewer entries than `limit`, or none, where many had to be
+    /// looked at; it is the last only without `next`.
+    ///
+    /// # Errors
+    /// [`ReadError::Store`] where there is no such organization for this caller, or `after` is no cursor of this list.
+    pub fn events(
+        &self,
+        organization: &OrganizationRef,
+        filter: &EventFilter,
+        limit: usize,
+        after: Option<&[u8]>,
+    ) -> Result<Listed<EventBody>, ReadError> {
+        let account = self.view.account(self.scope, organization)?;
+        let after = match after.map(Position::read) {
+            None => None,
+            Some(Some(position)) => Some(position),
+            Some(None) => return bad_cursor(),
+        };
+        let mut filling = Filling {
+            report: self,
+            filter,
+            limit,
+            after,
+            data: Vec::new(),
+            last: None,
+            blocks: 0,
+            records: 0,
+            block: 0,
+            more: false,
+        };
+        let newest = after.map_or(u64::MAX, |position| position.sequence);
+        self.view.records(account.id, newest, |sequence, offset, record| filling.take(sequence, offset, &record))?;
+        let next = filling.last.filter(|_| filling.more).map(Position::write);
+        Ok(Listed { data: filling.data, next })
+    }
+
+    fn use_body(&self, used: &Use) -> UseBody {
+        let drawn = used.draws.iter().fold(Quantity::ZERO, |sum, draw| sum.saturating_add(draw.quantity));
+        let (quantity, value) = match used.measure {
+            Measure::Add(quantity) | Measure::Peak(quantity) | Measure::Level(quantity) => (Some(quantity), None),
+            Measure::Value(hash) => (None, Some(format!("{:032x}", u128::from_be_bytes(hash.0)))),
+        };
+        UseBody {
+            meter: self.catalogue.meter_key(used.meter).to_owned(),
+            quantity: quantity.map(|quantity| self.number(used.meter, quantity)),
+            value,
+            overage: self.number(used.meter, used.overage),
+            from_grants: self.number(used.meter, drawn),
+        }
+    }
+}
+
+impl Filling<'_> {
+    /// Takes what a record has for the list. Whether it can take more.
+    fn take(&mut self, sequence: u64, offset: u32, record: &Record) -> bool {
+        if sequence != self.block {
+            (self.block, self.blocks) = (sequence, self.blocks + 1);
+        }
+        if self.is_past(record) {
+            return false;
+        } else if self.blocks > MOST_BLOCKS || self.records >= MOST_RECORDS {
+            self.more = true;
+            return false;
+        }
+        self.records += 1;
+        match &record.entry.what {
+            What::Decided(decided) => self.take_decided(sequence, offset, record, decided),
+            What::Recorded(recorded) => self.take_recorded(sequence, offset, record, recorded),
+            What::Due(_) | What::Changed(_) => self.pass(Position { sequence, offset, item: u16::MAX }),
+        }
+    }
+
+    /// Notes that everything up to a position has been looked at.
+    fn pass(&mut self, position: Position) -> bool {
+        if self.after.is_none_or(|after| after.is_before(position)) {
+            self.last = Some(position);
+        }
+        true
+    }
+
+    /// Whether this and all older records, whose times never run back, arrived too early to hold anything of the time asked for.
+    fn is_past(&self, record: &Record) -> bool {
+        self.filter.from.is_some_and(|from| record.entry.at.plus(AHEAD) < from)
+    }
+
+    /// An allowed decision is an event on each of its meters; a refusal is none.
+    fn take_decided(&mut self, sequence: u64, offset: u32, record: &Record, decided: &Decided) -> bool {
+        for (item, used) in (0..).zip(&decided.uses) {
+            let meter = self.report.catalogue.rules.meter(used.meter);
+            let meter_key = self.report.catalogue.meter_key(used.meter);
+            let position = Position { sequence, offset, item };
+            let event = EventBody {
+                id: match &record.key {
+                    Some(Key::Decision(_, id) | Key::Together(id)) => id.to_string(),
+                    Some(Key::Header(..)) | None => format!("{sequence}-{offset}"),
+                },
+                source: format!("{DECISION_SOURCE}{meter_key}"),
+                event_type: meter.map_or(meter_key, |meter| meter.event_type.as_str()).to_owned(),
+                time: Timestamp(used.time),
+                recorded_at: Timestamp(record.entry.at),
+                data: stored_object(&decided.properties),
+                duration_ms: decided.outcome.duration_ms,
+                status: decided.outcome.status,
+                uses: vec![self.report.use_body(used)],
+            };
+            if !self.put(position, &[used.meter], event) {
+                return false;
+            }
+        }
+        true
+    }
+
+    fn take_recorded(&mut self, sequence: u64, offset: u32, record: &Record, recorded: &Recorded) -> bool {
+        let event = &recorded.event;
+        let meters: Vec<MeterId> = recorded.uses.iter().map(|used| used.meter).collect();
+        let body = EventBody {
+            id: event.id.to_string(),
+            source: event.source.to_string(),
+            event_type: event.event_type.to_string(),
+            time: Timestamp(event.time.unwrap_or(record.entry.at)),
+            recorded_at: Timestamp(record.entry.at),
+            data: stored_object(&event.data),
+            duration_ms: event.outcome.duration_ms,
+            status: event.outcome.status,
+            uses: recorded.uses.iter().map(|used| self.report.use_body(used)).collect(),
+        };
+        self.put(Position { sequence, offset, item: 0 }, &meters, body)
+    }
+
+    /// Puts an event on the page if it belongs there. Whether there was room for it.
+    fn put(&mut self, position: Position, meters: &[MeterId], event: EventBody) -> bool {
+        let is_new = self.after.is_none_or(|after| after.is_before(position));
+        if is_new && self.wants(meters, &event) {
+            if self.data.len() >= self.limit {
+                self.more = true;
+                return false;
+            }
+            self.data.push(event);
+        }
+        self.pass(position)
+    }
+
+    fn wants(&self, meters: &[MeterId], event: &EventBody) -> bool {
+        let EventFilter { meter, event_type, source, from, to } = self.filter;
+        meter.is_none_or(|meter| meters.contains(&meter))
+            && event_type.as_ref().is_none_or(|wanted| *wanted == event.event_type)
+            && source.as_ref().is_none_or(|wanted| *wanted == event.source)
+            && from.is_none_or(|from| from <= event.time.0)
+            && to.is_none_or(|to| event.time.0 < to)
+    }
+}

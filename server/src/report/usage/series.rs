@@ -1,0 +1,272 @@
+//! What one meter of one organization did, bucket by bucket: folded from its rollups.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use metergate_rules::id::{MeterId, OrganizationId};
+use metergate_rules::meter::{Aggregation, Meter};
+use metergate_rules::time::{DAY, Span, Time};
+use rusqlite::Row;
+
+use super::buckets::Buckets;
+use super::group::{Group, Grouping};
+use super::{MOST_ROWS, too_many};
+use crate::store::reader::{ReadError, View};
+use crate::store::rollup::{Day, QUARTER, Slot};
+use crate::store::sqlite::SqliteError;
+
+/// What happened in one bucket.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Point {
+    pub(super) count: u64,
+    sum: i128,
+    max: i64,
+    level: Option<(Time, i64)>,
+    distinct: u64,
+}
+
+impl Point {
+    fn add(&mut self, slot: &Slot) {
+        self.count += slot.count;
+        self.sum += i128::from(slot.sum);
+        self.max = self.max.max(slot.max);
+        self.level = later(self.level, slot.last);
+    }
+
+    fn merge(&mut self, other: &Self) {
+        self.count += other.count;
+        self.sum += other.sum;
+        self.max = self.max.max(other.max);
+        self.level = later(self.level, other.level);
+    }
+
+    /// The figure of the bucket.
+    pub(super) fn value(&self, aggregation: Aggregation) -> i128 {
+        match aggregation {
+            Aggregation::Sum => self.sum,
+            Aggregation::Count => i128::from(self.count),
+            Aggregation::Max => i128::from(self.max),
+            Aggregation::Last => self.level.map_or(0, |(_, level)| i128::from(level)),
+            Aggregation::UniqueCount => i128::from(self.distinct),
+        }
+    }
+}
+
+fn later(a: Option<(Time, i64)>, b: Option<(Time, i64)>) -> Option<(Time, i64)> {
+    a.into_iter().chain(b).max_by_key(|(time, _)| *time)
+}
+
+/// The points of every group.
+#[derive(Default)]
+pub(super) struct Series {
+    groups: Vec<Group>,
+    /// By group and bucket.
+    points: BTreeMap<(usize, usize), Point>,
+    /// The level before the first bucket, by group.
+    before: HashMap<usize, (Time, i64)>,
+}
+
+/// Reads what a series is made of.
+pub(super) fn read(
+    view: &View<'_>,
+    organization: OrganizationId,
+    meter: &Meter,
+    grouping: &Grouping,
+    buckets: &Buckets,
+) -> Result<Series, ReadError> {
+    let (known, groups, series) = (HashMap::new(), HashMap::new(), Series::default());
+    let mut reading = Reading { view, organization, meter: meter.id, grouping, known, groups, series };
+    reading.fold(buckets)?;
+    match meter.aggregation {
+        Aggregation::Last => reading.look_back(buckets.all().start)?,
+        Aggregation::UniqueCount => reading.count_distinct(buckets)?,
+        Aggregation::Sum | Aggregation::Count | Aggregation::Max => {}
+    }
+    let mut groups: Vec<(Group, usize)> = reading.groups.into_iter().collect();
+    groups.sort_unstable_by_key(|(_, index)| *index);
+    Ok(Series { groups: groups.into_iter().map(|(group, _)| group).collect(), ..reading.series })
+}
+
+struct Reading<'a> {
+    view: &'a View<'a>,
+    organization: OrganizationId,
+    meter: MeterId,
+    grouping: &'a Grouping,
+    /// The groups of the dimension sets seen so far.
+    known: HashMap<String, usize>,
+    groups: HashMap<Group, usize>,
+    series: Series,
+}
+
+impl Reading<'_> {
+    fn group(&mut self, dimensions: &str) -> usize {
+        let dimensions = if self.grouping.is_none() { "" } else { dimensions };
+        if let Some(&known) = self.known.get(dimensions) {
+            return known;
+        }
+        let next = self.groups.len();
+        let group = *self.groups.entry(self.grouping.group(dimensions)).or_insert(next);
+        self.known.insert(dimensions.to_owned(), group);
+        group
+    }
+
+    /// Adds up the rollups of the time asked for, in one range of rows.
+    fn fold(&mut self, buckets: &Buckets) -> Result<(), ReadError> {
+        let sql =
+            "SELECT day, dimensions, data FROM rollups WHERE organization = ? AND meter = ? AND day BETWEEN ? AND ?";
+        let (view, organization, (first, last)) = (self.view, self.organization, buckets.days());
+        let mut query = view.sqlite().connection().prepare_cached(sql)?;
+        let mut rows = query.query((organization.bytes(), self.meter.0, first, last))?;
+        while let Some(row) = rows.next()? {
+            let group = self.group(text(row, 1)?);
+            self.series.add_day(group, row, buckets)?;
+            if self.series.points.len() > MOST_ROWS {
+                return too_many("more");
+            }
+        }
+        Ok(())
+    }
+
+    /// Finds the last level before `start`: of each group, or of all. The latest day that has a level has the latest
+    /// one, so that without groups reading ends there; of groups each may have been set at any time.
+    fn look_back(&mut self, start: Time) -> Result<(), ReadError> {
+        let sql = "SELECT day, dimensions, data FROM rollups WHERE organization = ? AND meter = ? AND day <= ?
+                   ORDER BY day DESC";
+        let (view, organization) = (self.view, self.organization);
+        let mut query = view.sqlite().connection().prepare_cached(sql)?;
+        let mut rows = query.query((organization.bytes(), self.meter.0, start.micros().div_euclid(DAY)))?;
+        while let Some(row) = rows.next()? {
+            let begins = day_start(row)?;
+            let found = self.series.before.values().map(|(time, _)| *time).max();
+            if self.grouping.is_none() && found.is_some_and(|time| begins.plus(DAY) <= time) {
+                break;
+            }
+            let group = self.group(text(row, 1)?);
+            let mut level = self.series.before.get(&group).copied();
+            each_slot(row, |time, slot| {
+                if time < start {
+                    level = later(level, slot.last);
+                }
+            })?;
+            if let Some(level) = level {
+                self.series.before.insert(group, level);
+            }
+        }
+        Ok(())
+    }
+
+    /// Counts each value once a bucket. Values come in order of time, so that those of one bucket are held at a time.
+    fn count_distinct(&mut self, buckets: &Buckets) -> Result<(), ReadError> {
+        let sql = "SELECT bucket, value FROM unique_values
+                   WHERE organization = ? AND meter = ? AND bucket >= ? AND bucket < ? AND count > 0 ORDER BY bucket";
+        let (view, organization, Span { start, end }) = (self.view, self.organization, buckets.all());
+        let mut query = view.sqlite().connection().prepare_cached(sql)?;
+        let mut rows = query.query((organization.bytes(), self.meter.0, start.micros(), end.micros()))?;
+        let (group, mut bucket, mut seen) = (self.group(""), 0, HashSet::<[u8; 16]>::new());
+        while let Some(row) = rows.next()? {
+            let found = buckets.find(Time::from_micros(row.get(0)?), bucket);
+            if found != bucket {
+                bucket = found;
+                seen.clear();
+            }
+            if seen.insert(row.get(1)?) {
+                self.series.points.entry((group, bucket)).or_default().distinct += 1;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Series {
+    /// Adds a rollup: the slots of one bucket together, then once to the bucket.
+    fn add_day(&mut self, group: usize, row: &Row<'_>, buckets: &Buckets) -> Result<(), ReadError> {
+        let asked = buckets.all();
+        let mut bucket = buckets.begun(day_start(row)?).saturating_sub(1);
+        let mut together = Point::default();
+        each_slot(row, |time, slot| {
+            if !asked.contains(time) {
+                return;
+            }
+            let found = buckets.find(time, bucket);
+            if found != bucket {
+                self.put(group, bucket, &std::mem::take(&mut together));
+                bucket = found;
+            }
+            together.add(&slot);
+        })?;
+        self.put(group, bucket, &together);
+        Ok(())
+    }
+
+    fn put(&mut self, group: usize, bucket: usize, point: &Point) {
+        if *point != Point::default() {
+            self.points.entry((group, bucket)).or_default().merge(point);
+        }
+    }
+
+    /// The points in order of bucket and group; `dense` adds the empty ones where nothing is grouped.
+    ///
+    /// # Errors
+    /// If there are more levels than [`MOST_ROWS`].
+    pub(super) fn points(
+        &self,
+        meter: &Meter,
+        grouping: &Grouping,
+        buckets: &Buckets,
+        dense: bool,
+        now: Time,
+    ) -> Result<Vec<(usize, Group, Point)>, ReadError> {
+        let dense = dense && grouping.is_none();
+        let mut points = Vec::new();
+        if meter.aggregation == Aggregation::Last {
+            if self.groups.len().saturating_mul(buckets.len()) > MOST_ROWS {
+                return too_many("more");
+            }
+            let until = if dense { buckets.len() } else { buckets.begun(now) };
+            for group in 0..self.groups.len() {
+                points.extend(self.levels(group, buckets.len(), until).map(|(bucket, point)| (bucket, group, point)));
+            }
+        } else {
+            points.extend(self.points.iter().map(|((group, bucket), point)| (*bucket, *group, *point)));
+        }
+        points.sort_by(|a, b| (a.0, self.groups.get(a.1)).cmp(&(b.0, self.groups.get(b.1))));
+        let points = if dense { filled(points, buckets.len()) } else { points };
+        let named = |(bucket, group, point)| (bucket, self.groups.get(group).cloned().unwrap_or_default(), point);
+        Ok(points.into_iter().map(named).collect())
+    }
+
+    /// The levels of a group, carried on from its first one: up to bucket `until`, then only where something happened.
+    fn levels(&self, group: usize, buckets: usize, until: usize) -> impl Iterator<Item = (usize, Point)> {
+        let mut level = self.before.get(&group).copied();
+        let own = move |bucket: usize| {
+            let happened = self.points.get(&(group, bucket)).copied();
+            level = later(level, happened.and_then(|point| point.level));
+            let shown = happened.is_some() || (level.is_some() && bucket < until);
+            shown.then(|| (bucket, Point { level, ..happened.unwrap_or_default() }))
+        };
+        (0..buckets).filter_map(own)
+    }
+}
+
+/// The same points with an empty one in each bucket that has none.
+fn filled(points: Vec<(usize, usize, Point)>, buckets: usize) -> Vec<(usize, usize, Point)> {
+    let mut points = points.into_iter().peekable();
+    (0..buckets)
+        .map(|bucket| points.next_if(|point| point.0 == bucket).unwrap_or((bucket, 0, Point::default())))
+        .collect()
+}
+
+fn text<'r>(row: &'r Row<'_>, column: usize) -> Result<&'r str, ReadError> {
+    Ok(row.get_ref(column)?.as_str().map_err(rusqlite::Error::from)?)
+}
+
+fn day_start(row: &Row<'_>) -> Result<Time, ReadError> {
+    Ok(Time::from_micros(row.get::<_, i64>(0)? * DAY))
+}
+
+/// The quarter hours of a row, each with its start.
+fn each_slot(row: &Row<'_>, mut each: impl FnMut(Time, Slot)) -> Result<(), ReadError> {
+    let day = day_start(row)?;
+    let data = row.get_ref(2)?.as_blob().map_err(rusqlite::Error::from)?;
+    let read = Day::each(data, |quarter, slot| each(day.plus(i64::from(quarter) * QUARTER), slot));
+    read.map_err(|error| SqliteError::Unreadable { what: "a rollup".to_owned(), why: error.to_string() }.into())
+}
