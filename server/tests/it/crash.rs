@@ -8,6 +8,7 @@ mod http;
 mod planted;
 mod process;
 mod random_kills;
+mod reports;
 mod run;
 mod storm;
 mod workload;

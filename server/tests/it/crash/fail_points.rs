@@ -34,8 +34,14 @@ fn collect(folder: &Path, points: &mut BTreeSet<String>) {
     }
 }
 
+/// After each: what is on disk holds, and what the next server says.
 fn check(run: &Run, point: &str) {
-    let held = conservation(&run.data()).and_then(|()| audit(&run.data()));
+    let held = conservation(&run.data()).and_then(|()| audit(&run.data())).and_then(|()| {
+        let server = run.start(&Faults::default());
+        let held = run.check(&run.read(&server));
+        server.kill();
+        held
+    });
     held.unwrap_or_else(|violation| panic!("after {point}: {violation}"));
 }
 

@@ -15,6 +15,7 @@ use super::checks::{
 use super::history::{Act, Answer, Operation};
 use super::http::{Call, Client};
 use super::process::{Faults, Server};
+use super::reports;
 use super::run::Run;
 use super::workload::{answer, call};
 use crate::invariant::{Held, Journal, Violation, audit, conservation, holds};
@@ -40,6 +41,7 @@ impl Run {
         let counted = self.read(&server);
         self.check(&counted)?;
         moved_exist(&counted)?;
+        reports::agree(&server, &counted)?;
         let reached = Reached::by(&self.history.all(), self.history.mismatches(), &counted);
         self.lift(&server)?;
         server.stop();

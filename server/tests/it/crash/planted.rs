@@ -3,7 +3,7 @@
 use super::history::{Act, Operation, Told};
 use super::process::{Faults, Server};
 use super::run::Run;
-use super::storm::{SLOW_COMMITS, storm};
+use super::storm::storm;
 use super::workload::{answer, call};
 use crate::invariant::Held;
 
@@ -58,7 +58,7 @@ fn durable_ack_sees_answers_that_leave_before_they_are_durable() {
 #[test]
 fn hard_limit_sees_a_check_that_is_apart_from_its_increment() {
     let run = Run::new("hard_limit_sees_a_check_that_is_apart_from_its_increment");
-    let server = with_bug(&run, "check-then-increment", SLOW_COMMITS);
+    let server = with_bug(&run, "check-then-increment", "");
     is_red(storm(&run, &server), "hard_limit", "tight of storm: told ");
 }
 
