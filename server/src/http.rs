@@ -18,6 +18,7 @@ pub mod measure;
 pub mod number;
 pub mod organizations;
 pub mod page;
+pub mod path;
 pub mod query;
 pub mod rate;
 pub mod reports;

@@ -124,11 +124,29 @@ pub async fn consume(app: &App, mode: Mode, call: Call<'_>) -> Result<Response<B
     let manner = Manner::of(query)?;
     let asking = Asking { app, mode, snapshot: &snapshot, caller, manner, request };
     if body.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'[') {
-        return asking.array(json_body::parse(body)?).await;
+        return asking.array(&elements(body)?).await;
     }
     let asked: ConsumeBody<'_> = json_body::parse(body)?;
     let header = if asked.id.is_none() { idempotency::key(headers)? } else { None };
     asking.single(&asked, header).await
+}
+
+type Element<'a> = Result<ConsumeBody<'a>, ApiError>;
+
+/// The elements of an array, read at once where all are good; else one by one, so that a wrong one spoils only itself.
+fn elements(body: &[u8]) -> Result<Vec<Element<'_>>, ApiError> {
+    if let Ok(all) = serde_json::from_slice::<Vec<ConsumeBody<'_>>>(body) {
+        return Ok(all.into_iter().map(Ok).collect());
+    }
+    let apart: Vec<&RawValue> = json_body::parse(body)?;
+    Ok(apart.into_iter().map(|element| json_body::parse(element.get().as_bytes())).collect())
+}
+
+/// A decision of an array, with what was asked.
+struct Decided<'a> {
+    asked: &'a ConsumeBody<'a>,
+    receipt: DecidedReceipt,
+    items: Vec<Item>,
 }
 
 struct Asking<'a> {
@@ -180,63 +198,60 @@ impl<'s> Asking<'s> {
         Ok(response)
     }
 
-    async fn array(&self, asked: Vec<ConsumeBody<'_>>) -> Result<Response<Body>, ApiError> {
-        if asked.len() > MOST_ITEMS {
+    async fn array(&self, elements: &[Element<'_>]) -> Result<Response<Body>, ApiError> {
+        if elements.len() > MOST_ITEMS {
             return Err(ApiError::payload_too_large(format!(
                 "An array has at most {MOST_ITEMS} decisions. Send several."
             )));
         }
-        let mut requests = Vec::with_capacity(asked.len());
-        let prepared: Vec<Result<Vec<Item>, ApiError>> = asked
+        let mut requests = Vec::with_capacity(elements.len());
+        let prepared: Vec<_> = elements
             .iter()
-            .map(|one| {
-                if one.together.is_some() {
+            .map(|element| {
+                let asked = element.as_ref().map_err(Clone::clone)?;
+                if asked.together.is_some() {
                     return Err(ApiError::invalid(
                         "#/together",
                         "Decisions together cannot stand in an array: send them apart.",
                     ));
                 }
-                let request = self.prepare(one, None)?;
+                let request = self.prepare(asked, None)?;
                 let items = request.consume.items.clone();
                 requests.push(request);
-                Ok(items)
+                Ok((asked, items))
             })
             .collect();
         let mut receipts = self.run(requests).await?.into_iter();
-        let decided: Vec<Result<(DecidedReceipt, Vec<Item>), ApiError>> = prepared
+        let decided: Vec<Result<Decided<'_>, ApiError>> = prepared
             .into_iter()
-            .map(|items| {
-                let items = items?;
+            .map(|prepared| {
+                let (asked, items) = prepared?;
                 let receipt = receipts.next().unwrap_or_else(|| Err(ApiError::internal("no answer")))?;
-                Ok((receipt, items))
+                Ok(Decided { asked, receipt, items })
             })
             .collect();
-        Ok(self.write_array(&asked, &decided))
+        Ok(self.write_array(&decided))
     }
 
-    fn write_array(
-        &self,
-        asked: &[ConsumeBody<'_>],
-        decided: &[Result<(DecidedReceipt, Vec<Item>), ApiError>],
-    ) -> Response<Body> {
+    fn write_array(&self, decided: &[Result<Decided<'_>, ApiError>]) -> Response<Body> {
         #[derive(Serialize)]
         #[serde(untagged)]
-        enum Element<'a> {
+        enum Written<'a> {
             Decision(DecisionBody<'a>),
             Problem(serde_json::Value),
         }
-        let (mut data, mut tightest): (Vec<Element<'_>>, Option<Answered<'_>>) = (Vec::new(), None);
-        for (one, result) in asked.iter().zip(decided) {
+        let (mut data, mut tightest): (Vec<Written<'_>>, Option<Answered<'_>>) = (Vec::new(), None);
+        for (index, result) in decided.iter().enumerate() {
             match result {
-                Ok((receipt, items)) => {
-                    for answered in self.answered(one, receipt, items) {
-                        data.push(Element::Decision(answered.body(self.manner.text)));
+                Ok(Decided { asked, receipt, items }) => {
+                    for answered in self.answered(asked, receipt, items) {
+                        data.push(Written::Decision(answered.body(self.manner.text)));
                         if tightest.as_ref().is_none_or(|least| answered.tightness() < least.tightness()) {
                             tightest = Some(answered);
                         }
                     }
                 }
-                Err(error) => data.push(Element::Problem(error.to_value(None))),
+                Err(error) => data.push(Written::Problem(error.clone().in_element(index).to_value(None))),
             }
         }
         let mut response = json(StatusCode::OK, &Several { data });

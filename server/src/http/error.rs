@@ -106,6 +106,21 @@ impl ApiError {
         self
     }
 
+    /// The same of one element of an array: what points into the element, points into the whole body.
+    #[must_use]
+    pub fn in_element(mut self, index: usize) -> Self {
+        let inner = &mut *self.0;
+        for fault in &mut inner.faults {
+            let Some(rest) = fault.pointer.strip_prefix('#') else { continue };
+            let pointer = format!("#/{index}{rest}");
+            if let Some(rest) = inner.detail.strip_prefix(&fault.pointer) {
+                inner.detail = format!("{pointer}{rest}").into();
+            }
+            fault.pointer = pointer;
+        }
+        self
+    }
+
     /// With a member of its own, such as the refused decision.
     #[must_use]
     pub fn with_member(mut self, name: &'static str, value: &impl Serialize) -> Self {

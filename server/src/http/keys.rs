@@ -1,7 +1,7 @@
 //! API keys, import records, and what a caller may know about itself.
 
 use axum::body::Body;
-use axum::extract::{Path, Query, State};
+use axum::extract::State;
 use axum::http::{HeaderMap, Response, StatusCode, Uri};
 use metergate_rules::time::DAY;
 use serde::{Deserialize, Serialize};
@@ -13,7 +13,9 @@ use super::decision::json as json_answer;
 use super::error::ApiError;
 use super::organizations::time;
 use super::page::{PageQuery, Paged};
-use super::state::App;
+use super::path::Path;
+use super::query::Query;
+use super::state::{App, Operator};
 use super::team::{Change, answer, nothing};
 use super::{cloudevents, consume, json, page};
 use crate::catalogue::change::{ImportRecord, NewKey, TeamAfter, TeamCommand, TeamReply};
@@ -82,7 +84,7 @@ impl KeyBody {
     responses((status = 201, body = KeyBody), (status = 404, description = "Unknown organization"), (status = 422, description = "Not valid")))]
 pub async fn create(
     State(app): State<App>,
-    credential: Credential,
+    operator: Operator,
     headers: HeaderMap,
     Raw(body): Raw,
 ) -> Result<Response<Body>, ApiError> {
@@ -106,7 +108,7 @@ pub async fn create(
         expires_at: new.expires_at.as_deref().map(|text| time("#/expiresAt", text)).transpose()?,
     });
     let change = Change { app: &app, headers: &headers, route: "POST /v1/api-keys", parts: &[&body] };
-    change.run(&credential, command, key_answer).await
+    change.run(operator, command, key_answer).await
 }
 
 fn key_answer(after: &TeamAfter<'_>) -> Answer {
@@ -119,11 +121,10 @@ fn key_answer(after: &TeamAfter<'_>) -> Answer {
 #[utoipa::path(get, path = "/v1/api-keys", tag = "API keys", params(PageQuery), responses((status = 200, body = Paged<KeyBody>)))]
 pub async fn list(
     State(app): State<App>,
-    credential: Credential,
+    _operator: Operator,
     uri: Uri,
     Query(query): Query<PageQuery>,
 ) -> Result<Response<Body>, ApiError> {
-    credential.may_operate()?;
     let (snapshot, page) = (app.snapshot(), query.page()?);
     let after = match &page.after {
         Some(bytes) => std::str::from_utf8(bytes).map_err(|_| page::bad_cursor())?,
@@ -140,11 +141,11 @@ pub async fn list(
 pub async fn revoke(
     State(app): State<App>,
     Path(id): Path<String>,
-    credential: Credential,
+    operator: Operator,
     headers: HeaderMap,
 ) -> Result<Response<Body>, ApiError> {
     let change = Change { app: &app, headers: &headers, route: "DELETE /v1/api-keys/{id}", parts: &[id.as_bytes()] };
-    change.run(&credential, TeamCommand::RevokeKey(id.clone()), nothing).await
+    change.run(operator, TeamCommand::RevokeKey(id.clone()), nothing).await
 }
 
 /// Makes a key in place of this one, which goes on for 24 hours.
@@ -153,13 +154,13 @@ pub async fn revoke(
 pub async fn rotate(
     State(app): State<App>,
     Path(id): Path<String>,
-    credential: Credential,
+    operator: Operator,
     headers: HeaderMap,
 ) -> Result<Response<Body>, ApiError> {
     let command = TeamCommand::RotateKey(id.clone(), app.now().plus(ROTATION));
     let change =
         Change { app: &app, headers: &headers, route: "POST /v1/api-keys/{id}/rotate", parts: &[id.as_bytes()] };
-    change.run(&credential, command, key_answer).await
+    change.run(operator, command, key_answer).await
 }
 
 /// How far a file has been imported.

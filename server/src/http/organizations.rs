@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::body::Body;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::header::{CONTENT_TYPE, ETAG, HeaderValue, LOCATION};
 use axum::http::{HeaderMap, Response, StatusCode};
 use metergate_rules::account::{LockCause, Profile};
@@ -18,11 +18,11 @@ use metergate_rules::window::{Window, WindowSet};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::auth::Credential;
 use super::body::Raw;
 use super::error::ApiError;
 use super::number::{Number, QuantityText};
-use super::state::App;
+use super::path::Path;
+use super::state::{App, Operator};
 use super::{idempotency, json};
 use crate::report::Timestamp;
 use crate::report::grants::GrantBody;
@@ -187,11 +187,10 @@ pub struct ResetBody {
     responses((status = 201, body = OrganizationBody), (status = 409, description = "The key is taken"), (status = 422, description = "Not valid")))]
 pub async fn create(
     State(app): State<App>,
-    credential: Credential,
+    operator: Operator,
     headers: HeaderMap,
     Raw(body): Raw,
 ) -> Result<Response<Body>, ApiError> {
-    let caller = credential.may_operate()?;
     let new: NewOrganizationBody = json::parse(&body)?;
     let key = organization_key(&new.key)?;
     let snapshot = app.snapshot();
@@ -205,7 +204,7 @@ pub async fn create(
         created_at: app.now(),
     };
     let request = ChangeRequest {
-        caller,
+        caller: operator.caller,
         organization: OrganizationRef::Key(key),
         reason: String::new(),
         receipt: idempotency::receipt(&headers, "POST /v1/organizations", &[&body])?,
@@ -227,7 +226,7 @@ pub async fn create(
 pub async fn update(
     State(app): State<App>,
     Path(org): Path<String>,
-    credential: Credential,
+    operator: Operator,
     headers: HeaderMap,
     Raw(body): Raw,
 ) -> Result<Response<Body>, ApiError> {
@@ -240,7 +239,7 @@ pub async fn update(
     };
     let operation =
         Operation { app: &app, org: &org, headers: &headers, body: &body, route: "PATCH /v1/organizations/{org}" };
-    operation.run(&credential, Command::Update(change), String::new(), organization_answer(200)).await
+    operation.run(operator, Command::Update(change), String::new(), organization_answer(200)).await
 }
 
 /// Moves an organization to a plan, now. Limits follow at once, counters stay.
@@ -249,7 +248,7 @@ pub async fn update(
 pub async fn change_plan(
     State(app): State<App>,
     Path(org): Path<String>,
-    credential: Credential,
+    operator: Operator,
     headers: HeaderMap,
     Raw(body): Raw,
 ) -> Result<Response<Body>, ApiError> {
@@ -263,7 +262,7 @@ pub async fn change_plan(
     let operation =
         Operation { app: &app, org: &org, headers: &headers, body: &body, route: "PUT /v1/organizations/{org}/plan" };
     let command = Command::ChangePlan { plan, keep_overrides: change.keep_overrides };
-    operation.run(&credential, command, change.reason, organization_answer(200)).await
+    operation.run(operator, command, change.reason, organization_answer(200)).await
 }
 
 /// Sets a limit in place of the plan's.
@@ -273,7 +272,7 @@ pub async fn change_plan(
 pub async fn set_override(
     State(app): State<App>,
     Path((org, meter, window)): Path<(String, String, String)>,
-    credential: Credential,
+    operator: Operator,
     headers: HeaderMap,
     Raw(body): Raw,
 ) -> Result<Response<Body>, ApiError> {
@@ -291,7 +290,7 @@ pub async fn set_override(
     let command = Command::SetOverride { meter: meter.id, window, max, enforcement: asked.enforcement, until };
     let route = "PUT /v1/organizations/{org}/overrides/{meter}/{window}";
     let operation = Operation { app: &app, org: &org, headers: &headers, body: &body, route };
-    operation.run(&credential, command, asked.reason, override_answer(meter.id, window)).await
+    operation.run(operator, command, asked.reason, override_answer(meter.id, window)).await
 }
 
 /// Takes such a limit away: the plan's holds again.
@@ -301,14 +300,14 @@ pub async fn set_override(
 pub async fn clear_override(
     State(app): State<App>,
     Path((org, meter, window)): Path<(String, String, String)>,
-    credential: Credential,
+    operator: Operator,
     headers: HeaderMap,
     Raw(body): Raw,
 ) -> Result<Response<Body>, ApiError> {
     let command = Command::ClearOverride { meter: known_meter(&app, &meter)?.id, window: known_window(&window)? };
     let route = "DELETE /v1/organizations/{org}/overrides/{meter}/{window}";
     let operation = Operation { app: &app, org: &org, headers: &headers, body: &body, route };
-    operation.run(&credential, command, reason(&body)?, nothing()).await
+    operation.run(operator, command, reason(&body)?, nothing()).await
 }
 
 /// Sets the standing addition to a meter's period limit.
@@ -318,7 +317,7 @@ pub async fn clear_override(
 pub async fn set_extra(
     State(app): State<App>,
     Path((org, meter)): Path<(String, String)>,
-    credential: Credential,
+    operator: Operator,
     headers: HeaderMap,
     Raw(body): Raw,
 ) -> Result<Response<Body>, ApiError> {
@@ -327,9 +326,7 @@ pub async fn set_extra(
     let quantity = asked.quantity.parse(meter.decimals).map_err(|why| ApiError::invalid_quantity("#/quantity", why))?;
     let route = "PUT /v1/organizations/{org}/extra/{meter}";
     let operation = Operation { app: &app, org: &org, headers: &headers, body: &body, route };
-    operation
-        .run(&credential, Command::SetExtra { meter: meter.id, quantity }, asked.reason, extra_answer(meter.id))
-        .await
+    operation.run(operator, Command::SetExtra { meter: meter.id, quantity }, asked.reason, extra_answer(meter.id)).await
 }
 
 /// Gives credit.
@@ -339,7 +336,7 @@ pub async fn set_extra(
 pub async fn grant(
     State(app): State<App>,
     Path(org): Path<String>,
-    credential: Credential,
+    operator: Operator,
     headers: HeaderMap,
     Raw(body): Raw,
 ) -> Result<Response<Body>, ApiError> {
@@ -363,7 +360,7 @@ pub async fn grant(
         let made = after.account.grants.last().map(|grant| GrantBody::of(grant, after.catalogue, after.now, false));
         answer(201, after, &made)
     });
-    operation.run(&credential, command, asked.reason, respond).await
+    operation.run(operator, command, asked.reason, respond).await
 }
 
 /// Takes back what is left of a grant.
@@ -373,14 +370,14 @@ pub async fn grant(
 pub async fn void_grant(
     State(app): State<App>,
     Path((org, id)): Path<(String, String)>,
-    credential: Credential,
+    operator: Operator,
     headers: HeaderMap,
     Raw(body): Raw,
 ) -> Result<Response<Body>, ApiError> {
     let id = GrantId(id.parse().map_err(|_| ApiError::not_found())?);
     let route = "DELETE /v1/organizations/{org}/grants/{id}";
     let operation = Operation { app: &app, org: &org, headers: &headers, body: &body, route };
-    operation.run(&credential, Command::VoidGrant(id), reason(&body)?, nothing()).await
+    operation.run(operator, Command::VoidGrant(id), reason(&body)?, nothing()).await
 }
 
 /// Stops consumption. Reading, and recording what has happened, go on.
@@ -389,13 +386,13 @@ pub async fn void_grant(
 pub async fn lock(
     State(app): State<App>,
     Path(org): Path<String>,
-    credential: Credential,
+    operator: Operator,
     headers: HeaderMap,
     Raw(body): Raw,
 ) -> Result<Response<Body>, ApiError> {
     let operation =
         Operation { app: &app, org: &org, headers: &headers, body: &body, route: "PUT /v1/organizations/{org}/lock" };
-    operation.run(&credential, Command::Lock(LockCause::Operator), reason(&body)?, organization_answer(200)).await
+    operation.run(operator, Command::Lock(LockCause::Operator), reason(&body)?, organization_answer(200)).await
 }
 
 /// Lifts every lock.
@@ -404,7 +401,7 @@ pub async fn lock(
 pub async fn unlock(
     State(app): State<App>,
     Path(org): Path<String>,
-    credential: Credential,
+    operator: Operator,
     headers: HeaderMap,
     Raw(body): Raw,
 ) -> Result<Response<Body>, ApiError> {
@@ -415,7 +412,7 @@ pub async fn unlock(
         body: &body,
         route: "DELETE /v1/organizations/{org}/lock",
     };
-    operation.run(&credential, Command::Unlock, reason(&body)?, nothing()).await
+    operation.run(operator, Command::Unlock, reason(&body)?, nothing()).await
 }
 
 /// Sets counters to zero, by an entry that says so: nothing is erased.
@@ -424,7 +421,7 @@ pub async fn unlock(
 pub async fn reset(
     State(app): State<App>,
     Path(org): Path<String>,
-    credential: Credential,
+    operator: Operator,
     headers: HeaderMap,
     Raw(body): Raw,
 ) -> Result<Response<Body>, ApiError> {
@@ -441,7 +438,7 @@ pub async fn reset(
     };
     let route = "POST /v1/organizations/{org}/usage/reset";
     let operation = Operation { app: &app, org: &org, headers: &headers, body: &body, route };
-    operation.run(&credential, Command::Reset { meters, windows }, asked.reason, organization_answer(200)).await
+    operation.run(operator, Command::Reset { meters, windows }, asked.reason, organization_answer(200)).await
 }
 
 /// An operator's command on one organization, as it came in.
@@ -456,15 +453,15 @@ struct Operation<'a> {
 impl Operation<'_> {
     async fn run(
         self,
-        credential: &Credential,
+        operator: Operator,
         command: Command,
         reason: String,
         respond: Respond,
     ) -> Result<Response<Body>, ApiError> {
-        let caller = credential.may_operate()?;
+        let Operator { caller, path } = operator;
         let organization = self.org.parse().map_err(|_| ApiError::unknown_organization())?;
-        // The path is part of the request: the route's template alone does not tell meter, window or grant.
-        let path = format!("{}{:?}", self.org, &command);
+        // The path is part of the request: the route's template alone does not tell meter, window or grant. The command is
+        // not: what a plan's key means may change between a call and its repetition.
         let receipt = idempotency::receipt(self.headers, self.route, &[path.as_bytes(), self.body])?;
         let only_if_changes = if_match(self.headers)?;
         let request = ChangeRequest { caller, organization, reason, receipt, command, only_if_changes, respond };

@@ -28,6 +28,7 @@ const MAX_CURSOR_BYTES: usize = 512;
 ///
 /// Texts, so that a wrong one gets this module's answer.
 #[derive(Clone, Debug, Default, Deserialize, utoipa::IntoParams)]
+#[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct PageQuery {
     /// The most entries in the answer: 1 to 200, 50 if absent.

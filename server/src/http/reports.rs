@@ -1,7 +1,7 @@
 //! Reading: what is stored, as callers see it.
 
 use axum::body::Body;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::header::{CONTENT_TYPE, ETAG, IF_NONE_MATCH};
 use axum::http::{HeaderMap, HeaderValue, Response, StatusCode, Uri};
 use metergate_rules::account::Status;
@@ -15,6 +15,7 @@ use super::auth::Credential;
 use super::decision::json;
 use super::error::ApiError;
 use super::page::{Page, PageQuery, Paged, encode};
+use super::path::Path;
 use super::query::Pairs;
 use super::state::App;
 use crate::report::entitlements::Entitlements;

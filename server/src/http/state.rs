@@ -11,11 +11,11 @@ use metergate_rules::decide::Problem;
 use metergate_rules::time::Time;
 
 use super::auth::{self, Credential};
-use super::error::ApiError;
+use super::error::{ApiError, Fault};
 use super::rate::Sent;
 use crate::catalogue::{Snapshot, TeamRequest};
 use crate::store::reader::{ReadError, View};
-use crate::store::{Answer, Port, Receipt, Request, Store, StoreError};
+use crate::store::{Answer, Caller, Port, Receipt, Request, Store, StoreError};
 
 /// What all cores share.
 pub struct Shared {
@@ -123,6 +123,22 @@ impl FromRequestParts<App> for Credential {
     }
 }
 
+/// For handlers: an operator, and the path that it called. Anybody else is 403 before anything else is looked at.
+pub struct Operator {
+    /// In whose name it is done.
+    pub caller: Caller,
+    /// The path as it was sent.
+    pub path: Box<str>,
+}
+
+impl FromRequestParts<App> for Operator {
+    type Rejection = ApiError;
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
+        let caller = app.authenticate(&parts.headers, &app.snapshot())?.may_operate()?;
+        Ok(Self { caller, path: parts.uri.path().into() })
+    }
+}
+
 impl From<StoreError> for ApiError {
     fn from(error: StoreError) -> Self {
         match error {
@@ -136,7 +152,10 @@ impl From<StoreError> for ApiError {
             StoreError::Problem(problem) => problem.into(),
             StoreError::Catalogue { code, status, detail } => {
                 let status = axum::http::StatusCode::from_u16(status).unwrap_or_default();
-                Self::new(status, code, detail)
+                let fault = detail.split_once(": ").filter(|(pointer, _)| pointer.starts_with('#'));
+                let fault = fault.map(|(pointer, detail)| Fault::new(pointer, detail));
+                let error = Self::new(status, code, detail);
+                fault.into_iter().fold(error, Self::with_fault)
             }
             StoreError::Internal => Self::internal("the writer reported a defect, see the log above"),
         }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::body::Body;
-use axum::extract::{Path, Query, State};
+use axum::extract::State;
 use axum::http::{HeaderMap, Response, StatusCode, Uri};
 use metergate_rules::id::{MeterKey, PlanKey};
 use serde::{Deserialize, Serialize};
@@ -16,7 +16,9 @@ use super::decision::json as json_answer;
 use super::error::ApiError;
 use super::organizations::{if_match, written};
 use super::page::{PageQuery, Paged, bad_cursor};
-use super::state::App;
+use super::path::Path;
+use super::query::Query;
+use super::state::{App, Operator};
 use super::{idempotency, json};
 use crate::catalogue::change::{TeamAfter, TeamCommand, TeamReply, TeamRequest};
 use crate::catalogue::file::CatalogueFile;
@@ -145,7 +147,7 @@ pub async fn get_meter(
 pub async fn put_meter(
     State(app): State<App>,
     Path(key): Path<String>,
-    credential: Credential,
+    operator: Operator,
     headers: HeaderMap,
     Raw(body): Raw,
 ) -> Result<Response<Body>, ApiError> {
@@ -153,7 +155,7 @@ pub async fn put_meter(
     let command = TeamCommand::PutMeter(meter, json::parse(&body)?);
     let change =
         Change { app: &app, headers: &headers, route: "PUT /v1/meters/{key}", parts: &[key.as_bytes(), &body] };
-    change.run(&credential, command, meter_answer).await
+    change.run(operator, command, meter_answer).await
 }
 
 fn meter_answer(after: &TeamAfter<'_>) -> Answer {
@@ -168,12 +170,12 @@ fn meter_answer(after: &TeamAfter<'_>) -> Answer {
 pub async fn delete_meter(
     State(app): State<App>,
     Path(key): Path<String>,
-    credential: Credential,
+    operator: Operator,
     headers: HeaderMap,
 ) -> Result<Response<Body>, ApiError> {
     let command = TeamCommand::DeleteMeter(MeterKey::new(&key).map_err(|_| ApiError::unknown_meter())?);
     let change = Change { app: &app, headers: &headers, route: "DELETE /v1/meters/{key}", parts: &[key.as_bytes()] };
-    change.run(&credential, command, nothing).await
+    change.run(operator, command, nothing).await
 }
 
 /// The newest version of every plan.
@@ -193,6 +195,7 @@ pub async fn list_plans(
 
 /// Which version of a plan.
 #[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct VersionQuery {
     /// The version; the newest without one.
@@ -224,14 +227,14 @@ pub async fn get_plan(
 pub async fn put_plan(
     State(app): State<App>,
     Path(key): Path<String>,
-    credential: Credential,
+    operator: Operator,
     headers: HeaderMap,
     Raw(body): Raw,
 ) -> Result<Response<Body>, ApiError> {
     let plan = PlanKey::new(&key).map_err(|error| ApiError::invalid("{key}", error.to_string()))?;
     let command = TeamCommand::PutPlan(plan, json::parse(&body)?);
     let change = Change { app: &app, headers: &headers, route: "PUT /v1/plans/{key}", parts: &[key.as_bytes(), &body] };
-    change.run(&credential, command, plan_answer).await
+    change.run(operator, command, plan_answer).await
 }
 
 fn plan_answer(after: &TeamAfter<'_>) -> Answer {
@@ -247,12 +250,12 @@ fn plan_answer(after: &TeamAfter<'_>) -> Answer {
 pub async fn delete_plan(
     State(app): State<App>,
     Path(key): Path<String>,
-    credential: Credential,
+    operator: Operator,
     headers: HeaderMap,
 ) -> Result<Response<Body>, ApiError> {
     let command = TeamCommand::DeletePlan(PlanKey::new(&key).map_err(|_| ApiError::unknown_plan())?);
     let change = Change { app: &app, headers: &headers, route: "DELETE /v1/plans/{key}", parts: &[key.as_bytes()] };
-    change.run(&credential, command, nothing).await
+    change.run(operator, command, nothing).await
 }
 
 /// What a catalogue file would change, or has changed.
@@ -298,14 +301,14 @@ pub struct ChangedPlan {
 /// What a catalogue file would change.
 #[utoipa::path(post, path = "/v1/catalog/diff", tag = "meters and plans", request_body(content = String, content_type = "application/toml"),
     responses((status = 200, body = CatalogueDiff), (status = 422, description = "Not valid")))]
-pub async fn diff(State(app): State<App>, credential: Credential, Raw(body): Raw) -> Result<Response<Body>, ApiError> {
-    credential.may_operate()?;
+pub async fn diff(State(app): State<App>, _operator: Operator, Raw(body): Raw) -> Result<Response<Body>, ApiError> {
     let file = catalogue_file(&body)?;
     Ok(json_answer(StatusCode::OK, &differences(&app, &file, false).await?))
 }
 
 /// How a catalogue is applied.
 #[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct ApplyQuery {
     /// Organizations stay on their versions.
@@ -318,17 +321,16 @@ pub struct ApplyQuery {
     responses((status = 200, body = CatalogueDiff), (status = 422, description = "Not valid: the last good catalogue stays")))]
 pub async fn apply(
     State(app): State<App>,
-    credential: Credential,
+    operator: Operator,
     Query(query): Query<ApplyQuery>,
     headers: HeaderMap,
     Raw(body): Raw,
 ) -> Result<Response<Body>, ApiError> {
-    credential.may_operate()?;
     let file = catalogue_file(&body)?;
     let differences = Arc::new(differences(&app, &file, true).await?);
     let keep: &[u8] = if query.keep { b"keep" } else { b"" };
     let change = Change { app: &app, headers: &headers, route: "POST /v1/catalog/apply", parts: &[keep, &body] };
-    change.run(&credential, TeamCommand::Apply(file), move |_| answer(200, &*differences, None)).await
+    change.run(operator, TeamCommand::Apply(file), move |_| answer(200, &*differences, None)).await
 }
 
 fn catalogue_file(body: &[u8]) -> Result<CatalogueFile, ApiError> {
@@ -432,16 +434,15 @@ impl Change<'_> {
     /// Runs it for an operator.
     ///
     /// # Errors
-    /// 403 for anybody else; the command's own.
+    /// The command's own.
     pub async fn run(
         self,
-        credential: &Credential,
+        operator: Operator,
         command: TeamCommand,
         respond: impl Fn(&TeamAfter<'_>) -> Answer + Send + Sync + 'static,
     ) -> Result<Response<Body>, ApiError> {
-        let actor = credential.may_operate()?.actor;
         let request = TeamRequest {
-            actor,
+            actor: operator.caller.actor,
             reason: String::new(),
             receipt: idempotency::receipt(self.headers, self.route, self.parts)?,
             command,

@@ -1,0 +1,14 @@
+//! The API from outside: a real server in its own process, asked over HTTP.
+
+pub(crate) mod client;
+mod consume;
+mod events;
+mod isolation;
+mod keys;
+mod limits;
+mod openapi;
+mod organizations;
+mod overrides;
+mod quantities;
+pub(crate) mod server;
+mod team;

@@ -1,0 +1,148 @@
+//! The document of the API, its reader, and what tells that a server lives (F6).
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use serde_json::Value;
+
+use super::server::Server;
+
+/// The committed document, from the top of the checkout.
+const COMMITTED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../openapi.json");
+const METHODS: [&str; 8] = ["get", "put", "post", "delete", "patch", "options", "head", "trace"];
+
+fn document() -> Value {
+    serde_json::to_value(metergate::http::routes::openapi()).unwrap()
+}
+
+/// Every operation, as `GET /v1/x` with what the document says of it.
+fn operations(document: &Value) -> Vec<(String, Value)> {
+    let paths = document["paths"].as_object().unwrap().iter();
+    let operations = paths.flat_map(|(path, item)| {
+        let present = METHODS.into_iter().filter_map(|method| Some((method, item.get(method)?)));
+        present.map(move |(method, operation)| (format!("{} {path}", method.to_ascii_uppercase()), operation.clone()))
+    });
+    operations.collect()
+}
+
+#[test]
+fn the_committed_document_is_the_one_that_the_code_makes() {
+    let made = serde_json::to_string_pretty(&document()).unwrap() + "\n";
+    if std::env::var_os("METERGATE_BLESS").is_some() {
+        std::fs::write(COMMITTED, &made).unwrap();
+    }
+    let committed = std::fs::read_to_string(Path::new(COMMITTED)).unwrap_or_default();
+    assert!(
+        committed == made,
+        "openapi.json is not what the code makes. Look at what changed, then write it:\n\
+         METERGATE_BLESS=1 cargo test -p metergate --features faults --test it http::openapi"
+    );
+}
+
+#[test]
+fn the_served_document_is_the_same_and_needs_no_credential() {
+    let answer = Server::start().stranger().get("/openapi.json").is(200);
+    assert_eq!(answer.header("content-type"), Some("application/json"));
+    assert_eq!(answer.json(), document());
+}
+
+#[test]
+fn the_document_is_openapi_3_1_and_whole() {
+    let document = document();
+    assert!(document["openapi"].as_str().is_some_and(|version| version.starts_with("3.1.")), "{}", document["openapi"]);
+    assert!(document["info"]["title"].is_string() && document["info"]["version"].is_string());
+    assert_eq!(document["components"]["securitySchemes"]["bearer"]["scheme"], "bearer");
+    let mut references = Vec::new();
+    collect_references(&document, &mut references);
+    assert!(references.len() > 20);
+    for reference in references {
+        let target = reference.strip_prefix('#').and_then(|pointer| document.pointer(pointer));
+        assert!(target.is_some(), "{reference} leads nowhere");
+    }
+}
+
+fn collect_references(value: &Value, references: &mut Vec<String>) {
+    match value {
+        Value::Object(members) => {
+            references.extend(members.get("$ref").and_then(Value::as_str).map(str::to_owned));
+            members.values().for_each(|member| collect_references(member, references));
+        }
+        Value::Array(items) => items.iter().for_each(|item| collect_references(item, references)),
+        _ => {}
+    }
+}
+
+#[test]
+fn every_operation_is_named_once_says_who_may_call_it_and_what_it_answers() {
+    let document = document();
+    let mut names = BTreeSet::new();
+    for (route, operation) in operations(&document) {
+        let name = operation["operationId"].as_str().unwrap_or_else(|| panic!("{route} has no operationId"));
+        assert!(names.insert(name.to_owned()), "{route}: another operation is named {name} too");
+        let security = operation.get("security").or_else(|| document.get("security")).unwrap();
+        let requirements = security.as_array().unwrap();
+        assert!(!requirements.is_empty(), "{route}: say who may call it");
+        for scheme in requirements.iter().flat_map(|one| one.as_object().unwrap().keys()) {
+            assert!(document["components"]["securitySchemes"].get(scheme).is_some(), "{route}: {scheme}");
+        }
+        assert!(
+            operation["summary"].is_string() || operation["description"].is_string(),
+            "{route} says nothing of itself"
+        );
+        let responses = operation["responses"].as_object().unwrap();
+        assert!(responses.keys().any(|status| status.starts_with('2')), "{route}: no answer");
+        // What stands in braces in a path is a parameter, and no other is one.
+        let in_path: BTreeSet<_> =
+            route.split('{').skip(1).map(|rest| rest.split('}').next().unwrap().to_owned()).collect();
+        let parameters = operation["parameters"].as_array().into_iter().flatten().filter(|one| one["in"] == "path");
+        let declared: BTreeSet<_> = parameters.map(|one| one["name"].as_str().unwrap().to_owned()).collect();
+        assert_eq!(declared, in_path, "{route}");
+    }
+    assert!(names.len() > 40, "{}", names.len());
+}
+
+#[test]
+fn the_reader_loads_nothing_from_elsewhere() {
+    let client = Server::start().stranger();
+    let page = client.get("/docs").is(200);
+    assert!(page.header("content-type").is_some_and(|kind| kind.starts_with("text/html")));
+    assert!(
+        page.header("content-security-policy")
+            .is_some_and(|policy| policy.contains("default-src 'none'") || policy.contains("default-src 'self'"))
+    );
+    assert!(page.text.contains("/v1/consume"));
+    let attributes = ["src=\"", "href=\""].iter().flat_map(|name| page.text.split(name).skip(1));
+    let mut styles = 0;
+    for target in attributes.map(|rest| rest.split('"').next().unwrap()) {
+        assert!(!target.contains("//"), "{target}");
+        if !target.starts_with('#') {
+            let loaded = client.get(target).is(200);
+            styles += usize::from(loaded.header("content-type").is_some_and(|kind| kind.starts_with("text/css")));
+            assert!(!loaded.text.contains("@import") && !loaded.text.contains("url("), "{target}");
+        }
+    }
+    assert!(styles > 0);
+    assert!(!page.text.contains("<script"), "the page works without script");
+}
+
+#[test]
+fn a_server_says_that_it_lives_is_ready_and_what_it_counts() {
+    let server = Server::start();
+    let client = server.stranger();
+    for path in ["/livez", "/readyz"] {
+        assert_eq!(client.get(path).is(200).json()["status"], "ok", "{path}");
+    }
+    server.admin().get("/v1/organizations/nobody").is(404);
+    client.get("/no/such/path").is(404);
+    let metrics = client.get("/metrics").is(200);
+    assert!(metrics.header("content-type").is_some_and(|kind| kind.starts_with("text/plain; version=0.0.4")));
+    let lines = |wanted: &[&str]| metrics.text.lines().any(|line| wanted.iter().all(|part| line.contains(part)));
+    let seconds = "http_server_request_duration_seconds_bucket";
+    assert!(
+        lines(&[seconds, "route=\"/v1/organizations/{org}\"", "method=\"GET\"", "status=\"404\""]),
+        "{}",
+        metrics.text
+    );
+    assert!(lines(&[seconds, "route=\"unknown\""]), "{}", metrics.text);
+    assert!(!metrics.text.contains("/no/such/path") && !metrics.text.contains("nobody"));
+}

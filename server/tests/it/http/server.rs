@@ -1,0 +1,114 @@
+//! A real server in its own process, on a folder of its own.
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Child, ChildStdout, Command, Stdio};
+
+use tempfile::TempDir;
+
+use super::client::Client;
+
+/// The administrator's key of every server here.
+pub(crate) const ADMIN_KEY: &str = "the-key-of-the-administrator-in-these-tests";
+
+/// A running `metergate serve`. It is killed when this goes.
+pub(crate) struct Server {
+    process: Child,
+    /// Kept open, so that what the server prints has somewhere to go.
+    _stdout: BufReader<ChildStdout>,
+    folder: TempDir,
+    settings: Vec<(String, String)>,
+    /// Where it answers, such as `http://127.0.0.1:40000`.
+    pub(crate) url: String,
+}
+
+impl Server {
+    /// With the defaults, on a free port.
+    pub(crate) fn start() -> Self {
+        Self::with(&[])
+    }
+
+    /// With settings from the environment.
+    pub(crate) fn with(settings: &[(&str, &str)]) -> Self {
+        let folder = TempDir::new().unwrap();
+        let given = settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        let settings: Vec<_> = given.collect();
+        let (process, stdout, url) = run(folder.path(), &settings, "127.0.0.1:0");
+        Self { process, _stdout: stdout, folder, settings, url }
+    }
+
+    /// `kill -9`: nothing is written any more.
+    pub(crate) fn kill(&mut self) {
+        self.process.kill().unwrap();
+        self.process.wait().unwrap();
+    }
+
+    /// After [`Self::kill`]: on the same folder and the same address.
+    pub(crate) fn start_again(&mut self) {
+        let address = self.url.trim_start_matches("http://").to_owned();
+        (self.process, self._stdout, self.url) = run(self.folder.path(), &self.settings, &address);
+    }
+
+    /// A client with the administrator's key.
+    pub(crate) fn admin(&self) -> Client {
+        self.client(ADMIN_KEY)
+    }
+
+    /// A client with this key.
+    pub(crate) fn client(&self, key: &str) -> Client {
+        Client::new(&self.url, Some(key))
+    }
+
+    /// A client without any.
+    pub(crate) fn stranger(&self) -> Client {
+        Client::new(&self.url, None)
+    }
+
+    /// A folder for files of the test; it goes with the server.
+    pub(crate) fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+        if std::thread::panicking() {
+            eprintln!("the server's log:\n{}", fs::read_to_string(log(self.folder.path())).unwrap_or_default());
+        }
+    }
+}
+
+fn log(folder: &Path) -> std::path::PathBuf {
+    folder.join("log")
+}
+
+/// A process of ours, with nothing of the environment but what `./check` looks for.
+pub(crate) fn metergate(folder: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_metergate"));
+    command.env_clear().current_dir(folder).stdin(Stdio::null());
+    command.envs(std::env::var_os("METERGATE_CHECK").map(|mark| ("METERGATE_CHECK", mark)));
+    command
+}
+
+/// Starts a server and waits until it says where it is.
+fn run(folder: &Path, settings: &[(String, String)], address: &str) -> (Child, BufReader<ChildStdout>, String) {
+    let log = fs::OpenOptions::new().create(true).append(true).open(log(folder)).unwrap();
+    let mut command = metergate(folder);
+    command.arg("serve").stdout(Stdio::piped()).stderr(log);
+    command.env("METERGATE_LISTEN", address).env("METERGATE_DATA_DIR", folder.join("data"));
+    command.env("METERGATE_ADMIN_KEY", ADMIN_KEY).env("METERGATE_CORES", "1").env("METERGATE_LOG", "info");
+    command.envs(settings.iter().cloned());
+    let mut process = command.spawn().unwrap();
+    let mut stdout = BufReader::new(process.stdout.take().unwrap());
+    let mut line = String::new();
+    stdout.read_line(&mut line).unwrap();
+    let Some((_, url)) = line.trim_end().split_once(" at ") else {
+        let _ = process.kill();
+        let _ = process.wait();
+        panic!("the server did not start: {line:?}; its log:\n{}", fs::read_to_string(self::log(folder)).unwrap());
+    };
+    (process, stdout, url.to_owned())
+}
