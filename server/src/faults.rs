@@ -15,6 +15,16 @@ pub const fn planted(_name: &str) -> bool {
     false
 }
 
+/// Sets the fail points as the environment variable `FAILPOINTS` says, for the life of the process.
+#[cfg(feature = "faults")]
+pub fn arm() {
+    std::mem::forget(fail::FailScenario::setup());
+}
+
+/// Sets no fail points: there are none.
+#[cfg(not(feature = "faults"))]
+pub const fn arm() {}
+
 /// A point at which `FAILPOINTS` can end the process at once, as `kill -9` does: `name=return` or `name=5*off->return`.
 #[macro_export]
 macro_rules! dies_at {

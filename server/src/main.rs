@@ -3,5 +3,6 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    metergate::faults::arm();
     metergate::cli::main()
 }

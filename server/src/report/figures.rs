@@ -98,18 +98,18 @@ impl Figures {
     }
 
     /// The use that came from the base.
-    pub(super) const fn from_base(&self) -> Quantity {
+    pub(super) const fn base_use(&self) -> Quantity {
         self.used.minus(self.drawn)
     }
 
     /// What may still be used.
     pub(super) fn remaining(&self) -> Option<Quantity> {
-        self.base().map(|base| base.minus(self.from_base()).saturating_add(self.available))
+        self.base().map(|base| base.minus(self.base_use()).saturating_add(self.available))
     }
 
     /// What was used beyond the limit.
     pub(super) fn overage(&self) -> Quantity {
-        self.base().map_or(Quantity::ZERO, |base| self.from_base().minus(base))
+        self.base().map_or(Quantity::ZERO, |base| self.base_use().minus(base))
     }
 
     /// Whether the limit in force says that there is none.

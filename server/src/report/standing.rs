@@ -30,8 +30,7 @@ pub struct Standing {
 
 /// One meter against its period limit: that of the billing period, else of the month, else of the lifetime.
 ///
-/// `limit` = `base` + `extra` + `granted`, and `used` + `held` + `remaining` − `overage` = `limit` unless a limit was
-/// lowered below what was used.
+/// Always `limit` = `base` + `extra` + `granted` = `used` + `held` + `remaining` − `overage`.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct MeterStanding {

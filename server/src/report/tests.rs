@@ -51,6 +51,14 @@ const CATALOGUE: &str = r#"
     [meters.users]
     aggregation = "uniqueCount"
     dimensions = ["region"]
+    [meters.more_1]
+    aggregation = "sum"
+    [meters.more_2]
+    aggregation = "sum"
+    [meters.more_3]
+    aggregation = "sum"
+    [meters.more_4]
+    aggregation = "sum"
 
     [plans.free]
     limits = [

@@ -16,6 +16,8 @@ use super::{Scope, StoreError};
 
 /// Connections that are kept open for the next read.
 const KEPT: usize = 8;
+/// Of an organization's blocks so many are looked up at once: most who ask are content with the newest.
+const BLOCKS_AT_ONCE: usize = 64;
 
 /// In which blocks each organization stands.
 #[derive(Default)]
@@ -157,15 +159,19 @@ impl View<'_> {
         sequence: u64,
         mut take: impl FnMut(u64, u32, super::block::Record) -> bool,
     ) -> Result<(), ReadError> {
-        let blocks = self.recent.read().up_to(organization, sequence, usize::MAX);
-        for sequence in blocks {
-            // A block that this snapshot does not hold yet is newer than it.
-            let Some(data) = self.sqlite.block(sequence)? else { continue };
-            let broken = |error| super::sqlite::unreadable(format!("block {sequence}"), error);
-            let records = Block::read(&data).and_then(|block| block.of(organization)).map_err(broken)?;
-            for (offset, record) in records.into_iter().rev() {
-                if !take(sequence, offset, record) {
-                    return Ok(());
+        let mut newest = Some(sequence);
+        while let Some(sequence) = newest {
+            let blocks = self.recent.read().up_to(organization, sequence, BLOCKS_AT_ONCE);
+            newest = blocks.last().and_then(|oldest| oldest.checked_sub(1));
+            for sequence in blocks {
+                // A block that this snapshot does not hold yet is newer than it.
+                let Some(data) = self.sqlite.block(sequence)? else { continue };
+                let broken = |error| super::sqlite::unreadable(format!("block {sequence}"), error);
+                let records = Block::read(&data).and_then(|block| block.of(organization)).map_err(broken)?;
+                for (offset, record) in records.into_iter().rev() {
+                    if !take(sequence, offset, record) {
+                        return Ok(());
+                    }
                 }
             }
         }

@@ -197,7 +197,7 @@ mod tests {
         let stored = day.write().unwrap();
         assert_eq!(Day::read(&stored).unwrap(), day);
         let mut slots = std::collections::BTreeMap::new();
-        Day::each(&stored, |quarter, slot| drop(slots.insert(quarter, slot))).unwrap();
+        Day::each(&stored, |quarter, slot| assert_eq!(slots.insert(quarter, slot), None)).unwrap();
         assert_eq!(Day(slots), day);
         assert!(Day::each(&stored[..2], |_, _| ()).is_err(), "a day that is cut short");
     }

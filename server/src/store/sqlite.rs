@@ -9,7 +9,7 @@ use metergate_rules::account::Account;
 use metergate_rules::audit::Hash;
 use metergate_rules::id::{OrganizationId, OrganizationKey};
 use metergate_rules::time::Time;
-use rusqlite::{Connection, OpenFlags, OptionalExtension, Row};
+use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, Row};
 
 use super::ledger::Head;
 use super::rollup::ValueKey;
@@ -43,6 +43,13 @@ pub enum SqliteError {
     /// The database is not what this program can use.
     #[error("{0}")]
     Unusable(String),
+}
+
+impl SqliteError {
+    /// Whether the disk itself failed. What was written last may or may not be there, and only a new start can tell.
+    pub(super) fn is_disk_failure(&self) -> bool {
+        matches!(self, Self::Sqlite(error) if error.sqlite_error_code() == Some(ErrorCode::SystemIoFailure))
+    }
 }
 
 pub(super) fn unreadable(what: impl Into<String>, why: impl std::fmt::Display) -> SqliteError {

@@ -30,6 +30,9 @@ use crate::faults::planted;
 /// Requests in one commit at most.
 const MOST_REQUESTS: usize = 16_384;
 
+/// The exit code after a failure of the disk: `EX_IOERR` of `sysexits.h`.
+const DISK_FAILED: i32 = 74;
+
 /// What the writer's thread has.
 pub(super) struct Writer {
     pub(super) sqlite: Sqlite,
@@ -79,10 +82,11 @@ impl Writer {
                 self.answer(second);
             }
             Err(failure) => {
-                tracing::error!(%failure, calls = calls.len(), "a commit failed; nothing of it happened");
-                let error =
-                    if matches!(failure, Failure::Panicked) { StoreError::Internal } else { StoreError::Unavailable };
+                tracing::error!(%failure, calls = calls.len(), "a commit failed; nothing of it was acknowledged");
+                let panicked = matches!(failure, Failure::Panicked);
+                let error = if panicked { StoreError::Internal } else { StoreError::Unavailable };
                 deliver(calls.iter().map(|call| (call, Err(error.clone()))).collect());
+                stop_after_disk_failure(&failure);
             }
         }
     }
@@ -104,6 +108,9 @@ impl Writer {
         let offsets = self.commit(decided)?;
         let sequence = self.ledger.sequence;
         dies_at!("commit-unanswered");
+        if planted("answer-before-fsync") {
+            return Ok(Vec::new());
+        }
         let place = |record: usize| Place { sequence, offset: offsets[record] };
         let answer = |pending| match pending {
             Pending::Ready(answer) => answer,
@@ -143,6 +150,19 @@ impl Writer {
         }
         decided.become_durable(&mut self.ledger, sequence);
         Ok(offsets)
+    }
+}
+
+/// After a failed write or sync SQLite would go on appending to a write-ahead file of which nobody knows what is on disk.
+/// The process ends instead; the next start reads what there is.
+fn stop_after_disk_failure(failure: &Failure) {
+    if let Failure::Store(error) = failure
+        && error.is_disk_failure()
+    {
+        tracing::error!(
+            "the disk failed: stopping, since what was written last is unknown until the store is opened again"
+        );
+        std::process::exit(DISK_FAILED);
     }
 }
 

@@ -10,6 +10,8 @@ mod hard_limit;
 mod idempotent;
 mod kit;
 mod random_work;
+
+pub(crate) use random_work::Random;
 mod receipts;
 mod refusal_is_final;
 mod reset_once;

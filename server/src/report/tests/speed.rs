@@ -9,7 +9,7 @@ fn a_year_by_day_over_all_meters_is_read_in_few_milliseconds() {
     let kit = Kit::new();
     kit.create("acme", "free", "UTC");
     let from: Time = "2025-01-01T00:00:00Z".parse().unwrap();
-    let meters = ["calls", "cost", "hits", "level", "peak", "tokens"];
+    let meters = ["calls", "cost", "hits", "level", "peak", "tokens", "more_1", "more_2", "more_3", "more_4"];
     let mut events = Vec::new();
     for quarter in (0..365 * 96).step_by(3) {
         let time = from.plus(quarter * 15 * MINUTE + 1);

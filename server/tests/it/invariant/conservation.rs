@@ -28,7 +28,8 @@ pub(crate) fn conservation(folder: &Path) -> Held {
     let snapshot = sqlite.connection().unchecked_transaction().unwrap();
     let journal = Journal::in_snapshot(&sqlite);
     let rows = account_rows(&sqlite);
-    let fold = Fold::of(&journal, &rows);
+    let folded_to = sqlite.setting("folded_to").unwrap().map_or(0, |text| text.parse().expect("a sequence"));
+    let fold = Fold::of(&journal, &rows, folded_to);
     equal(NAME, "organizations with a row", &rows.keys().collect::<Vec<_>>(), &fold.accounts.keys().collect())?;
     for (id, (_, row)) in &rows {
         equal(NAME, format!("the row of organization {id} against the fold of its blocks"), row, &fold.accounts[id])?;
@@ -40,17 +41,19 @@ pub(crate) fn conservation(folder: &Path) -> Held {
     Ok(())
 }
 
-/// The journal applied from its beginning, of each organization as far as its row goes.
+/// The journal applied from its beginning, of each organization as far as its row goes. Up to `folded_to` every block
+/// is in every row.
 struct Fold {
     accounts: BTreeMap<OrganizationId, Account>,
     derived: Derived,
 }
 
 impl Fold {
-    fn of(journal: &Journal, rows: &BTreeMap<OrganizationId, (u64, Account)>) -> Self {
+    fn of(journal: &Journal, rows: &BTreeMap<OrganizationId, (u64, Account)>, folded_to: u64) -> Self {
         let (mut accounts, mut derived) = (BTreeMap::new(), Derived::default());
         for (sequence, id, record) in &journal.records {
-            if rows.get(id).is_some_and(|(held, _)| held < sequence) {
+            let held = rows.get(id).map_or(0, |(held, _)| *held);
+            if held.max(folded_to) < *sequence {
                 continue;
             }
             match accounts.get_mut(id) {

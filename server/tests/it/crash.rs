@@ -1,0 +1,14 @@
+//! The real program, killed at any time and at each fail point: what was acknowledged is there, counted once.
+
+mod checks;
+mod fail_points;
+mod final_phase;
+mod history;
+mod http;
+mod planted;
+mod process;
+mod random_kills;
+mod reports;
+mod run;
+mod storm;
+mod workload;

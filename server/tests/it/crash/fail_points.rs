@@ -1,0 +1,81 @@
+//! `kill -9` at each point of a commit and of a start.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+
+use super::process::{Faults, Server, was_killed};
+use super::random_kills::throw_away_rows;
+use super::run::Run;
+use crate::invariant::{audit, conservation};
+
+/// Only a server with the bug `answer-before-fsync` comes by; `planted` sees to it.
+const ONLY_PLANTED: &str = "answered-early";
+/// Answers after which a point must have been reached.
+const MOST: usize = 3000;
+
+/// Every `dies_at!("…")` in the sources, so that a new one is tried without a word here.
+fn points() -> BTreeSet<String> {
+    let mut points = BTreeSet::new();
+    collect(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), &mut points);
+    assert!(points.remove(ONLY_PLANTED) && points.len() >= 10, "only {points:?} were found");
+    points
+}
+
+fn collect(folder: &Path, points: &mut BTreeSet<String>) {
+    for entry in fs::read_dir(folder).unwrap().map(Result::unwrap) {
+        if entry.file_type().unwrap().is_dir() {
+            collect(&entry.path(), points);
+        } else {
+            let text = fs::read_to_string(entry.path()).unwrap_or_default();
+            let found = text.split("dies_at!(\"").skip(1).filter_map(|rest| rest.split_once('"'));
+            points.extend(found.map(|(name, _)| name.to_owned()));
+        }
+    }
+}
+
+/// After each: what is on disk holds, and what the next server says.
+fn check(run: &Run, point: &str) {
+    let held = conservation(&run.data()).and_then(|()| audit(&run.data())).and_then(|()| {
+        let server = run.start(&Faults::default());
+        let held = run.check(&run.read(&server));
+        server.kill();
+        held
+    });
+    held.unwrap_or_else(|violation| panic!("after {point}: {violation}"));
+}
+
+#[test]
+fn a_server_killed_at_each_point_of_a_commit_loses_and_doubles_nothing() {
+    let mut run = Run::new("a_server_killed_at_each_point_of_a_commit_loses_and_doubles_nothing");
+    for point in points().iter().filter(|point| !point.starts_with("start-")) {
+        for passes in [0, 30] {
+            let server = run.start(&Faults { fail_points: format!("{point}={passes}*off->return"), planted: None });
+            let answers = run.work(server, MOST, |server| {
+                let status = server.died_by_itself();
+                assert!(status.is_some_and(was_killed), "{point} was not reached");
+            });
+            assert!(answers >= passes.min(10), "{point} came too early: after {answers} answers");
+            check(&run, point);
+        }
+    }
+    run.finish().unwrap_or_else(|violation| panic!("{violation}")).all();
+}
+
+#[test]
+fn a_server_killed_at_each_point_of_a_start_starts_the_next_time() {
+    let mut run = Run::new("a_server_killed_at_each_point_of_a_start_starts_the_next_time");
+    for point in points().iter().filter(|point| point.starts_with("start-")) {
+        let server = run.start(&Faults::default());
+        run.work(server, 150, Server::kill);
+        throw_away_rows(&run);
+        for _ in 0..2 {
+            let faults = Faults { fail_points: format!("{point}=return"), planted: None };
+            let died = Server::start(run.folder(), &faults).err().unwrap_or_else(|| panic!("{point} was not reached"));
+            assert!(was_killed(died), "at {point} it died of {died}");
+        }
+        run.start(&Faults::default()).kill();
+        check(&run, point);
+    }
+    run.finish().unwrap_or_else(|violation| panic!("{violation}"));
+}

@@ -1,0 +1,90 @@
+//! The tests of the tests: with a bug planted the check of its invariant must turn red.
+
+use super::history::{Act, Operation, Told};
+use super::process::{Faults, Server};
+use super::run::Run;
+use super::storm::storm;
+use super::workload::{answer, call};
+use crate::invariant::Held;
+
+/// A server with a bug.
+fn with_bug(run: &Run, bug: &'static str, fail_points: &str) -> Server {
+    run.start(&Faults { fail_points: fail_points.to_owned(), planted: Some(bug) })
+}
+
+#[track_caller]
+fn is_red(held: Held, invariant: &str, detail: &str) {
+    let violation = held.expect_err("the planted bug was not seen");
+    assert_eq!(violation.invariant, invariant, "{violation}");
+    assert!(violation.detail.contains(detail), "{violation}");
+}
+
+/// One caller asks for these, one after the other, and notes the answers.
+fn ask(run: &Run, server: &Server, operations: impl IntoIterator<Item = Operation>) {
+    let mut client = server.client();
+    for operation in operations {
+        let number = run.history.begin(operation.clone());
+        let response = client.call(&call(&operation)).expect("the server answers");
+        run.history.answer(number, answer(&operation, &response));
+    }
+}
+
+fn consume(id: &str, meter: &'static str, quantity: i64) -> Operation {
+    let act = Act::Consume { meter, quantity };
+    Operation { organization: "acme".to_owned(), act, id: Some(id.to_owned()), answers: Vec::new() }
+}
+
+fn events(id: &str) -> Operation {
+    let told = |i| Told { id: format!("{id}-{i}"), quantity: 2, time: None };
+    let act = Act::Events { meter: "calls", events: (0..3).map(told).collect() };
+    Operation { organization: "acme".to_owned(), act, id: None, answers: Vec::new() }
+}
+
+#[test]
+fn durable_ack_sees_answers_that_leave_before_they_are_durable() {
+    let run = Run::new("durable_ack_sees_answers_that_leave_before_they_are_durable");
+    let server = run.start(&Faults::default());
+    ask(&run, &server, [consume("a", "calls", 1)]);
+    server.kill();
+    // The commit waits for a second, the answer does not: whoever has it can kill the server before it is durable.
+    let server = with_bug(&run, "answer-before-fsync", "answered-early=sleep(1000)");
+    ask(&run, &server, [consume("b", "calls", 5)]);
+    server.kill();
+    let server = run.start(&Faults::default());
+    let detail = "calls of acme: acknowledged 6, counted 1, attempted 6";
+    is_red(run.check(&run.read(&server)), "durable_ack", detail);
+}
+
+#[test]
+fn hard_limit_sees_a_check_that_is_apart_from_its_increment() {
+    let run = Run::new("hard_limit_sees_a_check_that_is_apart_from_its_increment");
+    let server = with_bug(&run, "check-then-increment", "");
+    is_red(storm(&run, &server), "hard_limit", "tight of storm: told ");
+}
+
+#[test]
+fn refusal_is_final_sees_refusals_that_are_not_recorded() {
+    let run = Run::new("refusal_is_final_sees_refusals_that_are_not_recorded");
+    let server = with_bug(&run, "refusal-not-recorded", "");
+    ask(&run, &server, [consume("a", "tight", 20), consume("b", "tight", 20)]);
+    is_red(run.lift(&server), "refusal_is_final", r#"id: Some("b")"#);
+}
+
+#[test]
+fn durable_ack_sees_ids_that_a_failed_commit_has_left_behind() {
+    let run = Run::new("durable_ack_sees_ids_that_a_failed_commit_has_left_behind");
+    for (bug, counted) in [(None, 12), (Some("failed-ids-kept"), 6)] {
+        let fail_points = "commit-fails=1*off->1*return->off".to_owned();
+        let server = run.start(&Faults { fail_points, planted: bug });
+        let (first, second) = (format!("{bug:?}-first"), format!("{bug:?}-second"));
+        ask(&run, &server, [events(&first), events(&second)]);
+        assert!(run.history.get(run.history.len() - 1).is_unknown(), "its commit failed");
+        run.repeat(&server, Operation::is_unknown);
+        let held = run.check(&run.read(&server));
+        match bug {
+            None => held.unwrap_or_else(|violation| panic!("{violation}")),
+            Some(_) => is_red(held, "durable_ack", &format!("acknowledged 24, counted {}", 12 + counted)),
+        }
+        server.kill();
+    }
+}
