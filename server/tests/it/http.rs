@@ -10,5 +10,7 @@ mod openapi;
 mod organizations;
 mod overrides;
 mod quantities;
+mod refusals;
+mod repeats;
 pub(crate) mod server;
 mod team;

@@ -1,4 +1,4 @@
-//! `POST /v1/consume` and `POST /v1/check` (D1, D2, D4, D7, D9).
+//! `POST /v1/consume` and `POST /v1/check` (D1, D2).
 
 use serde_json::{Value, json};
 
@@ -25,7 +25,7 @@ pub(super) fn small_limits(admin: &Client) {
     admin.post("/v1/organizations", json!({"key": "acme", "name": "Acme", "plan": "small"})).is(201);
 }
 
-fn started() -> (Server, Client) {
+pub(super) fn started() -> (Server, Client) {
     let server = Server::start();
     let admin = server.admin();
     small_limits(&admin);
@@ -55,96 +55,6 @@ fn a_decision_has_the_documented_members_and_values() {
     let id = admin.get("/v1/organizations/acme").json()["id"].clone();
     let by_id = admin.post("/v1/consume", json!({"organization": id, "meter": "tokens"})).is(200).json();
     assert_eq!((&by_id["organization"], &by_id["limits"][0]["used"]), (&json!("acme"), &json!(121)));
-}
-
-#[test]
-fn a_refusal_is_200_says_why_and_uses_nothing() {
-    let (_server, admin) = started();
-    ask(&admin, "tokens", 990).is(200);
-    let refused = ask(&admin, "tokens", 11).is(200);
-    let body = refused.json();
-    assert_eq!((&body["allowed"], &body["reason"]), (&json!(false), &json!("quota-exceeded")));
-    assert_eq!((&body["limits"][0]["used"], &body["limits"][0]["remaining"]), (&json!(990), &json!(10)));
-    let after = body["retryAfterSeconds"].as_i64().unwrap();
-    assert!((after - refused.header("retry-after").unwrap().parse::<i64>().unwrap()).abs() <= 1);
-    assert!(after > 27 * 86_400 && after <= 31 * 86_400, "{after}");
-    // Exactly what is left is admitted, and then nothing more is.
-    assert_eq!(ask(&admin, "tokens", 10).json()["allowed"], true);
-    assert_eq!(ask(&admin, "tokens", 1).json()["allowed"], false);
-}
-
-#[test]
-fn waiting_is_advised_only_where_it_helps() {
-    let (_server, admin) = started();
-    ask(&admin, "api_calls", 10).is(200);
-    ask(&admin, "embeddings", 5).is(200);
-    admin.post("/v1/organizations", json!({"key": "locked", "plan": "small"})).is(201);
-    admin.put("/v1/organizations/locked/lock", json!({"reason": "test"})).is(200);
-    #[rustfmt::skip]
-    let cases = [
-        ("acme",   "api_calls",     1,    "quota-exceeded",      true,  "a minute passes"),
-        ("acme",   "api_calls",     11,   "quota-exceeded",      false, "above the limit itself"),
-        ("acme",   "tokens",        1001, "quota-exceeded",      false, "above the limit itself"),
-        ("acme",   "embeddings",    1,    "quota-exceeded",      false, "a lifetime does not end"),
-        ("acme",   "errors",        1,    "not-entitled",        false, "the plan does not have it"),
-        ("locked", "tokens",        1,    "organization-locked", false, "only an operator ends it"),
-    ];
-    for (organization, meter, quantity, reason, waits, why) in cases {
-        for path in ["/v1/consume", "/v1/check", "/v1/consume?status=native"] {
-            let body = json!({"organization": organization, "meter": meter, "quantity": quantity});
-            let answer = admin.post(path, body);
-            let decision = decision_of(&answer);
-            assert_eq!(decision["reason"], reason, "{path} {meter}: {why}");
-            assert_eq!(decision.get("retryAfterSeconds").is_some(), waits, "{path} {meter}: {why}: {decision}");
-            assert_eq!(answer.header("retry-after").is_some(), waits, "{path} {meter}: {why}");
-        }
-    }
-}
-
-/// The decision in an answer, whether it is 200 or a problem.
-fn decision_of(answer: &Answer) -> Value {
-    let body = answer.json();
-    if answer.status == 200 { body } else { body["decision"].clone() }
-}
-
-#[test]
-fn native_statuses_are_problems_that_contain_the_decision() {
-    let (_server, admin) = started();
-    ask(&admin, "conversations", 3).is(200);
-    ask(&admin, "api_calls", 10).is(200);
-    admin.post("/v1/organizations", json!({"key": "locked", "plan": "small"})).is(201);
-    admin.put("/v1/organizations/locked/lock", json!({"reason": "test"})).is(200);
-    let quota = "https://iana.org/assignments/http-problem-types#quota-exceeded";
-    #[rustfmt::skip]
-    let cases = [
-        ("acme",   "api_calls",     429, "quota-exceeded",      quota,         json!(["api_calls-minute"])),
-        ("acme",   "conversations", 402, "quota-exceeded",      quota,         json!(["conversations-billingPeriod"])),
-        ("acme",   "errors",        403, "not-entitled",        "about:blank", json!(null)),
-        ("locked", "api_calls",     403, "organization-locked", "about:blank", json!(null)),
-    ];
-    for (organization, meter, status, code, kind, policies) in cases {
-        let body = json!({"organization": organization, "meter": meter});
-        let plain = admin.post("/v1/consume", &body).is(200);
-        let native = admin.post("/v1/consume?status=native", &body);
-        let problem = native.clone().is_problem(status, code);
-        assert_eq!(problem["type"], kind, "{meter}");
-        assert_eq!(problem["violated-policies"], policies, "{meter}");
-        let (mut inside, mut outside) = (problem["decision"].clone(), plain.json());
-        for decision in [&mut inside, &mut outside] {
-            // What is free when, moves on between two calls.
-            decision.as_object_mut().unwrap().remove("retryAfterSeconds");
-        }
-        assert_eq!(inside, outside, "{meter}");
-        assert_eq!(native.header("ratelimit-policy"), plain.header("ratelimit-policy"), "{meter}");
-        assert_eq!(native.header("x-ratelimit-limit-day"), plain.header("x-ratelimit-limit-day"), "{meter}");
-        assert_eq!(native.header("cache-control"), (status == 429).then_some("no-store"), "{meter}");
-    }
-    // An allowed one is 200 all the same.
-    let allowed = admin.post("/v1/consume?status=native", json!({"organization": "acme", "meter": "tokens"}));
-    assert_eq!(allowed.is(200).json()["allowed"], true);
-    let both = json!({"organization": "acme", "together": [{"meter": "tokens"}, {"meter": "conversations"}]});
-    let problem = admin.post("/v1/consume?status=native", both).is_problem(402, "quota-exceeded");
-    assert_eq!(problem["decision"]["data"].as_array().unwrap().len(), 2);
 }
 
 #[test]
@@ -246,82 +156,6 @@ fn what_is_wrong_with_together_is_422_and_records_nothing() {
 }
 
 #[test]
-fn a_repeated_id_has_its_first_answer_and_counts_once() {
-    let (_server, admin) = started();
-    ask(&admin, "api_calls", 9).is(200);
-    #[rustfmt::skip]
-    let cases = [
-        json!({"organization": "acme", "meter": "tokens", "quantity": 600, "id": "allowed"}),
-        json!({"organization": "acme", "meter": "tokens", "quantity": 600, "id": "refused"}),
-        json!({"organization": "acme", "meter": "api_calls", "quantity": 2, "id": "allowed"}),
-        json!({"organization": "acme", "together": [{"meter": "embeddings", "quantity": 2}, {"meter": "messages"}], "id": "allowed"}),
-        json!({"organization": "acme", "together": [{"meter": "embeddings", "quantity": 4}, {"meter": "messages"}], "id": "refused"}),
-    ];
-    let first: Vec<_> = cases.iter().map(|body| admin.post("/v1/consume", body).is(200)).collect();
-    let allowed: Vec<_> = first.iter().map(|answer| answer.json()["allowed"].as_bool().unwrap()).collect();
-    assert_eq!(allowed, [true, false, false, true, false], "equal ids on other meters and together are apart");
-    // Room is made: a refused id stays refused all the same.
-    admin.post("/v1/organizations/acme/usage/reset", json!({"reason": "test"})).is(200);
-    for (body, first) in cases.iter().zip(&first) {
-        assert_eq!(first.header("idempotent-replayed"), None);
-        let again = admin.post("/v1/consume", body).is(200);
-        assert_eq!(again.text, first.text);
-        assert_eq!(again.header("idempotent-replayed"), Some("true"), "{body}");
-    }
-    let other = json!({"organization": "acme", "meter": "tokens", "quantity": 600, "id": "another"});
-    assert_eq!(admin.post("/v1/consume", other).json()["limits"][0]["used"], 600);
-}
-
-#[test]
-fn another_body_under_a_known_id_is_422() {
-    let (_server, admin) = started();
-    let with = |changes: Value| {
-        let mut body =
-            json!({"organization": "acme", "meter": "tokens", "quantity": 5, "id": "a", "properties": {"model": "m"}});
-        body.as_object_mut().unwrap().extend(changes.as_object().unwrap().clone());
-        body
-    };
-    admin.post("/v1/consume", with(json!({}))).is(200);
-    for changes in [json!({"quantity": 6}), json!({"properties": {"model": "n"}}), json!({"properties": null})] {
-        admin.post("/v1/consume", with(changes)).is_problem(422, "idempotency-mismatch");
-    }
-    // In an array it is that item's problem only.
-    let items = json!([with(json!({"quantity": 6})), with(json!({})), with(json!({"id": "b"}))]);
-    let data = admin.post("/v1/consume", items).is(200).json()["data"].clone();
-    assert_eq!((&data[0]["code"], &data[1]["limits"][0]["used"]), (&json!("idempotency-mismatch"), &json!(5)));
-    assert_eq!(data[2]["limits"][0]["used"], 10);
-    // The same number, otherwise written, is the same request.
-    assert_eq!(
-        admin.post("/v1/consume", with(json!({"quantity": "5"}))).is(200).header("idempotent-replayed"),
-        Some("true")
-    );
-    // Another organization's equal id is its own.
-    admin.post("/v1/organizations", json!({"key": "other", "plan": "small"})).is(201);
-    let other = admin.post("/v1/consume", with(json!({"organization": "other", "quantity": 7}))).is(200);
-    assert_eq!(other.json()["limits"][0]["used"], 7);
-}
-
-#[test]
-fn an_idempotency_key_counts_where_the_body_has_no_id() {
-    let (_server, admin) = started();
-    let send =
-        |key: &str, body: &Value| admin.call("POST", "/v1/consume").header("idempotency-key", key).json(body).send();
-    let body = json!({"organization": "acme", "meter": "tokens", "quantity": 10});
-    let first = send("\"k-1\"", &body).is(200);
-    let again = send("k-1", &body).is(200);
-    assert_eq!((again.text.as_str(), again.header("idempotent-replayed")), (first.text.as_str(), Some("true")));
-    send("k-1", &json!({"organization": "acme", "meter": "tokens", "quantity": 11}))
-        .is_problem(422, "idempotency-mismatch");
-    send("k-1", &json!({"organization": "acme", "meter": "messages", "quantity": 10}))
-        .is_problem(422, "idempotency-mismatch");
-    // With an id of its own the body goes by that.
-    let named = json!({"organization": "acme", "meter": "tokens", "quantity": 10, "id": "k-1"});
-    assert_eq!(send("k-1", &named).is(200).json()["limits"][0]["used"], 20);
-    send("", &body).is_problem(422, "validation");
-    send(&"k".repeat(256), &body).is_problem(422, "validation");
-}
-
-#[test]
 fn a_check_answers_alike_and_records_nothing() {
     let (_server, admin) = started();
     ask(&admin, "tokens", 900).is(200);
@@ -388,103 +222,6 @@ fn unknown_organizations_are_made_on_first_use_where_the_setting_allows_it() {
     // An id cannot be made up.
     let by_id = json!({"organization": "01890000-0000-7000-8000-000000000000", "meter": "tokens"});
     admin.post("/v1/consume", by_id).is_problem(404, "unknown-organization");
-}
-
-#[test]
-fn soft_limits_count_overage_and_unlimited_ones_are_not_shown() {
-    let (_server, admin) = started();
-    ask(&admin, "messages", 4).is(200);
-    let beyond = ask(&admin, "messages", 3).is(200).json();
-    assert_eq!((&beyond["allowed"], &beyond["overage"]), (&json!(true), &json!(2)));
-    let limit = &beyond["limits"][0];
-    assert_eq!((&limit["enforcement"], &limit["used"], &limit["remaining"]), (&json!("soft"), &json!(7), &json!(0)));
-    assert_eq!(ask(&admin, "messages", 1).json()["overage"], 1);
-    let unlimited = ask(&admin, "generations", 1_000_000).is(200).json();
-    assert_eq!((&unlimited["allowed"], &unlimited["limits"]), (&json!(true), &json!([])));
-    let usage = admin.get("/v1/organizations/acme/usage").json();
-    let of = |key: &str| usage["meters"].as_array().unwrap().iter().find(|m| m["meter"] == key).unwrap().clone();
-    assert_eq!((&of("messages")["used"], &of("messages")["overage"]), (&json!(8), &json!(3)));
-    let generations = of("generations");
-    assert_eq!((&generations["used"], &generations["limit"]), (&json!(1_000_000), &json!(null)));
-    assert_eq!(generations["unlimited"], true);
-}
-
-#[test]
-fn a_lock_stops_consumption_and_an_unlock_lifts_it() {
-    let (_server, admin) = started();
-    let locked = admin.put("/v1/organizations/acme/lock", json!({"reason": "fraud"})).is(200).json();
-    assert_eq!((&locked["locked"], &locked["locks"][0]["cause"]), (&json!(true), &json!("operator")));
-    assert_eq!(locked["locks"][0]["reason"], "fraud");
-    let refused = ask(&admin, "tokens", 1).is(200).json();
-    assert_eq!(refused["reason"], "organization-locked");
-    // The lock comes before everything else that is in the way.
-    assert_eq!(ask(&admin, "errors", 1).json()["reason"], "organization-locked");
-    assert_eq!(ask(&admin, "tokens", 1001).json()["reason"], "organization-locked");
-    admin.delete("/v1/organizations/acme/lock").is(204);
-    assert_eq!(ask(&admin, "tokens", 1).json()["limits"][0]["used"], 1);
-}
-
-#[test]
-fn the_rate_headers_are_those_of_the_body() {
-    let (_server, admin) = started();
-    let mut hit_exactly = false;
-    for quantity in [1, 4, 5, 1] {
-        let answer = ask(&admin, "api_calls", quantity).is(200);
-        let body = answer.json();
-        let of = |window: &str| {
-            body["limits"].as_array().unwrap().iter().find(|limit| limit["window"] == window).unwrap().clone()
-        };
-        let (minute, day) = (of("minute"), of("day"));
-        #[rustfmt::skip]
-        let expected = [
-            ("x-ratelimit-limit-minute", &minute["limit"]), ("x-ratelimit-remaining-minute", &minute["remaining"]),
-            ("x-ratelimit-limit-day", &day["limit"]), ("x-ratelimit-remaining-day", &day["remaining"]),
-        ];
-        for (name, value) in expected {
-            assert_eq!(answer.header(name), Some(value.to_string().as_str()), "{name}");
-        }
-        assert_eq!(
-            answer.header("ratelimit-policy"),
-            Some("\"api_calls-minute\";q=10;w=60, \"api_calls-day\";q=20;w=86400")
-        );
-        let rates: Vec<_> = answer.header("ratelimit").unwrap().split(", ").collect();
-        for (rate, limit) in rates.iter().zip([&minute, &day]) {
-            let expected = format!("\"api_calls-{}\";r={}", limit["window"].as_str().unwrap(), limit["remaining"]);
-            assert!(rate.starts_with(&expected), "{rate}, should begin with {expected}");
-            let seconds: i64 = rate.rsplit_once(";t=").unwrap().1.parse().unwrap();
-            assert!((0..=86_400).contains(&seconds), "{rate}");
-        }
-        hit_exactly |= minute["remaining"] == 0;
-        assert_eq!(answer.header("retry-after").is_some(), body["allowed"] == false);
-    }
-    assert!(hit_exactly, "the limit was never hit exactly");
-    // A month or period has no constant length, and no `X-` header.
-    let tokens = ask(&admin, "tokens", 1).is(200);
-    assert_eq!(tokens.header("ratelimit-policy"), Some("\"tokens-billingPeriod\";q=1000"));
-    assert!(["x-ratelimit-limit-minute", "x-ratelimit-limit-day"].iter().all(|name| tokens.header(name).is_none()));
-    // Of an array: the item with least left.
-    let items =
-        json!([{"organization": "acme", "meter": "tokens"}, {"organization": "acme", "meter": "conversations"}]);
-    let array = admin.post("/v1/consume", items).is(200);
-    assert_eq!(array.header("ratelimit-policy"), Some("\"conversations-billingPeriod\";q=3"));
-}
-
-#[test]
-fn the_setting_chooses_which_rate_headers_there_are() {
-    for (setting, ietf, x) in [("both", true, true), ("ietf", true, false), ("x", false, true), ("none", false, false)]
-    {
-        let server = Server::with(&[("METERGATE_RATE_LIMIT_HEADERS", setting)]);
-        let admin = server.admin();
-        small_limits(&admin);
-        let answer = ask(&admin, "api_calls", 10).is(200);
-        assert_eq!(
-            (answer.header("ratelimit").is_some(), answer.header("ratelimit-policy").is_some()),
-            (ietf, ietf),
-            "{setting}"
-        );
-        assert_eq!(answer.header("x-ratelimit-limit-minute").is_some(), x, "{setting}");
-        assert!(ask(&admin, "api_calls", 1).header("retry-after").is_some(), "{setting}");
-    }
 }
 
 #[test]
