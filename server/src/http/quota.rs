@@ -223,7 +223,7 @@ pub async fn set_extra(
 }
 
 /// Gives credit.
-#[utoipa::path(post, path = "/v1/organizations/{org}/grants", tag = "limits and credits", request_body = GrantRequestBody,
+#[utoipa::path(post, operation_id = "create_grant", path = "/v1/organizations/{org}/grants", tag = "limits and credits", request_body = GrantRequestBody,
     params(("org" = String, Path, description = "Id or key")),
     responses((status = 201, body = GrantBody), (status = 404, description = "Unknown organization or meter"), (status = 422, description = "Not valid")))]
 pub async fn grant(
@@ -274,7 +274,7 @@ pub async fn void_grant(
 }
 
 /// Sets counters to zero, by an entry that says so: nothing is erased.
-#[utoipa::path(post, path = "/v1/organizations/{org}/usage/reset", tag = "limits and credits", request_body = ResetBody,
+#[utoipa::path(post, operation_id = "reset_usage", path = "/v1/organizations/{org}/usage/reset", tag = "limits and credits", request_body = ResetBody,
     params(("org" = String, Path, description = "Id or key")), responses((status = 200, body = OrganizationBody), (status = 404, description = "Unknown organization or meter")))]
 pub async fn reset(
     State(app): State<App>,
