@@ -165,7 +165,9 @@ fn a_reset_sets_counters_to_zero_and_reports_keep_the_truth() {
     let values: Vec<_> = usage["data"].as_array().unwrap().iter().map(|row| row["value"].clone()).collect();
     assert_eq!(values, [3, 700]);
     adds_up(&admin);
-    admin.post("/v1/organizations/acme/usage/reset", json!({"meters": ["nothing"]})).expect_problem(404, "unknown-meter");
+    admin
+        .post("/v1/organizations/acme/usage/reset", json!({"meters": ["nothing"]}))
+        .expect_problem(404, "unknown-meter");
 }
 
 #[test]
