@@ -459,8 +459,12 @@ const fn quantity_of(item: &Item) -> Quantity {
 /// An error of a measure, at its place in the body.
 pub fn unmeasured(at: &str, why: Unmeasured) -> ApiError {
     let own = why.property == "quantity";
-    let pointer =
-        if own { format!("{at}/quantity") } else { json_body::child(&format!("{at}/properties"), &why.property) };
+    let properties = format!("{at}/properties");
+    let pointer = match why.property.as_str() {
+        _ if own => format!("{at}/quantity"),
+        "" => properties,
+        name => json_body::child(&properties, name),
+    };
     match why.why {
         Some(quantity) => ApiError::invalid_quantity(pointer, quantity),
         None => ApiError::invalid(pointer, why.detail),

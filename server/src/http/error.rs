@@ -4,7 +4,9 @@ use std::borrow::Cow;
 use std::fmt;
 
 use axum::body::Body;
-use axum::http::header::{ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use axum::http::header::{
+    ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE,
+};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 use axum::response::IntoResponse;
 use metergate_rules::quantity::InvalidQuantity;
@@ -336,12 +338,14 @@ impl IntoResponse for ApiError {
     }
 }
 
-/// Writes the problem that a handler answered with once more, naming the request; other responses stay as they are.
+/// Writes the problem that a handler answered with once more, naming the request; what layers added to it stays, and so do
+/// other responses.
 pub fn with_instance(mut response: Response<Body>, id: &RequestId) -> Response<Body> {
-    match response.extensions_mut().remove::<ApiError>() {
-        Some(error) => error.response(Some(id)),
-        None => response,
+    if let Some(error) = response.extensions_mut().remove::<ApiError>() {
+        *response.body_mut() = error.response(Some(id)).into_body();
+        response.headers_mut().remove(CONTENT_LENGTH);
     }
+    response
 }
 
 #[cfg(test)]

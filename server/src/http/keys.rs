@@ -80,7 +80,7 @@ impl KeyBody {
 }
 
 /// Makes an API key. The answer shows it once.
-#[utoipa::path(post, path = "/v1/api-keys", tag = "API keys", request_body = NewKeyBody,
+#[utoipa::path(post, operation_id = "create_api_key", path = "/v1/api-keys", tag = "API keys", request_body = NewKeyBody,
     responses((status = 201, body = KeyBody), (status = 404, description = "Unknown organization"), (status = 422, description = "Not valid")))]
 pub async fn create(
     State(app): State<App>,
@@ -118,7 +118,7 @@ fn key_answer(after: &TeamAfter<'_>) -> Answer {
 }
 
 /// All API keys, without their secrets.
-#[utoipa::path(get, path = "/v1/api-keys", tag = "API keys", params(PageQuery), responses((status = 200, body = Paged<KeyBody>)))]
+#[utoipa::path(get, operation_id = "list_api_keys", path = "/v1/api-keys", tag = "API keys", params(PageQuery), responses((status = 200, body = Paged<KeyBody>)))]
 pub async fn list(
     State(app): State<App>,
     _operator: Operator,
@@ -136,7 +136,7 @@ pub async fn list(
 }
 
 /// Ends an API key, at once.
-#[utoipa::path(delete, path = "/v1/api-keys/{id}", tag = "API keys", params(("id" = String, Path)),
+#[utoipa::path(delete, operation_id = "revoke_api_key", path = "/v1/api-keys/{id}", tag = "API keys", params(("id" = String, Path)),
     responses((status = 204), (status = 404, description = "Unknown")))]
 pub async fn revoke(
     State(app): State<App>,
@@ -149,7 +149,7 @@ pub async fn revoke(
 }
 
 /// Makes a key in place of this one, which goes on for 24 hours.
-#[utoipa::path(post, path = "/v1/api-keys/{id}/rotate", tag = "API keys", params(("id" = String, Path)),
+#[utoipa::path(post, operation_id = "rotate_api_key", path = "/v1/api-keys/{id}/rotate", tag = "API keys", params(("id" = String, Path)),
     responses((status = 201, body = KeyBody), (status = 404, description = "Unknown or ended")))]
 pub async fn rotate(
     State(app): State<App>,
@@ -271,7 +271,7 @@ pub struct CapsBody {
 }
 
 /// The caps of this server.
-#[utoipa::path(get, path = "/v1/limits", tag = "server", responses((status = 200, body = CapsBody)))]
+#[utoipa::path(get, operation_id = "get_limits", path = "/v1/limits", tag = "server", responses((status = 200, body = CapsBody)))]
 pub async fn caps(State(app): State<App>, _credential: Credential) -> Response<Body> {
     let body = CapsBody {
         body_bytes: app.shared.max_body_bytes,
@@ -303,7 +303,7 @@ pub struct MeBody {
 }
 
 /// Who the caller is, with which rights.
-#[utoipa::path(get, path = "/v1/me", tag = "server", responses((status = 200, body = MeBody)))]
+#[utoipa::path(get, operation_id = "get_me", path = "/v1/me", tag = "server", responses((status = 200, body = MeBody)))]
 pub async fn me(credential: Credential) -> Response<Body> {
     let organization = credential.organization().map(|organization| match organization {
         metergate_rules::id::OrganizationRef::Id(id) => id.to_string(),

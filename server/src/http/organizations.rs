@@ -183,7 +183,7 @@ pub struct ResetBody {
 }
 
 /// Creates an organization. Its trial and its first billing period begin now.
-#[utoipa::path(post, path = "/v1/organizations", tag = "organizations", request_body = NewOrganizationBody,
+#[utoipa::path(post, operation_id = "create_organization", path = "/v1/organizations", tag = "organizations", request_body = NewOrganizationBody,
     responses((status = 201, body = OrganizationBody), (status = 409, description = "The key is taken"), (status = 422, description = "Not valid")))]
 pub async fn create(
     State(app): State<App>,
@@ -220,7 +220,7 @@ pub async fn create(
 }
 
 /// Changes who an organization is.
-#[utoipa::path(patch, path = "/v1/organizations/{org}", tag = "organizations", request_body = OrganizationChangeBody,
+#[utoipa::path(patch, operation_id = "update_organization", path = "/v1/organizations/{org}", tag = "organizations", request_body = OrganizationChangeBody,
     params(("org" = String, Path, description = "Id or key")),
     responses((status = 200, body = OrganizationBody), (status = 404, description = "Unknown"), (status = 409, description = "The key is taken"), (status = 412, description = "Changed since")))]
 pub async fn update(
@@ -330,7 +330,7 @@ pub async fn set_extra(
 }
 
 /// Gives credit.
-#[utoipa::path(post, path = "/v1/organizations/{org}/grants", tag = "limits and credits", request_body = GrantRequestBody,
+#[utoipa::path(post, operation_id = "create_grant", path = "/v1/organizations/{org}/grants", tag = "limits and credits", request_body = GrantRequestBody,
     params(("org" = String, Path, description = "Id or key")),
     responses((status = 201, body = GrantBody), (status = 404, description = "Unknown organization or meter"), (status = 422, description = "Not valid")))]
 pub async fn grant(
@@ -381,7 +381,7 @@ pub async fn void_grant(
 }
 
 /// Stops consumption. Reading, and recording what has happened, go on.
-#[utoipa::path(put, path = "/v1/organizations/{org}/lock", tag = "organizations", request_body = ReasonBody,
+#[utoipa::path(put, operation_id = "lock_organization", path = "/v1/organizations/{org}/lock", tag = "organizations", request_body = ReasonBody,
     params(("org" = String, Path, description = "Id or key")), responses((status = 200, body = OrganizationBody), (status = 404, description = "Unknown")))]
 pub async fn lock(
     State(app): State<App>,
@@ -396,7 +396,7 @@ pub async fn lock(
 }
 
 /// Lifts every lock.
-#[utoipa::path(delete, path = "/v1/organizations/{org}/lock", tag = "organizations", request_body = ReasonBody,
+#[utoipa::path(delete, operation_id = "unlock_organization", path = "/v1/organizations/{org}/lock", tag = "organizations", request_body = ReasonBody,
     params(("org" = String, Path, description = "Id or key")), responses((status = 204), (status = 404, description = "Unknown")))]
 pub async fn unlock(
     State(app): State<App>,
@@ -416,7 +416,7 @@ pub async fn unlock(
 }
 
 /// Sets counters to zero, by an entry that says so: nothing is erased.
-#[utoipa::path(post, path = "/v1/organizations/{org}/usage/reset", tag = "limits and credits", request_body = ResetBody,
+#[utoipa::path(post, operation_id = "reset_usage", path = "/v1/organizations/{org}/usage/reset", tag = "limits and credits", request_body = ResetBody,
     params(("org" = String, Path, description = "Id or key")), responses((status = 200, body = OrganizationBody), (status = 404, description = "Unknown organization or meter")))]
 pub async fn reset(
     State(app): State<App>,

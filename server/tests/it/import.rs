@@ -63,7 +63,7 @@ fn made_up(folder: &Path) -> PathBuf {
         let second = 3 * row;
         let (hour, minute, second) = (6 + second / 3600, second / 60 % 60, second % 60);
         let fraction = state % 10_000_000;
-        let _ = write!(text, "2023-11-16 {hour:02}:{minute:02}:{second:02}.{fraction:07},{context},{generated}\n");
+        let _ = writeln!(text, "2023-11-16 {hour:02}:{minute:02}:{second:02}.{fraction:07},{context},{generated}");
     }
     let path = folder.join("made-up.csv");
     fs::write(&path, text.trim_end()).unwrap();
