@@ -130,6 +130,28 @@ fn a_body_above_the_cap_is_413_and_counts_nothing() {
 }
 
 #[test]
+fn a_connection_goes_on_after_a_refused_request_with_a_body() {
+    let server = Server::start();
+    let mut stream = TcpStream::connect(server.url.trim_start_matches("http://")).unwrap();
+    for path in ["/v1/consume", "/v1/organizations", "/v1/nothing"] {
+        // The body comes after the answer could have been given.
+        let head = format!("POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: 20000\r\n\r\n");
+        stream.write_all(head.as_bytes()).unwrap();
+        server.stranger().get("/livez").is(200);
+        stream.write_all(&[b' '; 20_000]).unwrap();
+        let mut answer = Vec::new();
+        while !answer.ends_with(b"}") {
+            let mut byte = [0];
+            stream.read_exact(&mut byte).unwrap();
+            answer.push(byte[0]);
+        }
+        let status = if path == "/v1/nothing" { "HTTP/1.1 404 " } else { "HTTP/1.1 401 " };
+        let answer = String::from_utf8(answer).unwrap();
+        assert!(answer.starts_with(status), "{path}: {answer}");
+    }
+}
+
+#[test]
 fn a_header_above_the_cap_is_refused_and_the_server_goes_on() {
     let server = Server::start();
     let request = format!("GET /livez HTTP/1.1\r\nHost: x\r\nX-Long: {}\r\n\r\n", "x".repeat(1 << 20));
