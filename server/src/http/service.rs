@@ -70,10 +70,14 @@ impl Service {
     }
 
     async fn routed(&self, request: Request<Incoming>, id: &RequestId) -> Response<Body> {
-        let limits = self.limits();
-        let mut request = request.map(|incoming| Body::new(Limited::new(incoming, limits)));
-        request.extensions_mut().insert(id.clone());
-        match self.router.clone().oneshot(request).await {
+        let (mut parts, incoming) = request.into_parts();
+        parts.extensions.insert(id.clone());
+        // Before anybody answers: a connection with a body that was left unread is closed, under the next request on it.
+        let body = match body::read(Limited::new(incoming, self.limits())).await {
+            Ok(body) => Body::from(body),
+            Err(error) => return error.response(Some(id)),
+        };
+        match self.router.clone().oneshot(Request::from_parts(parts, body)).await {
             Ok(response) => with_instance(response, id),
             Err(never) => match never {},
         }

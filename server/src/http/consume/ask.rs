@@ -79,13 +79,14 @@ impl<'s> Asking<'s> {
         meters: &[&Arc<Meter>],
         header: Option<IdempotencyKey>,
     ) -> Result<Option<Key>, ApiError> {
+        let id = asked.id.as_deref().map(DecisionId::new).transpose();
+        let id = id.map_err(|error| ApiError::invalid("#/id", error.to_string()))?;
         if self.mode == Mode::Check {
             return Ok(None);
         }
-        let Some(id) = &asked.id else {
+        let Some(id) = id else {
             return Ok(header.map(|key| Key::Header("POST /v1/consume".into(), key)));
         };
-        let id = DecisionId::new(id).map_err(|error| ApiError::invalid("#/id", error.to_string()))?;
         match (&asked.together, meters) {
             (None, [meter, ..]) => Ok(Some(Key::Decision(meter.id, id))),
             _ => Ok(Some(Key::Together(id))),

@@ -21,8 +21,7 @@ fn raw(server: &Server, request: &[u8]) -> String {
 fn paths_that_are_no_route_are_404_and_wrong_methods_405() {
     let server = Server::start();
     let admin = server.admin();
-    for path in ["/", "/v1", "/v1/nothing", "/v1/consume/", "/v1/organizations//usage", "/v2/consume", "/openapi.yaml"]
-    {
+    for path in ["/", "/v1", "/v1/nothing", "/v1/consume/", "/v2/consume", "/openapi.yaml"] {
         admin.get(path).expect_problem(404, "not-found");
         server.stranger().post(path, "{}").expect_problem(404, "not-found");
     }
@@ -128,6 +127,28 @@ fn a_body_above_the_cap_is_413_and_counts_nothing() {
     );
     let answer = raw(&server, format!("{head}{chunk}0\r\n\r\n").as_bytes());
     assert!(answer.starts_with("HTTP/1.1 413 "), "{answer}");
+}
+
+#[test]
+fn a_connection_goes_on_after_a_refused_request_with_a_body() {
+    let server = Server::start();
+    let mut stream = TcpStream::connect(server.url.trim_start_matches("http://")).unwrap();
+    for path in ["/v1/consume", "/v1/organizations", "/v1/nothing"] {
+        // The body comes after the answer could have been given.
+        let head = format!("POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: 20000\r\n\r\n");
+        stream.write_all(head.as_bytes()).unwrap();
+        server.stranger().get("/livez").is(200);
+        stream.write_all(&[b' '; 20_000]).unwrap();
+        let mut answer = Vec::new();
+        while !answer.ends_with(b"}") {
+            let mut byte = [0];
+            stream.read_exact(&mut byte).unwrap();
+            answer.push(byte[0]);
+        }
+        let status = if path == "/v1/nothing" { "HTTP/1.1 404 " } else { "HTTP/1.1 401 " };
+        let answer = String::from_utf8(answer).unwrap();
+        assert!(answer.starts_with(status), "{path}: {answer}");
+    }
 }
 
 #[test]

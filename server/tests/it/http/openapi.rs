@@ -103,7 +103,8 @@ fn every_operation_is_named_once_says_who_may_call_it_and_what_it_answers() {
 
 #[test]
 fn the_reader_loads_nothing_from_elsewhere() {
-    let client = Server::start().stranger();
+    let server = Server::start();
+    let client = server.stranger();
     let page = client.get("/docs").is(200);
     assert!(page.header("content-type").is_some_and(|kind| kind.starts_with("text/html")));
     assert!(

@@ -14,9 +14,10 @@ fn started() -> (Server, Client) {
     (server, admin)
 }
 
-/// Limit, used and remaining of the meter's first limit in a check of one.
+/// Limit, used and remaining of the meter's first limit in a check of nothing.
 fn state(client: &Client, meter: &str) -> [i64; 3] {
-    let answer = client.post("/v1/check", json!({"organization": "acme", "meter": meter})).is(200).json();
+    let answer =
+        client.post("/v1/check", json!({"organization": "acme", "meter": meter, "quantity": 0})).is(200).json();
     ["limit", "used", "remaining"].map(|name| answer["limits"][0][name].as_i64().unwrap())
 }
 

@@ -18,8 +18,8 @@ fn started() -> (Server, Client) {
     meter("level", "last", 0);
     meter("visitors", "uniqueCount", 0);
     let plan = r#"{"limits": [
-        {"meter": "cost", "window": "billingPeriod", "max": 9223372036.854775807},
-        {"meter": "tokens", "window": "billingPeriod", "max": 9223372036854775807},
+        {"meter": "cost", "window": "billingPeriod", "max": 9223372036.854775806},
+        {"meter": "tokens", "window": "billingPeriod", "max": 9223372036854775806},
         {"meter": "calls", "window": "billingPeriod", "max": 2},
         {"meter": "peak", "window": "billingPeriod", "max": 10.5},
         {"meter": "level", "window": "billingPeriod", "max": 100},
@@ -40,13 +40,13 @@ fn decimals_and_large_numbers_are_exact_both_ways() {
     #[rustfmt::skip]
     let cases = [
         // meter, sent, quantity, used, remaining
-        ("cost",   "0.123456789",             "0.123456789",          "0.123456789",          "9223372036.731319018"),
-        ("cost",   "\"0.1\"",                 "0.1",                  "0.223456789",          "9223372036.631319018"),
-        ("cost",   "1e-9",                    "0.000000001",          "0.22345679",           "9223372036.631319017"),
-        ("cost",   "9223372036.631319017",    "9223372036.631319017", "9223372036.854775807", "0"),
-        ("tokens", "9007199254740993",        "9007199254740993",     "9007199254740993",     "9214364837600034814"),
-        ("tokens", "\"9214364837600034813\"", "9214364837600034813",  "9223372036854775806",  "1"),
-        ("tokens", "1.0",                     "1",                    "9223372036854775807",  "0"),
+        ("cost",   "0.123456789",             "0.123456789",          "0.123456789",          "9223372036.731319017"),
+        ("cost",   "\"0.1\"",                 "0.1",                  "0.223456789",          "9223372036.631319017"),
+        ("cost",   "1e-9",                    "0.000000001",          "0.22345679",           "9223372036.631319016"),
+        ("cost",   "9223372036.631319016",    "9223372036.631319016", "9223372036.854775806", "0"),
+        ("tokens", "9007199254740993",        "9007199254740993",     "9007199254740993",     "9214364837600034813"),
+        ("tokens", "\"9214364837600034812\"", "9214364837600034812",  "9223372036854775805",  "1"),
+        ("tokens", "1.0",                     "1",                    "9223372036854775806",  "0"),
     ];
     for (meter, sent, quantity, used, remaining) in cases {
         let answer = admin.post("/v1/consume", body(meter, sent)).is(200);
@@ -57,8 +57,9 @@ fn decimals_and_large_numbers_are_exact_both_ways() {
             assert_eq!(answer.raw(pointer), expected, "{meter} {sent} {pointer}");
         }
     }
-    // At the largest limit that there is, one more is refused and nothing wraps.
-    for (meter, least) in [("cost", "0.000000001"), ("tokens", "1")] {
+    // Near the largest number that there is, one more is refused, and beyond that number is no quantity: nothing wraps.
+    for (meter, least, beyond) in [("cost", "0.000000001", "0.000000002"), ("tokens", "1", "2")] {
+        admin.post("/v1/consume", body(meter, beyond)).expect_problem(422, "invalid-quantity");
         let answer = admin.post("/v1/consume", body(meter, least)).is(200);
         assert_eq!((answer.raw("/allowed"), answer.raw("/limits/0/remaining")), ("false".to_owned(), "0".to_owned()));
         let problem = admin.post("/v1/consume?status=native", body(meter, least)).is(429);
@@ -73,7 +74,7 @@ fn numbers_are_strings_where_that_is_asked_for() {
     for (pointer, expected) in [
         ("/quantity", "\"0.1\""),
         ("/overage", "\"0\""),
-        ("/limits/0/limit", "\"9223372036.854775807\""),
+        ("/limits/0/limit", "\"9223372036.854775806\""),
         ("/limits/0/used", "\"0.1\""),
     ] {
         assert_eq!(answer.raw(pointer), expected, "{pointer}");

@@ -120,7 +120,9 @@ fn a_lock_stops_consumption_and_an_unlock_lifts_it() {
     let (_server, admin) = started();
     let locked = admin.put("/v1/organizations/acme/lock", json!({"reason": "fraud"})).is(200).json();
     assert_eq!((&locked["locked"], &locked["locks"][0]["cause"]), (&json!(true), &json!("operator")));
-    assert_eq!(locked["locks"][0]["reason"], "fraud");
+    let explained = admin.get("/v1/organizations/acme/explain").is(200).json();
+    let entry = explained["audit"].as_array().unwrap().iter().find(|entry| entry["action"] == "billing.lock").unwrap();
+    assert_eq!(entry["reason"], "fraud");
     let refused = ask(&admin, "tokens", 1).is(200).json();
     assert_eq!(refused["reason"], "organization-locked");
     // The lock comes before everything else that is in the way.

@@ -1,7 +1,7 @@
 //! A real server in its own process, on a folder of its own.
 
 use std::fs;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
 
@@ -76,7 +76,8 @@ impl Drop for Server {
         let _ = self.process.kill();
         let _ = self.process.wait();
         if std::thread::panicking() {
-            eprintln!("the server's log:\n{}", fs::read_to_string(log(self.folder.path())).unwrap_or_default());
+            let log = fs::read_to_string(log(self.folder.path())).unwrap_or_default();
+            let _ = writeln!(std::io::stderr(), "the server's log:\n{log}");
         }
     }
 }
