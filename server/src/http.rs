@@ -2,6 +2,8 @@
 
 pub mod auth;
 pub mod body;
+pub mod catalog;
+mod change;
 pub mod cloudevents;
 pub mod consume;
 pub mod decision;
@@ -20,6 +22,7 @@ pub mod organizations;
 pub mod page;
 pub mod path;
 pub mod query;
+pub mod quota;
 pub mod rate;
 pub mod reports;
 pub mod request_id;

@@ -5,28 +5,23 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use axum::http::{HeaderMap, HeaderValue, Response, StatusCode};
-use metergate_rules::command::{Command, Completion, Consume, Item};
-use metergate_rules::decide::{decide, questions};
-use metergate_rules::id::{DecisionId, IdempotencyKey, OrganizationRef};
-use metergate_rules::meter::{Measure, Meter};
-use metergate_rules::outcome::Reply;
-use metergate_rules::quantity::Quantity;
-use metergate_rules::window::WindowSet;
+use metergate_rules::command::Item;
+use metergate_rules::id::IdempotencyKey;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
-use sha2::{Digest, Sha256};
 
 use super::decision::{Answered, DecisionBody, DecisionRef, json, meter_key};
 use super::error::ApiError;
-use super::measure::{self, Properties, Unmeasured};
-use super::number::decimal_text;
 use super::request_id::RequestId;
 use super::state::App;
 use super::{idempotency, json as json_body};
 use crate::catalogue::Snapshot;
-use crate::store::reader::View;
-use crate::store::rollup::ValueKey;
-use crate::store::{Caller, ConsumeRequest, DecidedReceipt, Key, Receipt, Request};
+use crate::store::{Caller, ConsumeRequest, DecidedReceipt, Receipt, Request};
+
+use ask::quantity_of;
+
+mod ask;
+mod check;
 
 /// Decisions in one array at most.
 pub const MOST_ITEMS: usize = 1000;
@@ -315,78 +310,6 @@ impl<'s> Asking<'s> {
         receipt.verdicts.iter().zip(items).map(answer).collect()
     }
 
-    /// The request that a body makes.
-    fn prepare(&self, asked: &ConsumeBody<'_>, header: Option<IdempotencyKey>) -> Result<ConsumeRequest, ApiError> {
-        let organization: OrganizationRef = asked.organization.parse().map_err(|_| ApiError::unknown_organization())?;
-        let (mut items, mut meters) = (Vec::new(), Vec::new());
-        match (&asked.together, &asked.meter) {
-            (None, Some(meter)) => {
-                let (meter, item) = self.item(meter, asked.quantity, asked.properties, "#")?;
-                items.push(item);
-                meters.push(meter);
-            }
-            (Some(together), None) if (1..=MOST_TOGETHER).contains(&together.len()) => {
-                for (i, one) in together.iter().enumerate() {
-                    let at = format!("#/together/{i}");
-                    let (meter, item) = self.item(&one.meter, one.quantity, one.properties, &at)?;
-                    items.push(item);
-                    meters.push(meter);
-                }
-            }
-            (Some(_), None) => return Err(ApiError::invalid("#/together", "Send 1 to 100 meters.")),
-            _ => return Err(ApiError::invalid("#/meter", "Send either meter or together.")),
-        }
-        let key = self.key(asked, &meters, header)?;
-        let fingerprint = if key.is_some() { fingerprint(asked, &items) } else { 0 };
-        let outcome = Completion { duration_ms: asked.duration_ms, status: asked.status };
-        let consume = Consume { items, properties: properties_of(asked)?, outcome };
-        Ok(ConsumeRequest { caller: self.caller.clone(), organization, key, fingerprint, consume })
-    }
-
-    fn item(
-        &self,
-        key: &str,
-        quantity: Option<&RawValue>,
-        properties: Option<&RawValue>,
-        at: &str,
-    ) -> Result<(&'s Arc<Meter>, Item), ApiError> {
-        let meter = self.snapshot.meter(key).ok_or_else(ApiError::unknown_meter)?;
-        let text = match quantity {
-            None => None,
-            Some(token) => Some(decimal_text(token).ok_or_else(|| {
-                ApiError::invalid_quantity(
-                    format!("{at}/quantity"),
-                    metergate_rules::quantity::InvalidQuantity::NotANumber,
-                )
-            })?),
-        };
-        let wrong = |why: Unmeasured| unmeasured(at, why);
-        let picked = Properties::pick(properties, std::iter::once(&**meter)).map_err(wrong)?;
-        let values_key = self.app.shared.store.values_key();
-        let item = measure::item(meter, text.as_deref(), &picked, values_key).map_err(wrong)?;
-        Ok((meter, item))
-    }
-
-    fn key(
-        &self,
-        asked: &ConsumeBody<'_>,
-        meters: &[&Arc<Meter>],
-        header: Option<IdempotencyKey>,
-    ) -> Result<Option<Key>, ApiError> {
-        let id = asked.id.as_deref().map(DecisionId::new).transpose();
-        let id = id.map_err(|error| ApiError::invalid("#/id", error.to_string()))?;
-        if self.mode == Mode::Check {
-            return Ok(None);
-        }
-        let Some(id) = id else {
-            return Ok(header.map(|key| Key::Header("POST /v1/consume".into(), key)));
-        };
-        match (&asked.together, meters) {
-            (None, [meter, ..]) => Ok(Some(Key::Decision(meter.id, id))),
-            _ => Ok(Some(Key::Together(id))),
-        }
-    }
-
     /// Decides, or for a check only asks.
     async fn run(&self, requests: Vec<ConsumeRequest>) -> Result<Vec<Result<DecidedReceipt, ApiError>>, ApiError> {
         if self.mode == Mode::Check {
@@ -401,98 +324,6 @@ impl<'s> Asking<'s> {
         };
         Ok(receipts.into_iter().map(decided).collect())
     }
-
-    /// The same rules on what is durable; nothing is recorded.
-    async fn check(&self, requests: Vec<ConsumeRequest>) -> Result<Vec<Result<DecidedReceipt, ApiError>>, ApiError> {
-        let (snapshot, now) = (Arc::clone(self.snapshot), self.app.now());
-        let checked = move |view: &View<'_>| {
-            let check = |request: &ConsumeRequest| check_one(view, &snapshot, request, now);
-            Ok(requests.iter().map(check).collect::<Vec<_>>())
-        };
-        let receipts = self.app.read(checked).await?;
-        Ok(receipts.into_iter().map(|receipt| receipt.map_err(ApiError::from)).collect())
-    }
-}
-
-fn check_one(
-    view: &View<'_>,
-    snapshot: &Snapshot,
-    request: &ConsumeRequest,
-    now: metergate_rules::time::Time,
-) -> Result<DecidedReceipt, crate::store::StoreError> {
-    use crate::store::StoreError;
-    let unreadable = |error: crate::store::reader::ReadError| match error {
-        crate::store::reader::ReadError::Store(error) => error,
-        crate::store::reader::ReadError::Sqlite(error) => {
-            tracing::error!(%error, "a check could not read");
-            StoreError::Unavailable
-        }
-    };
-    let account = view.account(request.caller.scope, &request.organization).map_err(unreadable)?;
-    let at = now.max(account.time);
-    let account = account.at(&snapshot.rules, at)?.account;
-    let command = Command::Consume(request.consume.clone());
-    let mut seen = Vec::new();
-    for question in questions(&account, &command) {
-        seen.resize(question.item + 1, WindowSet::NONE);
-        for (window, span) in question.spans {
-            let (organization, meter, value) = (account.id, question.meter, question.value);
-            let from = ValueKey { organization, meter, value, bucket: span.start };
-            if view.has_value(from, span.end).map_err(unreadable)? {
-                seen[question.item] = seen[question.item].with(window);
-            }
-        }
-    }
-    let outcome = decide(&account, &command, &seen, false, &snapshot.rules, at)?;
-    let Reply::Decided(verdicts) = outcome.reply else { return Err(StoreError::Internal) };
-    let organization = account.profile.key.clone();
-    Ok(DecidedReceipt { organization, verdicts, place: None, replayed: false, at })
-}
-
-/// What was asked for, as the answer shows it.
-const fn quantity_of(item: &Item) -> Quantity {
-    match item.measure {
-        Measure::Add(quantity) | Measure::Peak(quantity) | Measure::Level(quantity) => quantity,
-        Measure::Value(_) => Quantity::ONE,
-    }
-}
-
-/// An error of a measure, at its place in the body.
-pub fn unmeasured(at: &str, why: Unmeasured) -> ApiError {
-    let own = why.property == "quantity";
-    let properties = format!("{at}/properties");
-    let pointer = match why.property.as_str() {
-        _ if own => format!("{at}/quantity"),
-        "" => properties,
-        name => json_body::child(&properties, name),
-    };
-    match why.why {
-        Some(quantity) => ApiError::invalid_quantity(pointer, quantity),
-        None => ApiError::invalid(pointer, why.detail),
-    }
-}
-
-fn properties_of(asked: &ConsumeBody<'_>) -> Result<String, ApiError> {
-    let text = asked.properties.map_or("", RawValue::get);
-    if text.len() > MOST_PROPERTIES {
-        return Err(ApiError::invalid("#/properties", "At most 16 KiB."));
-    }
-    Ok(text.to_owned())
-}
-
-/// The same request has the same; over what decides, not over how it was written.
-fn fingerprint(asked: &ConsumeBody<'_>, items: &[Item]) -> u64 {
-    let mut hash = Sha256::new();
-    for (i, item) in items.iter().enumerate() {
-        hash.update(item.meter.0.to_be_bytes());
-        hash.update(quantity_of(item).units().to_be_bytes());
-        let together = asked.together.as_ref().and_then(|together| together[i].properties);
-        let properties = together.or(asked.properties).map_or("", RawValue::get);
-        hash.update((properties.len() as u64).to_be_bytes());
-        hash.update(properties.as_bytes());
-    }
-    let digest = hash.finalize();
-    digest.iter().take(8).fold(0, |number, byte| number << 8 | u64::from(*byte))
 }
 
 fn mark_replayed(response: &mut Response<Body>, replayed: bool) {

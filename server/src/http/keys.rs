@@ -9,9 +9,9 @@ use utoipa::ToSchema;
 
 use super::auth::Credential;
 use super::body::Raw;
+use super::change::time;
 use super::decision::json as json_answer;
 use super::error::ApiError;
-use super::organizations::time;
 use super::page::{PageQuery, Paged};
 use super::path::Path;
 use super::query::Query;
@@ -233,7 +233,7 @@ pub async fn put_import(
         }),
     };
     let (answer, replayed) = app.change_team(request).await?;
-    Ok(super::organizations::written(answer, replayed))
+    Ok(super::change::written(answer, replayed))
 }
 
 /// An import's name; a credential of one organization has names of its own.

@@ -14,7 +14,7 @@ use utoipa_axum::routes;
 
 use super::service::{Route, not_found};
 use super::state::App;
-use super::{docs, health, hot, keys, organizations, reports, team};
+use super::{catalog, docs, health, hot, keys, organizations, quota, reports, team};
 
 /// Every route of the API, in the order in which they are shown.
 fn api() -> OpenApiRouter<App> {
@@ -31,18 +31,18 @@ fn api() -> OpenApiRouter<App> {
         .routes(routes!(reports::explain))
         .routes(routes!(reports::quota))
         .routes(routes!(organizations::lock, organizations::unlock))
-        .routes(routes!(organizations::change_plan))
-        .routes(routes!(organizations::set_override, organizations::clear_override))
-        .routes(routes!(organizations::set_extra))
-        .routes(routes!(organizations::grant, reports::grants))
-        .routes(routes!(organizations::void_grant))
-        .routes(routes!(organizations::reset))
+        .routes(routes!(quota::change_plan))
+        .routes(routes!(quota::set_override, quota::clear_override))
+        .routes(routes!(quota::set_extra))
+        .routes(routes!(quota::grant, reports::grants))
+        .routes(routes!(quota::void_grant))
+        .routes(routes!(quota::reset))
         .routes(routes!(team::list_meters))
         .routes(routes!(team::get_meter, team::put_meter, team::delete_meter))
         .routes(routes!(team::list_plans))
         .routes(routes!(team::get_plan, team::put_plan, team::delete_plan))
-        .routes(routes!(team::diff))
-        .routes(routes!(team::apply))
+        .routes(routes!(catalog::diff))
+        .routes(routes!(catalog::apply))
         .routes(routes!(keys::create, keys::list))
         .routes(routes!(keys::revoke))
         .routes(routes!(keys::rotate))

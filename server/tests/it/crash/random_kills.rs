@@ -4,7 +4,7 @@ use super::process::Faults;
 use super::run::Run;
 use crate::invariant::{audit, conservation};
 
-const KILLS: usize = 100;
+const KILLS: usize = 60;
 
 #[test]
 fn a_server_killed_at_random_times_loses_and_doubles_nothing() {

@@ -140,7 +140,7 @@ impl Answer {
     }
 
     /// A problem of that status and code: its type is exactly `application/problem+json`, and it names the request.
-    pub(crate) fn is_problem(self, status: u16, code: &str) -> Value {
+    pub(crate) fn expect_problem(self, status: u16, code: &str) -> Value {
         let answer = self.is(status);
         let problem = answer.json();
         assert_eq!(problem["code"], code, "{}\nanswered {}", answer.asked, answer.text);

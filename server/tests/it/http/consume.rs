@@ -99,13 +99,13 @@ fn an_array_holds_1000_items_at_most_and_may_be_empty() {
     let (_server, admin) = started();
     let items = |n: usize| Value::from(vec![json!({"organization": "acme", "meter": "generations"}); n]);
     assert_eq!(admin.post("/v1/consume", items(0)).is(200).json(), json!({"data": []}));
-    admin.post("/v1/consume", items(1001)).is_problem(413, "payload-too-large");
+    admin.post("/v1/consume", items(1001)).expect_problem(413, "payload-too-large");
     let answer = admin.post("/v1/consume", items(1000)).is(200).json();
     assert_eq!(answer["data"].as_array().unwrap().len(), 1000);
     let used = admin.get("/v1/organizations/acme/usage").json();
     let of = used["meters"].as_array().unwrap().iter().find(|m| m["meter"] == "generations").unwrap().clone();
     assert_eq!(of["used"], 1000, "the array above the cap counted nothing");
-    admin.post("/v1/consume", "[{]").is_problem(400, "malformed-body");
+    admin.post("/v1/consume", "[{]").expect_problem(400, "malformed-body");
 }
 
 #[test]
@@ -149,7 +149,7 @@ fn what_is_wrong_with_together_is_422_and_records_nothing() {
         (json!({"organization": "acme"}), 422, "validation"),
     ];
     for (body, status, code) in cases {
-        admin.post("/v1/consume", body).is_problem(status, code);
+        admin.post("/v1/consume", body).expect_problem(status, code);
     }
     let usage = admin.get("/v1/organizations/acme/usage").is(200).json();
     assert!(usage["meters"].as_array().unwrap().iter().all(|meter| meter["used"] == 0), "{usage}");
@@ -200,13 +200,13 @@ fn unknown_things_are_404_and_wrong_bodies_say_where() {
     ];
     for path in ["/v1/consume", "/v1/check"] {
         for (body, status, code, pointer) in &cases {
-            let problem = admin.post(path, body).is_problem(*status, code);
+            let problem = admin.post(path, body).expect_problem(*status, code);
             assert_eq!(problem["errors"][0]["pointer"].as_str(), *pointer, "{path} {body}");
         }
         admin
             .post(&format!("{path}?status=other"), json!({"organization": "acme", "meter": "tokens"}))
-            .is_problem(422, "validation");
-        admin.post(path, "{\"organization\": ").is_problem(400, "malformed-body");
+            .expect_problem(422, "validation");
+        admin.post(path, "{\"organization\": ").expect_problem(400, "malformed-body");
     }
     assert_eq!(ask(&admin, "tokens", 1).json()["limits"][0]["used"], 1, "nothing of that counted");
 }
@@ -221,7 +221,7 @@ fn unknown_organizations_are_made_on_first_use_where_the_setting_allows_it() {
     assert_eq!((&made["plan"], &made["status"]), (&json!("free"), &json!("trial")));
     // An id cannot be made up.
     let by_id = json!({"organization": "01890000-0000-7000-8000-000000000000", "meter": "tokens"});
-    admin.post("/v1/consume", by_id).is_problem(404, "unknown-organization");
+    admin.post("/v1/consume", by_id).expect_problem(404, "unknown-organization");
 }
 
 #[test]

@@ -192,10 +192,10 @@ fn only_a_body_that_cannot_be_read_is_refused_as_a_whole() {
         ("application/xml",              "<event/>".to_owned(),   415, "unsupported-media-type"),
     ];
     for (media_type, body, status, code) in cases {
-        send(&admin, media_type, body).is_problem(status, code);
+        send(&admin, media_type, body).expect_problem(status, code);
     }
     let not_utf8 = admin.call("POST", "/v1/events").body(BATCH, b"[\"\xff\"]".to_vec()).send();
-    not_utf8.is_problem(400, "malformed-body");
+    not_utf8.expect_problem(400, "malformed-body");
     // All bad is still 200.
     assert_eq!(counts(&send(&admin, BATCH, "[1, {}, null]")), [0, 0, 3]);
 }
@@ -319,7 +319,7 @@ fn events_can_be_sought_by_meter_type_source_and_time() {
         let ids: Vec<_> = found.iter().map(|one| one["id"].as_str().unwrap()).collect();
         assert_eq!(ids, expected, "{query}");
     }
-    admin.get("/v1/events?organization=acme&meter=nothing").is_problem(404, "unknown-meter");
-    admin.get("/v1/events").is_problem(422, "validation");
-    admin.get("/v1/events?organization=acme&form=2026").is_problem(422, "validation");
+    admin.get("/v1/events?organization=acme&meter=nothing").expect_problem(404, "unknown-meter");
+    admin.get("/v1/events").expect_problem(422, "validation");
+    admin.get("/v1/events?organization=acme&form=2026").expect_problem(422, "validation");
 }

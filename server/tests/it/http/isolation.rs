@@ -195,13 +195,13 @@ fn without_a_credential_in_force_everything_but_the_open_routes_is_401() {
                     answer.is(200);
                 } else {
                     assert_eq!(answer.header("www-authenticate"), Some("Bearer"), "{}", rule.route);
-                    answer.is_problem(401, "unauthorized");
+                    answer.expect_problem(401, "unauthorized");
                 }
             }
         }
     }
     let basic = world.server.stranger().call("GET", "/v1/me").header("authorization", "Basic YTpi").send();
-    basic.is_problem(401, "unauthorized");
+    basic.expect_problem(401, "unauthorized");
 }
 
 #[test]
@@ -213,7 +213,7 @@ fn a_key_may_what_its_scopes_say_and_nothing_else() {
             if rule.allows(scopes) {
                 assert!(![401, 403].contains(&answer.status), "{scopes:?} {}: {}", rule.route, answer.text);
             } else {
-                answer.is_problem(403, "forbidden");
+                answer.expect_problem(403, "forbidden");
             }
         }
     }
@@ -227,12 +227,12 @@ fn operators_commands_are_403_for_a_bound_key_whatever_they_name() {
         for organization in ["a", &world.ids_of_b[0], &world.ids_of_b[1], NOBODY] {
             let answer = rule.call(&world.bound_to_a, organization);
             answers.push(comparable(&answer));
-            answer.is_problem(403, "forbidden");
+            answer.expect_problem(403, "forbidden");
         }
         assert!(answers.windows(2).all(|pair| pair[0] == pair[1]), "{}: {answers:#?}", rule.route);
     }
     let bound_admin = json!({"name": "x", "scopes": ["admin"], "organization": "a"});
-    world.server.admin().post("/v1/api-keys", bound_admin).is_problem(422, "validation");
+    world.server.admin().post("/v1/api-keys", bound_admin).expect_problem(422, "validation");
 }
 
 /// Status, headers and body, but for the date.
@@ -266,7 +266,7 @@ fn another_organization_is_answered_as_if_it_did_not_exist() {
     // Named beside its own, in an array and in a query.
     for other in ["org-b", NOBODY] {
         let path = format!("/v1/usage?organization=a&organization={other}");
-        world.bound_to_a.get(&path).is_problem(404, "unknown-organization");
+        world.bound_to_a.get(&path).expect_problem(404, "unknown-organization");
         let items = json!([{"organization": "a", "meter": "tokens"}, {"organization": other, "meter": "tokens"}]);
         let data = world.bound_to_a.post("/v1/consume", items).is(200).json()["data"].clone();
         assert_eq!((&data[0]["allowed"], &data[1]["code"]), (&json!(true), &json!("unknown-organization")));
@@ -296,7 +296,7 @@ fn equal_names_of_two_organizations_are_apart() {
     let decision = json!({"organization": "a", "meter": "tokens", "id": "asked", "quantity": 2});
     let answer = a.post("/v1/consume", decision).is(200);
     assert_eq!((answer.header("idempotent-replayed"), answer.json()["limits"][0]["used"].clone()), (None, json!(3)));
-    a.get(&format!("/v1/imports/{CANARY}")).is_problem(404, "not-found");
+    a.get(&format!("/v1/imports/{CANARY}")).expect_problem(404, "not-found");
     a.put(&format!("/v1/imports/{CANARY}"), json!({"rowsDone": 1, "digest": "of a"})).is(200);
     assert_eq!(a.get(&format!("/v1/imports/{CANARY}")).is(200).json()["rowsDone"], 1);
 }

@@ -65,9 +65,9 @@ fn a_rotated_key_goes_on_beside_its_successor_which_has_its_rights() {
     let old = listed.iter().find(|one| one["id"] == made["id"]).unwrap();
     assert!(old["expiresAt"].is_string(), "the old one has an end now: {old}");
     admin.delete(&path).is(204);
-    server.client(made["key"].as_str().unwrap()).get("/v1/me").is_problem(401, "unauthorized");
+    server.client(made["key"].as_str().unwrap()).get("/v1/me").expect_problem(401, "unauthorized");
     server.client(successor["key"].as_str().unwrap()).get("/v1/me").is(200);
-    admin.post(&format!("{path}/rotate"), "").is_problem(404, "unknown-key");
+    admin.post(&format!("{path}/rotate"), "").expect_problem(404, "unknown-key");
 }
 
 #[test]
@@ -81,14 +81,14 @@ fn a_revoked_key_is_refused_at_once_and_after_a_restart() {
     admin.delete(&path).is(204);
     // New connections come to either core.
     for _ in 0..8 {
-        server.client(&key).get("/v1/me").is_problem(401, "unauthorized");
+        server.client(&key).get("/v1/me").expect_problem(401, "unauthorized");
     }
     admin.delete(&path).is(204);
-    admin.delete("/v1/api-keys/0000000000").is_problem(404, "unknown-key");
+    admin.delete("/v1/api-keys/0000000000").expect_problem(404, "unknown-key");
     assert!(admin.list("/v1/api-keys")[0]["revokedAt"].is_string());
     server.kill();
     server.start_again();
-    server.client(&key).get("/v1/me").is_problem(401, "unauthorized");
+    server.client(&key).get("/v1/me").expect_problem(401, "unauthorized");
 }
 
 #[test]
@@ -97,7 +97,7 @@ fn a_key_ends_at_its_expiry() {
     let admin = server.admin();
     let create = |ends: &str| admin.post("/v1/api-keys", json!({"name": "app", "scopes": ["read"], "expiresAt": ends}));
     create("2020-01-01T00:00:00Z").is(422);
-    let problem = create("tomorrow").is_problem(422, "validation");
+    let problem = create("tomorrow").expect_problem(422, "validation");
     assert_eq!(problem["errors"][0]["pointer"], "#/expiresAt");
     create("2099-01-01T00:00:00Z").is(201);
     // One that is about to end: asked until it has ended, which the clock alone decides.
@@ -113,7 +113,7 @@ fn a_key_ends_at_its_expiry() {
         }
         assert!(now.since(soon) < 10 * SECOND, "still taken at {now}, after {soon}");
     };
-    refused.is_problem(401, "unauthorized");
+    refused.expect_problem(401, "unauthorized");
 }
 
 #[test]
@@ -127,9 +127,9 @@ fn keys_are_bound_to_organizations_that_exist_and_listed_in_pages() {
     for name in ["acme", organization.as_str().unwrap()] {
         assert_eq!(create("k", name).is(201).json()["organization"], organization);
     }
-    create("k", "nobody").is_problem(404, "unknown-organization");
-    create("k", "01890000-0000-7000-8000-000000000000").is_problem(404, "unknown-organization");
-    create("", "acme").is_problem(422, "validation");
+    create("k", "nobody").expect_problem(404, "unknown-organization");
+    create("k", "01890000-0000-7000-8000-000000000000").expect_problem(404, "unknown-organization");
+    create("", "acme").expect_problem(422, "validation");
     let ids: Vec<_> = admin.list("/v1/api-keys?limit=1").iter().map(|one| one["id"].clone()).collect();
     assert_eq!(ids.len(), 2);
     let all: Vec<_> = admin.list("/v1/api-keys").iter().map(|one| one["id"].clone()).collect();

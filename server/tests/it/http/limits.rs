@@ -22,8 +22,8 @@ fn paths_that_are_no_route_are_404_and_wrong_methods_405() {
     let server = Server::start();
     let admin = server.admin();
     for path in ["/", "/v1", "/v1/nothing", "/v1/consume/", "/v2/consume", "/openapi.yaml"] {
-        admin.get(path).is_problem(404, "not-found");
-        server.stranger().post(path, "{}").is_problem(404, "not-found");
+        admin.get(path).expect_problem(404, "not-found");
+        server.stranger().post(path, "{}").expect_problem(404, "not-found");
     }
     #[rustfmt::skip]
     let cases = [
@@ -36,7 +36,7 @@ fn paths_that_are_no_route_are_404_and_wrong_methods_405() {
             answer.header("allow").unwrap_or_default().split(',').map(|one| one.trim().to_owned()).collect();
         allow.sort();
         assert_eq!(allow.join(","), allowed, "{method} {path}");
-        answer.is_problem(405, "method-not-allowed");
+        answer.expect_problem(405, "method-not-allowed");
     }
 }
 
@@ -80,7 +80,7 @@ fn what_is_no_json_is_400_and_json_of_another_shape_422_with_a_pointer() {
             if broken.is_empty() && path.ends_with("reset") {
                 continue; // Nothing is asked for there but the default.
             }
-            admin.call(method, path).json(broken).send().is_problem(400, "malformed-body");
+            admin.call(method, path).json(broken).send().expect_problem(400, "malformed-body");
         }
     }
 }
@@ -100,7 +100,7 @@ fn what_cannot_be_decoded_in_a_path_or_query_is_a_problem_too() {
         "/v1/usage?granularity=week", "/v1/usage?from=now", "/v1/usage?timeZone=Mars/Base", "/v1/usage?format=xml",
     ];
     for path in queries {
-        admin.get(path).is_problem(422, "validation");
+        admin.get(path).expect_problem(422, "validation");
     }
 }
 
@@ -116,7 +116,7 @@ fn a_body_above_the_cap_is_413_and_counts_nothing() {
     };
     assert_eq!(admin.post("/v1/consume", padded(65_536)).is(200).json()["limits"][0]["used"], 1);
     for path in ["/v1/consume", "/v1/events", "/v1/organizations"] {
-        admin.post(path, padded(65_537)).is_problem(413, "payload-too-large");
+        admin.post(path, padded(65_537)).expect_problem(413, "payload-too-large");
     }
     assert_eq!(admin.post("/v1/consume", padded(1000)).is(200).json()["limits"][0]["used"], 2);
     // One that does not say how long it is, is counted as it comes.
@@ -181,7 +181,7 @@ fn a_key_above_its_rate_is_429_and_the_administrators_never_is() {
     assert!(
         refused.header("retry-after").is_some_and(|seconds| seconds.parse::<u64>().is_ok_and(|s| (1..=2).contains(&s)))
     );
-    refused.is_problem(429, "too-many-requests");
+    refused.expect_problem(429, "too-many-requests");
     quiet.get("/v1/me").is(200);
     (0..50).for_each(|_| drop(admin.get("/v1/me").is(200)));
 }
@@ -192,7 +192,7 @@ fn a_request_keeps_the_id_that_its_caller_gave_it() {
     let asked = |id: &str| server.admin().call("GET", "/v1/nothing").header("x-request-id", id).send();
     let answer = asked("trace-1.a_B");
     assert_eq!(answer.header("x-request-id"), Some("trace-1.a_B"));
-    assert_eq!(answer.is_problem(404, "not-found")["instance"], "urn:request:trace-1.a_B");
+    assert_eq!(answer.expect_problem(404, "not-found")["instance"], "urn:request:trace-1.a_B");
     for unusable in ["a b", "<script>", &"x".repeat(65)] {
         assert_ne!(asked(unusable).header("x-request-id"), Some(unusable));
     }

@@ -47,7 +47,7 @@ fn without_a_plan_it_is_free_with_a_trial_of_exactly_30_days() {
         assert_eq!((&made["name"], &made["timeZone"]), (&json!(key), &json!("UTC")));
         assert_eq!(seconds(&made["trialEndsAt"]) - seconds(&made["createdAt"]), 30 * DAY);
     }
-    admin.post("/v1/organizations", json!({"key": "d", "plan": "nothing"})).is_problem(404, "unknown-plan");
+    admin.post("/v1/organizations", json!({"key": "d", "plan": "nothing"})).expect_problem(404, "unknown-plan");
     // A plan without a trial ends it.
     let moved = admin.put("/v1/organizations/a/plan", json!({"plan": "pro"})).is(200).json();
     assert_eq!((&moved["plan"], &moved["status"]), (&json!("pro"), &json!("active")));
@@ -60,16 +60,16 @@ fn a_key_is_taken_once() {
     admin.post("/v1/organizations", json!({"key": "acme"})).is(201);
     admin
         .post("/v1/organizations", json!({"key": "acme", "name": "Another"}))
-        .is_problem(409, "organization-key-taken");
+        .expect_problem(409, "organization-key-taken");
     let other = admin.post("/v1/organizations", json!({"key": "other"})).is(201).json();
-    admin.patch("/v1/organizations/other", json!({"key": "acme"})).is_problem(409, "organization-key-taken");
+    admin.patch("/v1/organizations/other", json!({"key": "acme"})).expect_problem(409, "organization-key-taken");
     // A key that was left is free.
     admin.patch("/v1/organizations/acme", json!({"key": "acme-2"})).is(200);
-    admin.get("/v1/organizations/acme").is_problem(404, "unknown-organization");
+    admin.get("/v1/organizations/acme").expect_problem(404, "unknown-organization");
     let renamed = admin.patch("/v1/organizations/other", json!({"key": "acme"})).is(200).json();
     assert_eq!((&renamed["id"], &renamed["key"]), (&other["id"], &json!("acme")));
     for bad in ["", "a b", "ä", "01890000-0000-7000-8000-000000000000", &"k".repeat(129)] {
-        let problem = admin.post("/v1/organizations", json!({"key": bad})).is_problem(422, "validation");
+        let problem = admin.post("/v1/organizations", json!({"key": bad})).expect_problem(422, "validation");
         assert_eq!(problem["errors"][0]["pointer"], "#/key", "{bad}");
     }
 }
@@ -110,7 +110,7 @@ fn a_change_names_the_version_that_it_was_made_for() {
     let second = patch(&first, "Two").is(200).header("etag").unwrap().to_owned();
     assert_ne!(first, second);
     for stale in [first.as_str(), "\"v999\"", "\"other\"", "W/\"v1\"", ""] {
-        patch(stale, "Lost").is_problem(412, "precondition-failed");
+        patch(stale, "Lost").expect_problem(412, "precondition-failed");
     }
     assert_eq!(admin.get("/v1/organizations/acme").json()["name"], "Two");
     patch("*", "Any").is(200);
@@ -141,7 +141,7 @@ fn a_repeated_idempotency_key_has_the_first_answer_and_another_body_is_422() {
     let again = send("POST", "/v1/organizations", "\"k\"", &body).is(201);
     assert_eq!((&again.text, again.header("idempotent-replayed")), (&first.text, Some("true")));
     assert_eq!(again.header("location"), first.header("location"));
-    send("POST", "/v1/organizations", "other", &body).is_problem(409, "organization-key-taken");
+    send("POST", "/v1/organizations", "other", &body).expect_problem(409, "organization-key-taken");
 
     let grant = json!({"meter": "tokens", "amount": 100, "reason": "sorry"});
     #[rustfmt::skip]
@@ -166,11 +166,11 @@ fn a_repeated_idempotency_key_has_the_first_answer_and_another_body_is_422() {
         if *path == "/v1/organizations/acme" {
             other = json!({"name": "another"});
         }
-        send(method, path, "same", &other).is_problem(422, "idempotency-mismatch");
+        send(method, path, "same", &other).expect_problem(422, "idempotency-mismatch");
     }
     // On another meter of the same route it is another request.
     send("PUT", "/v1/organizations/acme/extra/messages", "same", &json!({"quantity": 5}))
-        .is_problem(422, "idempotency-mismatch");
+        .expect_problem(422, "idempotency-mismatch");
     let grants = admin.list("/v1/organizations/acme/grants");
     assert_eq!(grants.len(), 1, "{grants:?}");
 }

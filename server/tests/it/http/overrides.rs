@@ -100,7 +100,7 @@ fn every_change_shows_in_decisions_at_once_and_explain_adds_up() {
     admin.delete(&at(&format!("grants/{id}"))).is(204);
     assert_eq!(state(&admin, "tokens"), [530, 530, 0], "what a voided grant gave stays used");
     assert!(!admin.list(&at("grants"))[0]["voidedAt"].is_null());
-    admin.delete(&at("grants/999")).is_problem(404, "not-found");
+    admin.delete(&at("grants/999")).expect_problem(404, "not-found");
     checked += adds_up(&admin);
 
     // Without the override the plan's limit holds again; below what is used nothing is negative.
@@ -166,7 +166,9 @@ fn a_reset_sets_counters_to_zero_and_reports_keep_the_truth() {
     let values: Vec<_> = usage["data"].as_array().unwrap().iter().map(|row| row["value"].clone()).collect();
     assert_eq!(values, [3, 700]);
     adds_up(&admin);
-    admin.post("/v1/organizations/acme/usage/reset", json!({"meters": ["nothing"]})).is_problem(404, "unknown-meter");
+    admin
+        .post("/v1/organizations/acme/usage/reset", json!({"meters": ["nothing"]}))
+        .expect_problem(404, "unknown-meter");
 }
 
 #[test]
@@ -179,9 +181,9 @@ fn a_plan_change_brings_its_limits_and_keeps_the_counters() {
     assert_eq!((state(&admin, "tokens"), state(&admin, "conversations")), ([500_000, 700, 499_300], [9, 0, 9]));
     change(json!({"plan": "small"})).is(200);
     assert_eq!((state(&admin, "tokens"), state(&admin, "conversations")), ([1000, 700, 300], [3, 0, 3]));
-    change(json!({"plan": "nothing"})).is_problem(404, "unknown-plan");
-    change(json!({"plan": "small", "version": 2})).is_problem(404, "unknown-plan");
-    admin.put("/v1/organizations/nobody/plan", json!({"plan": "pro"})).is_problem(404, "unknown-organization");
+    change(json!({"plan": "nothing"})).expect_problem(404, "unknown-plan");
+    change(json!({"plan": "small", "version": 2})).expect_problem(404, "unknown-plan");
+    admin.put("/v1/organizations/nobody/plan", json!({"plan": "pro"})).expect_problem(404, "unknown-organization");
     adds_up(&admin);
 }
 
@@ -208,9 +210,9 @@ fn an_override_ends_at_its_date_and_knows_its_window() {
         Some((&json!("override"), &json!("2099-01-01T00:00:00Z")))
     );
     admin.put(&at("tokens/year"), json!({"max": 5})).is(404);
-    admin.put(&at("nothing/day"), json!({"max": 5})).is_problem(404, "unknown-meter");
+    admin.put(&at("nothing/day"), json!({"max": 5})).expect_problem(404, "unknown-meter");
     admin.put(&at("storage_bytes/minute"), json!({"max": 5})).is(422);
-    admin.put(&at("tokens/day"), json!({"max": 5, "unlimited": true})).is_problem(422, "validation");
+    admin.put(&at("tokens/day"), json!({"max": 5, "unlimited": true})).expect_problem(422, "validation");
     admin.put(&at("tokens/day"), json!({"max": 5, "until": "2020-01-01T00:00:00Z"})).is(422);
     admin.delete(&at("tokens/day")).is(204);
     // One that is gone already, or never was: nothing changes.

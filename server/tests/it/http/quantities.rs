@@ -59,7 +59,7 @@ fn decimals_and_large_numbers_are_exact_both_ways() {
     }
     // Near the largest number that there is, one more is refused, and beyond that number is no quantity: nothing wraps.
     for (meter, least, beyond) in [("cost", "0.000000001", "0.000000002"), ("tokens", "1", "2")] {
-        admin.post("/v1/consume", body(meter, beyond)).is_problem(422, "invalid-quantity");
+        admin.post("/v1/consume", body(meter, beyond)).expect_problem(422, "invalid-quantity");
         let answer = admin.post("/v1/consume", body(meter, least)).is(200);
         assert_eq!((answer.raw("/allowed"), answer.raw("/limits/0/remaining")), ("false".to_owned(), "0".to_owned()));
         let problem = admin.post("/v1/consume?status=native", body(meter, least)).is(429);
@@ -85,7 +85,7 @@ fn numbers_are_strings_where_that_is_asked_for() {
     assert_eq!(both.raw("/decision/quantity"), "\"11\"");
     for path in ["usage", "quota", "entitlements", "explain", "grants"] {
         admin.get(&format!("/v1/organizations/acme/{path}?numbers=string")).is(200);
-        admin.get(&format!("/v1/organizations/acme/{path}?numbers=float")).is_problem(422, "validation");
+        admin.get(&format!("/v1/organizations/acme/{path}?numbers=float")).expect_problem(422, "validation");
     }
 }
 
@@ -103,7 +103,7 @@ fn what_is_no_quantity_of_the_meter_is_422_and_counts_nothing() {
     ];
     for (meter, quantity) in cases {
         for path in ["/v1/consume", "/v1/check"] {
-            let problem = admin.post(path, body(meter, quantity)).is_problem(422, "invalid-quantity");
+            let problem = admin.post(path, body(meter, quantity)).expect_problem(422, "invalid-quantity");
             assert_eq!(problem["errors"][0]["pointer"], "#/quantity", "{meter} {quantity}");
         }
     }
@@ -111,7 +111,7 @@ fn what_is_no_quantity_of_the_meter_is_422_and_counts_nothing() {
     assert!(usage["meters"].as_array().unwrap().iter().all(|meter| meter["used"] == 0), "{usage}");
     // Numbers that are no JSON do not even get that far.
     for quantity in ["NaN", "Infinity", "+1", "01", ".5", "1."] {
-        admin.post("/v1/consume", body("tokens", quantity)).is_problem(400, "malformed-body");
+        admin.post("/v1/consume", body("tokens", quantity)).expect_problem(400, "malformed-body");
     }
     // Zero is a quantity, and `-0` is zero.
     for quantity in ["0", "-0", "0.000", "0e400"] {
@@ -139,7 +139,7 @@ fn tokens_without_quantity_take_input_and_output() {
         assert_eq!(answer.is(200).json()["quantity"], expected, "{properties}");
     }
     let wrong = json!({"organization": "acme", "meter": "tokens", "properties": {"inputTokens": 9223372036854775807u64, "outputTokens": 1}});
-    admin.post("/v1/consume", wrong).is_problem(422, "invalid-quantity");
+    admin.post("/v1/consume", wrong).expect_problem(422, "invalid-quantity");
 }
 
 #[test]
@@ -198,7 +198,7 @@ fn a_value_counts_once_in_its_window() {
         json!({"value": {}}),
         json!({"value": "x".repeat(1025)}),
     ] {
-        let problem = visit(wrong.clone()).is_problem(422, "validation");
+        let problem = visit(wrong.clone()).expect_problem(422, "validation");
         assert_eq!(problem["errors"][0]["pointer"], "#/properties/value", "{wrong}");
     }
     // Active users are named by userId, or by value.

@@ -75,7 +75,7 @@ fn native_statuses_are_problems_that_contain_the_decision() {
         let body = json!({"organization": organization, "meter": meter});
         let plain = admin.post("/v1/consume", &body).is(200);
         let native = admin.post("/v1/consume?status=native", &body);
-        let problem = native.clone().is_problem(status, code);
+        let problem = native.clone().expect_problem(status, code);
         assert_eq!(problem["type"], kind, "{meter}");
         assert_eq!(problem["violated-policies"], policies, "{meter}");
         let (mut inside, mut outside) = (problem["decision"].clone(), plain.json());
@@ -92,7 +92,7 @@ fn native_statuses_are_problems_that_contain_the_decision() {
     let allowed = admin.post("/v1/consume?status=native", json!({"organization": "acme", "meter": "tokens"}));
     assert_eq!(allowed.is(200).json()["allowed"], true);
     let both = json!({"organization": "acme", "together": [{"meter": "tokens"}, {"meter": "conversations"}]});
-    let problem = admin.post("/v1/consume?status=native", both).is_problem(402, "quota-exceeded");
+    let problem = admin.post("/v1/consume?status=native", both).expect_problem(402, "quota-exceeded");
     assert_eq!(problem["decision"]["data"].as_array().unwrap().len(), 2);
 }
 

@@ -42,7 +42,7 @@ fn another_body_under_a_known_id_is_422() {
     };
     admin.post("/v1/consume", with(json!({}))).is(200);
     for changes in [json!({"quantity": 6}), json!({"properties": {"model": "n"}}), json!({"properties": null})] {
-        admin.post("/v1/consume", with(changes)).is_problem(422, "idempotency-mismatch");
+        admin.post("/v1/consume", with(changes)).expect_problem(422, "idempotency-mismatch");
     }
     // In an array it is that item's problem only.
     let items = json!([with(json!({"quantity": 6})), with(json!({})), with(json!({"id": "b"}))]);
@@ -70,12 +70,12 @@ fn an_idempotency_key_counts_where_the_body_has_no_id() {
     let again = send("k-1", &body).is(200);
     assert_eq!((again.text.as_str(), again.header("idempotent-replayed")), (first.text.as_str(), Some("true")));
     send("k-1", &json!({"organization": "acme", "meter": "tokens", "quantity": 11}))
-        .is_problem(422, "idempotency-mismatch");
+        .expect_problem(422, "idempotency-mismatch");
     send("k-1", &json!({"organization": "acme", "meter": "messages", "quantity": 10}))
-        .is_problem(422, "idempotency-mismatch");
+        .expect_problem(422, "idempotency-mismatch");
     // With an id of its own the body goes by that.
     let named = json!({"organization": "acme", "meter": "tokens", "quantity": 10, "id": "k-1"});
     assert_eq!(send("k-1", &named).is(200).json()["limits"][0]["used"], 20);
-    send("", &body).is_problem(422, "validation");
-    send(&"k".repeat(256), &body).is_problem(422, "validation");
+    send("", &body).expect_problem(422, "validation");
+    send(&"k".repeat(256), &body).expect_problem(422, "validation");
 }

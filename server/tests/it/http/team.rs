@@ -46,11 +46,11 @@ fn a_plan_that_differs_is_a_new_version_and_the_same_one_changes_nothing() {
     assert_eq!(audit_entries(&server), entries + 1);
     assert_eq!(admin.get("/v1/plans/mine").is(200).json(), changed.json());
     assert_eq!(admin.get("/v1/plans/mine?version=1").is(200).json()["limits"][0]["max"], 10);
-    admin.get("/v1/plans/mine?version=3").is_problem(404, "unknown-plan");
-    admin.get("/v1/plans/nothing").is_problem(404, "unknown-plan");
+    admin.get("/v1/plans/mine?version=3").expect_problem(404, "unknown-plan");
+    admin.get("/v1/plans/nothing").expect_problem(404, "unknown-plan");
 
     let stale = admin.call("PUT", "/v1/plans/mine").header("if-match", "\"v1\"").json(plan(30)).send();
-    stale.is_problem(412, "precondition-failed");
+    stale.expect_problem(412, "precondition-failed");
     let fresh = admin.call("PUT", "/v1/plans/mine").header("if-match", "\"v2\"").json(plan(30)).send();
     assert_eq!(fresh.is(200).json()["version"], 3);
 }
@@ -71,9 +71,9 @@ fn organizations_stay_on_their_version_until_they_are_moved() {
     assert_eq!(tokens_limit(&admin, "old"), 10);
     // A deleted plan takes no new organization; those on it stay.
     admin.delete("/v1/plans/mine").is(204);
-    admin.post("/v1/organizations", json!({"key": "late", "plan": "mine"})).is_problem(404, "unknown-plan");
+    admin.post("/v1/organizations", json!({"key": "late", "plan": "mine"})).expect_problem(404, "unknown-plan");
     assert_eq!((tokens_limit(&admin, "old"), tokens_limit(&admin, "new")), (json!(10), json!(20)));
-    admin.delete("/v1/plans/mine").is_problem(404, "unknown-plan");
+    admin.delete("/v1/plans/mine").expect_problem(404, "unknown-plan");
 }
 
 #[test]
@@ -94,15 +94,15 @@ fn a_meter_is_defined_changed_and_deleted_but_never_counts_otherwise() {
     assert_eq!(admin.put("/v1/meters/credits", &renamed).is(200).json()["name"], "Coins");
     assert_eq!(audit_entries(&server), entries + 1);
     for fixed in [json!({"aggregation": "max", "decimals": 3}), json!({"aggregation": "sum", "decimals": 2})] {
-        admin.put("/v1/meters/credits", fixed).is_problem(409, "meter-fixed");
+        admin.put("/v1/meters/credits", fixed).expect_problem(409, "meter-fixed");
     }
     admin.put("/v1/meters/a%20b", json!({"aggregation": "sum"})).is(422);
     admin.put("/v1/plans/mine", json!({"limits": [{"meter": "credits", "window": "day", "max": 1}]})).is(201);
-    admin.delete("/v1/meters/credits").is_problem(409, "meter-in-use");
+    admin.delete("/v1/meters/credits").expect_problem(409, "meter-in-use");
     admin.put("/v1/plans/mine", json!({})).is(200);
     admin.delete("/v1/meters/credits").is(204);
-    admin.get("/v1/meters/credits").is_problem(404, "unknown-meter");
-    admin.delete("/v1/meters/credits").is_problem(404, "unknown-meter");
+    admin.get("/v1/meters/credits").expect_problem(404, "unknown-meter");
+    admin.delete("/v1/meters/credits").expect_problem(404, "unknown-meter");
 }
 
 #[test]
@@ -222,7 +222,7 @@ fn a_catalogue_is_compared_then_applied_as_a_whole_or_not_at_all() {
     }
     assert_eq!(admin.get("/v1/plans/reader").json()["limits"][0]["max"], 5, "the last good one stays");
     let not_utf8 = admin.call("POST", "/v1/catalog/apply").body("application/toml", b"\xff".to_vec()).send();
-    not_utf8.is_problem(400, "malformed-body");
+    not_utf8.expect_problem(400, "malformed-body");
 }
 
 #[test]
@@ -240,5 +240,5 @@ fn a_repeated_idempotency_key_on_the_teams_things_changes_them_once() {
         20,
         "the repetition did not bring the old plan back"
     );
-    put("k", 30).is_problem(422, "idempotency-mismatch");
+    put("k", 30).expect_problem(422, "idempotency-mismatch");
 }

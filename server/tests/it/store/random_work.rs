@@ -49,8 +49,10 @@ const ORGANIZATIONS: [&str; 3] = ["acme", "globex", "initech"];
 
 /// Does `steps` times a few things at once; now and then it stops and goes on later.
 pub(super) fn work(kit: &mut Kit, random: &mut Random, steps: usize) {
-    for organization in &ORGANIZATIONS[1..] {
-        kit.made(&create(organization));
+    for organization in ORGANIZATIONS {
+        if !kit.exists(organization) {
+            kit.made(&create(organization));
+        }
     }
     for step in 0..steps {
         let calls = 1 + random.below(4);

@@ -1,0 +1,180 @@
+//! The catalogue file: what it would change, and putting it in force.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::{HeaderMap, Response, StatusCode};
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+
+use super::body::Raw;
+use super::decision::json as json_answer;
+use super::error::ApiError;
+use super::query::Query;
+use super::state::{App, Operator};
+use super::team::{Change, answer};
+use crate::catalogue::Snapshot;
+use crate::catalogue::change::TeamCommand;
+use crate::catalogue::file::CatalogueFile;
+
+/// What a catalogue file would change, or has changed.
+#[derive(Serialize, ToSchema)]
+pub struct CatalogueDiff {
+    /// The meters of the file.
+    pub meters: Vec<ChangedMeter>,
+    /// The plans of the file.
+    pub plans: Vec<ChangedPlan>,
+    /// Whether it is in force now.
+    pub applied: bool,
+}
+
+/// What happens to a meter.
+#[derive(Serialize, ToSchema)]
+pub struct ChangedMeter {
+    /// Its key.
+    pub key: String,
+    /// `added`, `changed` or `unchanged`.
+    pub change: &'static str,
+    /// Each member that differs.
+    pub details: Vec<String>,
+}
+
+/// What happens to a plan.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ChangedPlan {
+    /// Its key.
+    pub key: String,
+    /// `added`, `changed` or `unchanged`.
+    pub change: &'static str,
+    /// The version in force before.
+    pub from_version: Option<u32>,
+    /// The version after.
+    pub to_version: u32,
+    /// Each member that differs.
+    pub details: Vec<String>,
+    /// Organizations on an older version: they stay there until they are moved.
+    pub organizations: u64,
+}
+
+/// What a catalogue file would change.
+#[utoipa::path(post, operation_id = "diff_catalogue", path = "/v1/catalog/diff", tag = "meters and plans", request_body(content = String, content_type = "application/toml"),
+    responses((status = 200, body = CatalogueDiff), (status = 422, description = "Not valid")))]
+pub async fn diff(State(app): State<App>, _operator: Operator, Raw(body): Raw) -> Result<Response<Body>, ApiError> {
+    let file = catalogue_file(&body)?;
+    Ok(json_answer(StatusCode::OK, &differences(&app, &file, false).await?))
+}
+
+/// How a catalogue is applied.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct ApplyQuery {
+    /// Organizations stay on their versions.
+    #[serde(default)]
+    keep: bool,
+}
+
+/// Puts a catalogue file in force: new versions of the plans that differ. All of it, or nothing.
+#[utoipa::path(post, operation_id = "apply_catalogue", path = "/v1/catalog/apply", tag = "meters and plans", params(ApplyQuery), request_body(content = String, content_type = "application/toml"),
+    responses((status = 200, body = CatalogueDiff), (status = 422, description = "Not valid: the last good catalogue stays")))]
+pub async fn apply(
+    State(app): State<App>,
+    operator: Operator,
+    Query(query): Query<ApplyQuery>,
+    headers: HeaderMap,
+    Raw(body): Raw,
+) -> Result<Response<Body>, ApiError> {
+    let file = catalogue_file(&body)?;
+    let differences = Arc::new(differences(&app, &file, true).await?);
+    let keep: &[u8] = if query.keep { b"keep" } else { b"" };
+    let change = Change { app: &app, headers: &headers, route: "POST /v1/catalog/apply", parts: &[keep, &body] };
+    change.run(operator, TeamCommand::Apply(file), move |_| answer(200, &*differences, None)).await
+}
+
+fn catalogue_file(body: &[u8]) -> Result<CatalogueFile, ApiError> {
+    let text = std::str::from_utf8(body).map_err(|_| ApiError::malformed("The file is not UTF-8."))?;
+    CatalogueFile::parse(text).map_err(|error| ApiError::invalid("#", error.to_string()))
+}
+
+async fn differences(app: &App, file: &CatalogueFile, applied: bool) -> Result<CatalogueDiff, ApiError> {
+    let snapshot = app.snapshot();
+    crate::catalogue::change::decide(&snapshot, &TeamCommand::Apply(file.clone()), app.now())?;
+    let meters = file.meters.iter().map(|(key, spec)| {
+        let old = snapshot.meter_entry(key).map(|entry| &entry.spec);
+        ChangedMeter { key: key.clone(), change: kind(old, spec), details: details(old, spec) }
+    });
+    let mut plans = Vec::new();
+    for (key, spec) in &file.plans {
+        let old = snapshot.plan_entry(key);
+        let from_version = old.map(|entry| entry.version);
+        let old_spec = old.map(|entry| &entry.spec);
+        let change = kind(old_spec, spec);
+        let to_version = from_version.unwrap_or(0) + u32::from(change != "unchanged");
+        let newest = old.filter(|_| change == "unchanged").map(|entry| entry.id);
+        let organizations = organizations_behind(app, &snapshot, key, newest).await?;
+        let details = details(old_spec, spec);
+        plans.push(ChangedPlan { key: key.clone(), change, from_version, to_version, details, organizations });
+    }
+    Ok(CatalogueDiff { meters: meters.collect(), plans, applied })
+}
+
+async fn organizations_behind(
+    app: &App,
+    snapshot: &Snapshot,
+    key: &str,
+    newest: Option<metergate_rules::id::PlanId>,
+) -> Result<u64, ApiError> {
+    let versions = snapshot.stored.plans.values().filter(|plan| plan.key.as_str() == key && Some(plan.id) != newest);
+    let ids: Vec<u32> = versions.map(|plan| plan.id.0).collect();
+    app.read(move |view| {
+        let mut count =
+            view.sqlite().connection().prepare_cached("SELECT count(*) FROM organizations WHERE plan = ?")?;
+        let counts = ids.iter().map(|id| count.query_row([id], |row| row.get::<_, i64>(0)));
+        Ok(counts.sum::<Result<i64, _>>()?.unsigned_abs())
+    })
+    .await
+}
+
+fn kind<S: PartialEq>(old: Option<&S>, new: &S) -> &'static str {
+    match old {
+        None => "added",
+        Some(old) if old == new => "unchanged",
+        Some(_) => "changed",
+    }
+}
+
+/// Every member that differs, as `limits.api_calls.minute.max: 60 → 120`.
+fn details<S: Serialize>(old: Option<&S>, new: &S) -> Vec<String> {
+    let Some(old) = old else { return Vec::new() };
+    let (mut before, mut after) = (BTreeMap::new(), BTreeMap::new());
+    flatten(String::new(), &serde_json::to_value(old).unwrap_or_default(), &mut before);
+    flatten(String::new(), &serde_json::to_value(new).unwrap_or_default(), &mut after);
+    let names: std::collections::BTreeSet<&String> = before.keys().chain(after.keys()).collect();
+    let shown = |value: Option<&String>| value.map_or_else(|| "–".to_owned(), Clone::clone);
+    let differing = names.into_iter().filter(|name| before.get(*name) != after.get(*name));
+    differing.map(|name| format!("{name}: {} → {}", shown(before.get(name)), shown(after.get(name)))).collect()
+}
+
+fn flatten(path: String, value: &serde_json::Value, into: &mut BTreeMap<String, String>) {
+    use serde_json::Value;
+    let child = |name: &str| if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") };
+    match value {
+        Value::Object(members) => members.iter().for_each(|(name, member)| flatten(child(name), member, into)),
+        Value::Array(items) => {
+            for (i, item) in items.iter().enumerate() {
+                let part = |name| item.get(name).and_then(Value::as_str);
+                let name = match (part("meter"), part("window")) {
+                    (Some(meter), Some(window)) => format!("{meter}.{window}"),
+                    _ => i.to_string(),
+                };
+                flatten(child(&name), item, into);
+            }
+        }
+        Value::Null => {}
+        Value::String(text) => drop(into.insert(path, text.clone())),
+        other => drop(into.insert(path, other.to_string())),
+    }
+}

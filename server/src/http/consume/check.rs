@@ -1,0 +1,66 @@
+//! `POST /v1/check`: the same rules on what is durable, with nothing recorded.
+
+use std::sync::Arc;
+
+use metergate_rules::command::Command;
+use metergate_rules::decide::{decide, questions};
+use metergate_rules::outcome::Reply;
+use metergate_rules::window::WindowSet;
+
+use super::super::error::ApiError;
+use super::Asking;
+use crate::catalogue::Snapshot;
+use crate::store::reader::View;
+use crate::store::rollup::ValueKey;
+use crate::store::{ConsumeRequest, DecidedReceipt};
+
+impl Asking<'_> {
+    /// The same rules on what is durable; nothing is recorded.
+    pub(super) async fn check(
+        &self,
+        requests: Vec<ConsumeRequest>,
+    ) -> Result<Vec<Result<DecidedReceipt, ApiError>>, ApiError> {
+        let (snapshot, now) = (Arc::clone(self.snapshot), self.app.now());
+        let checked = move |view: &View<'_>| {
+            let check = |request: &ConsumeRequest| check_one(view, &snapshot, request, now);
+            Ok(requests.iter().map(check).collect::<Vec<_>>())
+        };
+        let receipts = self.app.read(checked).await?;
+        Ok(receipts.into_iter().map(|receipt| receipt.map_err(ApiError::from)).collect())
+    }
+}
+
+fn check_one(
+    view: &View<'_>,
+    snapshot: &Snapshot,
+    request: &ConsumeRequest,
+    now: metergate_rules::time::Time,
+) -> Result<DecidedReceipt, crate::store::StoreError> {
+    use crate::store::StoreError;
+    let unreadable = |error: crate::store::reader::ReadError| match error {
+        crate::store::reader::ReadError::Store(error) => error,
+        crate::store::reader::ReadError::Sqlite(error) => {
+            tracing::error!(%error, "a check could not read");
+            StoreError::Unavailable
+        }
+    };
+    let account = view.account(request.caller.scope, &request.organization).map_err(unreadable)?;
+    let at = now.max(account.time);
+    let account = account.at(&snapshot.rules, at)?.account;
+    let command = Command::Consume(request.consume.clone());
+    let mut seen = Vec::new();
+    for question in questions(&account, &command) {
+        seen.resize(question.item + 1, WindowSet::NONE);
+        for (window, span) in question.spans {
+            let (organization, meter, value) = (account.id, question.meter, question.value);
+            let from = ValueKey { organization, meter, value, bucket: span.start };
+            if view.has_value(from, span.end).map_err(unreadable)? {
+                seen[question.item] = seen[question.item].with(window);
+            }
+        }
+    }
+    let outcome = decide(&account, &command, &seen, false, &snapshot.rules, at)?;
+    let Reply::Decided(verdicts) = outcome.reply else { return Err(StoreError::Internal) };
+    let organization = account.profile.key.clone();
+    Ok(DecidedReceipt { organization, verdicts, place: None, replayed: false, at })
+}

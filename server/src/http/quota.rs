@@ -1,0 +1,338 @@
+//! What an organization may use: plan, overrides, extra quota, credits, resets.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::{HeaderMap, Response};
+use metergate_rules::command::{Command, NewGrant};
+use metergate_rules::id::{GrantId, MeterId};
+use metergate_rules::meter::Meter;
+use metergate_rules::plan::{Enforcement, Max};
+use metergate_rules::quantity::Quantity;
+use metergate_rules::window::{Window, WindowSet};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::body::Raw;
+use super::change::{Operation, ReasonBody, answer, nothing, organization_answer, reason, time};
+use super::error::ApiError;
+use super::json;
+use super::number::{Number, QuantityText};
+use super::path::Path;
+use super::state::{App, Operator};
+use crate::report::Timestamp;
+use crate::report::grants::GrantBody;
+use crate::report::organization::OrganizationBody;
+use crate::store::Respond;
+
+/// A change of plan.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct PlanChangeBody {
+    /// The plan's key.
+    pub plan: String,
+    /// Its version; the newest without one.
+    pub version: Option<u32>,
+    /// Whether the organization's overrides stay.
+    #[serde(default)]
+    pub keep_overrides: bool,
+    /// Why; kept in the audit log.
+    #[serde(default)]
+    pub reason: String,
+}
+
+/// A limit for one organization in place of its plan's.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct OverrideBody {
+    /// The most that may be used; needed unless `unlimited`.
+    pub max: Option<QuantityText>,
+    /// Never refuses, still counts.
+    #[serde(default)]
+    pub unlimited: bool,
+    /// `hard` or `soft`.
+    #[serde(default)]
+    #[schema(value_type = String, example = "hard")]
+    pub enforcement: Enforcement,
+    /// Until when, exclusively.
+    pub until: Option<String>,
+    /// Why; kept in the audit log.
+    #[serde(default)]
+    pub reason: String,
+}
+
+/// Extra quota.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ExtraBody {
+    /// The whole addition to the meter's period limit: set, not added.
+    pub quantity: QuantityText,
+    /// Why; kept in the audit log.
+    #[serde(default)]
+    pub reason: String,
+}
+
+/// A limit that was set in place of the plan's.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct OverrideAnswer {
+    /// The meter's key.
+    pub meter: String,
+    /// Its window.
+    #[schema(value_type = String)]
+    pub window: Window,
+    /// The most that may be used; `null` if unlimited.
+    pub max: Option<Number>,
+    /// Never refuses, still counts.
+    pub unlimited: bool,
+    /// `hard` or `soft`.
+    #[schema(value_type = String)]
+    pub enforcement: Enforcement,
+    /// Until when, exclusively.
+    pub until: Option<Timestamp>,
+}
+
+/// Extra quota that was set.
+#[derive(Serialize, ToSchema)]
+pub struct ExtraAnswer {
+    /// The meter's key.
+    pub meter: String,
+    /// The whole addition to the meter's period limit.
+    pub quantity: Number,
+}
+
+/// Credit.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct GrantRequestBody {
+    /// The meter's key.
+    pub meter: String,
+    /// How much; above zero.
+    pub amount: QuantityText,
+    /// Why.
+    pub reason: String,
+    /// Lower is used first.
+    #[serde(default)]
+    pub priority: i32,
+    /// From when; now without one.
+    pub starts_at: Option<String>,
+    /// Until when, exclusively; until used without one.
+    pub expires_at: Option<String>,
+}
+
+/// A reset of counters.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ResetBody {
+    /// The meters' keys; all without any.
+    pub meters: Option<Vec<String>>,
+    /// The windows; `billingPeriod` and `month` without any.
+    #[schema(value_type = Option<Vec<String>>)]
+    pub windows: Option<Vec<Window>>,
+    /// Why; kept in the audit log.
+    #[serde(default)]
+    pub reason: String,
+}
+
+/// Moves an organization to a plan, now. Limits follow at once, counters stay.
+#[utoipa::path(put, path = "/v1/organizations/{org}/plan", tag = "limits and credits", request_body = PlanChangeBody,
+    params(("org" = String, Path, description = "Id or key")), responses((status = 200, body = OrganizationBody), (status = 404, description = "Unknown organization or plan")))]
+pub async fn change_plan(
+    State(app): State<App>,
+    Path(org): Path<String>,
+    operator: Operator,
+    headers: HeaderMap,
+    Raw(body): Raw,
+) -> Result<Response<Body>, ApiError> {
+    let change: PlanChangeBody = json::parse(&body)?;
+    let snapshot = app.snapshot();
+    let newest = snapshot.plan_entry(&change.plan).ok_or_else(ApiError::unknown_plan)?;
+    let plan = match change.version {
+        None => newest.id,
+        Some(version) => snapshot.rules.plan_version(&newest.key, version).ok_or_else(ApiError::unknown_plan)?.id,
+    };
+    let operation =
+        Operation { app: &app, org: &org, headers: &headers, body: &body, route: "PUT /v1/organizations/{org}/plan" };
+    let command = Command::ChangePlan { plan, keep_overrides: change.keep_overrides };
+    operation.run(operator, command, change.reason, organization_answer(200)).await
+}
+
+/// Sets a limit in place of the plan's.
+#[utoipa::path(put, path = "/v1/organizations/{org}/overrides/{meter}/{window}", tag = "limits and credits", request_body = OverrideBody,
+    params(("org" = String, Path, description = "Id or key"), ("meter" = String, Path), ("window" = String, Path)),
+    responses((status = 200, body = OverrideAnswer), (status = 404, description = "Unknown organization or meter")))]
+pub async fn set_override(
+    State(app): State<App>,
+    Path((org, meter, window)): Path<(String, String, String)>,
+    operator: Operator,
+    headers: HeaderMap,
+    Raw(body): Raw,
+) -> Result<Response<Body>, ApiError> {
+    let asked: OverrideBody = json::parse(&body)?;
+    let meter = known_meter(&app, &meter)?;
+    let max = match (&asked.max, asked.unlimited) {
+        (Some(text), false) => {
+            Max::Units(text.parse(meter.decimals).map_err(|why| ApiError::invalid_quantity("#/max", why))?)
+        }
+        (None, true) => Max::Unlimited,
+        _ => return Err(ApiError::invalid("#/max", "Send either max or \"unlimited\": true.")),
+    };
+    let until = asked.until.as_deref().map(|text| time("#/until", text)).transpose()?;
+    let window = known_window(&window)?;
+    let command = Command::SetOverride { meter: meter.id, window, max, enforcement: asked.enforcement, until };
+    let route = "PUT /v1/organizations/{org}/overrides/{meter}/{window}";
+    let operation = Operation { app: &app, org: &org, headers: &headers, body: &body, route };
+    operation.run(operator, command, asked.reason, override_answer(meter.id, window)).await
+}
+
+/// Takes such a limit away: the plan's holds again.
+#[utoipa::path(delete, path = "/v1/organizations/{org}/overrides/{meter}/{window}", tag = "limits and credits",
+    params(("org" = String, Path, description = "Id or key"), ("meter" = String, Path), ("window" = String, Path)),
+    responses((status = 204), (status = 404, description = "Unknown organization or meter")))]
+pub async fn clear_override(
+    State(app): State<App>,
+    Path((org, meter, window)): Path<(String, String, String)>,
+    operator: Operator,
+    headers: HeaderMap,
+    Raw(body): Raw,
+) -> Result<Response<Body>, ApiError> {
+    let command = Command::ClearOverride { meter: known_meter(&app, &meter)?.id, window: known_window(&window)? };
+    let route = "DELETE /v1/organizations/{org}/overrides/{meter}/{window}";
+    let operation = Operation { app: &app, org: &org, headers: &headers, body: &body, route };
+    operation.run(operator, command, reason(&body)?, nothing()).await
+}
+
+/// Sets the standing addition to a meter's period limit.
+#[utoipa::path(put, path = "/v1/organizations/{org}/extra/{meter}", tag = "limits and credits", request_body = ExtraBody,
+    params(("org" = String, Path, description = "Id or key"), ("meter" = String, Path)),
+    responses((status = 200, body = ExtraAnswer), (status = 404, description = "Unknown organization or meter")))]
+pub async fn set_extra(
+    State(app): State<App>,
+    Path((org, meter)): Path<(String, String)>,
+    operator: Operator,
+    headers: HeaderMap,
+    Raw(body): Raw,
+) -> Result<Response<Body>, ApiError> {
+    let asked: ExtraBody = json::parse(&body)?;
+    let meter = known_meter(&app, &meter)?;
+    let quantity = asked.quantity.parse(meter.decimals).map_err(|why| ApiError::invalid_quantity("#/quantity", why))?;
+    let route = "PUT /v1/organizations/{org}/extra/{meter}";
+    let operation = Operation { app: &app, org: &org, headers: &headers, body: &body, route };
+    operation.run(operator, Command::SetExtra { meter: meter.id, quantity }, asked.reason, extra_answer(meter.id)).await
+}
+
+/// Gives credit.
+#[utoipa::path(post, operation_id = "create_grant", path = "/v1/organizations/{org}/grants", tag = "limits and credits", request_body = GrantRequestBody,
+    params(("org" = String, Path, description = "Id or key")),
+    responses((status = 201, body = GrantBody), (status = 404, description = "Unknown organization or meter"), (status = 422, description = "Not valid")))]
+pub async fn grant(
+    State(app): State<App>,
+    Path(org): Path<String>,
+    operator: Operator,
+    headers: HeaderMap,
+    Raw(body): Raw,
+) -> Result<Response<Body>, ApiError> {
+    let asked: GrantRequestBody = json::parse(&body)?;
+    let meter = known_meter(&app, &asked.meter)?;
+    let amount = asked.amount.parse(meter.decimals).map_err(|why| ApiError::invalid_quantity("#/amount", why))?;
+    if amount.is_zero() {
+        return Err(ApiError::invalid("#/amount", "Send an amount above zero."));
+    }
+    let command = Command::Grant(NewGrant {
+        meter: meter.id,
+        amount,
+        priority: asked.priority,
+        starts_at: asked.starts_at.as_deref().map(|text| time("#/startsAt", text)).transpose()?,
+        expires_at: asked.expires_at.as_deref().map(|text| time("#/expiresAt", text)).transpose()?,
+        reason: asked.reason.clone(),
+    });
+    let route = "POST /v1/organizations/{org}/grants";
+    let operation = Operation { app: &app, org: &org, headers: &headers, body: &body, route };
+    let respond: Respond = Arc::new(|after| {
+        let made = after.account.grants.last().map(|grant| GrantBody::of(grant, after.catalogue, after.now, false));
+        answer(201, after, &made)
+    });
+    operation.run(operator, command, asked.reason, respond).await
+}
+
+/// Takes back what is left of a grant.
+#[utoipa::path(delete, path = "/v1/organizations/{org}/grants/{id}", tag = "limits and credits", request_body = ReasonBody,
+    params(("org" = String, Path, description = "Id or key"), ("id" = u32, Path)),
+    responses((status = 204), (status = 404, description = "Unknown organization or grant")))]
+pub async fn void_grant(
+    State(app): State<App>,
+    Path((org, id)): Path<(String, String)>,
+    operator: Operator,
+    headers: HeaderMap,
+    Raw(body): Raw,
+) -> Result<Response<Body>, ApiError> {
+    let id = GrantId(id.parse().map_err(|_| ApiError::not_found())?);
+    let route = "DELETE /v1/organizations/{org}/grants/{id}";
+    let operation = Operation { app: &app, org: &org, headers: &headers, body: &body, route };
+    operation.run(operator, Command::VoidGrant(id), reason(&body)?, nothing()).await
+}
+
+/// Sets counters to zero, by an entry that says so: nothing is erased.
+#[utoipa::path(post, operation_id = "reset_usage", path = "/v1/organizations/{org}/usage/reset", tag = "limits and credits", request_body = ResetBody,
+    params(("org" = String, Path, description = "Id or key")), responses((status = 200, body = OrganizationBody), (status = 404, description = "Unknown organization or meter")))]
+pub async fn reset(
+    State(app): State<App>,
+    Path(org): Path<String>,
+    operator: Operator,
+    headers: HeaderMap,
+    Raw(body): Raw,
+) -> Result<Response<Body>, ApiError> {
+    let asked: ResetBody = if body.is_empty() { ResetBody::default() } else { json::parse(&body)? };
+    let meters = match &asked.meters {
+        None => None,
+        Some(keys) => {
+            Some(keys.iter().map(|key| Ok(known_meter(&app, key)?.id)).collect::<Result<Vec<_>, ApiError>>()?)
+        }
+    };
+    let windows: WindowSet = match asked.windows {
+        None => [Window::BillingPeriod, Window::Month].into_iter().collect(),
+        Some(windows) => windows.into_iter().collect(),
+    };
+    let route = "POST /v1/organizations/{org}/usage/reset";
+    let operation = Operation { app: &app, org: &org, headers: &headers, body: &body, route };
+    operation.run(operator, Command::Reset { meters, windows }, asked.reason, organization_answer(200)).await
+}
+
+fn override_answer(meter: MeterId, window: Window) -> Respond {
+    Arc::new(move |after| {
+        let set = after.account.override_of(meter, window);
+        let number = |max| match max {
+            Max::Units(max) => Some(number(max, after.catalogue.decimals(meter))),
+            Max::Unlimited => None,
+        };
+        let body = set.map(|set| OverrideAnswer {
+            meter: after.catalogue.meter_key(meter).to_owned(),
+            window,
+            max: number(set.max),
+            unlimited: set.max == Max::Unlimited,
+            enforcement: set.enforcement,
+            until: set.until.map(Timestamp),
+        });
+        answer(200, after, &body)
+    })
+}
+
+fn extra_answer(meter: MeterId) -> Respond {
+    Arc::new(move |after| {
+        let quantity = number(after.account.extra_of(meter), after.catalogue.decimals(meter));
+        answer(200, after, &ExtraAnswer { meter: after.catalogue.meter_key(meter).to_owned(), quantity })
+    })
+}
+
+fn number(quantity: Quantity, decimals: u8) -> Number {
+    Number { units: i128::from(quantity.units()), decimals, text: false }
+}
+
+fn known_meter(app: &App, key: &str) -> Result<Arc<Meter>, ApiError> {
+    app.snapshot().meter(key).cloned().ok_or_else(ApiError::unknown_meter)
+}
+
+fn known_window(name: &str) -> Result<Window, ApiError> {
+    Window::from_name(name).ok_or_else(ApiError::not_found)
+}
