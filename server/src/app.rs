@@ -87,6 +87,9 @@ pub fn start(config: Config) -> anyhow::Result<Running> {
     };
     let server = listen::serve(listening(&config), config.cores, make_service, draining)
         .with_context(|| format!("cannot listen on {}", config.listen))?;
+    if made_key.is_some() {
+        start::keep_admin_key(&config, &admin_key)?;
+    }
     Ok(Running { address: server.address(), made_key, server, shared, stop, _lock: lock })
 }
 

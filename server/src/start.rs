@@ -110,8 +110,16 @@ pub fn admin_key(config: &Config) -> anyhow::Result<([u8; 32], Option<String>)> 
     }
     let (_, made) = key::generate();
     let hash = key::hash(&made);
-    sqlite.set_setting("admin_key_hash", &hash.iter().map(|byte| format!("{byte:02x}")).collect::<String>())?;
     Ok((hash, Some(made)))
+}
+
+/// Keeps the hash of a key that was made, once the server runs: a start that fails before makes another.
+///
+/// # Errors
+/// Where the store cannot be written.
+pub fn keep_admin_key(config: &Config, hash: &[u8; 32]) -> anyhow::Result<()> {
+    let text: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
+    Ok(Sqlite::open(&config.data_dir)?.set_setting("admin_key_hash", &text)?)
 }
 
 fn from_hex(text: &str) -> Option<[u8; 32]> {

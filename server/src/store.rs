@@ -71,6 +71,17 @@ pub enum Request {
     Change(Box<ChangeRequest>),
 }
 
+impl Request {
+    /// About how many bytes it adds to a block.
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Consume(request) => request.consume.properties.len(),
+            Self::Record(request) => request.event.data.len(),
+            Self::Change(_) => 0,
+        }
+    }
+}
+
 /// Who asks for what.
 #[derive(Clone, Debug)]
 pub struct Caller {

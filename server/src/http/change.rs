@@ -16,6 +16,9 @@ use super::{idempotency, json};
 use crate::report::organization::OrganizationBody;
 use crate::store::{After, Answer, ChangeRequest, Receipt, Request, Respond};
 
+/// The longest reason in bytes.
+const MOST_REASON: usize = 4096;
+
 /// Why something is done.
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -43,10 +46,15 @@ impl Operation<'_> {
         respond: Respond,
     ) -> Result<Response<Body>, ApiError> {
         let Operator { caller, path } = operator;
+        if reason.len() > MOST_REASON {
+            return Err(ApiError::invalid("#/reason", format!("Send at most {MOST_REASON} bytes.")));
+        }
         let organization = self.org.parse().map_err(|_| ApiError::unknown_organization())?;
         // The path is part of the request: the route's template alone does not tell meter, window or grant. The command is
         // not: what a plan's key means may change between a call and its repetition.
-        let receipt = idempotency::receipt(self.headers, self.route, &[path.as_bytes(), self.body])?;
+        // Nor is how the organization was named: the key's scope is the organization.
+        let below = path.trim_start_matches("/v1/organizations/").split_once('/').map_or("", |(_, below)| below);
+        let receipt = idempotency::receipt(self.headers, self.route, &[below.as_bytes(), self.body])?;
         let only_if_changes = if_match(self.headers)?;
         let request = ChangeRequest { caller, organization, reason, receipt, command, only_if_changes, respond };
         run(self.app, request).await

@@ -119,12 +119,16 @@ pub async fn consume(app: &App, mode: Mode, call: Call<'_>) -> Result<Response<B
     let manner = Manner::of(query)?;
     let asking = Asking { app, mode, snapshot: &snapshot, caller, manner, request };
     if body.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'[') {
-        return asking.array(&elements(body)?).await;
+        return asking.array(&elements(body)?, idempotency::key(headers)?).await;
     }
     let asked: ConsumeBody<'_> = json_body::parse(body)?;
     let header = if asked.id.is_none() { idempotency::key(headers)? } else { None };
+    let header = header.map(|key| (key, None));
     asking.single(&asked, header).await
 }
+
+/// The header's key, with the place in an array.
+type HeaderKey = (IdempotencyKey, Option<usize>);
 
 type Element<'a> = Result<ConsumeBody<'a>, ApiError>;
 
@@ -168,11 +172,7 @@ struct TogetherBody<'a> {
 }
 
 impl<'s> Asking<'s> {
-    async fn single(
-        &self,
-        asked: &ConsumeBody<'_>,
-        header: Option<IdempotencyKey>,
-    ) -> Result<Response<Body>, ApiError> {
+    async fn single(&self, asked: &ConsumeBody<'_>, header: Option<HeaderKey>) -> Result<Response<Body>, ApiError> {
         let request = self.prepare(asked, header)?;
         let items = request.consume.items.clone();
         let receipt = self.run(vec![request]).await?.pop().unwrap_or_else(|| Err(ApiError::internal("no answer")))?;
@@ -193,7 +193,11 @@ impl<'s> Asking<'s> {
         Ok(response)
     }
 
-    async fn array(&self, elements: &[Element<'_>]) -> Result<Response<Body>, ApiError> {
+    async fn array(
+        &self,
+        elements: &[Element<'_>],
+        header: Option<IdempotencyKey>,
+    ) -> Result<Response<Body>, ApiError> {
         if elements.len() > MOST_ITEMS {
             return Err(ApiError::payload_too_large(format!(
                 "An array has at most {MOST_ITEMS} decisions. Send several."
@@ -202,7 +206,8 @@ impl<'s> Asking<'s> {
         let mut requests = Vec::with_capacity(elements.len());
         let prepared: Vec<_> = elements
             .iter()
-            .map(|element| {
+            .enumerate()
+            .map(|(index, element)| {
                 let asked = element.as_ref().map_err(Clone::clone)?;
                 if asked.together.is_some() {
                     return Err(ApiError::invalid(
@@ -210,7 +215,9 @@ impl<'s> Asking<'s> {
                         "Decisions together cannot stand in an array: send them apart.",
                     ));
                 }
-                let request = self.prepare(asked, None)?;
+                // Each element is a decision of its own, so the header's key has a place for each.
+                let header = header.clone().filter(|_| asked.id.is_none()).map(|key| (key, Some(index)));
+                let request = self.prepare(asked, header)?;
                 let items = request.consume.items.clone();
                 requests.push(request);
                 Ok((asked, items))

@@ -161,6 +161,6 @@ impl Reading<'_> {
         let values_key = self.app.shared.store.values_key();
         let item = |meter: &Arc<Meter>| measure::item(meter, None, &properties, values_key);
         let items = meters.iter().map(item).collect::<Result<_, _>>().map_err(refuse)?;
-        Ok((items, properties.completion().map_err(refuse)?))
+        Ok((items, properties.completion()))
     }
 }

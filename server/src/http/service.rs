@@ -8,10 +8,12 @@ use std::rc::Rc;
 use axum::Router;
 use axum::body::Body;
 use axum::http::header::X_CONTENT_TYPE_OPTIONS;
+use axum::http::request::Parts;
 use axum::http::{HeaderValue, Method, Request, Response};
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
 use tower::ServiceExt;
 
+use super::auth;
 use super::body::{self, Limited, Limits};
 use super::consume::{self, Call, Mode};
 use super::error::{ApiError, with_instance};
@@ -19,6 +21,9 @@ use super::events;
 use super::request_id::{RequestId, RequestIds, X_REQUEST_ID};
 use super::state::App;
 use crate::clock;
+
+/// A body that is read before it is known who sends it, in bytes.
+const SMALL_BODY: u64 = 64 * 1024;
 
 /// One core's service.
 #[derive(Clone)]
@@ -54,6 +59,7 @@ impl Service {
     async fn hot(&self, hot: Hot, request: Request<Incoming>, id: &RequestId) -> Response<Body> {
         let (parts, incoming) = request.into_parts();
         let answered = async {
+            self.refuse_large_of_strangers(&parts, &incoming)?;
             let body = body::read(Limited::new(incoming, self.limits())).await?;
             let (headers, query, request) = (&parts.headers, parts.uri.query(), id.clone());
             match hot {
@@ -72,6 +78,9 @@ impl Service {
     async fn routed(&self, request: Request<Incoming>, id: &RequestId) -> Response<Body> {
         let (mut parts, incoming) = request.into_parts();
         parts.extensions.insert(id.clone());
+        if let Err(error) = self.refuse_large_of_strangers(&parts, &incoming) {
+            return error.response(Some(id));
+        }
         // Before anybody answers: a connection with a body that was left unread is closed, under the next request on it.
         let body = match body::read(Limited::new(incoming, self.limits())).await {
             Ok(body) => Body::from(body),
@@ -81,6 +90,15 @@ impl Service {
             Ok(response) => with_instance(response, id),
             Err(never) => match never {},
         }
+    }
+
+    /// A stranger's body is not read beyond what every request may have.
+    fn refuse_large_of_strangers(&self, parts: &Parts, body: &Incoming) -> Result<(), ApiError> {
+        if body.size_hint().upper().is_some_and(|bytes| bytes <= SMALL_BODY) {
+            return Ok(());
+        }
+        let (shared, now) = (&self.app.shared, self.app.now());
+        auth::authenticate(&parts.headers, &shared.admin_key, &shared.store.catalogue(), now).map(|_| ())
     }
 
     fn limits(&self) -> Limits {

@@ -4,6 +4,8 @@
 //! length in bytes, in order of organization); then the records of each organization, each a postcard value after the
 //! other, in the order in which they happened. A record's offset in its block, with the block's sequence, is its place.
 
+use std::borrow::Cow;
+
 use metergate_rules::id::{DecisionId, IdempotencyKey, MeterId, OrganizationId};
 use metergate_rules::outcome::Entry;
 use serde::{Deserialize, Serialize};
@@ -95,7 +97,7 @@ pub fn pack(records: &[(OrganizationId, Record)]) -> Result<(Vec<u8>, Vec<u32>),
 /// A block as it is stored, checked.
 #[derive(Clone, Debug)]
 pub struct Block<'a> {
-    data: &'a [u8],
+    data: Cow<'a, [u8]>,
     directory: Vec<(OrganizationId, u32)>,
     base: usize,
 }
@@ -105,7 +107,8 @@ impl<'a> Block<'a> {
     ///
     /// # Errors
     /// [`Unreadable`] where the bytes are not a block that was written.
-    pub fn read(data: &'a [u8]) -> Result<Self, Unreadable> {
+    pub fn read(data: impl Into<Cow<'a, [u8]>>) -> Result<Self, Unreadable> {
+        let data = data.into();
         let (header, rest) = data.split_at_checked(HEADER).ok_or(Unreadable::Short)?;
         if header[0] != VERSION {
             return Err(Unreadable::Version(header[0]));
@@ -113,8 +116,9 @@ impl<'a> Block<'a> {
         if header[1..] != crc32fast::hash(rest).to_le_bytes() {
             return Err(Unreadable::Checksum);
         }
-        let (directory, bodies) = postcard::take_from_bytes(rest)?;
-        Ok(Self { data, directory, base: data.len() - bodies.len() })
+        let (directory, bodies): (Vec<(OrganizationId, u32)>, &[u8]) = postcard::take_from_bytes(rest)?;
+        let base = data.len() - bodies.len();
+        Ok(Self { directory, base, data })
     }
 
     /// The organizations in it.

@@ -1,6 +1,7 @@
 //! What the writer has in memory: the durable image of the accounts, the known ids, the ends of the audit chains.
 
-use std::collections::HashMap;
+use std::cell::RefCell;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use metergate_rules::account::Account;
@@ -8,9 +9,13 @@ use metergate_rules::audit::{GENESIS, Hash};
 use metergate_rules::id::{OrganizationId, OrganizationKey, OrganizationRef};
 use metergate_rules::time::Time;
 
+use super::block::Block;
 use super::known::Known;
-use super::sqlite::{Sqlite, SqliteError};
+use super::sqlite::{Sqlite, SqliteError, unreadable};
 use crate::catalogue::Snapshot;
+
+/// Blocks that are kept ready to be read again.
+const BLOCKS_KEPT: usize = 8;
 
 /// A map whose keys nobody can make collide.
 pub(super) type Map<K, V> = HashMap<K, V, foldhash::quality::RandomState>;
@@ -36,6 +41,8 @@ pub(super) struct Ledger {
     pub(super) keys: Map<OrganizationKey, OrganizationId>,
     /// The ids of decisions and events.
     pub(super) known: Known,
+    /// Blocks that were read last: repetitions come in the order in which they were first sent.
+    pub(super) blocks: RefCell<VecDeque<(u64, Arc<Block<'static>>)>>,
     /// The ends of audit chains, likewise.
     pub(super) heads: Map<[u8; 16], Head>,
     /// The last block.
@@ -55,6 +62,20 @@ impl Ledger {
         let Some(account) = sqlite.account(id)?.map(Arc::new) else { return Ok(None) };
         self.accounts.insert(id, Arc::clone(&account));
         Ok(Some(account))
+    }
+
+    /// A block of the journal, checked.
+    pub(super) fn block(&self, sqlite: &Sqlite, sequence: u64) -> Result<Option<Arc<Block<'static>>>, SqliteError> {
+        let mut blocks = self.blocks.borrow_mut();
+        if let Some((_, block)) = blocks.iter().find(|(known, _)| *known == sequence) {
+            return Ok(Some(Arc::clone(block)));
+        }
+        let Some(data) = sqlite.block(sequence)? else { return Ok(None) };
+        let block = Block::read(data).map_err(|error| unreadable(format!("block {sequence}"), error))?;
+        let block = Arc::new(block);
+        blocks.truncate(BLOCKS_KEPT - 1);
+        blocks.push_front((sequence, Arc::clone(&block)));
+        Ok(Some(block))
     }
 
     /// The id of an organization that exists.

@@ -76,6 +76,7 @@ impl Store {
             catalogue: Arc::clone(&catalogue),
             recent,
             inbox: Arc::clone(&inbox),
+            disk_failed: false,
         };
         let thread = std::thread::Builder::new().name("writer".to_owned()).spawn(move || writer.run());
         let thread = thread.map_err(|error| SqliteError::Unusable(format!("no thread for the writer: {error}")))?;

@@ -1,5 +1,6 @@
 //! A start: what the journal holds and the rows do not is applied, then the ids are read.
 
+use std::cell::RefCell;
 use std::collections::hash_map;
 use std::sync::Arc;
 
@@ -102,6 +103,7 @@ pub(super) fn read_ids(
         accounts: Map::default(),
         keys: Map::default(),
         known: Known::default(),
+        blocks: RefCell::default(),
         heads: Map::default(),
         sequence,
         last,
@@ -135,9 +137,8 @@ fn remember(
             ledger.known.insert(organization, id, attempt, place);
             return Ok(());
         };
-        let data = sqlite.block(taken.sequence)?.unwrap_or_default();
-        let earlier = Block::read(&data).and_then(|block| block.at(taken.offset));
-        if earlier.is_ok_and(|(owner, record)| owner == organization && Id::of(&record) == Some(id)) {
+        let earlier = ledger.block(sqlite, taken.sequence)?.map(|block| block.at(taken.offset));
+        if matches!(earlier, Some(Ok((owner, ref record))) if owner == organization && Id::of(record) == Some(id)) {
             ledger.known.insert(organization, id, attempt, place);
             return Ok(());
         }

@@ -20,7 +20,7 @@ use super::open::Settings;
 use super::reader::Recent;
 use super::rollup::Derived;
 use super::sqlite::{Commit, Sqlite, unreadable};
-use super::{Answer, Answers, DecidedReceipt, Receipt, ReceiptKey, StoreError, Work};
+use super::{Answer, Answers, DecidedReceipt, Receipt, ReceiptKey, Request, StoreError, Work};
 use crate::catalogue::Snapshot;
 use crate::catalogue::change::TeamRow;
 use crate::clock::Clock;
@@ -29,6 +29,8 @@ use crate::faults::planted;
 
 /// Requests in one commit at most.
 const MOST_REQUESTS: usize = 16_384;
+/// Bytes of events and properties in one commit: a call that reaches it is the commit's last.
+const MOST_BYTES: usize = 8 * 1024 * 1024;
 
 /// The exit code after a failure of the disk: `EX_IOERR` of `sysexits.h`.
 const DISK_FAILED: i32 = 74;
@@ -42,6 +44,7 @@ pub(super) struct Writer {
     pub(super) catalogue: Arc<ArcSwap<Snapshot>>,
     pub(super) recent: Arc<RwLock<Recent>>,
     pub(super) inbox: Arc<Inbox>,
+    pub(super) disk_failed: bool,
 }
 
 impl Writer {
@@ -55,7 +58,17 @@ impl Writer {
                     Some(call) => self.answer_team(&call),
                     None => self.answer(&batch),
                 }
+                self.stop_after_disk_failure();
             }
+        }
+    }
+
+    /// After a failed write or sync SQLite would go on appending to a write-ahead file of which nobody knows what is on
+    /// disk. The process ends instead; the next start reads what there is.
+    fn stop_after_disk_failure(&self) {
+        if self.disk_failed {
+            tracing::error!("the disk failed: stopping, since what was written last is unknown until the next start");
+            std::process::exit(DISK_FAILED);
         }
     }
 
@@ -86,7 +99,6 @@ impl Writer {
                 let panicked = matches!(failure, Failure::Panicked);
                 let error = if panicked { StoreError::Internal } else { StoreError::Unavailable };
                 deliver(calls.iter().map(|call| (call, Err(error.clone()))).collect());
-                stop_after_disk_failure(&failure);
             }
         }
     }
@@ -143,26 +155,16 @@ impl Writer {
             receipts: &decided.receipts,
             team: &decided.team,
         };
-        self.sqlite.write(&commit)?;
+        if let Err(error) = self.sqlite.write(&commit) {
+            self.disk_failed = error.is_disk_failure();
+            return Err(error.into());
+        }
         decided.remember(&mut self.ledger, sequence, &offsets);
         if has_block {
             self.recent.write().add(sequence, decided.records.iter().map(|(organization, _)| *organization));
         }
         decided.become_durable(&mut self.ledger, sequence);
         Ok(offsets)
-    }
-}
-
-/// After a failed write or sync SQLite would go on appending to a write-ahead file of which nobody knows what is on disk.
-/// The process ends instead; the next start reads what there is.
-fn stop_after_disk_failure(failure: &Failure) {
-    if let Failure::Store(error) = failure
-        && error.is_disk_failure()
-    {
-        tracing::error!(
-            "the disk failed: stopping, since what was written last is unknown until the store is opened again"
-        );
-        std::process::exit(DISK_FAILED);
     }
 }
 
@@ -225,11 +227,14 @@ fn early(pending: &Pending) -> Result<Receipt, StoreError> {
 
 /// The next calls that are decided together; what is the team's stands alone.
 fn next_batch(waiting: &mut std::iter::Peekable<impl Iterator<Item = Call>>) -> (Option<Call>, Vec<Call>) {
-    let (mut batch, mut requests) = (Vec::new(), 0);
+    let (mut batch, mut requests, mut bytes) = (Vec::new(), 0, 0);
     while let Some(call) = waiting.peek() {
         match &call.work {
             Work::Team(_) if batch.is_empty() => return (waiting.next(), batch),
-            Work::Requests(more) if requests < MOST_REQUESTS => requests += more.len(),
+            Work::Requests(more) if requests < MOST_REQUESTS && bytes < MOST_BYTES => {
+                requests += more.len();
+                bytes += more.iter().map(Request::bytes).sum::<usize>();
+            }
             _ => break,
         }
         batch.extend(waiting.next());

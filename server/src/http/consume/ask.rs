@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use metergate_rules::command::{Completion, Consume, Item};
-use metergate_rules::id::{DecisionId, IdempotencyKey, OrganizationRef};
+use metergate_rules::id::{DecisionId, OrganizationRef};
 use metergate_rules::meter::{Measure, Meter};
 use metergate_rules::quantity::Quantity;
 use serde_json::value::RawValue;
@@ -13,15 +13,18 @@ use super::super::error::ApiError;
 use super::super::json as json_body;
 use super::super::measure::{self, Properties, Unmeasured};
 use super::super::number::decimal_text;
-use super::{Asking, ConsumeBody, MOST_PROPERTIES, MOST_TOGETHER, Mode};
+use super::{Asking, ConsumeBody, HeaderKey, MOST_PROPERTIES, MOST_TOGETHER, Mode};
 use crate::store::{ConsumeRequest, Key};
+
+/// The route in the key of a decision that is repeated by header.
+const ROUTE: &str = "POST /v1/consume";
 
 impl<'s> Asking<'s> {
     /// The request that a body makes.
     pub(super) fn prepare(
         &self,
         asked: &ConsumeBody<'_>,
-        header: Option<IdempotencyKey>,
+        header: Option<HeaderKey>,
     ) -> Result<ConsumeRequest, ApiError> {
         let organization: OrganizationRef = asked.organization.parse().map_err(|_| ApiError::unknown_organization())?;
         let (mut items, mut meters) = (Vec::new(), Vec::new());
@@ -77,7 +80,7 @@ impl<'s> Asking<'s> {
         &self,
         asked: &ConsumeBody<'_>,
         meters: &[&Arc<Meter>],
-        header: Option<IdempotencyKey>,
+        header: Option<HeaderKey>,
     ) -> Result<Option<Key>, ApiError> {
         let id = asked.id.as_deref().map(DecisionId::new).transpose();
         let id = id.map_err(|error| ApiError::invalid("#/id", error.to_string()))?;
@@ -85,7 +88,9 @@ impl<'s> Asking<'s> {
             return Ok(None);
         }
         let Some(id) = id else {
-            return Ok(header.map(|key| Key::Header("POST /v1/consume".into(), key)));
+            let route =
+                |index: Option<usize>| index.map_or_else(|| ROUTE.to_owned(), |index| format!("{ROUTE} {index}"));
+            return Ok(header.map(|(key, index)| Key::Header(route(index).into(), key)));
         };
         match (&asked.together, meters) {
             (None, [meter, ..]) => Ok(Some(Key::Decision(meter.id, id))),
@@ -125,17 +130,26 @@ pub(super) fn properties_of(asked: &ConsumeBody<'_>) -> Result<String, ApiError>
     Ok(text.to_owned())
 }
 
-/// The same request has the same; over what decides, not over how it was written.
+/// The same request has the same; over what is asked, not over how it was written.
 pub(super) fn fingerprint(asked: &ConsumeBody<'_>, items: &[Item]) -> u64 {
     let mut hash = Sha256::new();
+    hash.update([u8::from(asked.together.is_some())]);
     for (i, item) in items.iter().enumerate() {
         hash.update(item.meter.0.to_be_bytes());
         hash.update(quantity_of(item).units().to_be_bytes());
-        let together = asked.together.as_ref().and_then(|together| together[i].properties);
-        let properties = together.or(asked.properties).map_or("", RawValue::get);
-        hash.update((properties.len() as u64).to_be_bytes());
-        hash.update(properties.as_bytes());
+        update(&mut hash, asked.together.as_ref().and_then(|together| together[i].properties));
     }
+    update(&mut hash, asked.properties);
+    hash.update(format!("{:?} {:?}", asked.duration_ms, asked.status));
     let digest = hash.finalize();
     digest.iter().take(8).fold(0, |number, byte| number << 8 | u64::from(*byte))
+}
+
+/// White space and the order of members say nothing.
+fn update(hash: &mut Sha256, properties: Option<&RawValue>) {
+    let text = properties.map_or("", RawValue::get);
+    let text =
+        serde_json::from_str::<serde_json::Value>(text).map_or_else(|_| text.to_owned(), |value| value.to_string());
+    hash.update((text.len() as u64).to_be_bytes());
+    hash.update(text.as_bytes());
 }

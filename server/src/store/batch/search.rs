@@ -5,7 +5,7 @@ use metergate_rules::outcome::What;
 
 use super::{Batch, Stop};
 use crate::store::StoreError;
-use crate::store::block::{Block, Place, Record};
+use crate::store::block::{Place, Record};
 use crate::store::known::Id;
 use crate::store::sqlite::{SqliteError, unreadable};
 
@@ -53,10 +53,8 @@ impl Batch<'_> {
     }
 
     pub(super) fn read(&self, place: Place) -> Result<Option<(OrganizationId, Record)>, SqliteError> {
-        let Some(data) = self.sqlite.block(place.sequence)? else { return Ok(None) };
-        let block = Block::read(&data);
-        let record = block.and_then(|block| block.at(place.offset));
-        record.map(Some).map_err(|error| unreadable(format!("block {}", place.sequence), error))
+        let Some(block) = self.ledger.block(self.sqlite, place.sequence)? else { return Ok(None) };
+        block.at(place.offset).map(Some).map_err(|error| unreadable(format!("block {}", place.sequence), error))
     }
 
     /// Whether an id has been kept for long enough.
