@@ -41,7 +41,12 @@ fn another_body_under_a_known_id_is_422() {
         body
     };
     admin.post("/v1/consume", with(json!({}))).is(200);
-    for changes in [json!({"quantity": 6}), json!({"properties": {"model": "n"}}), json!({"properties": null})] {
+    #[rustfmt::skip]
+    let others = [
+        json!({"quantity": 6}), json!({"properties": {"model": "n"}}), json!({"properties": null}), json!({"durationMs": 5}),
+        json!({"status": 500}),
+    ];
+    for changes in others {
         admin.post("/v1/consume", with(changes)).expect_problem(422, "idempotency-mismatch");
     }
     // In an array it is that item's problem only.
@@ -54,6 +59,8 @@ fn another_body_under_a_known_id_is_422() {
         admin.post("/v1/consume", with(json!({"quantity": "5"}))).is(200).header("idempotent-replayed"),
         Some("true")
     );
+    let spaced = with(json!({})).to_string().replace("\"model\":", "\"model\" :  ");
+    assert_eq!(admin.post("/v1/consume", spaced).is(200).header("idempotent-replayed"), Some("true"));
     // Another organization's equal id is its own.
     admin.post("/v1/organizations", json!({"key": "other", "plan": "small"})).is(201);
     let other = admin.post("/v1/consume", with(json!({"organization": "other", "quantity": 7}))).is(200);
@@ -78,4 +85,21 @@ fn an_idempotency_key_counts_where_the_body_has_no_id() {
     assert_eq!(send("k-1", &named).is(200).json()["limits"][0]["used"], 20);
     send("", &body).expect_problem(422, "validation");
     send(&"k".repeat(256), &body).expect_problem(422, "validation");
+}
+
+#[test]
+fn an_idempotency_key_counts_for_each_decision_of_an_array() {
+    let (_server, admin) = started();
+    let send = |body: &Value| admin.call("POST", "/v1/consume").header("idempotency-key", "k").json(body).send();
+    let two = json!({"organization": "acme", "meter": "tokens", "quantity": 2});
+    let body = json!([two, two]);
+    let first = send(&body).is(200);
+    assert_eq!(first.json()["data"][1]["limits"][0]["used"], 4, "each element counts");
+    assert_eq!(send(&body).is(200).text, first.text);
+    assert_eq!(admin.post("/v1/check", &two).json()["limits"][0]["used"], 6, "the repetition counted nothing");
+    // One decision alone is another request than several together.
+    admin.call("POST", "/v1/consume").header("idempotency-key", "one").json(&two).send().is(200);
+    let together = json!({"organization": "acme", "together": [{"meter": "tokens", "quantity": 2}]});
+    let answer = admin.call("POST", "/v1/consume").header("idempotency-key", "one").json(together).send();
+    answer.expect_problem(422, "idempotency-mismatch");
 }
