@@ -3,6 +3,8 @@
 //! Everything here is pure: time is a parameter, there is no input or output, no clock, no float. The server asks
 //! [`decide::decide`] and records the [`outcome::Outcome`]; [`apply::apply`] folds outcomes into the [`account::Account`].
 
+#![deny(clippy::float_arithmetic)]
+
 pub mod account;
 pub mod apply;
 pub mod audit;

@@ -123,7 +123,7 @@ impl Batch<'_> {
         match (self.resolve(organization)?, organization) {
             (Some(id), _) if caller.scope.reaches(id) => Ok(id),
             (None, OrganizationRef::Key(key)) if self.settings.create_organizations && caller.scope == Scope::Team => {
-                let plan = self.ledger.catalogue.rules.newest_plan("free");
+                let plan = self.ledger.catalogue.plan_entry("free");
                 let plan = plan.ok_or(Problem::UnknownPlan)?.id;
                 let profile = Profile {
                     key: key.clone(),
