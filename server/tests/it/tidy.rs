@@ -296,7 +296,7 @@ fn no_path_of_a_machine_is_written_down() {
     none(&complaints);
 }
 
-/// Whether `folder` stands in `line` as the start of an absolute path: not as `a/home/`, `$HOME/root/` or `https://a/work/`.
+/// Whether `folder` stands in `line` as the start of an absolute path: not as `a/home/`, `$HOME/root/` or `https://a/srv/`.
 fn begins_a_path(line: &str, folder: &str) -> bool {
     let goes_on = |c: char| c.is_alphanumeric() || "_-./~*})>".contains(c);
     line.match_indices(folder).any(|(at, _)| !line[..at].chars().next_back().is_some_and(goes_on))
