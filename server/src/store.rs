@@ -3,6 +3,7 @@
 //!
 //! - [`inbox`]: calls in, answers out. [`batch`]: what waits is decided together and committed once.
 //! - [`block`]: what a commit writes. [`known`]: which ids have been seen. [`rollup`]: what reports read.
+//! - [`slice`]: the journal in files, once it is closed.
 //! - [`sqlite`]: loading and writing. [`reader`]: reading, beside the writer.
 
 use std::sync::Arc;
@@ -26,6 +27,7 @@ mod open;
 pub mod reader;
 mod replay;
 pub mod rollup;
+pub mod slice;
 pub mod sqlite;
 mod team;
 mod writer;

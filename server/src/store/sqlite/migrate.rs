@@ -6,7 +6,10 @@ use rusqlite::{Connection, TransactionBehavior};
 
 use super::SqliteError;
 
-const MIGRATIONS: [&str; 1] = [include_str!("../../../migrations/sqlite/0001_start.sql")];
+const MIGRATIONS: [&str; 2] = [
+    include_str!("../../../migrations/sqlite/0001_start.sql"),
+    include_str!("../../../migrations/sqlite/0002_slices.sql"),
+];
 
 /// Runs the migrations that have not been run, each in a transaction of its own. A database that holds something is
 /// copied first.
