@@ -3,7 +3,8 @@
 //!
 //! - [`inbox`]: calls in, answers out. [`batch`]: what waits is decided together and committed once.
 //! - [`block`]: what a commit writes. [`known`]: which ids have been seen. [`rollup`]: what reports read.
-//! - [`slice`]: the journal in files, once it is closed.
+//! - [`dirty`]: what the rows lack, since they follow the journal. [`fold`]: when they follow.
+//! - [`slice`]: the journal in files, once it is closed. [`slicing`]: when it closes, is merged and goes.
 //! - [`sqlite`]: loading and writing. [`reader`]: reading, beside the writer.
 
 use std::sync::Arc;
@@ -20,6 +21,10 @@ use crate::catalogue::{Snapshot, TeamRequest};
 pub mod audit;
 mod batch;
 pub mod block;
+mod checkpoint;
+mod decided;
+pub mod dirty;
+mod fold;
 mod inbox;
 pub mod known;
 mod ledger;
@@ -33,6 +38,7 @@ mod team;
 mod writer;
 
 pub use block::{Key, Place};
+pub use fold::{MOST_UNFOLDED, Pace};
 pub use inbox::Port;
 pub use open::{Settings, Store};
 
