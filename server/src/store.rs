@@ -33,6 +33,7 @@ pub mod reader;
 mod replay;
 pub mod rollup;
 pub mod slice;
+mod slicing;
 pub mod sqlite;
 mod team;
 mod writer;

@@ -11,11 +11,12 @@ use std::collections::HashSet;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use metergate_rules::time::Time;
 use serde::{Deserialize, Serialize};
 
-use super::sqlite::SqliteError;
+use super::sqlite::{Sqlite, SqliteError, unreadable};
 
 mod file;
 mod filter;
@@ -68,6 +69,10 @@ pub struct SliceError {
 }
 
 impl SliceError {
+    fn other_blocks(path: &Path) -> Self {
+        Self::of(path, Damage::Malformed("it holds other blocks than the database says"))
+    }
+
     fn of(path: &Path, damage: Damage) -> Self {
         Self { file: path.file_name().unwrap_or_default().to_string_lossy().into_owned(), damage }
     }
@@ -75,22 +80,50 @@ impl SliceError {
 
 impl From<SliceError> for SqliteError {
     fn from(error: SliceError) -> Self {
-        super::sqlite::unreadable(format!("the slice file {}", error.file), error.damage)
+        unreadable(format!("the slice file {}", error.file), error.damage)
     }
 }
 
-/// Makes the folder of slices, and removes what is there and not among the files that count.
-///
-/// # Errors
-/// If the folder cannot be made or read.
-pub(super) fn tidy(folder: &Path, counting: &[PathBuf]) -> io::Result<()> {
-    let counting: HashSet<&Path> = counting.iter().map(PathBuf::as_path).collect();
+/// The files that count.
+pub(super) struct Files {
+    /// The records of closed slices, oldest first.
+    pub(super) records: Vec<Arc<Records>>,
+    /// Their ids, oldest first.
+    pub(super) ids: Vec<Arc<IdFile>>,
+}
+
+impl Files {
+    /// Opens all files that have a row, and removes the others.
+    ///
+    /// # Errors
+    /// [`SqliteError::Unreadable`] where a file is not there, or is not the one that was written.
+    pub(super) fn open(folder: &Path, sqlite: &Sqlite) -> Result<Self, SqliteError> {
+        let (slices, ids) = (sqlite.slices()?, sqlite.slice_ids()?);
+        let counting = slices.iter().map(|extent| extent.records_in(folder));
+        let counting = counting.chain(ids.iter().map(|extent| extent.ids_in(folder))).collect();
+        tidy(folder, &counting).map_err(|error| unreadable("the folder of slices", error))?;
+        let records = slices.iter().map(|extent| {
+            let path = extent.records_in(folder);
+            let file = Records::open(&path)?;
+            if file.extent() == *extent { Ok(Arc::new(file)) } else { Err(SliceError::other_blocks(&path)) }
+        });
+        let ids = ids.iter().map(|extent| {
+            let path = extent.ids_in(folder);
+            let file = IdFile::open(&path)?;
+            if file.extent() == *extent { Ok(Arc::new(file)) } else { Err(SliceError::other_blocks(&path)) }
+        });
+        Ok(Self { records: records.collect::<Result<_, _>>()?, ids: ids.collect::<Result<_, _>>()? })
+    }
+}
+
+/// Makes the folder of slices, and removes what is there and does not count.
+fn tidy(folder: &Path, counting: &HashSet<PathBuf>) -> io::Result<()> {
     let slices = folder.join(FOLDER);
     fs::create_dir_all(&slices)?;
     for entry in fs::read_dir(&slices)? {
         let path = entry?.path();
-        if !counting.contains(&*path) {
-            tracing::info!(file = %path.display(), "removing what an earlier start has left");
+        if !counting.contains(&path) {
+            tracing::info!(file = %path.display(), "removing a slice file that an earlier start has left");
             fs::remove_file(path)?;
         }
     }

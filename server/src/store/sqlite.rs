@@ -18,9 +18,11 @@ use super::{Answer, ReceiptKey};
 mod derived;
 mod migrate;
 mod rows;
+mod slices;
 mod write;
 
 pub(super) use derived::find_rollup;
+pub(super) use slices::SliceChange;
 pub(super) use write::Commit;
 
 /// The name of the database in the data folder.
@@ -199,6 +201,13 @@ impl Sqlite {
         let last =
             query.query_row([], |row| Ok((row.get::<_, i64>(0)?.unsigned_abs(), Time::from_micros(row.get(1)?))));
         Ok(last.optional()?.unwrap_or((0, Time::MIN)))
+    }
+
+    /// The oldest block that is here and not only in a slice.
+    pub(super) fn first_block(&self) -> Result<Option<u64>, SqliteError> {
+        let first =
+            self.connection.query_row("SELECT min(sequence) FROM blocks", [], |row| row.get::<_, Option<i64>>(0));
+        Ok(first?.map(i64::unsigned_abs))
     }
 
     /// Goes through the blocks after `sequence`, in order.

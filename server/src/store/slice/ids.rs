@@ -144,7 +144,7 @@ impl IdFile {
     }
 
     /// Takes its name away.
-    pub(super) fn unlink(&self) {
+    pub(in crate::store) fn unlink(&self) {
         self.file.unlink();
     }
 

@@ -109,7 +109,12 @@ impl Maker<'_> {
             }
         }
         let mut out = RecordWriter::new(path)?;
-        sorter.finish(|key, stored| out.push(key, stored))?;
+        let sorted = sorter.finish(|key, stored| match self.go_on() {
+            Ok(()) => out.push(key, stored),
+            Err(stopped) => Err(io::Error::other(stopped)),
+        });
+        self.go_on()?;
+        sorted?;
         Ok(out.finish(extent)?)
     }
 

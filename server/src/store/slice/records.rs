@@ -117,6 +117,11 @@ impl Records {
         self.tail.extent
     }
 
+    /// An error of this file.
+    pub(in crate::store) fn error(&self, damage: Damage) -> SliceError {
+        self.file.error(damage)
+    }
+
     /// The number of the chunk in which an organization's records of a block are, where there are any.
     pub fn chunk_of(&self, organization: OrganizationId, sequence: u64) -> Option<usize> {
         self.tail.chunks.partition_point(|chunk| chunk.first <= (organization, sequence)).checked_sub(1)
@@ -177,7 +182,7 @@ impl Records {
     }
 
     /// Takes its name away.
-    pub(super) fn unlink(&self) {
+    pub(in crate::store) fn unlink(&self) {
         self.file.unlink();
     }
 }

@@ -60,7 +60,11 @@ impl Slicer {
 
     /// Gives it the next job. It must not be busy.
     pub(in crate::store) fn give(&mut self, job: Job) {
-        self.busy = self.jobs.as_ref().is_some_and(|jobs| jobs.send(job).is_ok());
+        self.busy = true;
+        if let Some(jobs) = &self.jobs {
+            // Where the thread has panicked, `take` says so; then it is busy for ever.
+            let _ = jobs.send(job);
+        }
     }
 
     /// What it has made, if it is done.

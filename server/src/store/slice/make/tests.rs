@@ -1,8 +1,9 @@
 use super::*;
 use crate::store::Place;
 use crate::store::known::NEWEST;
+use crate::store::slice::Files;
 use crate::store::slice::records::tests::{block, extent, organization};
-use crate::store::slice::tidy;
+use crate::store::sqlite::SliceChange;
 
 /// A data folder with so many blocks.
 fn folder_with(blocks: u64) -> tempfile::TempDir {
@@ -12,7 +13,7 @@ fn folder_with(blocks: u64) -> tempfile::TempDir {
     for sequence in 1..=blocks {
         insert.execute((sequence.cast_signed(), block(sequence, 9))).unwrap();
     }
-    tidy(folder.path(), &[]).unwrap();
+    Files::open(folder.path(), &sqlite).unwrap();
     folder
 }
 
@@ -96,13 +97,30 @@ fn a_store_that_closes_stops_what_is_being_made() {
 }
 
 #[test]
-fn what_an_earlier_start_has_left_is_removed() {
+fn files_count_from_their_row_on_and_others_are_removed() {
     let folder = folder_with(20);
     let stop = AtomicBool::new(false);
     maker(folder.path(), &stop).close(extent(20), &table(1, 20, 0)).unwrap();
-    let left = extent(19).ids_in(folder.path());
-    std::fs::write(&left, "half a file").unwrap();
-    let counting = [extent(20).records_in(folder.path()), extent(20).ids_in(folder.path())];
-    tidy(folder.path(), &counting).unwrap();
-    assert!(!left.exists() && counting.iter().all(|path| path.exists()));
+    let mut sqlite = Sqlite::open(folder.path()).unwrap();
+    sqlite.change_slices(SliceChange::Closed(extent(20), Some(extent(20)))).unwrap();
+    let left = [extent(19).ids_in(folder.path()), extent(19).records_in(folder.path())];
+    left.iter().for_each(|path| std::fs::write(path, "half a file").unwrap());
+    let files = Files::open(folder.path(), &sqlite).unwrap();
+    assert_eq!((files.records.len(), files.ids.len()), (1, 1));
+    assert!(left.iter().all(|path| !path.exists()));
+}
+
+#[test]
+fn a_file_that_is_missing_or_another_is_refused_and_named() {
+    let folder = folder_with(20);
+    let stop = AtomicBool::new(false);
+    let mut sqlite = Sqlite::open(folder.path()).unwrap();
+    sqlite.change_slices(SliceChange::Closed(extent(20), Some(extent(20)))).unwrap();
+    let refused = |sqlite: &Sqlite| Files::open(folder.path(), sqlite).err().expect("it is refused").to_string();
+    assert!(refused(&sqlite).contains("1-20.records"), "{}", refused(&sqlite));
+    maker(folder.path(), &stop).close(Extent { first: 2, ..extent(20) }, &table(2, 19, 0)).unwrap();
+    std::fs::rename(Extent { first: 2, ..extent(20) }.records_in(folder.path()), extent(20).records_in(folder.path()))
+        .unwrap();
+    let error = refused(&sqlite);
+    assert!(error.contains("1-20.records") && error.contains("other blocks"), "{error}");
 }

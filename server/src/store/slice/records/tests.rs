@@ -1,5 +1,5 @@
 use super::*;
-use crate::store::block::{Block, pack};
+use crate::store::block::{Block, order, pack};
 use crate::store::slice::sort::Sorter;
 use metergate_rules::outcome::{Effect, Entry, What};
 use metergate_rules::time::{Span, Time};
@@ -23,7 +23,8 @@ pub(in crate::store::slice) fn record(number: u64) -> Record {
 pub(in crate::store::slice) fn block(sequence: u64, organizations: u64) -> Vec<u8> {
     let of =
         |number: u64| (0..number % 4).map(move |i| (organization(number), record(sequence * 1000 + number * 4 + i)));
-    pack(&(0..organizations).rev().flat_map(of).collect::<Vec<_>>()).unwrap().0
+    let records: Vec<_> = (0..organizations).rev().flat_map(of).collect();
+    pack(&records, &order(&records)).unwrap().0
 }
 
 /// The file of these blocks.
