@@ -46,7 +46,15 @@ impl Day {
     /// # Errors
     /// If it is not one.
     pub fn read(data: &[u8]) -> Result<Self, postcard::Error> {
-        postcard::from_bytes(data)
+        Ok(postcard::from_bytes::<(Slot, Self)>(data)?.1)
+    }
+
+    /// All of a stored day together.
+    ///
+    /// # Errors
+    /// If it is not one.
+    pub fn total(data: &[u8]) -> Result<Slot, postcard::Error> {
+        Ok(postcard::take_from_bytes(data)?.0)
     }
 
     /// Goes through a stored day without keeping it: each quarter hour with what it holds, in order.
@@ -54,16 +62,18 @@ impl Day {
     /// # Errors
     /// If it is not one.
     pub fn each(data: &[u8], each: impl FnMut(u8, Slot)) -> Result<(), postcard::Error> {
-        let mut stored = postcard::Deserializer::from_bytes(data);
-        serde::Deserializer::deserialize_map(&mut stored, EachSlot(each))
+        let (_, slots) = postcard::take_from_bytes::<Slot>(data)?;
+        serde::Deserializer::deserialize_map(&mut postcard::Deserializer::from_bytes(slots), EachSlot(each))
     }
 
-    /// The form that is stored.
+    /// The form that is stored: all of the day together, then the quarter hours. A year by day reads the first alone.
     ///
     /// # Errors
     /// None that is known.
     pub fn write(&self) -> Result<Vec<u8>, postcard::Error> {
-        postcard::to_allocvec(self)
+        let mut total = Slot::default();
+        self.0.values().for_each(|slot| total.merge(slot));
+        postcard::to_allocvec(&(total, self))
     }
 
     /// Adds what `other` holds.
@@ -205,9 +215,11 @@ mod tests {
 
     #[test]
     fn a_stored_day_is_read_back() {
-        let day = Day([(95, Slot { count: 1, sum: i64::MAX, max: 0, last: None })].into());
+        let slot = |count, sum, max| Slot { count, sum, max, last: None };
+        let day = Day([(3, slot(2, 0, 9)), (95, slot(1, i64::MAX, 0))].into());
         let stored = day.write().unwrap();
         assert_eq!(Day::read(&stored).unwrap(), day);
+        assert_eq!(Day::total(&stored).unwrap(), slot(3, i64::MAX, 9));
         let mut slots = std::collections::BTreeMap::new();
         Day::each(&stored, |quarter, slot| assert_eq!(slots.insert(quarter, slot), None)).unwrap();
         assert_eq!(Day(slots), day);
