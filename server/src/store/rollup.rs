@@ -35,10 +35,10 @@ impl Slot {
     }
 }
 
-/// The 96 quarter hours of a UTC day; those in which nothing happened are left out.
+/// The 96 quarter hours of a UTC day, in order; those in which nothing happened are left out.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct Day(pub BTreeMap<u8, Slot>);
+pub struct Day(Vec<(u8, Slot)>);
 
 impl Day {
     /// Reads a stored day.
@@ -63,7 +63,7 @@ impl Day {
     /// If it is not one.
     pub fn each(data: &[u8], each: impl FnMut(u8, Slot)) -> Result<(), postcard::Error> {
         let (_, slots) = postcard::take_from_bytes::<Slot>(data)?;
-        serde::Deserializer::deserialize_map(&mut postcard::Deserializer::from_bytes(slots), EachSlot(each))
+        serde::Deserializer::deserialize_seq(&mut postcard::Deserializer::from_bytes(slots), EachSlot(each))
     }
 
     /// The form that is stored: all of the day together, then the quarter hours. A year by day reads the first alone.
@@ -72,15 +72,26 @@ impl Day {
     /// None that is known.
     pub fn write(&self) -> Result<Vec<u8>, postcard::Error> {
         let mut total = Slot::default();
-        self.0.values().for_each(|slot| total.merge(slot));
+        self.slots().for_each(|(_, slot)| total.merge(slot));
         postcard::to_allocvec(&(total, self))
     }
 
     /// Adds what `other` holds.
     pub fn merge(&mut self, other: &Self) {
-        for (quarter, slot) in &other.0 {
-            self.0.entry(*quarter).or_default().merge(slot);
+        other.slots().for_each(|(quarter, slot)| self.add(quarter, slot));
+    }
+
+    /// Adds to one quarter hour.
+    pub fn add(&mut self, quarter: u8, slot: &Slot) {
+        match self.0.binary_search_by_key(&quarter, |(quarter, _)| *quarter) {
+            Ok(at) => self.0[at].1.merge(slot),
+            Err(at) => self.0.insert(at, (quarter, *slot)),
         }
+    }
+
+    /// The quarter hours in which something happened, in order.
+    pub fn slots(&self) -> impl Iterator<Item = (u8, &Slot)> {
+        self.0.iter().map(|(quarter, slot)| (*quarter, slot))
     }
 }
 
@@ -93,8 +104,8 @@ impl<'de, F: FnMut(u8, Slot)> serde::de::Visitor<'de> for EachSlot<F> {
         formatter.write_str("the quarter hours of a day")
     }
 
-    fn visit_map<A: serde::de::MapAccess<'de>>(mut self, mut slots: A) -> Result<(), A::Error> {
-        while let Some((quarter, slot)) = slots.next_entry()? {
+    fn visit_seq<A: serde::de::SeqAccess<'de>>(mut self, mut slots: A) -> Result<(), A::Error> {
+        while let Some((quarter, slot)) = slots.next_element()? {
             (self.0)(quarter, slot);
         }
         Ok(())
@@ -164,8 +175,7 @@ impl Derived {
             day: i32::try_from(day).unwrap_or(i32::MAX),
             dimensions: used.dimensions.clone(),
         };
-        let slots = &mut self.rollups.entry(key).or_default().0;
-        slots.entry(u8::try_from(quarter).unwrap_or(95)).or_default().merge(&slot(used));
+        self.rollups.entry(key).or_default().add(u8::try_from(quarter).unwrap_or(95), &slot(used));
     }
 
     fn add_value(&mut self, organization: OrganizationId, used: &Use) {
@@ -220,8 +230,8 @@ mod tests {
         let stored = day.write().unwrap();
         assert_eq!(Day::read(&stored).unwrap(), day);
         assert_eq!(Day::total(&stored).unwrap(), slot(3, i64::MAX, 9));
-        let mut slots = std::collections::BTreeMap::new();
-        Day::each(&stored, |quarter, slot| assert_eq!(slots.insert(quarter, slot), None)).unwrap();
+        let mut slots = Vec::new();
+        Day::each(&stored, |quarter, slot| slots.push((quarter, slot))).unwrap();
         assert_eq!(Day(slots), day);
         assert!(Day::each(&stored[..2], |_, _| ()).is_err(), "a day that is cut short");
     }

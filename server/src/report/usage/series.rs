@@ -305,7 +305,7 @@ impl<'a> Slots<'a> {
     fn each(&self, mut each: impl FnMut(Time, Slot)) -> Result<(), ReadError> {
         let mut at = |quarter: u8, slot| each(self.start.plus(i64::from(quarter) * QUARTER), slot);
         match self.held {
-            Held::Lacking(day) => day.0.iter().for_each(|(quarter, slot)| at(*quarter, *slot)),
+            Held::Lacking(day) => day.slots().for_each(|(quarter, slot)| at(quarter, *slot)),
             Held::Row(data) => Day::each(data, at).map_err(unreadable)?,
         }
         Ok(())
