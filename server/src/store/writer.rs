@@ -258,7 +258,7 @@ impl Writer {
         sliced.iter().for_each(|blocks| self.slicing.left(blocks));
         if has_block {
             self.slicing.grown(decided.now, data.len());
-            self.recent.write().add(sequence, decided.records.iter().map(|(organization, _)| *organization));
+            self.recent.write().add(sequence, decided.organizations(&order));
         }
         decided.become_durable(&mut self.ledger, sequence, &order, &step);
         self.checkpointer.grown(bytes);
