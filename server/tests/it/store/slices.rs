@@ -243,6 +243,9 @@ fn a_slice_that_was_changed_is_named_and_never_an_answer() {
                 drop(store);
                 kit.reopen_at(now);
                 assert_eq!(kit.send(&event(3)), Err(StoreError::Unavailable), "{ending} at {place}");
+                let id = kit.account("acme").id;
+                let listed = kit.read(move |view, _| view.records(id, u64::MAX, |_, _, _| true));
+                assert_eq!(listed.is_err(), ending == "records", "{listed:?}");
                 let answers = kit.in_one_batch(vec![(&event(3)).into(), (&ask("hits", 1)).into()]);
                 assert!(answers[0].is_err() && answers[1].is_ok(), "others are not held up: {answers:?}");
             }
