@@ -8,11 +8,11 @@ mod axis;
 mod panel;
 
 /// Pixels of a panel with its labels, of the margin, and of what stands above the panels.
-const PANEL: (f64, f64) = (430.0, 320.0);
+const PANEL: (f64, f64) = (430.0, 332.0);
 const MARGIN: f64 = 16.0;
 const HEAD: f64 = 84.0;
 /// A lone panel is wider.
-const LONE: f64 = 640.0;
+const LONE: f64 = 760.0;
 /// About how wide a letter is, in pixels, to place the legend.
 const LETTER: f64 = 6.6;
 

@@ -62,6 +62,9 @@ pub enum BenchError {
     /// The README has no place for a result.
     #[error("the README has no marks <!-- {0}:begin --> and <!-- {0}:end -->")]
     NoMarks(String),
+    /// Some questions could not be answered; each has said why.
+    #[error("not answered: {0}")]
+    Unanswered(String),
     /// A signal asked to end.
     #[error("interrupted")]
     Interrupted,

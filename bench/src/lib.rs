@@ -13,6 +13,7 @@
 )]
 
 pub mod answer;
+pub mod budgets;
 pub mod chart;
 pub mod connection;
 pub mod disk;

@@ -60,15 +60,25 @@ async fn print_load(arguments: LoadArguments) -> Result<(), BenchError> {
 async fn answer(suite: &Suite, questions: &[Question], kept: &Kept) -> Result<(), BenchError> {
     suite.check()?;
     let mut stores = suite.stores();
+    let mut unanswered = Vec::new();
     for question in questions {
-        eprintln!("{}", question.name());
-        let answer = question.ask(suite, &mut stores).await?;
-        println!("{}\n", answer.markdown);
-        if let Some(folder) = kept {
-            page::keep(folder, &question.name(), &answer.chart, &answer.markdown)?;
+        let name = question.name();
+        eprintln!("{name}");
+        match question.ask(suite, &mut stores).await {
+            Ok(answer) => {
+                println!("{}\n", answer.markdown);
+                if let Some(folder) = kept {
+                    page::keep(folder, &name, &answer.chart, &answer.markdown)?;
+                }
+            }
+            // The others took long enough to be worth their answers.
+            Err(error) => {
+                eprintln!("{name}: {error}");
+                unanswered.push(name);
+            }
         }
     }
-    Ok(())
+    if unanswered.is_empty() { Ok(()) } else { Err(BenchError::Unanswered(unanswered.join(", "))) }
 }
 
 async fn soak_and_tell(suite: &Suite, soak: Soak, kept: &Kept) -> Result<(), BenchError> {

@@ -80,10 +80,8 @@ impl Question {
 
 impl Answer {
     fn new(suite: &Suite, title: &str, table: &str, targets: &[String], panels: Vec<Panel>) -> Self {
-        let (when, conditions) = (when(), suite.conditions());
-        let window = format!("Windows of {:?} after {:?} of warm-up.", suite.window, suite.warm_up);
-        let head = format!("{when}; {conditions} {window}");
-        let markdown = format!("{head}\n\n{table}\n{}", targets.concat());
+        let when = when();
+        let markdown = format!("{when}; {}\n\n{table}\n{}", suite.conditions(), targets.concat());
         Self { markdown: markdown.trim_end().to_owned(), chart: Chart { title: title.into(), subtitle: when, panels } }
     }
 }

@@ -108,7 +108,7 @@ impl Sheet {
     }
 
     /// The table, with the disk below it.
-    pub fn markdown(&self) -> String {
+    pub fn markdown(&self, suite: &Suite) -> String {
         let mut table = Table::new(&[
             "what",
             "connections",
@@ -129,7 +129,7 @@ impl Sheet {
         for index in 0..self.rows.len() {
             table.push(self.cells(index));
         }
-        format!("{}\n{}", table.markdown(), self.disk())
+        format!("{}\n{}", table.markdown(), self.below(suite))
     }
 
     fn cells(&self, index: usize) -> Vec<String> {
@@ -161,12 +161,14 @@ impl Sheet {
         ]
     }
 
-    /// What the disk alone took, and the sizes of answers, which must be alike for a ratio to mean anything.
-    fn disk(&self) -> String {
+    /// How it was measured, what the disk alone took, and the sizes of answers, which must be alike for a ratio to mean anything.
+    fn below(&self, suite: &Suite) -> String {
         let sync = |figure: fn(&SyncTimes) -> Duration| shown(self.rounds.iter().map(|r| millis(figure(&r.sync))), 2);
         let mut text = format!(
-            "{} interleaved rounds: median (least–most). The disk alone, 4 KiB appended and fdatasync, ms: p50 {}, p99 {}.",
+            "Median (least–most) of {} interleaved rounds with windows of {} s after {} s. The disk alone, 4 KiB appended and fdatasync, ms: p50 {}, p99 {}.",
             self.rounds.len(),
+            suite.window.as_secs_f64(),
+            suite.warm_up.as_secs_f64(),
             sync(|sync| sync.p50),
             sync(|sync| sync.p99),
         );

@@ -1,14 +1,16 @@
 //! One pair of axes with what was measured.
 
 use super::axis::Range;
-use super::{Marks, Panel, Series, class, line, listed, mark, text};
+use super::{LETTER, Marks, Panel, Series, class, line, listed, mark, text};
 use crate::spread::Spread;
 
 /// Room beside the field: left for labels, right, above, below for labels.
 const LEFT: f64 = 62.0;
 const RIGHT: f64 = 18.0;
 const ABOVE: f64 = 30.0;
-const BELOW: f64 = 48.0;
+const BELOW: f64 = 60.0;
+/// From one line of a label to the next.
+const LINE: f64 = 14.0;
 
 /// The part of a panel in which figures stand.
 struct Field<'a> {
@@ -65,17 +67,36 @@ impl Panel {
             svg.push_str(&text("small", field.left - 6.0, y + 4.0, "end", &field.y.label(*tick)));
         }
         svg.push_str(&line("axis", (field.left, field.bottom()), (right, field.bottom())));
+        let letters = (field.width / field.x.ticks.len().max(1) as f64 / LETTER) as usize;
         for tick in &field.x.ticks {
             let (x, _) = field.point(*tick, 0.0);
             svg.push_str(&line("axis", (x, field.bottom()), (x, field.bottom() + 4.0)));
-            for (line, part) in field.x.label(*tick).split('\n').enumerate() {
-                svg.push_str(&text("small", x, field.bottom() + 18.0 + 15.0 * line as f64, "middle", part));
+            for (line, part) in wrapped(&field.x.label(*tick), letters).iter().enumerate() {
+                svg.push_str(&text("small", x, field.bottom() + 18.0 + LINE * line as f64, "middle", part));
             }
+        }
+        if self.x.label.is_empty() {
+            return svg;
         }
         let middle = field.left + field.width / 2.0;
         svg.push_str(&text("small", middle, field.bottom() + 38.0, "middle", &self.x.label));
         svg
     }
+}
+
+/// In lines of about so many letters, where words allow.
+fn wrapped(label: &str, letters: usize) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for word in label.split(' ') {
+        match lines.last_mut() {
+            Some(line) if line.chars().count() + 1 + word.chars().count() <= letters => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            _ => lines.push(word.to_owned()),
+        }
+    }
+    lines
 }
 
 fn measured(series: &Series) -> impl Iterator<Item = (f64, Spread)> {
@@ -118,4 +139,24 @@ fn bars(series: &Series, field: &Field<'_>, index: usize, place: (usize, usize))
         bar + &whisker(field, index, x, left + width / 2.0 - 1.0, spread)
     };
     measured(series).map(one).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn labels_break_between_words() {
+        #[rustfmt::skip]
+        let cases = [ // label, letters, lines
+            ("consume",                      10, "consume"),
+            ("one organization, use now",    17, "one organization,|use now"),
+            ("one organization, use now",    12, "one|organization,|use now"),
+            ("10k",                          1,  "10k"),
+            ("",                             5,  ""),
+        ];
+        for (label, letters, lines) in cases {
+            assert_eq!(wrapped(label, letters).join("|"), lines);
+        }
+    }
 }

@@ -26,5 +26,5 @@ pub(super) async fn ask(suite: &Suite, stores: &mut Stores) -> Result<Answer, Be
     let hundred = sheet.find(|row| row.batch == 100 && !row.ids);
     let rate = hundred.into_iter().flat_map(|row| sheet.of(row, Outcome::rate));
     let target = line("S3, decisions/s in arrays of 100", rate, 0, Bound::AtLeast(400_000.0));
-    Ok(Answer::new(suite, "Decisions per second in arrays, 16 connections", &sheet.markdown(), &[target], panels))
+    Ok(Answer::new(suite, "Decisions per second in arrays, 16 connections", &sheet.markdown(suite), &[target], panels))
 }

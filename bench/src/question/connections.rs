@@ -29,7 +29,13 @@ pub(super) async fn ask(suite: &Suite, stores: &mut Stores) -> Result<Answer, Be
         curves(x(), ("decisions/s", Scale::Linear), sheet.by_name(across, Outcome::rate)),
         curves(x(), ("CPU µs per decision", Scale::Linear), sheet.by_name(across, Outcome::cpu)),
     ];
-    Ok(Answer::new(suite, "Decisions per second and CPU per decision", &sheet.markdown(), &targets(&sheet), panels))
+    Ok(Answer::new(
+        suite,
+        "Decisions per second and CPU per decision",
+        &sheet.markdown(suite),
+        &targets(&sheet),
+        panels,
+    ))
 }
 
 fn targets(sheet: &Sheet) -> Vec<String> {

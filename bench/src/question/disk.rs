@@ -112,14 +112,14 @@ fn answer(suite: &Suite, rows: &[Row], rounds: &[Vec<Cost>]) -> Answer {
             thousands(rounds.iter().map(|round| round[index].not_accepted).sum()),
         ]);
     }
-    let names: Vec<String> = rows.iter().map(|row| row.name.replacen(", ", "\n", 1)).collect();
+    let names: Vec<String> = rows.iter().map(|row| row.name.to_owned()).collect();
     let series = |name: &str, figure| Series {
         name: name.into(),
         points: (0..rows.len()).filter_map(|index| Some((index as f64, Spread::of(figures(index, figure))?))).collect(),
     };
     let panel = bars("bytes per operation", &names, vec![series("written", written), series("kept", kept)]);
     let how = format!(
-        "{} rounds. `write_bytes` of `/proc/<pid>/io` and the size of all files, from before the first request until the server \
+        "Median (least–most) of {} rounds. `write_bytes` of `/proc/<pid>/io` and the size of all files, from before the first request until the server \
          has written nothing for {QUIET:?} after the last. The write-ahead file is a part of both.",
         rounds.len()
     );

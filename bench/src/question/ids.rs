@@ -25,7 +25,7 @@ pub(super) async fn ask(suite: &Suite, stores: &mut Stores) -> Result<Answer, Be
         curves(x(), ("CPU µs per operation", Scale::Linear), sheet.by_name(across, Outcome::cpu)),
     ];
     let title = "Decisions and events against known ids";
-    Ok(Answer::new(suite, title, &sheet.markdown(), &targets(&sheet), panels))
+    Ok(Answer::new(suite, title, &sheet.markdown(suite), &targets(&sheet), panels))
 }
 
 /// The most ids against none.

@@ -25,7 +25,7 @@ pub(super) async fn ask(suite: &Suite, stores: &mut Stores) -> Result<Answer, Be
         curves(x, (name, Scale::Log), quantiles(&sheet, side))
     });
     let targets = targets(&sheet);
-    Ok(Answer::new(suite, "Latency at fixed rates, 64 connections", &sheet.markdown(), &targets, panels.into()))
+    Ok(Answer::new(suite, "Latency at fixed rates, 64 connections", &sheet.markdown(suite), &targets, panels.into()))
 }
 
 fn percent(row: &Row) -> Option<f64> {

@@ -128,8 +128,7 @@ fn answer(suite: &Suite, cases: &[Case], rounds: &[Vec<Held>]) -> Answer {
                 let base = case.base.map_or(0, |base| cases[base].stock.ids);
                 (format!("{} to {} ids", thousands(base), thousands(case.stock.ids)), 2.0)
             };
-            let what =
-                if by_organization { "S6, bytes per organization" } else { "Bytes per known id (closed slices)" };
+            let what = if by_organization { "S6, bytes per organization" } else { "bytes per known id" };
             targets.push(line(&format!("{what}, {name}"), figures.iter().copied(), 1, Bound::AtMost(bound)));
             let (names, points) = &mut per[usize::from(!by_organization)];
             points.extend(Spread::of(figures).map(|spread| (names.len() as f64, spread)));
@@ -141,9 +140,10 @@ fn answer(suite: &Suite, cases: &[Case], rounds: &[Vec<Held>]) -> Answer {
         |y: &str, (names, points): (Vec<String>, _)| bars(y, &names, vec![Series { name: "bytes".into(), points }]);
     let panels = vec![panel("bytes per organization", organizations), panel("bytes per known id", ids)];
     let how = format!(
-        "{} rounds, a server started on each stock, read {SETTLED_AFTER:?} after the last work from `/proc/<pid>/status`: `VmRSS` \
+        "Median (least–most) of {} rounds, a server started on each stock, read {} s after the last work from `/proc/<pid>/status`: `VmRSS` \
          and `RssAnon`. What one more takes is the difference in `VmRSS` to the row with fewer.",
         rounds.len(),
+        SETTLED_AFTER.as_secs(),
     );
     let table = format!("{}\n{how}\n", table.markdown());
     Answer::new(suite, "Memory per organization and per known id", &table, &targets, panels)

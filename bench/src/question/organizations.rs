@@ -31,7 +31,7 @@ pub(super) async fn ask(suite: &Suite, stores: &mut Stores) -> Result<Answer, Be
         curves(x(), ("CPU µs per decision", Scale::Linear), sheet.by_name(across, Outcome::cpu)),
     ];
     let title = "Decisions against organizations, 256 connections";
-    Ok(Answer::new(suite, title, &sheet.markdown(), &targets(&sheet), panels))
+    Ok(Answer::new(suite, title, &sheet.markdown(suite), &targets(&sheet), panels))
 }
 
 /// The most organizations against the fewest.

@@ -82,29 +82,29 @@ fn queries(history: &History) -> Vec<Query> {
     let query = |name, path, word, rows, target| Query { name, path, word, rows, target };
     vec![
         query(
-            "one organization, 10 meters,\na year by day",
+            "one organization, 10 meters, a year by day",
             history.year(),
             "\"start\":",
             history.year_rows(),
             Some(5.0),
         ),
         query(
-            "100 organizations, 100 meters,\n30 days in total",
+            "100 organizations, 100 meters, 30 days in total",
             history.bulk(),
             "\"start\":",
             history.bulk_rows(),
             Some(10.0),
         ),
-        query("one organization,\nuse now", format!("/v1/organizations/{first}/usage"), "\"meters\":", 1, None),
+        query("one organization, use now", format!("/v1/organizations/{first}/usage"), "\"meters\":", 1, None),
         query(
-            "organizations,\npage after page of 200",
+            "organizations, page after page of 200",
             "/v1/organizations?limit=200".into(),
             "\"planVersion\":",
             200,
             None,
         ),
         query(
-            "one organization's events,\npage after page of 200",
+            "one organization's events, page after page of 200",
             format!("/v1/events?organization={first}&limit=200"),
             "\"source\":",
             200,
@@ -166,9 +166,8 @@ fn answer(suite: &Suite, stock: Stock, stored: u64, queries: &[Query], rounds: &
     let figures = |index: usize, figure: fn(&Times) -> f64| rounds.iter().map(move |round| figure(&round[index]));
     let mut targets = Vec::new();
     for (index, query) in queries.iter().enumerate() {
-        let name = query.name.replace('\n', " ");
         table.push(vec![
-            name.clone(),
+            query.name.into(),
             thousands(query.rows as u64),
             rounds.first().map_or_else(String::new, |round| bytes(round[index].bytes as u64)),
             shown(figures(index, |times| times.p50), 2),
@@ -176,7 +175,7 @@ fn answer(suite: &Suite, stock: Stock, stored: u64, queries: &[Query], rounds: &
             shown(figures(index, |times| times.cpu), 2),
         ]);
         if let Some(target) = query.target {
-            let what = format!("S7, median ms, {name}");
+            let what = format!("S7, median ms, {}", query.name);
             targets.push(line(&what, figures(index, |times| times.p50), 2, Bound::AtMost(target)));
         }
     }
@@ -189,7 +188,7 @@ fn answer(suite: &Suite, stock: Stock, stored: u64, queries: &[Query], rounds: &
     let names: Vec<String> = queries.iter().map(|query| query.name.to_owned()).collect();
     let panel = bars("ms", &names, vec![series("p50", |times| times.p50), series("p99", |times| times.p99)]);
     let how = format!(
-        "{} rounds, a server started for each on a store of {} organizations ({}), otherwise idle; 1 connection, up to {ASKED} \
+        "Median (least–most) of {} rounds, a server started for each on a store of {} organizations ({}), otherwise idle; 1 connection, up to {ASKED} \
          times within {FOR:?}, the first {WARM_UP} left out. Every answer's rows are counted.",
         rounds.len(),
         thousands(stock.organizations),

@@ -135,10 +135,10 @@ fn answer(suite: &Suite, cases: &[Case], rounds: &[Vec<Start>]) -> Answer {
             .filter_map(|index| Some((index as f64, Spread::of(figures(index, figure))?)))
             .collect(),
     };
-    let names: Vec<String> = cases.iter().map(|case| case.name.replacen(' ', "\n", 1)).collect();
+    let names: Vec<String> = cases.iter().map(|case| case.name.clone()).collect();
     let series = vec![series("store in the page cache", warm), series("store not in the page cache", cold)];
     let how = format!(
-        "{} rounds. From starting the process to its first 200 of `/readyz`, asked every 2 ms. Cold: the kernel was asked to \
+        "Median (least–most) of {} rounds. From starting the process to its first 200 of `/readyz`, asked every 2 ms. Cold: the kernel was asked to \
          forget the files first. Killed: `kill -9` under arrays of decisions over all organizations; each start on a copy.",
         rounds.len()
     );
