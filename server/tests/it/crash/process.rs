@@ -71,6 +71,11 @@ impl Server {
         alive.is_err().then(|| self.child.wait().unwrap())
     }
 
+    /// How it ended: it must, by itself, once nobody asks for anything.
+    pub(super) fn died(mut self) -> ExitStatus {
+        self.child.wait().unwrap()
+    }
+
     /// SIGTERM: it answers what is under way and ends.
     pub(super) fn stop(mut self) {
         kill_process(Pid::from_child(&self.child), Signal::TERM).unwrap();
