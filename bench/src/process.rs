@@ -13,6 +13,7 @@ use tokio::time::sleep;
 use crate::connection::Connection;
 use crate::error::BenchError;
 use crate::home::Home;
+use crate::proc::written;
 use crate::request::{json_request, random_seed};
 use crate::setup::Target;
 
@@ -22,6 +23,11 @@ const READY_WITHIN: Duration = Duration::from_secs(180);
 const STOPPED_WITHIN: Duration = Duration::from_secs(60);
 /// How exactly a start is timed.
 const POLL: Duration = Duration::from_millis(2);
+
+/// A server that has written nothing for so long is quiet.
+pub const QUIET: Duration = Duration::from_secs(1);
+/// It is waited for no longer than this.
+const QUIET_WITHIN: Duration = Duration::from_secs(120);
 
 /// What to start.
 #[derive(Clone, Debug)]
@@ -75,6 +81,24 @@ impl ServerProcess {
     /// How it is reached.
     pub fn target(&self) -> Target {
         Target { address: self.address, key: self.key.clone() }
+    }
+
+    /// Waits until it writes nothing more, so that what it does after its answers is done; the bytes that it has had
+    /// written until then.
+    ///
+    /// # Errors
+    /// [`BenchError::Io`] where there is no such process.
+    pub async fn quiet(&self) -> Result<u64, BenchError> {
+        let began = Instant::now();
+        let (mut last, mut since) = (written(self.pid())?, began);
+        while since.elapsed() < QUIET && began.elapsed() < QUIET_WITHIN {
+            sleep(QUIET / 10).await;
+            let now = written(self.pid())?;
+            if now != last {
+                (last, since) = (now, Instant::now());
+            }
+        }
+        Ok(last)
     }
 
     /// Ends it at once, as a power cut would.

@@ -97,6 +97,8 @@ impl Stores {
         }
         let known = base.map_or(0, |(base, _)| base.ids);
         target.record_ids(known..stock.ids, stock.organizations).await?;
+        // What follows the answers must be done, or every server that starts on a copy would do it.
+        server.quiet().await?;
         Ok(server.home.clone())
     }
 

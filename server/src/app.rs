@@ -63,8 +63,9 @@ impl Running {
 pub fn start(config: Config) -> anyhow::Result<Running> {
     let lock = lock_folder(&config.data_dir)?;
     let (admin_key, made_key) = start::admin_key(&config)?;
+    let store = Store::open(settings(&config), Clock::start()).context("the store cannot be opened")?;
     let (stop, draining) = watch::channel(false);
-    let shared = Arc::new(open(&config, Clock::start(), admin_key, draining.clone())?);
+    let shared = Arc::new(shared(&config, store, admin_key, draining.clone())?);
     let serving = Arc::clone(&shared);
     let make_service = move |_core| service(&serving);
     let server = listen::serve(listening(&config), config.cores, make_service, draining)
@@ -75,17 +76,16 @@ pub fn start(config: Config) -> anyhow::Result<Running> {
     Ok(Running { address: server.address(), made_key, server, shared, stop, _lock: lock })
 }
 
-/// Opens the store and makes it usable: what all cores share. Nothing listens yet, and the folder is not locked.
+/// Makes an opened store usable: what all cores share. Nothing listens yet.
 ///
 /// # Errors
-/// Where the data folder cannot be had, or the clock is far behind it.
-pub fn open(
+/// Where the clock is far behind the store, or the catalogue cannot be put in force.
+pub fn shared(
     config: &Config,
-    clock: Clock,
+    store: Store,
     admin_key: [u8; 32],
     draining: watch::Receiver<bool>,
 ) -> anyhow::Result<Shared> {
-    let store = Store::open(settings(config), clock).context("the store cannot be opened")?;
     check_clock(&store, config)?;
     start::prepare(&store, config)?;
     Ok(Shared {

@@ -23,6 +23,10 @@ mod plug;
 mod run;
 mod wire;
 
+/// As in the program itself.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Runs under valgrind at a time.
 const AT_A_TIME: usize = 2;
 

@@ -1,5 +1,7 @@
 //! Holds the writer while calls gather, so that they share one commit whatever the threads' turns.
 
+use std::cell::RefCell;
+use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
 use metergate::catalogue::change::{TeamCommand, TeamRequest};
@@ -7,11 +9,12 @@ use metergate::http::state::Shared;
 use metergate::store::{Answer, Port};
 use metergate_bench::error::BenchError;
 
-/// A change of the team's that changes nothing and is answered only when told.
-pub(crate) struct Plug {
+/// A change of the team's that changes nothing and is answered only when told. The next plug is put in before the last is
+/// let go, so that the writer never finds itself without work, which would have it write rows then.
+pub(crate) struct Plugs {
     shared: Arc<Shared>,
     port: Port,
-    gate: Arc<Gate>,
+    holding: RefCell<VecDeque<Arc<Gate>>>,
 }
 
 #[derive(Default)]
@@ -20,24 +23,24 @@ struct Gate {
     opened: Condvar,
 }
 
-impl Plug {
+impl Plugs {
     /// For the store of `shared`. Runs on the thread whose `LocalSet` runs now.
     pub(crate) fn new(shared: &Arc<Shared>) -> Self {
         let port = shared.store.port();
         tokio::task::spawn_local(port.clone().receive());
-        Self { shared: Arc::clone(shared), port, gate: Arc::default() }
+        Self { shared: Arc::clone(shared), port, holding: RefCell::default() }
     }
 
-    /// Puts the plug in, as a task: calls made after it wait for [`Self::release`].
+    /// Puts a plug in, as a task: calls made after it wait until [`Self::let_go`].
     ///
     /// # Errors
     /// [`BenchError::Io`] where there is no plan that it could leave as it is.
     pub(crate) fn put_in(&self) -> Result<(), BenchError> {
-        *self.gate.open.lock().unwrap_or_else(PoisonError::into_inner) = false;
         let catalogue = self.shared.store.catalogue();
         let plan =
             catalogue.plan_entry("free").ok_or_else(|| BenchError::io("free")(std::io::ErrorKind::NotFound.into()))?;
-        let gate = Arc::clone(&self.gate);
+        let gate = Arc::<Gate>::default();
+        self.holding.borrow_mut().push_back(Arc::clone(&gate));
         let request = TeamRequest {
             actor: Arc::from("budget"),
             reason: String::new(),
@@ -54,10 +57,12 @@ impl Plug {
         Ok(())
     }
 
-    /// Lets the writer go on.
-    pub(crate) fn release(&self) {
-        *self.gate.open.lock().unwrap_or_else(PoisonError::into_inner) = true;
-        self.gate.opened.notify_all();
+    /// Lets go of the plug that was put in first.
+    pub(crate) fn let_go(&self) {
+        if let Some(gate) = self.holding.borrow_mut().pop_front() {
+            *gate.open.lock().unwrap_or_else(PoisonError::into_inner) = true;
+            gate.opened.notify_all();
+        }
     }
 }
 

@@ -12,15 +12,17 @@ use metergate::catalogue::key;
 use metergate::clock::Clock;
 use metergate::config::Config;
 use metergate::http::state::Shared;
+use metergate::store::{Pace, Settings, Store};
 use metergate_bench::answer::{Answer, find_answer};
 use metergate_bench::error::BenchError;
 use metergate_bench::workload::Judge;
+use metergate_rules::time::Time;
 use tempfile::TempDir;
 use tokio::sync::watch;
 use tokio::task::{LocalSet, spawn_local, yield_now};
 
 use crate::operation::{KEY, NOW, Operation, preparation};
-use crate::plug::Plug;
+use crate::plug::Plugs;
 use crate::wire::{Client, Post};
 
 /// Prepares a store in a new folder and runs `operation` on it in so many rounds, after one of which every answer is read.
@@ -32,10 +34,14 @@ pub(crate) fn run(operation: Operation, rounds: usize) -> Result<(), BenchError>
     let runtime = runtime.map_err(BenchError::io("starting the runtime"))?;
     LocalSet::new().block_on(&runtime, async {
         let (_stop, draining) = watch::channel(false);
-        let shared = Arc::new(open(folder.path(), draining)?);
+        let shared = Arc::new(open(folder.path(), operation, draining)?);
         let bench = Bench::new(&shared, operation.clients());
         for request in preparation() {
             read(&bench.ask_one(&request).await)?;
+        }
+        if operation.clients() > 1 {
+            bench.plugs.put_in()?;
+            yield_now().await;
         }
         bench.clients.iter().for_each(Client::keep);
         bench.round(&requests[0]).await?;
@@ -43,6 +49,7 @@ pub(crate) fn run(operation: Operation, rounds: usize) -> Result<(), BenchError>
         for round in &requests[1..=rounds] {
             bench.round(round).await?;
         }
+        bench.plugs.let_go();
         shared.store.close();
         Ok(())
     })
@@ -52,20 +59,22 @@ fn requests(operation: Operation, round: usize) -> Vec<Vec<u8>> {
     (0..operation.clients()).map(|client| operation.request(round, client)).collect()
 }
 
-fn open(folder: &Path, draining: watch::Receiver<bool>) -> Result<Shared, BenchError> {
+/// A store whose rows follow the journal by a fixed number of accounts, not by the time that a commit takes.
+fn open(folder: &Path, operation: Operation, draining: watch::Receiver<bool>) -> Result<Shared, BenchError> {
     let failed = |error: String| BenchError::io("opening a store")(io::Error::other(error));
-    let mut config = Config::defaults().map_err(|error| failed(error.to_string()))?;
-    config.data_dir = folder.to_owned();
-    config.auto_create_organizations = true;
-    let clock = Clock::starting_at(metergate_rules::time::Time::from_micros(NOW));
-    app::open(&config, clock, key::hash(KEY), draining).map_err(|error| failed(format!("{error:#}")))
+    let config = Config::defaults().map_err(|error| failed(error.to_string()))?;
+    let pace = Pace::Accounts(operation.rows_a_commit());
+    let settings = Settings { create_organizations: true, pace, ..Settings::in_folder(folder) };
+    let clock = Clock::starting_at(Time::from_micros(NOW));
+    let store = Store::open(settings, clock).map_err(|error| failed(error.to_string()))?;
+    app::shared(&config, store, key::hash(KEY), draining).map_err(|error| failed(format!("{error:#}")))
 }
 
 /// A server with clients on connections without sockets.
 struct Bench {
     clients: Vec<Client>,
     post: Rc<Post>,
-    plug: Plug,
+    plugs: Plugs,
 }
 
 impl Bench {
@@ -79,7 +88,7 @@ impl Bench {
             spawn_local(connection);
             client
         };
-        Self { clients: (0..clients).map(client).collect(), post: Rc::clone(&post), plug: Plug::new(shared) }
+        Self { clients: (0..clients).map(client).collect(), post: Rc::clone(&post), plugs: Plugs::new(shared) }
     }
 
     /// The answer to one request.
@@ -91,19 +100,21 @@ impl Bench {
         client.kept()
     }
 
-    /// Every client asks once; what changes something is gathered before any of it is decided.
+    /// Every client asks once. Where there are several, all of them are gathered before the first is decided: one plug
+    /// holds the writer meanwhile, another afterwards, until the next round.
     async fn round(&self, requests: &[Vec<u8>]) -> Result<(), BenchError> {
-        let gathered = self.clients.len() > 1;
-        if gathered {
-            self.plug.put_in()?;
-        }
         for (client, request) in self.clients.iter().zip(requests) {
             client.send(request);
         }
-        while gathered && self.clients.iter().any(Client::is_unread) {
+        if self.clients.len() > 1 {
+            while self.clients.iter().any(Client::is_unread) {
+                yield_now().await;
+            }
+            self.plugs.put_in()?;
+            // The plug is a task that must have run once before it waits behind the requests.
             yield_now().await;
+            self.plugs.let_go();
         }
-        self.plug.release();
         self.post.answers(self.clients.len()).await;
         Ok(())
     }

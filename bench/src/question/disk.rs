@@ -2,25 +2,17 @@
 //!
 //! Counted from a quiet server to a quiet server: what follows the journal later is a part of what a decision costs.
 
-use std::time::{Duration, Instant};
-
-use tokio::time::sleep;
+use std::time::Duration;
 
 use super::{Answer, bars};
 use crate::chart::Series;
 use crate::error::BenchError;
-use crate::proc::written;
-use crate::process::ServerProcess;
+use crate::process::QUIET;
 use crate::row::Row;
 use crate::spread::{Spread, shown, thousands};
 use crate::stock::Stores;
 use crate::suite::Suite;
 use crate::table::Table;
-
-/// A server that has written nothing for so long is quiet.
-const QUIET: Duration = Duration::from_secs(1);
-/// It is waited for no longer than this.
-const QUIET_WITHIN: Duration = Duration::from_secs(60);
 
 /// Windows of the suite that a row is measured for.
 const WINDOWS: u32 = 3;
@@ -58,11 +50,11 @@ pub(super) async fn ask(suite: &Suite, stores: &mut Stores) -> Result<Answer, Be
 
 async fn cost(suite: &Suite, stores: &mut Stores, row: &Row) -> Result<Cost, BenchError> {
     let server = suite.serve(stores, row.stock).await?;
-    let (written_before, stored_before) = (quiet(&server).await?, server.home.stored_bytes());
+    let (written_before, stored_before) = (server.quiet().await?, server.home.stored_bytes());
     // Without a warm-up, since every byte is counted; longer, so that the requests that the end cuts off are few.
     let longer = Suite { warm_up: Duration::ZERO, window: WINDOWS * suite.window, ..suite.clone() };
     let report = row.load_on(&longer, &server).await?;
-    let written = quiet(&server).await? - written_before;
+    let written = server.quiet().await? - written_before;
     let operations = report.operations as f64;
     Ok(Cost {
         operations_per_second: report.operations_per_second,
@@ -70,20 +62,6 @@ async fn cost(suite: &Suite, stores: &mut Stores, row: &Row) -> Result<Cost, Ben
         stored: server.home.stored_bytes().saturating_sub(stored_before) as f64 / operations,
         not_accepted: report.not_accepted(),
     })
-}
-
-/// Waits until the server writes nothing more; how much it had written then.
-async fn quiet(server: &ServerProcess) -> Result<u64, BenchError> {
-    let began = Instant::now();
-    let (mut last, mut since) = (written(server.pid())?, Instant::now());
-    while since.elapsed() < QUIET && began.elapsed() < QUIET_WITHIN {
-        sleep(QUIET / 10).await;
-        let now = written(server.pid())?;
-        if now != last {
-            (last, since) = (now, Instant::now());
-        }
-    }
-    Ok(last)
 }
 
 fn answer(suite: &Suite, rows: &[Row], rounds: &[Vec<Cost>]) -> Answer {
@@ -120,8 +98,9 @@ fn answer(suite: &Suite, rows: &[Row], rounds: &[Vec<Cost>]) -> Answer {
     let panel = bars("bytes per operation", &names, vec![series("written", written), series("kept", kept)]);
     let how = format!(
         "Median (least–most) of {} rounds. `write_bytes` of `/proc/<pid>/io` and the size of all files, from before the first request until the server \
-         has written nothing for {QUIET:?} after the last. The write-ahead file is a part of both.",
-        rounds.len()
+         has written nothing for {} s after the last. The write-ahead file is a part of both.",
+        rounds.len(),
+        QUIET.as_secs(),
     );
     let table = format!("{}\n{how}\n", table.markdown());
     Answer::new(suite, "Bytes on the disk per decision and event", &table, &[], vec![panel])

@@ -1,22 +1,16 @@
 //! Memory per organization and per known id (S6): differences of what the process holds between two stocks.
 
-use std::time::Duration;
-
-use tokio::time::sleep;
-
 use super::ids::IDS;
 use super::{Answer, bars};
 use crate::chart::Series;
 use crate::error::BenchError;
 use crate::proc::{Memory, memory};
+use crate::process::QUIET;
 use crate::spread::{Spread, shown, thousands};
 use crate::stock::{Stock, Stores};
 use crate::suite::Suite;
 use crate::table::{NONE, Table};
 use crate::target::{Bound, line};
-
-/// After the last work, until memory is read: what follows in the background is over then, or part of the figure.
-const SETTLED_AFTER: Duration = Duration::from_secs(2);
 
 /// A state of which the memory is read.
 struct Case {
@@ -71,7 +65,7 @@ async fn held(suite: &Suite, stores: &mut Stores, case: &Case) -> Result<Held, B
     if case.in_use {
         server.target().use_each(case.stock.organizations).await?;
     }
-    sleep(SETTLED_AFTER).await;
+    server.quiet().await?;
     Ok(Held { memory: memory(server.pid())?, stored: server.home.stored_bytes() })
 }
 
@@ -140,10 +134,10 @@ fn answer(suite: &Suite, cases: &[Case], rounds: &[Vec<Held>]) -> Answer {
         |y: &str, (names, points): (Vec<String>, _)| bars(y, &names, vec![Series { name: "bytes".into(), points }]);
     let panels = vec![panel("bytes per organization", organizations), panel("bytes per known id", ids)];
     let how = format!(
-        "Median (least–most) of {} rounds, a server started on each stock, read {} s after the last work from `/proc/<pid>/status`: `VmRSS` \
+        "Median (least–most) of {} rounds, a server started on each stock, read once it had written nothing for {} s, from `/proc/<pid>/status`: `VmRSS` \
          and `RssAnon`. What one more takes is the difference in `VmRSS` to the row with fewer.",
         rounds.len(),
-        SETTLED_AFTER.as_secs(),
+        QUIET.as_secs(),
     );
     let table = format!("{}\n{how}\n", table.markdown());
     Answer::new(suite, "Memory per organization and per known id", &table, &targets, panels)
