@@ -46,6 +46,25 @@ pub enum BenchError {
     /// More requests were due than the generator is willing to owe.
     #[error("the server fell {0} requests behind the rate; choose a lower one")]
     Overloaded(u64),
+    /// Something took longer than is sensible.
+    #[error("{0} took too long")]
+    TooSlow(String),
+    /// An answer did not hold what had been stored.
+    #[error("{request} answered {found} rows in place of {expected}")]
+    Rows {
+        /// What was asked.
+        request: String,
+        /// How many there were.
+        found: usize,
+        /// How many there should have been.
+        expected: usize,
+    },
+    /// The README has no place for a result.
+    #[error("the README has no marks <!-- {0}:begin --> and <!-- {0}:end -->")]
+    NoMarks(String),
+    /// Some questions could not be answered; each has said why.
+    #[error("not answered: {0}")]
+    Unanswered(String),
     /// A signal asked to end.
     #[error("interrupted")]
     Interrupted,

@@ -8,10 +8,10 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 use crate::connection::Connection;
-use crate::cpu::cpu_time;
 use crate::error::BenchError;
 use crate::open_loop::Schedule;
-use crate::recorder::Recorder;
+use crate::proc::cpu_time;
+use crate::recorder::{Measured, Recorder};
 use crate::report::Report;
 use crate::request::{Requests, random_seed};
 use crate::workload::{Judge, Workload};
@@ -55,21 +55,58 @@ struct Run {
 /// [`BenchError::NotLoopback`]; [`BenchError::Io`] where the server cannot be reached or has no such process;
 /// [`BenchError::Overloaded`] at a rate far too high; [`BenchError::NothingMeasured`].
 pub async fn run(load: &Load) -> Result<Report, BenchError> {
-    let clients = open_clients(load).await?;
-    let schedule = load.rate.map(|rate| Schedule::new(Instant::now(), rate));
-    let run = Arc::new(Run { recorder: Recorder::new(load.count), judge: Judge::new(&load.workload), schedule });
-    let mut tasks = JoinSet::new();
-    for (connection, requests) in clients {
-        tasks.spawn(drive(connection, requests, run.clone()));
+    let driving = Driving::start(load).await?;
+    let (window, cpu) = watch(load, driving.recorder()).await?;
+    let (measured, unfinished) = driving.end().await?;
+    if measured.requests == 0 && measured.broken == 0 {
+        return Err(BenchError::NothingMeasured);
     }
-    if run.schedule.is_some() {
-        tasks.spawn(pace(run.clone()));
+    Ok(Report::new(load, measured, window, cpu, unfinished))
+}
+
+/// Connections that ask as a [`Load`] says. Dropping it ends them.
+pub struct Driving {
+    tasks: JoinSet<Result<(), BenchError>>,
+    run: Arc<Run>,
+}
+
+impl Driving {
+    /// Opens the connections and begins to ask.
+    ///
+    /// # Errors
+    /// [`BenchError::NotLoopback`]; [`BenchError::Io`] where the server cannot be reached.
+    pub async fn start(load: &Load) -> Result<Self, BenchError> {
+        let clients = open_clients(load).await?;
+        let schedule = load.rate.map(|rate| Schedule::new(Instant::now(), rate));
+        let Workload { kind, batch, .. } = load.workload;
+        let run = Arc::new(Run { recorder: Recorder::new(load.count), judge: Judge::new(kind, batch), schedule });
+        let mut tasks = JoinSet::new();
+        for (connection, requests) in clients {
+            tasks.spawn(drive(connection, requests, run.clone()));
+        }
+        if run.schedule.is_some() {
+            tasks.spawn(pace(run.clone()));
+        }
+        Ok(Self { tasks, run })
     }
-    let (window, cpu) = watch(load, &run.recorder).await?;
-    let ended = timeout(GRACE, join(&mut tasks)).await;
-    tasks.abort_all();
-    ended.unwrap_or(Ok(()))?;
-    report(load, &run, window, cpu)
+
+    /// What has been seen.
+    pub fn recorder(&self) -> &Recorder {
+        &self.run.recorder
+    }
+
+    /// After the window has closed: waits a while for what is under way. Gives what was seen since the last lap, and how
+    /// many requests that were due had no end.
+    ///
+    /// # Errors
+    /// [`BenchError::Overloaded`] where the server fell far behind the rate.
+    pub async fn end(mut self) -> Result<(Measured, u64), BenchError> {
+        let ended = timeout(GRACE, join(&mut self.tasks)).await;
+        self.tasks.abort_all();
+        ended.unwrap_or(Ok(()))?;
+        let unfinished = self.run.schedule.as_ref().map_or(0, Schedule::unfinished);
+        Ok((self.run.recorder.finish(unfinished, GRACE), unfinished))
+    }
 }
 
 async fn open_clients(load: &Load) -> Result<Vec<(Connection, Requests)>, BenchError> {
@@ -137,13 +174,4 @@ async fn join(tasks: &mut JoinSet<Result<(), BenchError>>) -> Result<(), BenchEr
         ended.unwrap_or(Ok(()))?;
     }
     Ok(())
-}
-
-fn report(load: &Load, run: &Run, window: Duration, cpu: Option<Duration>) -> Result<Report, BenchError> {
-    let unfinished = run.schedule.as_ref().map_or(0, Schedule::unfinished);
-    let measured = run.recorder.finish(unfinished, GRACE);
-    if measured.requests == 0 && measured.broken == 0 {
-        return Err(BenchError::NothingMeasured);
-    }
-    Ok(Report::new(load, measured, window, cpu, unfinished))
 }

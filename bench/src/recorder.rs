@@ -111,7 +111,12 @@ impl Recorder {
         }
     }
 
-    /// What the window held, with `unfinished` requests that had waited for at least `waited` when the run was given up.
+    /// What the window held since it was opened or since the last lap; the next lap begins.
+    pub fn lap(&self) -> Measured {
+        std::mem::replace(&mut self.state().measured, Measured::new())
+    }
+
+    /// What the window held since the last lap, with `unfinished` requests that had waited for at least `waited` when the run was given up.
     pub fn finish(&self, unfinished: u64, waited: Duration) -> Measured {
         let mut measured = self.state().measured.clone();
         if unfinished > 0 {
@@ -189,5 +194,16 @@ mod tests {
         assert_eq!((measured.requests, measured.accepted, measured.bytes), (2, 2, 20));
         assert_eq!(measured.latency.len(), 2 + 3);
         assert!(measured.latency.max() >= 5_000_000_000);
+    }
+
+    #[test]
+    fn each_lap_holds_what_came_in_it() {
+        let recorder = Recorder::new(None);
+        let opened = recorder.open_window();
+        let laps = [3, 0, 2].map(|answers| {
+            (0..answers).for_each(|_| recorder.answered(opened, ALLOWED, 10));
+            recorder.lap()
+        });
+        assert_eq!(laps.map(|lap| (lap.requests, lap.latency.len())), [(3, 3), (0, 0), (2, 2)]);
     }
 }

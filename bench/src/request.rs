@@ -44,7 +44,8 @@ impl Requests {
     pub fn new(workload: &Workload, target: SocketAddr, connection: u64, seed: u64) -> Self {
         let organization_digits = organization_digits(workload.organizations);
         let (body, mut slots) = Body::of(workload, organization_digits);
-        let mut bytes = head(workload, target, body.len());
+        let line = ("POST", workload.kind.path());
+        let mut bytes = head(line, workload.kind.content_type(), target, &workload.key, body.len()).into_bytes();
         slots.iter_mut().for_each(|slot| slot.at += bytes.len());
         bytes.extend_from_slice(&body);
         Self {
@@ -152,23 +153,27 @@ impl Body {
     }
 }
 
-fn head(workload: &Workload, target: SocketAddr, length: usize) -> Vec<u8> {
+fn head(line: (&str, &str), content_type: &str, target: SocketAddr, key: &str, length: usize) -> String {
+    let (method, path) = line;
     format!(
-        "POST {} HTTP/1.1\r\nhost: {target}\r\nauthorization: Bearer {}\r\ncontent-type: {}\r\ncontent-length: {length}\r\n\r\n",
-        workload.kind.path(),
-        workload.key,
-        workload.kind.content_type(),
+        "{method} {path} HTTP/1.1\r\nhost: {target}\r\nauthorization: Bearer {key}\r\ncontent-type: {content_type}\r\ncontent-length: {length}\r\n\r\n"
     )
-    .into_bytes()
 }
 
 /// A whole request with a JSON body, for preparing a server.
 pub fn json_request(method: &str, path: &str, target: SocketAddr, key: &str, body: &str) -> Vec<u8> {
-    let length = body.len();
-    format!(
-        "{method} {path} HTTP/1.1\r\nhost: {target}\r\nauthorization: Bearer {key}\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n\r\n{body}"
-    )
-    .into_bytes()
+    whole_request((method, path), "application/json", target, key, body)
+}
+
+/// A whole request: method and path, the body's type, where to and with which key.
+pub fn whole_request(
+    (method, path): (&str, &str),
+    content_type: &str,
+    target: SocketAddr,
+    key: &str,
+    body: &str,
+) -> Vec<u8> {
+    (head((method, path), content_type, target, key, body.len()) + body).into_bytes()
 }
 
 /// The key of organization `number` of `organizations`: `org-00042`, all of them equally long.

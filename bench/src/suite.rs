@@ -1,17 +1,19 @@
-//! The whole table: every row measured once a round, echo and Metergate in turn, each on a fresh server.
+//! What is measured, where, and how long: the same for all questions of a run.
 
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::Duration;
 
-use crate::disk::{SyncTimes, measure_sync};
 use crate::error::BenchError;
-use crate::load::{self, Load};
 use crate::process::{Program, ServerProcess};
-use crate::report::Report;
-use crate::setup::{METER, prepare};
-use crate::workload::{Kind, Workload};
+use crate::row::Side;
+use crate::setup::WINDOWS;
+use crate::stock::{Stock, Stores};
 
-/// What the suite measures and where.
+/// A store of so many organizations or fewer is small: it is never scaled down.
+const SMALL: u64 = 10_000;
+
+/// What is measured and where.
 #[derive(Clone, Debug)]
 pub struct Suite {
     /// The server under test.
@@ -24,131 +26,10 @@ pub struct Suite {
     pub window: Duration,
     /// Left out before each.
     pub warm_up: Duration,
-    /// Organizations created and asked about.
-    pub organizations: u64,
     /// Where the servers' folders are made: the disk that is measured.
     pub parent: PathBuf,
-}
-
-/// Which server a row measures.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Side {
-    /// The floor.
-    Echo,
-    /// The server under test.
-    Metergate,
-}
-
-/// How fast a row asks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Pace {
-    /// Each connection asks again once answered: for the highest rate.
-    Closed,
-    /// At half of the highest rate that a single consume reached in the same round: for the latency.
-    HalfOfBest,
-}
-
-/// One row of the table.
-#[derive(Clone, Copy, Debug)]
-pub struct Row {
-    /// What it is called.
-    pub name: &'static str,
-    /// Which server it measures.
-    pub side: Side,
-    /// What it asks.
-    pub kind: Kind,
-    /// Whether decisions carry ids.
-    pub ids: bool,
-    /// Over how many connections.
-    pub connections: u64,
-    /// How fast.
-    pub pace: Pace,
-}
-
-impl Row {
-    /// Whether `self` is the floor that `row` is compared with: as many connections at the same pace.
-    pub fn is_floor_of(&self, row: &Self) -> bool {
-        let single = row.kind == Kind::Consume && row.side == Side::Metergate;
-        single && self.side == Side::Echo && self.connections == row.connections && self.pace == row.pace
-    }
-}
-
-const fn row(name: &'static str, side: Side, kind: Kind, ids: bool, connections: u64, pace: Pace) -> Row {
-    Row { name, side, kind, ids, connections, pace }
-}
-
-/// The rows, in the order of every round.
-#[rustfmt::skip]
-pub const ROWS: [Row; 10] = [
-    row("echo",                           Side::Echo,      Kind::Consume,      false, 64,  Pace::Closed),
-    row("consume",                        Side::Metergate, Kind::Consume,      false, 64,  Pace::Closed),
-    row("consume with id",                Side::Metergate, Kind::Consume,      true,  64,  Pace::Closed),
-    row("echo",                           Side::Echo,      Kind::Consume,      false, 256, Pace::Closed),
-    row("consume",                        Side::Metergate, Kind::Consume,      false, 256, Pace::Closed),
-    row("consume with id",                Side::Metergate, Kind::Consume,      true,  256, Pace::Closed),
-    row("events, batches of 1,000",       Side::Metergate, Kind::Events,       true,  16,  Pace::Closed),
-    row("consume, arrays of 100",         Side::Metergate, Kind::ConsumeArray, false, 16,  Pace::Closed),
-    row("echo at half the best rate",     Side::Echo,      Kind::Consume,      false, 64,  Pace::HalfOfBest),
-    row("consume at half the best rate",  Side::Metergate, Kind::Consume,      false, 64,  Pace::HalfOfBest),
-];
-
-/// What one measurement of a row gave.
-#[derive(Clone, Debug)]
-pub struct Outcome {
-    /// The figures.
-    pub report: Report,
-    /// What the server had stored at its end, in bytes.
-    pub stored: u64,
-}
-
-/// Every row once, and the disk of the same minute.
-#[derive(Clone, Debug)]
-pub struct Round {
-    /// In the order of [`ROWS`].
-    pub outcomes: Vec<Outcome>,
-    /// What the disk alone took.
-    pub sync: SyncTimes,
-}
-
-/// Measures all rounds, telling each figure on stderr as it comes.
-///
-/// # Errors
-/// Where a server does not start, is not prepared, or answers nothing: the suite then has no table.
-pub async fn run(suite: &Suite) -> Result<Vec<Round>, BenchError> {
-    let mut rounds = Vec::new();
-    for number in 1..=suite.rounds {
-        eprintln!("round {number} of {}", suite.rounds);
-        rounds.push(run_round(suite).await?);
-    }
-    Ok(rounds)
-}
-
-async fn run_round(suite: &Suite) -> Result<Round, BenchError> {
-    let sync = measure_sync(&suite.parent)?;
-    eprintln!("  fdatasync p50 {:?} p99 {:?}", sync.p50, sync.p99);
-    let mut outcomes = Vec::new();
-    for row in &ROWS {
-        let outcome = measure(suite, row, best_rate(&outcomes)).await?;
-        eprintln!("  {}: {}", row.name, outcome.report);
-        outcomes.push(outcome);
-    }
-    Ok(Round { outcomes, sync })
-}
-
-/// The highest rate of a single consume among the rows measured so far.
-fn best_rate(outcomes: &[Outcome]) -> f64 {
-    let single = |row: &Row| row.side == Side::Metergate && row.kind == Kind::Consume && row.pace == Pace::Closed;
-    let measured = ROWS.iter().zip(outcomes).filter(|(row, _)| single(row));
-    measured.map(|(_, outcome)| outcome.report.operations_per_second).fold(0.0, f64::max)
-}
-
-async fn measure(suite: &Suite, row: &Row, best: f64) -> Result<Outcome, BenchError> {
-    let server = ServerProcess::start(&suite.program(row.side), &suite.parent).await?;
-    if row.side == Side::Metergate {
-        prepare(server.address, &server.key, suite.organizations).await?;
-    }
-    let report = load::run(&suite.load(row, &server, best)).await?;
-    Ok(Outcome { report, stored: server.stored_bytes() })
+    /// By how much large stocks are made smaller, to try the harness: 1 leaves them as they are.
+    pub shrink: u64,
 }
 
 impl Suite {
@@ -163,32 +44,65 @@ impl Suite {
         Ok(())
     }
 
-    fn program(&self, side: Side) -> Program {
+    /// What to start on a side.
+    pub fn program(&self, side: Side) -> Program {
         match side {
             Side::Echo => Program::Echo,
             Side::Metergate => Program::Metergate { binary: self.metergate.clone(), settings: self.settings.clone() },
         }
     }
 
-    fn load(&self, row: &Row, server: &ServerProcess, best: f64) -> Load {
-        Load {
-            target: server.address,
-            workload: Workload {
-                kind: row.kind,
-                batch: row.kind.usual_batch(),
-                organizations: self.organizations,
-                meter: METER.into(),
-                ids: row.ids,
-                key: server.key.clone(),
-            },
-            connections: row.connections,
-            rate: (row.pace == Pace::HalfOfBest).then_some(((best / 2.0) as u64).max(1)),
-            warm_up: self.warm_up,
-            window: self.window,
-            count: None,
-            pid: Some(server.pid()),
-        }
+    /// Rounds of a question whose rows take long.
+    pub fn few_rounds(&self) -> u64 {
+        self.rounds.min(3)
     }
+
+    /// Where stocks for this suite are prepared.
+    pub fn stores(&self) -> Stores {
+        Stores::new(self.metergate.clone(), &self.settings, self.parent.clone())
+    }
+
+    /// So many organizations and known ids, or fewer where the harness is only tried.
+    pub fn stock(&self, organizations: u64, ids: u64) -> Stock {
+        let least = organizations.min(SMALL);
+        Stock { organizations: (organizations / self.shrink).max(least), ids: ids / self.shrink }
+    }
+
+    /// Starts a Metergate on a stock.
+    ///
+    /// # Errors
+    /// Where it cannot be prepared or started.
+    pub async fn serve(&self, stores: &mut Stores, stock: Stock) -> Result<ServerProcess, BenchError> {
+        ServerProcess::start(&self.program(Side::Metergate), stores.open(stock).await?).await
+    }
+
+    /// The conditions under which every figure of the run holds.
+    pub fn conditions(&self) -> String {
+        let cores = std::thread::available_parallelism().map_or(0, usize::from);
+        let settings = match self.settings.as_slice() {
+            [] => "as shipped".into(),
+            some => some.iter().map(|(name, value)| format!("`{name}={value}`")).collect::<Vec<_>>().join(", "),
+        };
+        format!(
+            "{cores} cores shared with the generator, loopback; plan with hard limits over {} windows ({}) of one meter, none \
+             reached; settings {settings}: every answer comes after its commit is on the disk (`FULL`).",
+            WINDOWS.len(),
+            WINDOWS.join(", "),
+        )
+    }
+}
+
+/// The commit measured, marked where the tree differs from it.
+pub fn commit() -> String {
+    let describe = Command::new("git").args(["describe", "--always", "--dirty", "--exclude", "*"]).output();
+    let text = describe.ok().filter(|output| output.status.success()).map(|output| output.stdout).unwrap_or_default();
+    let name = String::from_utf8_lossy(&text).trim().to_owned();
+    if name.is_empty() { "unknown".into() } else { name }
+}
+
+/// The date and commit, for titles.
+pub fn when() -> String {
+    format!("{}, commit {}", jiff::Zoned::now().date(), commit())
 }
 
 #[cfg(test)]
@@ -196,11 +110,27 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_single_consume_has_one_floor_and_nothing_else_has_any() {
-        for row in &ROWS {
-            let floors = ROWS.iter().filter(|other| other.is_floor_of(row)).count();
-            let expected = usize::from(row.side == Side::Metergate && row.kind == Kind::Consume);
-            assert_eq!(floors, expected, "{row:?}");
+    fn only_large_stocks_shrink() {
+        let suite = Suite {
+            metergate: "m".into(),
+            settings: vec![("A".into(), "1".into())],
+            rounds: 5,
+            window: Duration::from_secs(1),
+            warm_up: Duration::ZERO,
+            parent: "p".into(),
+            shrink: 100,
+        };
+        #[rustfmt::skip]
+        let cases = [ // organizations, ids, becomes
+            (1_000,     0,          (1_000, 0)),
+            (10_000,    50_000_000, (10_000, 500_000)),
+            (100_000,   0,          (10_000, 0)),
+            (2_000_000, 0,          (20_000, 0)),
+        ];
+        for (organizations, ids, expected) in cases {
+            let stock = suite.stock(organizations, ids);
+            assert_eq!((stock.organizations, stock.ids), expected);
         }
+        assert!(suite.conditions().contains("`A=1`"));
     }
 }

@@ -87,11 +87,11 @@ pub struct Judge {
 }
 
 impl Judge {
-    /// For answers to `workload`.
-    pub fn new(workload: &Workload) -> Self {
+    /// For answers to requests of `kind` with `batch` operations each.
+    pub fn new(kind: Kind, batch: u64) -> Self {
         let allowed = memmem::Finder::new(br#""allowed":true"#);
         let refused = memmem::Finder::new(br#""allowed":false"#);
-        Self { kind: workload.kind, batch: workload.batch, allowed, refused }
+        Self { kind, batch, allowed, refused }
     }
 
     /// What `answer` says.
@@ -150,10 +150,8 @@ mod tests {
             (Kind::Events,       9, 200, "",                                               (0, 0, 9, true)),
         ];
         for (kind, batch, status, body, (accepted, refused, failed, success)) in cases {
-            let workload =
-                Workload { kind, batch, organizations: 1, meter: "m".into(), ids: false, key: String::new() };
             let body = body.as_bytes();
-            let verdict = Judge::new(&workload).verdict(Answer { status, body, size: 0 });
+            let verdict = Judge::new(kind, batch).verdict(Answer { status, body, size: 0 });
             assert_eq!(verdict, Verdict { accepted, refused, failed, success }, "{kind:?} {status}");
         }
     }

@@ -63,12 +63,32 @@ impl Running {
 pub fn start(config: Config) -> anyhow::Result<Running> {
     let lock = lock_folder(&config.data_dir)?;
     let (admin_key, made_key) = start::admin_key(&config)?;
-    let clock = Clock::start();
-    let store = Store::open(settings(&config), clock).context("the store cannot be opened")?;
-    check_clock(&store, &config)?;
-    start::prepare(&store, &config)?;
+    let store = Store::open(settings(&config), Clock::start()).context("the store cannot be opened")?;
     let (stop, draining) = watch::channel(false);
-    let shared = Arc::new(Shared {
+    let shared = Arc::new(shared(&config, store, admin_key, draining.clone())?);
+    let serving = Arc::clone(&shared);
+    let make_service = move |_core| service(&serving);
+    let server = listen::serve(listening(&config), config.cores, make_service, draining)
+        .with_context(|| format!("cannot listen on {}", config.listen))?;
+    if made_key.is_some() {
+        start::keep_admin_key(&config, &admin_key)?;
+    }
+    Ok(Running { address: server.address(), made_key, server, shared, stop, _lock: lock })
+}
+
+/// Makes an opened store usable: what all cores share. Nothing listens yet.
+///
+/// # Errors
+/// Where the clock is far behind the store, or the catalogue cannot be put in force.
+pub fn shared(
+    config: &Config,
+    store: Store,
+    admin_key: [u8; 32],
+    draining: watch::Receiver<bool>,
+) -> anyhow::Result<Shared> {
+    check_clock(&store, config)?;
+    start::prepare(&store, config)?;
+    Ok(Shared {
         store,
         admin_key,
         rate_headers: sent(config.rate_limit_headers),
@@ -79,21 +99,16 @@ pub fn start(config: Config) -> anyhow::Result<Running> {
         key_rate_per_second: config.key_rate_per_second,
         max_body_bytes: config.max_body_bytes,
         body_timeout: config.body_timeout_seconds,
-        draining: draining.clone(),
+        draining,
         metrics: metrics_handle()?,
-    });
-    let serving = Arc::clone(&shared);
-    let make_service = move |_core| {
-        let app = App { shared: Arc::clone(&serving), port: serving.store.port() };
-        tokio::task::spawn_local(app.port.clone().receive());
-        Service::new(app.clone(), routes::router(app))
-    };
-    let server = listen::serve(listening(&config), config.cores, make_service, draining)
-        .with_context(|| format!("cannot listen on {}", config.listen))?;
-    if made_key.is_some() {
-        start::keep_admin_key(&config, &admin_key)?;
-    }
-    Ok(Running { address: server.address(), made_key, server, shared, stop, _lock: lock })
+    })
+}
+
+/// One core's service. Its answers come while the `LocalSet` runs in which this is called.
+pub fn service(shared: &Arc<Shared>) -> Service {
+    let app = App { shared: Arc::clone(shared), port: shared.store.port() };
+    tokio::task::spawn_local(app.port.clone().receive());
+    Service::new(app.clone(), routes::router(app))
 }
 
 /// Runs a server until it is told to stop by SIGTERM or SIGINT.

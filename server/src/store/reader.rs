@@ -16,7 +16,7 @@ use parking_lot::{Mutex, RwLock};
 use super::block::Block;
 use super::dirty::{Dirty, DirtyAccount};
 use super::ledger::Map;
-use super::rollup::{Day, RollupKey, ValueKey};
+use super::rollup::{Day, ValueKey};
 use super::slice::Records;
 use super::sqlite::{Sqlite, SqliteError, find_rollup};
 use super::{Scope, StoreError};
@@ -211,16 +211,12 @@ impl View<'_> {
         organization: OrganizationId,
         meter: MeterId,
         (first, last): (i32, i32),
-    ) -> Result<Vec<(i32, String, &Day)>, ReadError> {
+    ) -> Result<Vec<(i32, String, Day)>, ReadError> {
         let Some(dirty) = self.lacking(organization)? else { return Ok(Vec::new()) };
-        let from = RollupKey { organization, meter, day: first, dimensions: String::new() };
         let (mut lacking, mut new) = (Vec::new(), (i32::MIN, 0));
-        for (key, slots) in dirty.derived.rollups.range(from..) {
-            if key.meter != meter || key.day > last {
-                break;
-            }
+        for (key, slots) in dirty.derived.rollups.of(meter, first, last) {
             new = if new.0 == key.day { new } else { (key.day, 0) };
-            let (dimensions, stored) = find_rollup(self.sqlite.connection(), key, new.1)?;
+            let (dimensions, stored) = find_rollup(self.sqlite.connection(), &key, new.1)?;
             new.1 += i64::from(stored.is_none());
             lacking.push((key.day, dimensions.to_owned(), slots));
         }

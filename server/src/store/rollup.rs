@@ -1,15 +1,19 @@
 //! Use by quarter hour, packed by UTC day: what reports are made of (M3).
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 use metergate_rules::id::{MeterId, OrganizationId};
 use metergate_rules::meter::{Measure, ValueHash};
-use metergate_rules::outcome::{Entry, Use, What};
+use metergate_rules::outcome::{self, Use, What};
 use metergate_rules::time::{DAY, MINUTE, Time};
 use serde::{Deserialize, Serialize};
 
 /// A quarter hour in microseconds.
 pub const QUARTER: i64 = 15 * MINUTE;
+
+/// Rollups among which the next addition most likely falls.
+const LATEST: usize = 8;
 
 /// What one meter did in one quarter hour, for one set of dimension values.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -85,7 +89,12 @@ impl Day {
     pub fn add(&mut self, quarter: u8, slot: &Slot) {
         match self.0.binary_search_by_key(&quarter, |(quarter, _)| *quarter) {
             Ok(at) => self.0[at].1.merge(slot),
-            Err(at) => self.0.insert(at, (quarter, *slot)),
+            Err(at) => {
+                if self.0.is_empty() {
+                    self.0.reserve_exact(1);
+                }
+                self.0.insert(at, (quarter, *slot));
+            }
         }
     }
 
@@ -138,11 +147,62 @@ pub struct ValueKey {
     pub bucket: Time,
 }
 
-/// What entries add to the rows that reports read, in the order of the rows.
+/// What entries add to rollups, in little memory: most accounts are waiting with one day of one meter. What was added is
+/// put in order only when it would outgrow its memory, so that adding is cheap however many days and sets there are.
+#[derive(Clone, Debug, Default)]
+pub struct Rollups(Vec<(RollupKey, Day)>);
+
+impl Rollups {
+    /// Adds to one quarter hour of a rollup.
+    pub fn add(&mut self, key: RollupKey, quarter: u8, slot: &Slot) {
+        if let Some((_, day)) = self.0.iter_mut().rev().take(LATEST).find(|(known, _)| *known == key) {
+            return day.add(quarter, slot);
+        }
+        if self.0.len() == self.0.capacity() {
+            self.0 = std::mem::take(self).sorted().into_iter().collect();
+        }
+        if self.0.is_empty() {
+            self.0.reserve_exact(1);
+        }
+        let mut day = Day::default();
+        day.add(quarter, slot);
+        self.0.push((key, day));
+    }
+
+    /// How many rows this is, about.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether nothing was added.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Each rollup once, in the order of the rows.
+    pub fn sorted(self) -> BTreeMap<RollupKey, Day> {
+        let mut sorted: BTreeMap<RollupKey, Day> = BTreeMap::new();
+        for (key, day) in self.0 {
+            match sorted.entry(key) {
+                Entry::Vacant(new) => drop(new.insert(day)),
+                Entry::Occupied(mut known) => known.get_mut().merge(&day),
+            }
+        }
+        sorted
+    }
+
+    /// Those of one meter on the days from `first` to `last`, each once, in order.
+    pub fn of(&self, meter: MeterId, first: i32, last: i32) -> BTreeMap<RollupKey, Day> {
+        let asked = |(key, _): &&(RollupKey, Day)| key.meter == meter && first <= key.day && key.day <= last;
+        Self(self.0.iter().filter(asked).cloned().collect()).sorted()
+    }
+}
+
+/// What entries add to the rows that reports read.
 #[derive(Clone, Debug, Default)]
 pub struct Derived {
     /// To rollups.
-    pub rollups: BTreeMap<RollupKey, Day>,
+    pub rollups: Rollups,
     /// To values: how often each was seen.
     pub values: BTreeMap<ValueKey, i64>,
 }
@@ -154,7 +214,7 @@ impl Derived {
     }
 
     /// Adds what an entry says.
-    pub fn add(&mut self, organization: OrganizationId, entry: &Entry) {
+    pub fn add(&mut self, organization: OrganizationId, entry: &outcome::Entry) {
         for used in uses(entry) {
             self.add_to_rollup(organization, used);
             self.add_value(organization, used);
@@ -162,7 +222,7 @@ impl Derived {
     }
 
     /// Adds only the values that an entry says were seen.
-    pub fn add_values(&mut self, organization: OrganizationId, entry: &Entry) {
+    pub fn add_values(&mut self, organization: OrganizationId, entry: &outcome::Entry) {
         uses(entry).iter().for_each(|used| self.add_value(organization, used));
     }
 
@@ -175,7 +235,7 @@ impl Derived {
             day: i32::try_from(day).unwrap_or(i32::MAX),
             dimensions: used.dimensions.clone(),
         };
-        self.rollups.entry(key).or_default().add(u8::try_from(quarter).unwrap_or(95), &slot(used));
+        self.rollups.add(key, u8::try_from(quarter).unwrap_or(95), &slot(used));
     }
 
     fn add_value(&mut self, organization: OrganizationId, used: &Use) {
@@ -191,7 +251,7 @@ impl Derived {
     }
 }
 
-fn uses(entry: &Entry) -> &[Use] {
+fn uses(entry: &outcome::Entry) -> &[Use] {
     match &entry.what {
         What::Decided(decided) => &decided.uses,
         What::Recorded(recorded) => &recorded.uses,
@@ -221,6 +281,24 @@ mod tests {
         assert_eq!(slot, Slot { count: 3, sum: 5, max: 5, last: Some((at(9), 1)) });
         slot.merge(&Slot { last: Some((at(9), 7)), ..Slot::default() });
         assert_eq!(slot.last, Some((at(9), 7)), "of two at the same time the later arrival");
+    }
+
+    #[test]
+    fn additions_in_any_order_make_each_rollup_once() {
+        let (mut rollups, mut expected) = (Rollups::default(), BTreeMap::<RollupKey, Day>::new());
+        for i in 0..5_000_i32 {
+            let (organization, meter) = (OrganizationId([7; 16]), MeterId((i % 3).unsigned_abs()));
+            let key = RollupKey { organization, meter, day: i * 37 % 50, dimensions: (i % 2).to_string() };
+            let quarter = u8::try_from(i % 96).unwrap();
+            let level = Some((Time::from_micros(1), i64::from(i)));
+            let slot = Slot { count: 1, sum: i64::from(i), max: i64::from(i), last: level };
+            expected.entry(key.clone()).or_default().add(quarter, &slot);
+            rollups.add(key, quarter, &slot);
+        }
+        assert!(rollups.len() <= 2 * expected.len(), "{} for {}", rollups.len(), expected.len());
+        let of_one: Vec<_> = expected.iter().filter(|(key, _)| key.meter == MeterId(1) && key.day <= 9).collect();
+        assert_eq!(rollups.of(MeterId(1), 0, 9).iter().collect::<Vec<_>>(), of_one);
+        assert_eq!(rollups.sorted(), expected);
     }
 
     #[test]

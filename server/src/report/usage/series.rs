@@ -125,7 +125,7 @@ impl Reading<'_> {
         }
         for (day, dimensions, slots) in view.lacking_rollups(organization, self.meter, buckets.days())? {
             let group = self.group(&dimensions);
-            self.series.add_day(group, &Slots::lacking(day, slots), buckets)?;
+            self.series.add_day(group, &Slots::lacking(day, &slots), buckets)?;
         }
         Ok(())
     }
@@ -150,7 +150,7 @@ impl Reading<'_> {
         }
         for (day, dimensions, slots) in view.lacking_rollups(organization, self.meter, (i32::MIN, last))? {
             let group = self.group(&dimensions);
-            self.series.set_before(group, &Slots::lacking(day, slots), start)?;
+            self.series.set_before(group, &Slots::lacking(day, &slots), start)?;
         }
         Ok(())
     }

@@ -197,8 +197,8 @@ fn write_account(transaction: &Transaction<'_>, account: &Account, sequence: u64
 }
 
 fn write_derived(transaction: &Transaction<'_>, derived: &Derived) -> Result<(), SqliteError> {
-    for (key, day) in &derived.rollups {
-        write_rollup(transaction, key, day)?;
+    for (key, day) in derived.rollups.clone().sorted() {
+        write_rollup(transaction, &key, &day)?;
     }
     let sql = "INSERT INTO unique_values (organization, meter, value, bucket, count) VALUES (?, ?, ?, ?, ?)
                ON CONFLICT DO UPDATE SET count = count + excluded.count";

@@ -122,7 +122,8 @@ fn stored_values(sqlite: &Sqlite) -> BTreeMap<ValueKey, i64> {
 /// Each set of dimension values has its own row, or beyond the cap is part of the row for all others.
 fn rollups(fold: &Derived, stored: &BTreeMap<RollupKey, Day>) -> Held {
     let mut others: BTreeMap<RollupKey, Day> = BTreeMap::new();
-    for (key, day) in &fold.rollups {
+    let folded = fold.rollups.clone().sorted();
+    for (key, day) in &folded {
         match stored.get(key) {
             Some(row) => equal(NAME, format!("the rollup {key:?}"), row, day)?,
             None => {
@@ -131,7 +132,7 @@ fn rollups(fold: &Derived, stored: &BTreeMap<RollupKey, Day>) -> Held {
             }
         }
     }
-    let extra = stored.iter().filter(|(key, _)| !fold.rollups.contains_key(key));
+    let extra = stored.iter().filter(|(key, _)| !folded.contains_key(key));
     let extra: BTreeMap<_, _> = extra.map(|(key, day)| (key.clone(), day.clone())).collect();
     equal(NAME, "rollups that no set of dimension values has", &extra, &others)
 }

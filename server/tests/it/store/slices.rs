@@ -218,6 +218,11 @@ fn rows_that_were_thrown_away_are_made_again_from_slices_and_blocks() {
     kit.reopen_at(now);
     assert_eq!(ORGANIZATIONS.iter().map(|key| kit.account(key)).collect::<Vec<_>>(), before);
     kit.check().unwrap();
+    kit.close();
+    kit.database().execute_batch(&format!("DELETE FROM slices WHERE first = 1; {rows}")).unwrap();
+    let settings = Settings::in_folder(kit.folder());
+    let error = Store::open(settings, Clock::starting_at(now)).err().expect("it is refused").to_string();
+    assert!(error.contains("the rows lack block 1 and the journal begins with block "), "{error}");
 }
 
 #[test]
