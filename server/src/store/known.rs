@@ -12,7 +12,7 @@ use metergate_rules::outcome::What;
 use siphasher::sip::SipHasher13;
 
 use super::block::{Key, Place, Record};
-use super::slice::{IdFile, IdTable, SliceError};
+use super::slice::{IdFile, IdTable, Probe, SliceError};
 use crate::faults::planted;
 
 /// What no place of an id is after.
@@ -88,7 +88,7 @@ pub struct Known {
 impl Known {
     /// Those in files, with an open slice that begins at the block `first`.
     pub fn new(hasher: IdHasher, closed: Vec<Arc<IdFile>>, first: u64) -> Self {
-        Self { hasher, open: IdTable::beginning_at(first), closing: None, closed }
+        Self { hasher, open: IdTable::beginning_at(first, 0), closing: None, closed }
     }
 
     /// The hash under which an id is kept.
@@ -106,7 +106,13 @@ impl Known {
         if let Some(place) = in_memory.filter_map(|table| table.candidate(hash, before)).max() {
             return Ok(Some(place));
         }
-        for file in self.closed.iter().rev() {
+        // All filters are asked before any answer is looked at: then the processor waits for their lines at once.
+        let probe = Probe::of(hash);
+        let maybe = self.closed.iter().fold(0_u64, |maybe, file| maybe << 1 | u64::from(file.may_have(&probe)));
+        if maybe == 0 {
+            return Ok(None);
+        }
+        for file in self.closed.iter().rev().filter(|file| file.may_have(&probe)) {
             if let Some(place) = file.candidate(hash, before)? {
                 return Ok(Some(place));
             }
@@ -141,7 +147,8 @@ impl Known {
 
     /// Begins an open slice at the block `first`. Answers the ids of the one before, which are known as before.
     pub fn begin_to_close(&mut self, first: u64) -> Arc<IdTable> {
-        let table = Arc::new(std::mem::replace(&mut self.open, IdTable::beginning_at(first)));
+        let next = IdTable::beginning_at(first, self.open.len());
+        let table = Arc::new(std::mem::replace(&mut self.open, next));
         self.closing = Some(Arc::clone(&table));
         table
     }

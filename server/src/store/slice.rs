@@ -28,6 +28,7 @@ mod sort;
 mod table;
 
 pub use file::Damage;
+pub use filter::Probe;
 pub use ids::IdFile;
 pub use records::{Chunk, Records};
 pub use table::IdTable;

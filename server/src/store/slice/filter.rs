@@ -30,18 +30,18 @@ impl Filter {
         Self { lines: vec![Line::default(); usize::try_from(lines).unwrap_or(usize::MAX)].into() }
     }
 
-    /// Puts the hash of an id in.
-    pub(super) fn insert(&mut self, hash: u64) {
-        let line = self.line(hash);
-        for (word, mask) in self.lines[line].0.iter_mut().zip(masks(hash)) {
+    /// Puts an id in.
+    pub(super) fn insert(&mut self, probe: &Probe) {
+        let line = self.line(probe.hash);
+        for (word, mask) in self.lines[line].0.iter_mut().zip(probe.masks) {
             *word |= mask;
         }
     }
 
-    /// Whether the id of this hash may be in it. Never no for one that is.
-    pub(super) fn may_have(&self, hash: u64) -> bool {
-        let line = &self.lines[self.line(hash)].0;
-        line.iter().zip(masks(hash)).fold(0, |missing, (word, mask)| missing | (!word & mask)) == 0
+    /// Whether an id may be in it. Never no for one that is.
+    pub(super) fn may_have(&self, probe: &Probe) -> bool {
+        let line = &self.lines[self.line(probe.hash)].0;
+        line.iter().zip(probe.masks).fold(0, |missing, (word, mask)| missing | (!word & mask)) == 0
     }
 
     /// Its size in memory and in the file, in bytes.
@@ -76,10 +76,21 @@ impl Filter {
     }
 }
 
-/// One bit for each word of a line. The upper bits of a hash have chosen the line, so these come from all of it.
-fn masks(hash: u64) -> impl Iterator<Item = u64> {
-    let spread = hash.wrapping_mul(SPREAD);
-    (0..LINE / 8).map(move |word| 1 << (spread >> (16 + 6 * word) & 63))
+/// What is asked of every filter about one id.
+#[derive(Clone, Copy, Debug)]
+pub struct Probe {
+    /// The id's hash. Its upper bits choose the line.
+    pub(super) hash: u64,
+    /// A bit for each word of the line, from all bits of the hash.
+    masks: [u64; LINE / 8],
+}
+
+impl Probe {
+    /// For the id of this hash.
+    pub fn of(hash: u64) -> Self {
+        let spread = hash.wrapping_mul(SPREAD);
+        Self { hash, masks: std::array::from_fn(|word| 1 << (spread >> (16 + 6 * word) & 63)) }
+    }
 }
 
 #[cfg(test)]
@@ -99,9 +110,9 @@ mod tests {
     #[test]
     fn every_id_is_found_and_few_others_at_less_than_two_bytes_an_id() {
         let mut filter = Filter::for_ids(1_000_000);
-        hashes(0).for_each(|hash| filter.insert(hash));
-        assert!(hashes(0).all(|hash| filter.may_have(hash)));
-        let wrong = hashes(1 << 40).filter(|hash| filter.may_have(*hash)).count();
+        hashes(0).for_each(|hash| filter.insert(&Probe::of(hash)));
+        assert!(hashes(0).all(|hash| filter.may_have(&Probe::of(hash))));
+        let wrong = hashes(1 << 40).filter(|hash| filter.may_have(&Probe::of(*hash))).count();
         assert!(wrong < 3_000, "{wrong} of a million");
         assert!(filter.bytes() < 2_000_000, "{} bytes", filter.bytes());
     }
@@ -109,6 +120,6 @@ mod tests {
     #[test]
     fn an_empty_filter_has_nothing() {
         let filter = Filter::for_ids(0);
-        assert!(hashes(0).take(1000).all(|hash| !filter.may_have(hash)));
+        assert!(hashes(0).take(1000).all(|hash| !filter.may_have(&Probe::of(hash))));
     }
 }

@@ -9,7 +9,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use super::file::{Damage, Finished, Kind, Section, Writing};
-use super::filter::Filter;
+use super::filter::{Filter, Probe};
 use super::{Extent, SliceError, scale};
 use crate::store::Place;
 
@@ -61,7 +61,7 @@ impl IdWriter {
         self.page.extend_from_slice(&hash.to_le_bytes());
         self.page.extend_from_slice(&place.sequence.to_le_bytes());
         self.page.extend_from_slice(&place.offset.to_le_bytes());
-        self.filter.insert(hash);
+        self.filter.insert(&Probe::of(hash));
         self.ids += 1;
         Ok(())
     }
@@ -123,14 +123,16 @@ impl IdFile {
         self.filter.bytes() + self.tail.before.len() * size_of::<u64>()
     }
 
+    /// Whether an id may be in it, by its filter.
+    pub fn may_have(&self, probe: &Probe) -> bool {
+        self.filter.may_have(probe)
+    }
+
     /// The newest place before `before` at which an id of this hash stands.
     ///
     /// # Errors
     /// [`SliceError`] where the page cannot be read, or was changed.
     pub fn candidate(&self, hash: u64, before: Place) -> Result<Option<Place>, SliceError> {
-        if !self.filter.may_have(hash) {
-            return Ok(None);
-        }
         let page = self.page(scale(hash, self.pages()))?;
         let (entries, _) = page[CHECKSUM..].as_chunks::<ENTRY>();
         let end = entries.partition_point(|bytes| entry(bytes) < (hash, before));

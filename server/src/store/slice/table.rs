@@ -19,9 +19,11 @@ pub struct IdTable {
 }
 
 impl IdTable {
-    /// Empty, for a slice that begins with the block `first`.
-    pub fn beginning_at(first: u64) -> Self {
-        Self { first, shards: (0..SHARDS).map(|_| HashTable::new()).collect(), len: 0 }
+    /// Empty, for a slice that begins with the block `first` and will have about so many ids: it grows without being
+    /// moved up to there.
+    pub fn beginning_at(first: u64, ids: u64) -> Self {
+        let each = usize::try_from(ids).unwrap_or(0).div_ceil(SHARDS);
+        Self { first, shards: (0..SHARDS).map(|_| HashTable::with_capacity(each + each / 64)).collect(), len: 0 }
     }
 
     /// The first block of the slice.
@@ -83,7 +85,7 @@ mod tests {
 
     #[test]
     fn the_newest_place_comes_first_and_equal_hashes_are_kept_apart() {
-        let mut table = IdTable::beginning_at(7);
+        let mut table = IdTable::beginning_at(7, 0);
         for (hash, place) in [(5, place(7, 9)), (5, place(8, 1)), (u64::MAX, place(7, 30)), (5, place(7, 10))] {
             table.insert(hash, place);
         }
@@ -101,7 +103,7 @@ mod tests {
 
     #[test]
     fn hashes_come_in_order() {
-        let mut table = IdTable::beginning_at(1);
+        let mut table = IdTable::beginning_at(1, 5_000);
         for i in 0..10_000_u64 {
             table.insert(i.wrapping_mul(0x9E37_79B9_7F4A_7C15), place(1 + i, 5));
         }

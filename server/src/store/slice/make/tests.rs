@@ -23,7 +23,7 @@ fn maker<'a>(folder: &'a Path, stop: &'a AtomicBool) -> Maker<'a> {
 
 /// Ids of every second hash, the other ones being those of the next table, and one hash that all have.
 fn table(first: u64, blocks: u64, odd: u64) -> IdTable {
-    let mut table = IdTable::beginning_at(first);
+    let mut table = IdTable::beginning_at(first, 0);
     for sequence in first..first + blocks {
         let hash = (2 * sequence + odd).wrapping_mul(0x9E37_79B9_7F4A_7C15);
         table.insert(hash, Place { sequence, offset: 5 });
@@ -46,7 +46,7 @@ fn a_slice_that_closes_has_its_records_and_ids_in_files() {
     };
     records.of(organization(7), u64::MAX, count).unwrap();
     assert_eq!(blocks, 600);
-    let (records, none) = maker(folder.path(), &stop).close(extent(600), &IdTable::beginning_at(1)).unwrap();
+    let (records, none) = maker(folder.path(), &stop).close(extent(600), &IdTable::beginning_at(1, 0)).unwrap();
     assert!(none.is_none(), "without ids there is no file of ids");
     records.unlink();
     assert!(!extent(600).records_in(folder.path()).exists());
