@@ -3,7 +3,7 @@
 //!
 //! - [`inbox`]: calls in, answers out. [`batch`]: what waits is decided together and committed once.
 //! - [`block`]: what a commit writes. [`known`]: which ids have been seen. [`rollup`]: what reports read.
-//! - [`sqlite`]: loading and writing. [`reader`]: reading, beside the writer.
+//! - [`sqlite`]: loading and writing. [`reader`]: reading, beside the writer. [`examine`]: is everything there?
 
 use std::sync::Arc;
 
@@ -19,6 +19,7 @@ use crate::catalogue::{Snapshot, TeamRequest};
 pub mod audit;
 mod batch;
 pub mod block;
+pub mod examine;
 mod inbox;
 pub mod known;
 mod ledger;

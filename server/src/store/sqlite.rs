@@ -19,6 +19,7 @@ mod migrate;
 mod rows;
 mod write;
 
+pub use migrate::VERSION as SCHEMA;
 pub(super) use write::Commit;
 
 /// The name of the database in the data folder.
