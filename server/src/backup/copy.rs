@@ -7,8 +7,7 @@
 //! committed meanwhile. `VACUUM INTO` costs the same, but builds every index again, in one statement that cannot pause.
 //!
 //! What could hold up commits is the disk: their syncs wait behind whatever the copy has not written yet. So it is sent to
-//! the disk every few megabytes, and then left to the others for as long as that took; unless the write-ahead file has
-//! grown so much that being done is better.
+//! the disk every few megabytes, and then the disk is left to the others for as long as that took.
 
 use std::fs::{self, File};
 use std::path::Path;
@@ -29,8 +28,6 @@ const PAGES: i32 = 256;
 const STEPS: u32 = 8;
 /// The longest pause.
 const LONGEST_PAUSE: Duration = Duration::from_millis(100);
-/// From this size of the write-ahead file on there are no pauses, in bytes.
-const LARGE_WAL: u64 = 256 << 20;
 
 /// Copies the database that `source` sees in its open transaction into the file `to`, which is on disk then.
 pub(super) fn copy_database(source: &Sqlite, data: &Path, to: &Path, watch: &dyn Watch) -> Result<(), BackupError> {
@@ -43,20 +40,14 @@ pub(super) fn copy_database(source: &Sqlite, data: &Path, to: &Path, watch: &dyn
     // Nothing is read from it before it is whole, and it is synced here.
     copy.pragma_update(None, "journal_mode", "off")?;
     copy.pragma_update(None, "synchronous", "off")?;
-    step_by_step(source, &mut copy, &file, &data.join(format!("{}-wal", sqlite::FILE)), watch)?;
+    step_by_step(source, &mut copy, &file, watch)?;
     // The source's write-ahead mode came along; a backup is read from a folder that may not be written.
     copy.pragma_update(None, "journal_mode", "delete")?;
     drop(copy);
     file.sync_all().map_err(of(to))
 }
 
-fn step_by_step(
-    source: &Sqlite,
-    copy: &mut Connection,
-    file: &File,
-    wal: &Path,
-    watch: &dyn Watch,
-) -> Result<(), BackupError> {
+fn step_by_step(source: &Sqlite, copy: &mut Connection, file: &File, watch: &dyn Watch) -> Result<(), BackupError> {
     let page: i64 = source.connection().pragma_query_value(None, "page_size", |row| row.get(0))?;
     let path = copy.path().unwrap_or_default().to_owned();
     let backup = Backup::new(source.connection(), copy)?;
@@ -80,9 +71,7 @@ fn step_by_step(
         if steps % STEPS == 0 {
             file.sync_data().map_err(of(Path::new(&path)))?;
             let took = Duration::from_micros((clock::boot() - began).unsigned_abs());
-            if fs::metadata(wal).is_ok_and(|wal| wal.len() < LARGE_WAL) {
-                std::thread::sleep(took.min(LONGEST_PAUSE));
-            }
+            std::thread::sleep(took.min(LONGEST_PAUSE));
             began = clock::boot();
         }
     }

@@ -160,7 +160,8 @@ fn a_backup_is_waited_for_and_its_folder_printed() {
     let fake = Fake::start();
     let begun = json!({"id": "j-1", "kind": "backup", "state": "running", "progress": {"done": 0, "total": 0, "unit": "bytes"}});
     let made = json!({"name": "b", "folder": "/backups/b", "besideTheData": true});
-    let done = json!({"id": "j-1", "state": "done", "progress": {"done": 9, "total": 9, "unit": "bytes"}, "result": made});
+    let done =
+        json!({"id": "j-1", "state": "done", "progress": {"done": 9, "total": 9, "unit": "bytes"}, "result": made});
     fake.answer("POST /v1/backups", 202, &begun);
     fake.answer("GET /v1/jobs/j-1", 200, &done);
     fake.fail("GET", 0, Fault::Status(503));
@@ -183,7 +184,8 @@ fn a_backup_that_failed_or_is_forgotten_says_so() {
     let failed = run_line(&fake, "backup", &Paper::default()).unwrap_err().to_string();
     assert_eq!(failed, "there is no backup: the disk is full");
     assert_eq!(run_line(&fake, "backup --json", &Paper::default()).unwrap(), Ending::Failed);
-    for line in ["backup --offline", "backup --to x", "backup --offline --to x --name y", "restore", "doctor --from x"] {
+    for line in ["backup --offline", "backup --to x", "backup --offline --to x --name y", "restore", "doctor --from x"]
+    {
         let words = std::iter::once("metergate").chain(line.split(' '));
         assert!(Arguments::try_parse_from(words).is_err(), "{line}");
     }
@@ -236,5 +238,8 @@ fn a_folder_that_no_server_uses_is_backed_up_restored_and_gone_through() {
     let (found, advice) = said("doctor", Ending::Failed);
     assert_eq!(found, "block 1 is missing: block 2 stands in its place\nblock 2: it is cut short");
     assert!(advice.contains("restore the newest backup"), "{advice}");
-    assert_eq!(refused("restore --from {}/nowhere").split(": ").last(), Some("this is no backup, or not the whole of one"));
+    assert_eq!(
+        refused("restore --from {}/nowhere").split(": ").last(),
+        Some("this is no backup, or not the whole of one")
+    );
 }

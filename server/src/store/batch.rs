@@ -102,7 +102,8 @@ pub(super) struct Batch<'a> {
     /// The records that were made under an id, with the attempt under which it will be known.
     pub(super) ids: Vec<(usize, u32)>,
     fresh: Map<(OrganizationId, u64), usize>,
-    pub(super) derived: Derived,
+    /// Values of `uniqueCount` meters that were seen in this batch.
+    pub(super) values: Derived,
     pub(super) audit: Vec<AuditRow>,
     pub(super) heads: Map<[u8; 16], Head>,
     pub(super) receipts: Vec<([u8; 16], ReceiptKey, Answer)>,
@@ -121,7 +122,7 @@ impl<'a> Batch<'a> {
             records: Vec::new(),
             ids: Vec::new(),
             fresh: Map::default(),
-            derived: Derived::default(),
+            values: Derived::default(),
             audit: Vec::new(),
             heads: Map::default(),
             receipts: Vec::new(),

@@ -6,7 +6,8 @@ use metergate_rules::id::OrganizationRef;
 
 use super::audit::TEAM;
 use super::batch::Batch;
-use super::writer::{Decided, Writer};
+use super::decided::Decided;
+use super::writer::Writer;
 use super::{Answer, Receipt, StoreError};
 use crate::catalogue::change::{NewKey, TeamAfter, TeamCommand, TeamOutcome, TeamReply, TeamRequest, decide};
 use crate::catalogue::{Snapshot, Stored};

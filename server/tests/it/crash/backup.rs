@@ -178,6 +178,13 @@ fn backup_restore_sees_a_copy_of_the_database_file_alone() {
     }
 }
 
+/// The points at which one of these can be killed.
+fn points_of(what: &str) -> impl Iterator<Item = String> {
+    let points: Vec<_> = points().into_iter().filter(|point| point.starts_with(what)).collect();
+    assert!(points.len() >= 4, "only {points:?} were found");
+    points.into_iter()
+}
+
 /// What stands in a folder, with what begins with a dot.
 fn listed(folder: &Path) -> BTreeMap<String, PathBuf> {
     let entries = fs::read_dir(folder).into_iter().flatten().map(|entry| entry.unwrap());
@@ -188,13 +195,13 @@ fn listed(folder: &Path) -> BTreeMap<String, PathBuf> {
 fn a_server_killed_at_each_point_of_a_backup_leaves_a_whole_one_or_none() {
     let mut run = Run::new("a_server_killed_at_each_point_of_a_backup_leaves_a_whole_one_or_none");
     let data = run.data();
-    for (number, point) in points("backup-").iter().enumerate() {
+    for (number, point) in points_of("backup-").enumerate() {
         let fail_points = format!("{point}=return");
         let server = run.start(&Faults { fail_points, planted: None });
         run.work_watched(server, 60, |_, server| {
             // The answer may come before the backup's thread has come to the point.
             let _ = server.client().call(&Call::json("POST", "/v1/backups", json!({"name": "b"})));
-            assert!(server.end().is_some_and(was_killed), "{point} was not reached");
+            assert!(was_killed(server.died()), "{point} was not reached");
         });
         let whole = listed(&data.join("backups")).remove("b");
         assert_eq!(whole.is_some(), point == "backup-named", "after {point}");
@@ -228,7 +235,7 @@ fn a_restore_killed_at_each_point_leaves_a_whole_store_or_none_and_can_be_repeat
         server.kill();
     });
     let made = made.unwrap();
-    for point in points("restore-") {
+    for point in points_of("restore-") {
         let folder = run.folder().join(&point);
         let killed = restore(&made.folder, &folder, &format!("{point}=return"));
         assert!(was_killed(killed.status), "{point} was not reached: {killed:?}");

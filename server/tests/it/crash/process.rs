@@ -6,7 +6,6 @@ use std::net::SocketAddr;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
-use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -64,18 +63,15 @@ impl Server {
         assert!(was_killed(self.child.wait().unwrap()), "the server ended before it was killed");
     }
 
-    /// How it ends by itself, within half a minute.
-    pub(super) fn end(mut self) -> Option<ExitStatus> {
-        (0..600).find_map(|_| {
-            std::thread::sleep(Duration::from_millis(50));
-            self.child.try_wait().unwrap()
-        })
-    }
-
     /// How it ended; `None` if it still runs.
     pub(super) fn died_by_itself(mut self) -> Option<ExitStatus> {
         let alive = Client::connect(self.address).and_then(|mut client| client.call(&Call::get("/livez")));
         alive.is_err().then(|| self.child.wait().unwrap())
+    }
+
+    /// How it ended: it must, by itself, once nobody asks for anything.
+    pub(super) fn died(mut self) -> ExitStatus {
+        self.child.wait().unwrap()
     }
 
     /// SIGTERM: it answers what is under way and ends.

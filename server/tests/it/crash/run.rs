@@ -62,12 +62,7 @@ impl Run {
     }
 
     /// The same, where `end` looks at the history, too, while the callers go on.
-    pub(super) fn work_watched(
-        &mut self,
-        server: Server,
-        most: usize,
-        end: impl FnOnce(&History, Server),
-    ) -> usize {
+    pub(super) fn work_watched(&mut self, server: Server, most: usize, end: impl FnOnce(&History, Server)) -> usize {
         self.rounds += 1;
         let (answered, answers) = mpsc::channel();
         let workers: Vec<_> = (0..CALLERS)

@@ -35,8 +35,14 @@ fn a_backup_is_a_job_that_says_where_it_is_and_what_is_in_it() {
     assert_eq!(body["progress"], json!({"done": 0, "total": 0, "unit": "bytes"}));
     assert_eq!(begun.header("location").unwrap(), format!("/v1/jobs/{}", body["id"].as_str().unwrap()));
     let job = ended(&admin, &begun);
-    assert_eq!((&job["id"], &job["createdAt"], &job["state"]), (&body["id"], &body["createdAt"], &json!("done")), "{job}");
-    assert!(job["progress"]["total"].as_u64().unwrap() > 100_000 && job["progress"]["done"] == job["progress"]["total"]);
+    assert_eq!(
+        (&job["id"], &job["createdAt"], &job["state"]),
+        (&body["id"], &body["createdAt"], &json!("done")),
+        "{job}"
+    );
+    assert!(
+        job["progress"]["total"].as_u64().unwrap() > 100_000 && job["progress"]["done"] == job["progress"]["total"]
+    );
     let made = &job["result"];
     let folder = server.folder().join("data/backups/first");
     assert_eq!((&made["name"], made["folder"].as_str()), (&json!("first"), folder.to_str()));
@@ -46,7 +52,10 @@ fn a_backup_is_a_job_that_says_where_it_is_and_what_is_in_it() {
     // Without a name, and without a body, it is named after the time.
     let job = ended(&admin, &admin.post("/v1/backups", "").is(202));
     let name = job["result"]["name"].as_str().unwrap().to_owned();
-    assert!(body["createdAt"].as_str().unwrap()[..10] == name[..10] && name.ends_with('Z') && !name.contains(':'), "{name}");
+    assert!(
+        body["createdAt"].as_str().unwrap()[..10] == name[..10] && name.ends_with('Z') && !name.contains(':'),
+        "{name}"
+    );
 }
 
 #[test]
@@ -114,7 +123,8 @@ fn a_job_exists_for_the_key_that_began_it_alone() {
 fn there_is_one_backup_at_a_time_and_a_server_that_stops_leaves_none_half_done() {
     let mut server = Server::with(&[("FAILPOINTS", "backup-step=sleep(3000)")]);
     let admin = server.admin();
-    let call = |key: &str| admin.call("POST", "/v1/backups").header("idempotency-key", key).json(json!({"name": "a"})).send();
+    let call =
+        |key: &str| admin.call("POST", "/v1/backups").header("idempotency-key", key).json(json!({"name": "a"})).send();
     let begun = call("k").is(202);
     admin.post("/v1/backups", json!({"name": "b"})).expect_problem(409, "backup-running");
     let again = call("k").is(202);

@@ -111,8 +111,7 @@ fn a_manifest_that_counts_otherwise_than_the_store_is_refused() {
     assert!(kit.records(&tell("calls", 1, "one more")));
     let (two, _) = backed_up(&kit, &folder.path().join("two"));
     // The database of one with its digest, and the counts of the other, sealed again.
-    let [mut first, second] =
-        [&one, &two].map(|backup| serde_json::to_value(Manifest::read(backup).unwrap()).unwrap());
+    let [mut first, second] = [&one, &two].map(|backup| serde_json::to_value(Manifest::read(backup).unwrap()).unwrap());
     first["counts"] = second["counts"].clone();
     let forged: Manifest = serde_json::from_value(first).unwrap();
     let mut text = serde_json::to_value(&forged).unwrap();
@@ -203,9 +202,18 @@ fn findings(kit: &Kit) -> Vec<String> {
 fn what_is_damaged_is_found_and_not_backed_up() {
     let damages = [
         ("DELETE FROM blocks WHERE sequence = 5", "block 5 is missing: block 6 stands in its place"),
-        ("UPDATE blocks SET data = CAST(data || x'00' AS BLOB) WHERE sequence = 3", "block 3: its checksum does not match"),
-        ("UPDATE audit SET actor = 'key:nobody' WHERE sequence = 1 AND chain = zeroblob(16)", "the audit log of the team: entry 1"),
-        ("DELETE FROM audit WHERE sequence = 1 AND chain <> zeroblob(16)", "entry 1 is missing: entry 2 stands in its place"),
+        (
+            "UPDATE blocks SET data = CAST(data || x'00' AS BLOB) WHERE sequence = 3",
+            "block 3: its checksum does not match",
+        ),
+        (
+            "UPDATE audit SET actor = 'key:nobody' WHERE sequence = 1 AND chain = zeroblob(16)",
+            "the audit log of the team: entry 1",
+        ),
+        (
+            "DELETE FROM audit WHERE sequence = 1 AND chain <> zeroblob(16)",
+            "entry 1 is missing: entry 2 stands in its place",
+        ),
         ("PRAGMA user_version = 99", "the database has schema version 99"),
     ];
     for (damage, finding) in damages {
