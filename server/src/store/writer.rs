@@ -219,7 +219,7 @@ impl Writer {
         let rows = self.sqlite.write(&commit).inspect_err(stop_after_disk_failure)?;
         decided.remember(&mut self.ledger, sequence, &offsets);
         if has_block {
-            self.recent.write().add(sequence, decided.records.iter().map(|(organization, _)| *organization));
+            self.recent.write().add(sequence, decided.organizations(&order));
         }
         decided.become_durable(&mut self.ledger, sequence, &order, &step);
         self.checkpointer.grown(bytes);
