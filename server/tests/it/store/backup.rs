@@ -233,6 +233,7 @@ fn what_is_damaged_is_found_and_not_backed_up() {
 fn pages_that_are_no_longer_what_sqlite_wrote_are_found() {
     let (mut kit, _folder) = worked("pages_that_are_no_longer_what_sqlite_wrote_are_found");
     kit.close();
+    kit.database().query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).unwrap();
     let path = kit.folder().join(sqlite::FILE);
     let mut bytes = fs::read(&path).unwrap();
     let page = 4096;
