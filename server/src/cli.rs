@@ -9,15 +9,19 @@ use clap::{Parser, Subcommand};
 use client::Connection;
 use screen::{Screen, Terminal};
 
+mod backup;
 mod catalogue;
 mod client;
 mod demo;
+mod doctor;
 #[cfg(test)]
 mod fake;
+mod folder;
 mod import;
 mod key;
 mod organization;
 mod problem;
+mod restore;
 mod row;
 mod screen;
 mod serve;
@@ -52,6 +56,12 @@ enum Command {
     Usage(RemoteOptions<usage::Options>),
     /// Import past usage from a CSV file; running it again counts nothing twice
     Import(RemoteOptions<import::Options>),
+    /// Have the running server write a copy of everything
+    Backup(RemoteOptions<backup::Options>),
+    /// Make a store of a backup, in an empty data folder
+    Restore(restore::Options),
+    /// Go through a data folder and say what is wrong with it
+    Doctor(doctor::Options),
 }
 
 /// Commands on a running server.
@@ -117,6 +127,9 @@ fn run(command: Command, screen: &dyn Screen) -> anyhow::Result<Ending> {
             let client = import.connection.client()?.patient(client::Patience::LONG);
             import::run(&client, &import.options, screen)
         }
+        Command::Backup(backup) => backup::run(&backup.connection, &backup.options, screen),
+        Command::Restore(options) => restore::run(&options, screen),
+        Command::Doctor(options) => doctor::run(&options, screen),
     }
 }
 

@@ -4,7 +4,7 @@
 //! - [`inbox`]: calls in, answers out. [`batch`]: what waits is decided together and committed once.
 //! - [`block`]: what a commit writes. [`known`]: which ids have been seen. [`rollup`]: what reports read.
 //! - [`dirty`]: what the rows lack, since they follow the journal. [`fold`]: when they follow.
-//! - [`sqlite`]: loading and writing. [`reader`]: reading, beside the writer.
+//! - [`sqlite`]: loading and writing. [`reader`]: reading, beside the writer. [`examine`]: is everything there?
 
 use std::sync::Arc;
 
@@ -23,6 +23,7 @@ pub mod block;
 mod checkpoint;
 mod decided;
 pub mod dirty;
+pub mod examine;
 mod fold;
 mod inbox;
 pub mod known;

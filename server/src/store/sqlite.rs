@@ -20,6 +20,7 @@ mod rows;
 mod write;
 
 pub(super) use derived::find_rollup;
+pub use migrate::VERSION as SCHEMA;
 pub(super) use write::Commit;
 
 /// The name of the database in the data folder.

@@ -8,6 +8,9 @@ use super::SqliteError;
 
 const MIGRATIONS: [&str; 1] = [include_str!("../../../migrations/sqlite/0001_start.sql")];
 
+/// The version of the schema that this program makes and reads.
+pub const VERSION: u32 = MIGRATIONS.len() as u32;
+
 /// Runs the migrations that have not been run, each in a transaction of its own. A database that holds something is
 /// copied first.
 ///

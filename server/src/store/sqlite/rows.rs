@@ -12,6 +12,10 @@ use crate::catalogue::{MeterEntry, PlanEntry, Stored};
 use crate::store::audit::AuditRow;
 use rusqlite::OptionalExtension;
 
+/// What [`audit_row`] reads.
+const AUDIT: &str =
+    "SELECT chain, sequence, at, actor, action, category, before, after, details, reason, salt, hash FROM audit";
+
 impl Sqlite {
     /// Meters, plans and keys.
     ///
@@ -61,12 +65,34 @@ impl Sqlite {
     /// [`SqliteError`] if it cannot be read.
     pub fn audit_before(&self, chain: [u8; 16], before: u64, limit: usize) -> Result<Vec<AuditRow>, SqliteError> {
         let before = i64::try_from(before).unwrap_or(i64::MAX);
-        let mut query = self.connection.prepare_cached(
-            "SELECT chain, sequence, at, actor, action, category, before, after, details, reason, salt, hash
-             FROM audit WHERE chain = ? AND sequence < ? ORDER BY sequence DESC LIMIT ?",
-        )?;
+        let sql = format!("{AUDIT} WHERE chain = ? AND sequence < ? ORDER BY sequence DESC LIMIT ?");
+        let mut query = self.connection.prepare_cached(&sql)?;
         let rows = query.query_map((&chain, before, i64::try_from(limit).unwrap_or(i64::MAX)), audit_row)?;
         Ok(rows.collect::<rusqlite::Result<_>>()?)
+    }
+
+    /// The names of the closed slices' files.
+    ///
+    /// # Errors
+    /// [`SqliteError`] if they cannot be read.
+    pub fn slice_files(&self) -> Result<Vec<String>, SqliteError> {
+        let mut known =
+            self.connection.prepare("SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = 'slices'")?;
+        if !known.exists([])? {
+            return Ok(Vec::new());
+        }
+        self.all("SELECT file FROM slices ORDER BY file", |row| Ok(Ok(row.get(0)?)))
+    }
+
+    /// Goes through the whole audit log, chain by chain, each from its first entry.
+    pub(in crate::store) fn each_audit_row<E: From<SqliteError>>(
+        &self,
+        mut each: impl FnMut(AuditRow) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let sql = format!("{AUDIT} ORDER BY chain, sequence");
+        let mut query = self.connection.prepare(&sql).map_err(SqliteError::from)?;
+        let rows = query.query_map([], audit_row).map_err(SqliteError::from)?;
+        rows.into_iter().try_for_each(|row| each(row.map_err(SqliteError::from)?))
     }
 }
 

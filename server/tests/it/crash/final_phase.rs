@@ -143,7 +143,7 @@ impl Run {
     }
 }
 
-fn counter(client: &mut Client, (organization, meter): &(String, &'static str)) -> i64 {
+pub(super) fn counter(client: &mut Client, (organization, meter): &(String, &'static str)) -> i64 {
     let body = json!({"organization": organization, "meter": meter, "quantity": 0});
     let response = client.call(&Call::json("POST", "/v1/check", body)).unwrap();
     if response.status == 404 {

@@ -10,6 +10,7 @@ use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::http::{ADMINISTRATOR, Call, Client};
+use crate::http::server::metergate;
 
 /// What a server is started with beside its folder.
 #[derive(Clone, Debug, Default)]
@@ -34,11 +35,8 @@ impl Server {
     /// How it ended, if it ended before.
     pub(super) fn start(folder: &Path, faults: &Faults) -> Result<Self, ExitStatus> {
         let log = OpenOptions::new().create(true).append(true).open(folder.join("server.log")).unwrap();
-        let mut command = Command::new(env!("CARGO_BIN_EXE_metergate"));
-        command.arg("serve").current_dir(folder).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log).env_clear();
-        // `./check` finds by it what was left behind.
-        command.envs(std::env::var_os("METERGATE_CHECK").map(|mark| ("METERGATE_CHECK", mark)));
-        command.env("METERGATE_LISTEN", "127.0.0.1:0").env("METERGATE_DATA_DIR", folder.join("data"));
+        let mut command = program(folder);
+        command.arg("serve").stdout(Stdio::piped()).stderr(log).env("METERGATE_LISTEN", "127.0.0.1:0");
         command.env("METERGATE_ADMIN_KEY", ADMINISTRATOR).env("METERGATE_CATALOGUE", folder.join("catalogue.toml"));
         command.env("METERGATE_AUTO_CREATE_ORGANIZATIONS", "true").env("METERGATE_CORES", "2");
         command.env("FAILPOINTS", &faults.fail_points);
@@ -89,6 +87,13 @@ impl Drop for Server {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// The program, for the `data` below a folder.
+pub(super) fn program(folder: &Path) -> Command {
+    let mut command = metergate(folder);
+    command.env("METERGATE_DATA_DIR", folder.join("data"));
+    command
 }
 
 /// Whether a process ended as `kill -9` ends it.

@@ -58,6 +58,11 @@ impl Run {
     /// Has the callers work until they have `most` answers, or the server is gone. Then `end` ends it.
     /// Answers how many answers there were.
     pub(super) fn work(&mut self, server: Server, most: usize, end: impl FnOnce(Server)) -> usize {
+        self.work_watched(server, most, |_, server| end(server))
+    }
+
+    /// The same, where `end` looks at the history, too, while the callers go on.
+    pub(super) fn work_watched(&mut self, server: Server, most: usize, end: impl FnOnce(&History, Server)) -> usize {
         self.rounds += 1;
         let (answered, answers) = mpsc::channel();
         let workers: Vec<_> = (0..CALLERS)
@@ -76,7 +81,7 @@ impl Run {
                 scope.spawn(|| worker.work());
             }
             let count = answers.iter().take(most).count();
-            end(server);
+            end(&self.history, server);
             count
         })
     }
