@@ -154,6 +154,8 @@ fn settings(config: &Config) -> Settings {
         create_organizations: config.auto_create_organizations,
         keep_ids: i64::from(config.deduplication_days) * DAY,
         keep_refused: i64::from(config.refused_id_hours) * HOUR,
+        keep_records: i64::from(config.raw_retention_days) * DAY,
+        slice_ids: config.slice_ids,
         ..Settings::in_folder(&config.data_dir)
     }
 }

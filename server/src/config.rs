@@ -106,6 +106,8 @@ settings! {
     refused_id_hours: u32 = "24", |text| whole(text, 1, 8784), ["METERGATE_REFUSED_ID_HOURS"];
     /// Days from arrival for which raw events are kept, 1 to 36500.
     raw_retention_days: u32 = "90", |text| whole(text, 1, 36_500), ["METERGATE_RAW_RETENTION_DAYS"];
+    /// Ids kept in memory before they go to a file with a filter, some 25 bytes each, 10 to 100000000.
+    slice_ids: u64 = "5000000", |text| whole(text, 10, 100_000_000), ["METERGATE_SLICE_IDS"];
     /// Connections open at a time, 1 to 1000000.
     max_connections: u32 = "10000", |text| whole(text, 1, 1_000_000), ["METERGATE_MAX_CONNECTIONS"];
     /// Largest request body in bytes, 65536 (64 KiB) to 1073741824 (1 GiB).

@@ -4,6 +4,7 @@
 //! - [`inbox`]: calls in, answers out. [`batch`]: what waits is decided together and committed once.
 //! - [`block`]: what a commit writes. [`known`]: which ids have been seen. [`rollup`]: what reports read.
 //! - [`dirty`]: what the rows lack, since they follow the journal. [`fold`]: when they follow.
+//! - [`slice`]: the journal in files, once it is closed. [`slicing`]: when it closes, is merged and goes.
 //! - [`sqlite`]: loading and writing. [`reader`]: reading, beside the writer. [`examine`]: is everything there?
 
 use std::sync::Arc;
@@ -32,6 +33,8 @@ mod open;
 pub mod reader;
 mod replay;
 pub mod rollup;
+pub mod slice;
+mod slicing;
 pub mod sqlite;
 mod team;
 mod writer;

@@ -99,9 +99,10 @@ pub(super) struct Batch<'a> {
     pub(super) keys: Map<OrganizationKey, Option<OrganizationId>>,
     /// What will be in the block.
     pub(super) records: Vec<(OrganizationId, Record)>,
-    /// The records that were made under an id, with the attempt under which it will be known.
-    pub(super) ids: Vec<(usize, u32)>,
-    fresh: Map<(OrganizationId, u64), usize>,
+    /// The records that were made under an id, with its hash.
+    pub(super) ids: Vec<(usize, u64)>,
+    /// The same by hash.
+    fresh: Map<u64, Vec<usize>>,
     /// Values of `uniqueCount` meters that were seen in this batch.
     pub(super) values: Derived,
     pub(super) audit: Vec<AuditRow>,
@@ -161,8 +162,8 @@ impl<'a> Batch<'a> {
         let Reply::Decided(verdicts) = outcome.reply else { return Err(StoreError::Internal.into()) };
         let first = self.records.len();
         self.keep(organization, outcome.entries, request.key.clone(), request.fingerprint)?;
-        if let (Some(Search::New(attempt)), true) = (search, self.records.len() > first) {
-            self.remember(organization, self.records.len() - 1, attempt);
+        if let (Some(Search::New), true) = (search, self.records.len() > first) {
+            self.remember(organization, self.records.len() - 1);
         }
         let organization = self.account(organization)?.profile.key.clone();
         let recorded = self.records[first..].last().is_some_and(|(_, r)| matches!(r.entry.what, What::Decided(_)));
@@ -201,16 +202,15 @@ impl<'a> Batch<'a> {
         let organization = self.find_or_create(&request.caller, &request.organization)?;
         let event = &request.event;
         let id = Id::Event(&event.source, &event.id);
-        if planted("failed-ids-kept") && self.ledger.known.candidate(organization, id, 0).is_some() {
+        if planted("failed-ids-kept") && self.ledger.known.has_in_memory(organization, id) {
             return Ok(Pending::Ready(Ok(Receipt::Recorded { duplicate: true })));
         }
-        let attempt = match self.search(organization, id)? {
-            Search::Found(..) => return Ok(Pending::Ready(Ok(Receipt::Recorded { duplicate: true }))),
-            Search::New(attempt) => attempt,
-        };
+        if let Search::Found(..) = self.search(organization, id)? {
+            return Ok(Pending::Ready(Ok(Receipt::Recorded { duplicate: true })));
+        }
         let (_, outcome) = self.run(organization, &Command::Record(event.clone()), false)?;
         self.keep(organization, outcome.entries, None, 0)?;
-        self.remember(organization, self.records.len() - 1, attempt);
+        self.remember(organization, self.records.len() - 1);
         Ok(Pending::Ready(Ok(Receipt::Recorded { duplicate: false })))
     }
 

@@ -122,6 +122,10 @@ impl<'a> Block<'a> {
             return Err(Unreadable::Checksum);
         }
         let (directory, bodies): (Vec<(OrganizationId, u32)>, &[u8]) = postcard::take_from_bytes(rest)?;
+        let listed = directory.iter().map(|(_, length)| *length as usize).sum::<usize>();
+        if listed != bodies.len() {
+            return Err(Unreadable::Short);
+        }
         let base = data.len() - bodies.len();
         Ok(Self { directory, base, data })
     }
@@ -131,20 +135,21 @@ impl<'a> Block<'a> {
         self.directory.iter().map(|(organization, _)| *organization)
     }
 
+    /// The records of each organization, not decoded.
+    pub fn runs(&self) -> impl Iterator<Item = Run<'_>> {
+        self.directory.iter().scan(self.base, |start, (organization, length)| {
+            let (from, to) = (*start, *start + *length as usize);
+            *start = to;
+            Some(Run { organization: *organization, start: from as u32, bytes: &self.data[from..to] })
+        })
+    }
+
     /// The records of one organization in the order in which they happened, each with its offset.
     ///
     /// # Errors
     /// [`Unreadable::Malformed`] where a record cannot be read.
     pub fn of(&self, organization: OrganizationId) -> Result<Vec<(u32, Record)>, Unreadable> {
-        let mut start = self.base;
-        for (listed, length) in &self.directory {
-            let end = start + *length as usize;
-            if *listed == organization {
-                return records(self.data.get(..end).ok_or(Unreadable::Short)?, start);
-            }
-            start = end;
-        }
-        Ok(Vec::new())
+        self.runs().find(|run| run.organization == organization).map_or_else(|| Ok(Vec::new()), |run| run.records())
     }
 
     /// All records, with organization and offset.
@@ -152,12 +157,10 @@ impl<'a> Block<'a> {
     /// # Errors
     /// [`Unreadable::Malformed`] where a record cannot be read.
     pub fn all(&self) -> Result<Vec<(OrganizationId, u32, Record)>, Unreadable> {
-        let (mut all, mut start) = (Vec::new(), self.base);
-        for (organization, length) in &self.directory {
-            let end = start + *length as usize;
-            let of_it = records(self.data.get(..end).ok_or(Unreadable::Short)?, start)?;
-            all.extend(of_it.into_iter().map(|(offset, record)| (*organization, offset, record)));
-            start = end;
+        let mut all = Vec::new();
+        for run in self.runs() {
+            let records = run.records()?.into_iter();
+            all.extend(records.map(|(offset, record)| (run.organization, offset, record)));
         }
         Ok(all)
     }
@@ -167,27 +170,53 @@ impl<'a> Block<'a> {
     /// # Errors
     /// [`Unreadable`] where there is none.
     pub fn at(&self, offset: u32) -> Result<(OrganizationId, Record), Unreadable> {
-        let mut end = self.base;
-        for (organization, length) in &self.directory {
-            end += *length as usize;
-            if (offset as usize) < end {
-                let body = self.data.get(offset as usize..).ok_or(Unreadable::Short)?;
-                return Ok((*organization, postcard::from_bytes(body)?));
+        for run in self.runs() {
+            if let Some(record) = run.at(offset)? {
+                return Ok((run.organization, record));
             }
         }
         Err(Unreadable::Short)
     }
 }
 
-fn records(data: &[u8], start: usize) -> Result<Vec<(u32, Record)>, Unreadable> {
-    let (mut records, mut rest) = (Vec::new(), data.get(start..).ok_or(Unreadable::Short)?);
-    while !rest.is_empty() {
-        let offset = (data.len() - rest.len()) as u32;
-        let (record, after) = postcard::take_from_bytes(rest)?;
-        records.push((offset, record));
-        rest = after;
+/// The records of one organization in one block, as bytes until they are asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Run<'a> {
+    /// Whose.
+    pub organization: OrganizationId,
+    /// The offset of the first in its block.
+    pub start: u32,
+    /// Each a postcard value after the other.
+    pub bytes: &'a [u8],
+}
+
+impl Run<'_> {
+    /// The records in the order in which they happened, each with its offset in the block.
+    ///
+    /// # Errors
+    /// [`Unreadable::Malformed`] where a record cannot be read.
+    pub fn records(&self) -> Result<Vec<(u32, Record)>, Unreadable> {
+        let (mut records, mut rest) = (Vec::new(), self.bytes);
+        while !rest.is_empty() {
+            let offset = self.start + (self.bytes.len() - rest.len()) as u32;
+            let (record, after) = postcard::take_from_bytes(rest)?;
+            records.push((offset, record));
+            rest = after;
+        }
+        Ok(records)
     }
-    Ok(records)
+
+    /// The record at an offset in the block; `None` where that is outside of these.
+    ///
+    /// # Errors
+    /// [`Unreadable::Malformed`] where no record can be read there.
+    pub fn at(&self, offset: u32) -> Result<Option<Record>, Unreadable> {
+        let start = offset.checked_sub(self.start).map(|start| start as usize);
+        match start.and_then(|start| self.bytes.get(start..)).filter(|body| !body.is_empty()) {
+            Some(body) => Ok(Some(postcard::take_from_bytes(body)?.0)),
+            None => Ok(None),
+        }
+    }
 }
 
 #[cfg(test)]

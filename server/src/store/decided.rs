@@ -12,7 +12,6 @@ use super::batch::Batch;
 use super::block::{Place, Record};
 use super::dirty::{Dirty, DirtyAccount};
 use super::fold::Step;
-use super::known::Id;
 use super::ledger::{Head, Ledger, Map};
 use super::{Answer, ReceiptKey};
 use crate::catalogue::change::TeamRow;
@@ -25,7 +24,7 @@ pub(super) struct Decided {
     changed: HashSet<OrganizationId>,
     keys: Map<OrganizationKey, Option<OrganizationId>>,
     pub(super) records: Vec<(OrganizationId, Record)>,
-    ids: Vec<(usize, u32)>,
+    ids: Vec<(usize, u64)>,
     pub(super) audit: Vec<AuditRow>,
     pub(super) heads: Map<[u8; 16], Head>,
     pub(super) receipts: Vec<([u8; 16], ReceiptKey, Answer)>,
@@ -48,12 +47,8 @@ impl Decided {
     }
 
     pub(super) fn remember(&self, ledger: &mut Ledger, sequence: u64, offsets: &[u32]) {
-        for (index, attempt) in &self.ids {
-            let (organization, record) = &self.records[*index];
-            if let Some(id) = Id::of(record) {
-                let place = Place { sequence, offset: offsets[*index] };
-                ledger.known.insert(*organization, id, *attempt, place);
-            }
+        for (index, hash) in &self.ids {
+            ledger.known.insert(*hash, Place { sequence, offset: offsets[*index] });
         }
     }
 

@@ -59,6 +59,11 @@ impl Fold {
         Self { pace, folded_to, round: sequence, cursor: None, credit: 0, account_nanos: 50_000 }
     }
 
+    /// Up to this block every entry is in every row, and the database says so.
+    pub(super) const fn folded_to(&self) -> u64 {
+        self.folded_to
+    }
+
     /// Whether every row is up to the journal, and the database says so.
     pub(super) fn is_done(&self, dirty: &Dirty, sequence: u64) -> bool {
         dirty.is_empty() && self.folded_to == sequence

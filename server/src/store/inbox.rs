@@ -51,24 +51,29 @@ pub(super) struct Inbox {
 struct Waiting {
     calls: Vec<Call>,
     closed: bool,
+    woken: bool,
 }
 
 impl Inbox {
-    /// Takes all that waits, once something does, for as long as `patience` says if it says anything.
-    pub(super) fn take(&self, calls: &mut Vec<Call>, patience: Option<Duration>) -> Taken {
+    /// Takes all that waits, once something does, for as long as `patience` says or until it is woken.
+    pub(super) fn take(&self, calls: &mut Vec<Call>, patience: Duration) -> Taken {
         let mut waiting = self.waiting.lock();
         while waiting.calls.is_empty() {
             if waiting.closed {
                 return Taken::Closed;
             }
-            match patience {
-                None => self.ready.wait(&mut waiting),
-                Some(patience) if self.ready.wait_for(&mut waiting, patience).timed_out() => return Taken::Nothing,
-                Some(_) => {}
+            if std::mem::take(&mut waiting.woken) || self.ready.wait_for(&mut waiting, patience).timed_out() {
+                return Taken::Nothing;
             }
         }
         std::mem::swap(&mut waiting.calls, calls);
         Taken::Calls
+    }
+
+    /// Has the writer look after what it does without calls.
+    pub(super) fn wake(&self) {
+        self.waiting.lock().woken = true;
+        self.ready.notify_all();
     }
 
     /// Lets nothing more in. What waits is still answered.

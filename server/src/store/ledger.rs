@@ -10,16 +10,17 @@ use metergate_rules::id::{OrganizationId, OrganizationKey, OrganizationRef};
 use metergate_rules::time::Time;
 use parking_lot::RwLock;
 
-use super::block::Block;
+use super::block::{Block, Place, Record};
 use super::dirty::Dirty;
 use super::known::Known;
 use super::rollup::ValueKey;
+use super::slice::{Chunk, Records};
 use super::sqlite::{Sqlite, SqliteError, unreadable};
 use crate::catalogue::Snapshot;
 use crate::faults::planted;
 
-/// Blocks that are kept ready to be read again.
-const BLOCKS_KEPT: usize = 8;
+/// Blocks, and chunks of closed slices, that are kept ready to be read again.
+const KEPT: usize = 8;
 
 /// Accounts, keys and ends of audit chains that are kept in memory. An account beyond it goes when its row is written.
 const MOST_ACCOUNTS: usize = 1_000_000;
@@ -50,8 +51,12 @@ pub(super) struct Ledger {
     pub(super) keys: Map<OrganizationKey, OrganizationId>,
     /// The ids of decisions and events.
     pub(super) known: Known,
+    /// The records of closed slices, oldest first.
+    pub(super) closed: Vec<Arc<Records>>,
     /// Blocks that were read last: repetitions come in the order in which they were first sent.
-    pub(super) blocks: RefCell<VecDeque<(u64, Arc<Block<'static>>)>>,
+    pub(super) blocks: Kept<u64, Block<'static>>,
+    /// Chunks of closed slices that were read last, by the first block of the slice and number.
+    pub(super) chunks: Kept<(u64, usize), Chunk>,
     /// The ends of audit chains, likewise.
     pub(super) heads: Map<[u8; 16], Head>,
     /// The last block.
@@ -75,18 +80,46 @@ impl Ledger {
         Ok(Some(account))
     }
 
-    /// A block of the journal, checked.
-    pub(super) fn block(&self, sqlite: &Sqlite, sequence: u64) -> Result<Option<Arc<Block<'static>>>, SqliteError> {
-        let mut blocks = self.blocks.borrow_mut();
-        if let Some((_, block)) = blocks.iter().find(|(known, _)| *known == sequence) {
-            return Ok(Some(Arc::clone(block)));
+    /// The record of an organization at a place; `None` where another's is there, or it has gone for its age.
+    pub(super) fn record(
+        &self,
+        sqlite: &Sqlite,
+        organization: OrganizationId,
+        place: Place,
+    ) -> Result<Option<Record>, SqliteError> {
+        let slice = self.closed.partition_point(|slice| slice.extent().last < place.sequence);
+        match self.closed.get(slice) {
+            Some(slice) => self.closed_record(slice, organization, place),
+            None => self.open_record(sqlite, organization, place),
         }
-        let Some(data) = sqlite.block(sequence)? else { return Ok(None) };
-        let block = Block::read(data).map_err(|error| unreadable(format!("block {sequence}"), error))?;
-        let block = Arc::new(block);
-        blocks.truncate(BLOCKS_KEPT - 1);
-        blocks.push_front((sequence, Arc::clone(&block)));
-        Ok(Some(block))
+    }
+
+    fn open_record(
+        &self,
+        sqlite: &Sqlite,
+        organization: OrganizationId,
+        place: Place,
+    ) -> Result<Option<Record>, SqliteError> {
+        let broken = |error| unreadable(format!("block {}", place.sequence), error);
+        let block = self.blocks.get_or_read(place.sequence, || {
+            sqlite.block(place.sequence)?.map(|data| Block::read(data).map_err(broken)).transpose()
+        })?;
+        let Some(block) = block else { return Ok(None) };
+        let (owner, record) = block.at(place.offset).map_err(broken)?;
+        Ok((owner == organization).then_some(record))
+    }
+
+    fn closed_record(
+        &self,
+        slice: &Records,
+        organization: OrganizationId,
+        place: Place,
+    ) -> Result<Option<Record>, SqliteError> {
+        let Some(number) = slice.chunk_of(organization, place.sequence) else { return Ok(None) };
+        let key = (slice.extent().first, number);
+        let chunk = self.chunks.get_or_read(key, || Ok::<_, SqliteError>(Some(slice.chunk(number)?)))?;
+        let record = chunk.map_or(Ok(None), |chunk| chunk.at(organization, place));
+        Ok(record.map_err(|damage| slice.error(damage))?)
     }
 
     /// The id of an organization that exists.
@@ -136,5 +169,27 @@ impl Ledger {
         let head = sqlite.audit_head(chain)?;
         self.heads.insert(chain, head);
         Ok(head)
+    }
+}
+
+/// A few things that were read last.
+pub(super) struct Kept<K, V>(RefCell<VecDeque<(K, Arc<V>)>>);
+
+impl<K, V> Default for Kept<K, V> {
+    fn default() -> Self {
+        Self(RefCell::default())
+    }
+}
+
+impl<K: PartialEq, V> Kept<K, V> {
+    fn get_or_read<E>(&self, key: K, read: impl FnOnce() -> Result<Option<V>, E>) -> Result<Option<Arc<V>>, E> {
+        let mut kept = self.0.borrow_mut();
+        if let Some((_, value)) = kept.iter().find(|(known, _)| *known == key) {
+            return Ok(Some(Arc::clone(value)));
+        }
+        let Some(value) = read()?.map(Arc::new) else { return Ok(None) };
+        kept.truncate(KEPT - 1);
+        kept.push_front((key, Arc::clone(&value)));
+        Ok(Some(value))
     }
 }

@@ -11,8 +11,12 @@ use parking_lot::{Mutex, RwLock};
 use super::checkpoint::Checkpointer;
 use super::fold::{Fold, Pace};
 use super::inbox::{Inbox, Port};
+use super::known::IdHasher;
 use super::reader::{Reader, Recent};
-use super::replay::replay;
+use super::replay::{Replayed, replay};
+use super::slice::Files;
+use super::slice::slicer::Slicer;
+use super::slicing::Slicing;
 use super::sqlite::{Sqlite, SqliteError, unreadable};
 use super::writer::Writer;
 use super::{Answers, Receipt, Request, StoreError, Work};
@@ -31,6 +35,10 @@ pub struct Settings {
     pub keep_ids: i64,
     /// For how long the ids of refused decisions are known, in microseconds.
     pub keep_refused: i64,
+    /// For how long records are kept at least, in microseconds.
+    pub keep_records: i64,
+    /// Ids that are kept in memory before the slice that they are in is closed.
+    pub slice_ids: u64,
     /// How far the rows may stay behind the journal.
     pub pace: Pace,
 }
@@ -43,8 +51,15 @@ impl Settings {
             create_organizations: false,
             keep_ids: 35 * DAY,
             keep_refused: 24 * HOUR,
+            keep_records: 90 * DAY,
+            slice_ids: 5_000_000,
             pace: Pace::Tenth,
         }
+    }
+
+    /// For how long any id is known, in microseconds.
+    pub(super) fn keeps_ids(&self) -> i64 {
+        self.keep_ids.max(self.keep_refused)
     }
 }
 
@@ -68,17 +83,25 @@ impl Store {
         let sqlite = Sqlite::open(&settings.folder)?;
         dies_at!("start-opened");
         let snapshot = Arc::new(snapshot_of(&sqlite)?);
-        let values_key = values_key(&sqlite)?;
-        let recent = Arc::new(RwLock::new(Recent::default()));
-        let (ledger, folded_to) = replay(&sqlite, Arc::clone(&snapshot), &recent)?;
+        let values_key = installation_key(&sqlite, "values_key")?;
+        let hasher = IdHasher::new(&installation_key(&sqlite, "ids_key")?);
+        let files = Files::open(&settings.folder, &sqlite)?;
+        dies_at!("start-slices-opened");
+        let recent = Arc::new(RwLock::new(Recent::after(files.records.clone())));
+        let Replayed { ledger, folded_to, oldest, open } =
+            replay(&sqlite, Arc::clone(&snapshot), hasher, files, &recent)?;
         dies_at!("start-replayed");
         let last_commit = ledger.last;
         let catalogue = Arc::new(ArcSwap::new(snapshot));
         let reader = Reader::new(&settings.folder, Arc::clone(&recent), Arc::clone(&ledger.dirty));
         let checkpointer = Checkpointer::start(&settings.folder)?;
         let inbox = Arc::new(Inbox::default());
+        let waking = Arc::clone(&inbox);
+        let slicer = Slicer::start(&settings.folder, move || waking.wake());
+        let slicer = slicer.map_err(|error| SqliteError::Unusable(format!("no thread for slices: {error}")))?;
         let mut writer = Writer {
             fold: Fold::new(settings.pace, folded_to, ledger.sequence),
+            slicing: Slicing::new(slicer, oldest, open),
             checkpointer,
             sqlite,
             ledger,
@@ -158,13 +181,14 @@ fn snapshot_of(sqlite: &Sqlite) -> Result<Snapshot, SqliteError> {
     Snapshot::new(sqlite.stored()?).map_err(|error| unreadable("the catalogue", error))
 }
 
-/// Made once for an installation, so that a value has the same hash for ever and in no other installation.
-fn values_key(sqlite: &Sqlite) -> Result<[u8; 16], SqliteError> {
-    if let Some(text) = sqlite.setting("values_key")? {
-        let key = u128::from_str_radix(&text, 16).map_err(|error| unreadable("values_key", error))?;
+/// A key made once for an installation: under it a value or an id has the same hash for ever, and in no other
+/// installation.
+fn installation_key(sqlite: &Sqlite, name: &str) -> Result<[u8; 16], SqliteError> {
+    if let Some(text) = sqlite.setting(name)? {
+        let key = u128::from_str_radix(&text, 16).map_err(|error| unreadable(name, error))?;
         return Ok(key.to_be_bytes());
     }
     let key: [u8; 16] = crate::random::bytes();
-    sqlite.set_setting("values_key", &format!("{:032x}", u128::from_be_bytes(key)))?;
+    sqlite.set_setting(name, &format!("{:032x}", u128::from_be_bytes(key)))?;
     Ok(key)
 }

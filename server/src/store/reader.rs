@@ -17,6 +17,7 @@ use super::block::Block;
 use super::dirty::{Dirty, DirtyAccount};
 use super::ledger::Map;
 use super::rollup::{Day, ValueKey};
+use super::slice::Records;
 use super::sqlite::{Sqlite, SqliteError, find_rollup};
 use super::{Scope, StoreError};
 
@@ -25,26 +26,62 @@ const KEPT: usize = 8;
 /// Of an organization's blocks so many are looked up at once: most who ask are content with the newest.
 const BLOCKS_AT_ONCE: usize = 64;
 
-/// In which blocks each organization stands.
+/// Where each organization's records are: in which blocks of the open slice, and in which files.
 #[derive(Default)]
 pub struct Recent {
-    blocks: Map<OrganizationId, Vec<u64>>,
+    open: Blocks,
+    /// Of the slice that is closing, until it is closed.
+    closing: Blocks,
+    /// Closed slices, oldest first.
+    closed: Vec<Arc<Records>>,
 }
 
+/// In which blocks each organization stands.
+type Blocks = Map<OrganizationId, Vec<u64>>;
+
 impl Recent {
+    /// With closed slices alone.
+    pub(super) fn after(closed: Vec<Arc<Records>>) -> Self {
+        Self { closed, ..Self::default() }
+    }
+
     pub(super) fn add(&mut self, sequence: u64, organizations: impl IntoIterator<Item = OrganizationId>) {
         for organization in organizations {
-            let blocks = self.blocks.entry(organization).or_default();
+            let blocks = self.open.entry(organization).or_default();
             if blocks.last() != Some(&sequence) {
                 blocks.push(sequence);
             }
         }
     }
 
-    /// The blocks of an organization up to `sequence`, newest first.
-    pub fn up_to(&self, organization: OrganizationId, sequence: u64, limit: usize) -> Vec<u64> {
-        let blocks = self.blocks.get(&organization).map_or(&[][..], Vec::as_slice);
-        blocks[..blocks.partition_point(|block| *block <= sequence)].iter().rev().take(limit).copied().collect()
+    /// Some blocks of an organization up to `sequence`, newest first; or if there is none, the closed slices, in which
+    /// the rest is.
+    fn up_to(&self, organization: OrganizationId, sequence: u64) -> Result<Vec<u64>, Vec<Arc<Records>>> {
+        for blocks in [&self.open, &self.closing] {
+            let blocks = blocks.get(&organization).map_or(&[][..], Vec::as_slice);
+            let blocks = &blocks[..blocks.partition_point(|block| *block <= sequence)];
+            if !blocks.is_empty() {
+                return Ok(blocks.iter().rev().take(BLOCKS_AT_ONCE).copied().collect());
+            }
+        }
+        Err(self.closed.clone())
+    }
+
+    /// The open slice begins to close, and another begins.
+    pub(super) fn begin_to_close(&mut self) {
+        self.closing = std::mem::take(&mut self.open);
+    }
+
+    /// The records of the slice that was closing are in a file. What is needed no more is returned: it is large.
+    #[must_use]
+    pub(super) fn close(&mut self, records: Arc<Records>) -> impl Send + use<> {
+        self.closed.push(records);
+        std::mem::take(&mut self.closing)
+    }
+
+    /// The oldest slice has gone.
+    pub(super) fn forget_oldest(&mut self) {
+        self.closed.remove(0);
     }
 }
 
@@ -231,22 +268,41 @@ impl View<'_> {
         sequence: u64,
         mut take: impl FnMut(u64, u32, super::block::Record) -> bool,
     ) -> Result<(), ReadError> {
-        let mut newest = Some(sequence);
-        while let Some(sequence) = newest {
-            let blocks = self.recent.read().up_to(organization, sequence, BLOCKS_AT_ONCE);
-            newest = blocks.last().and_then(|oldest| oldest.checked_sub(1));
+        // What is newer than the snapshot may be in a file already. The newest block is always in the database.
+        let mut newest = sequence.min(self.sqlite.last_block()?.0);
+        let closed = loop {
+            let blocks = match self.recent.read().up_to(organization, newest) {
+                Ok(blocks) => blocks,
+                Err(closed) => break closed,
+            };
             for sequence in blocks {
-                // A block that this snapshot does not hold yet is newer than it.
-                let Some(data) = self.sqlite.block(sequence)? else { continue };
-                let broken = |error| super::sqlite::unreadable(format!("block {sequence}"), error);
-                let records = Block::read(&data).and_then(|block| block.of(organization)).map_err(broken)?;
-                for (offset, record) in records.into_iter().rev() {
-                    if !take(sequence, offset, record) {
-                        return Ok(());
-                    }
+                newest = sequence - 1;
+                if !self.records_in(sequence, organization, &mut take)? {
+                    return Ok(());
                 }
+            }
+        };
+        for slice in closed.iter().rev() {
+            let more = slice.of(organization, newest, |sequence, records| {
+                records.into_iter().rev().all(|(offset, record)| take(sequence, offset, record))
+            });
+            if !more.map_err(SqliteError::from)? {
+                break;
             }
         }
         Ok(())
+    }
+
+    /// The same of one block. Whether `take` could take more.
+    fn records_in(
+        &self,
+        sequence: u64,
+        organization: OrganizationId,
+        take: &mut impl FnMut(u64, u32, super::block::Record) -> bool,
+    ) -> Result<bool, ReadError> {
+        let Some(data) = self.sqlite.block(sequence)? else { return Ok(true) };
+        let broken = |error| super::sqlite::unreadable(format!("block {sequence}"), error);
+        let records = Block::read(&data).and_then(|block| block.of(organization)).map_err(broken)?;
+        Ok(records.into_iter().rev().all(|(offset, record)| take(sequence, offset, record)))
     }
 }

@@ -1,67 +1,91 @@
 //! A start: the journal is read once. What it holds and the rows do not becomes the dirty accounts; its ids become known.
 //! Nothing is written: the rows follow as they do at any time.
 
-use std::cell::RefCell;
 use std::collections::hash_map::Entry;
+use std::ops::Range;
 use std::sync::Arc;
 
 use metergate_rules::account::Account;
 use metergate_rules::apply;
 use metergate_rules::id::OrganizationId;
+use metergate_rules::time::Time;
 use parking_lot::RwLock;
 
 use super::block::{Block, Place, Record};
 use super::dirty::{Dirty, DirtyAccount};
-use super::known::{Id, Known};
-use super::ledger::{Ledger, Map};
+use super::known::{Id, IdHasher, Known};
+use super::ledger::{Kept, Ledger, Map};
 use super::reader::Recent;
+use super::slice::{Files, Records};
 use super::sqlite::{Sqlite, SqliteError, unreadable};
 use crate::catalogue::Snapshot;
 use crate::dies_at;
 
-/// Reads the journal. Answers what the writer has in memory, and up to where every row was.
+/// What a start found.
+pub(super) struct Replayed {
+    /// What the writer has in memory.
+    pub(super) ledger: Ledger,
+    /// Up to where every row is.
+    pub(super) folded_to: u64,
+    /// The oldest block in the database.
+    pub(super) oldest: u64,
+    /// Of the open slice: when its first block was committed, and the bytes of its blocks.
+    pub(super) open: (Option<Time>, u64),
+}
+
+/// Reads the journal.
 pub(super) fn replay(
     sqlite: &Sqlite,
     catalogue: Arc<Snapshot>,
+    hasher: IdHasher,
+    files: Files,
     recent: &RwLock<Recent>,
-) -> Result<(Ledger, u64), SqliteError> {
+) -> Result<Replayed, SqliteError> {
     let text = sqlite.setting("folded_to")?.unwrap_or_else(|| "0".to_owned());
     let folded_to: u64 = text.parse().map_err(|error| unreadable("folded_to", error))?;
     let (sequence, last) = sqlite.last_block()?;
-    let mut ledger = Ledger {
-        accounts: Map::default(),
-        dirty: Arc::default(),
-        keys: Map::default(),
-        known: Known::default(),
-        blocks: RefCell::default(),
-        heads: Map::default(),
-        sequence,
-        last,
-        catalogue,
-    };
-    let (mut behind, mut recent) = (Behind::default(), recent.write());
-    sqlite.each_block_after(0, |sequence, _, data| {
+    let oldest = sqlite.first_block()?.unwrap_or(1);
+    let sliced_to = files.records.last().map_or(0, |slice| slice.extent().last);
+    let mut behind = Behind::default();
+    behind.add_slices(sqlite, &files.records, folded_to + 1..oldest)?;
+    let mut known = Known::new(hasher, files.ids, oldest.max(sliced_to + 1));
+    let (mut recent, mut open) = (recent.write(), (None, 0));
+    sqlite.each_block_after(folded_to.min(sliced_to), |sequence, at, data| {
         let broken = |error| unreadable(format!("block {sequence}"), error);
         let block = Block::read(data).map_err(broken)?;
-        recent.add(sequence, block.organizations());
         let records = block.all().map_err(broken)?;
-        for (organization, offset, record) in &records {
-            if let Some(id) = Id::of(record) {
-                remember(&mut ledger, sqlite, *organization, id, Place { sequence, offset: *offset })?;
+        if sequence > sliced_to {
+            open = (open.0.or(Some(at)), open.1 + data.len() as u64);
+            recent.add(sequence, block.organizations());
+            for (organization, offset, record) in &records {
+                if let Some(id) = Id::of(record) {
+                    known.insert(known.hash(*organization, id), Place { sequence, offset: *offset });
+                }
             }
         }
         if sequence > folded_to {
             for of_one in records.chunk_by(|a, b| a.0 == b.0) {
-                behind.add(sqlite, sequence, of_one)?;
+                behind.add(sqlite, sequence, of_one[0].0, of_one.iter().map(|(_, _, record)| record))?;
             }
             dies_at!("start-replaying");
         }
         Ok::<_, SqliteError>(())
     })?;
     let dirty = behind.into_dirty();
-    ledger.accounts.extend(dirty.all().map(|dirty| (dirty.account.id, Arc::clone(&dirty.account))));
-    ledger.dirty = Arc::new(RwLock::new(dirty));
-    Ok((ledger, folded_to))
+    let ledger = Ledger {
+        accounts: dirty.all().map(|dirty| (dirty.account.id, Arc::clone(&dirty.account))).collect(),
+        dirty: Arc::new(RwLock::new(dirty)),
+        keys: Map::default(),
+        known,
+        closed: files.records,
+        blocks: Kept::default(),
+        chunks: Kept::default(),
+        heads: Map::default(),
+        sequence,
+        last,
+        catalogue,
+    };
+    Ok(Replayed { ledger, folded_to, oldest, open })
 }
 
 /// Accounts that the blocks go beyond, with the block that their rows hold.
@@ -71,18 +95,37 @@ struct Behind {
 }
 
 impl Behind {
+    /// Takes in blocks that are in slices only. There are some only where rows were thrown away: a block stays in the
+    /// database until every row holds it.
+    fn add_slices(&mut self, sqlite: &Sqlite, closed: &[Arc<Records>], blocks: Range<u64>) -> Result<(), SqliteError> {
+        let Some(first) = closed.first().map(|slice| slice.extent().first).filter(|_| !blocks.is_empty()) else {
+            return Ok(());
+        };
+        if first > blocks.start {
+            let why = format!("the rows lack block {} and the journal begins with block {first}", blocks.start);
+            return Err(SqliteError::Unusable(why));
+        }
+        for slice in closed.iter().filter(|slice| slice.extent().last >= blocks.start) {
+            slice.each(|sequence, organization, records| {
+                let records = records.iter().map(|(_, record)| record);
+                if blocks.contains(&sequence) { self.add(sqlite, sequence, organization, records) } else { Ok(()) }
+            })?;
+        }
+        Ok(())
+    }
+
     /// Takes in the records of one organization in one block, unless its row holds them.
-    fn add(
+    fn add<'r>(
         &mut self,
         sqlite: &Sqlite,
         sequence: u64,
-        records: &[(OrganizationId, u32, Record)],
+        organization: OrganizationId,
+        mut records: impl Iterator<Item = &'r Record> + Clone,
     ) -> Result<(), SqliteError> {
-        let Some((organization, _, first)) = records.first() else { return Ok(()) };
-        let (held, dirty) = match self.accounts.entry(*organization) {
+        let (held, dirty) = match self.accounts.entry(organization) {
             Entry::Occupied(entry) => entry.into_mut(),
             Entry::Vacant(entry) => {
-                let row = sqlite.account_row(*organization)?;
+                let row = sqlite.account_row(organization)?;
                 let clean = |(held, account)| (held, Some(DirtyAccount::clean(&Arc::new(account))));
                 entry.insert(row.map_or((0, None), clean))
             }
@@ -90,14 +133,14 @@ impl Behind {
         if *held >= sequence {
             return Ok(());
         }
-        let all = records.iter().map(|(_, _, record)| record);
-        let created = dirty.is_none();
-        if created {
-            *dirty = apply::create(*organization, &first.entry).map(|new| DirtyAccount::clean(&Arc::new(new)));
+        let all = records.clone();
+        if dirty.is_none() {
+            let created = records.next().and_then(|first| apply::create(organization, &first.entry));
+            *dirty = created.map(|new| DirtyAccount::clean(&Arc::new(new)));
         }
         let Some(dirty) = dirty else { return Ok(()) };
         let account = Arc::<Account>::make_mut(&mut dirty.account);
-        all.clone().skip(usize::from(created)).for_each(|record| apply::apply(account, &record.entry));
+        records.for_each(|record| apply::apply(account, &record.entry));
         dirty.take_in(sequence, all);
         Ok(())
     }
@@ -108,26 +151,4 @@ impl Behind {
         behind.filter(|account| account.sequence > 0).for_each(|account| dirty.insert(account));
         dirty
     }
-}
-
-/// An id at start: under the first attempt that is free, or that holds the same id from an earlier time.
-fn remember(
-    ledger: &mut Ledger,
-    sqlite: &Sqlite,
-    organization: OrganizationId,
-    id: Id<'_>,
-    place: Place,
-) -> Result<(), SqliteError> {
-    for attempt in 0.. {
-        let Some(taken) = ledger.known.candidate(organization, id, attempt) else {
-            ledger.known.insert(organization, id, attempt, place);
-            return Ok(());
-        };
-        let earlier = ledger.block(sqlite, taken.sequence)?.map(|block| block.at(taken.offset));
-        if matches!(earlier, Some(Ok((owner, ref record))) if owner == organization && Id::of(record) == Some(id)) {
-            ledger.known.insert(organization, id, attempt, place);
-            return Ok(());
-        }
-    }
-    Ok(())
 }

@@ -3,6 +3,7 @@
 //! WAL with `synchronous=FULL`: a commit is on disk when it returns. Both are read back at every open, since SQLite
 //! ignores a pragma that it cannot honour.
 
+use std::ops::RangeInclusive;
 use std::path::Path;
 
 use metergate_rules::account::Account;
@@ -17,10 +18,12 @@ use super::{Answer, ReceiptKey};
 mod derived;
 mod migrate;
 mod rows;
+mod slices;
 mod write;
 
 pub(super) use derived::find_rollup;
 pub use migrate::VERSION as SCHEMA;
+pub(super) use slices::SliceChange;
 pub(super) use write::Commit;
 
 /// The name of the database in the data folder.
@@ -201,15 +204,32 @@ impl Sqlite {
         Ok(last.optional()?.unwrap_or((0, Time::MIN)))
     }
 
+    /// The oldest block that is here and not only in a slice.
+    pub(super) fn first_block(&self) -> Result<Option<u64>, SqliteError> {
+        let first =
+            self.connection.query_row("SELECT min(sequence) FROM blocks", [], |row| row.get::<_, Option<i64>>(0));
+        Ok(first?.map(i64::unsigned_abs))
+    }
+
     /// Goes through the blocks after `sequence`, in order.
     pub(super) fn each_block_after<E: From<SqliteError>>(
         &self,
         sequence: u64,
+        each: impl FnMut(u64, Time, &[u8]) -> Result<(), E>,
+    ) -> Result<(), E> {
+        self.each_block_in(sequence + 1..=i64::MAX.unsigned_abs(), each)
+    }
+
+    /// Goes through the blocks of a range, in order.
+    pub(super) fn each_block_in<E: From<SqliteError>>(
+        &self,
+        range: RangeInclusive<u64>,
         mut each: impl FnMut(u64, Time, &[u8]) -> Result<(), E>,
     ) -> Result<(), E> {
-        let sql = "SELECT sequence, at, data FROM blocks WHERE sequence > ? ORDER BY sequence";
+        let sql = "SELECT sequence, at, data FROM blocks WHERE sequence BETWEEN ? AND ? ORDER BY sequence";
         let mut query = self.connection.prepare(sql).map_err(SqliteError::from)?;
-        let mut rows = query.query([sequence.cast_signed()]).map_err(SqliteError::from)?;
+        let bounds = (range.start().cast_signed(), range.end().cast_signed());
+        let mut rows = query.query(bounds).map_err(SqliteError::from)?;
         while let Some(row) = rows.next().map_err(SqliteError::from)? {
             let sequence: i64 = row.get(0).map_err(SqliteError::from)?;
             let at = Time::from_micros(row.get(1).map_err(SqliteError::from)?);

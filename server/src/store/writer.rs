@@ -1,5 +1,6 @@
 //! The writer: one thread that takes what waits, decides it, commits it, and answers.
 
+use std::ops::RangeInclusive;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,6 +19,7 @@ use super::inbox::{Call, Inbox, Mailbox, Taken};
 use super::ledger::Ledger;
 use super::open::Settings;
 use super::reader::Recent;
+use super::slicing::Slicing;
 use super::sqlite::{Commit, Sqlite, unreadable};
 use super::{Answers, DecidedReceipt, Receipt, Request, StoreError, Work};
 use crate::catalogue::Snapshot;
@@ -34,7 +36,9 @@ const MOST_BYTES: usize = 8 * 1024 * 1024;
 const STEP: usize = 1024;
 /// How long the loop waits for calls before it writes rows without them.
 const IDLE: Duration = Duration::from_millis(20);
-/// How long it waits after that has failed.
+/// How long it waits for calls when there is nothing else to do: what time alone makes due is looked at so often.
+const ASLEEP: Duration = Duration::from_secs(600);
+/// How long it waits after something has failed.
 const AFTER_FAILURE: Duration = Duration::from_secs(1);
 /// For how long rows are written when the store is closed. What is left then is read from the journal at the next start.
 const CLOSING: i64 = 10 * SECOND;
@@ -44,6 +48,7 @@ pub(super) struct Writer {
     pub(super) sqlite: Sqlite,
     pub(super) ledger: Ledger,
     pub(super) fold: Fold,
+    pub(super) slicing: Slicing,
     pub(super) checkpointer: Checkpointer,
     pub(super) settings: Settings,
     pub(super) clock: Clock,
@@ -56,16 +61,47 @@ impl Writer {
     pub(super) fn run(mut self) {
         let (mut calls, mut patience) = (Vec::new(), IDLE);
         loop {
-            let done = self.fold.is_done(&self.ledger.dirty.read(), self.ledger.sequence);
-            match self.inbox.take(&mut calls, (!done).then_some(patience)) {
+            match self.inbox.take(&mut calls, patience) {
                 Taken::Calls => {
                     self.answer_all(calls.drain(..));
                     patience = IDLE;
                 }
-                Taken::Nothing => patience = self.write_rows(true).map_or(AFTER_FAILURE, |()| Duration::ZERO),
+                Taken::Nothing => {
+                    patience = match self.without_calls() {
+                        Ok(true) => Duration::ZERO,
+                        Ok(false) => ASLEEP,
+                        Err(_) => AFTER_FAILURE,
+                    }
+                }
                 Taken::Closed => return self.finish(),
             }
         }
+    }
+
+    /// Whether every row is up to the journal, and no block in the database that need not be there.
+    fn is_done(&self) -> bool {
+        self.fold.is_done(&self.ledger.dirty.read(), self.ledger.sequence)
+            && self.leaving(self.ledger.sequence, true).is_none()
+    }
+
+    /// The blocks that leave the database with a commit after which `newest` is the newest.
+    fn leaving(&self, newest: u64, idle: bool) -> Option<RangeInclusive<u64>> {
+        self.slicing.leaving(self.sliced_to(), self.fold.folded_to(), newest, idle)
+    }
+
+    /// Whether there was something to do.
+    fn without_calls(&mut self) -> Result<bool, Failure> {
+        let tended = self.tend()?;
+        if self.is_done() {
+            return Ok(tended);
+        }
+        self.write_rows(true).map(|()| true)
+    }
+
+    /// Between two commits.
+    fn tend(&mut self) -> Result<bool, Failure> {
+        self.checkpointer.finish(&self.sqlite);
+        self.tend_slices().inspect_err(|failure| tracing::error!(%failure, "slices could not be tended"))
     }
 
     fn answer_all(&mut self, calls: impl Iterator<Item = Call>) {
@@ -76,7 +112,8 @@ impl Writer {
                 Some(call) => self.answer_team(&call),
                 None => self.answer(&batch),
             }
-            self.checkpointer.finish(&self.sqlite);
+            // What failed is tried again at the next turn.
+            let _ = self.tend();
         }
     }
 
@@ -89,7 +126,6 @@ impl Writer {
         if let Err(failure) = &written {
             tracing::error!(%failure, "rows could not be written; they stay behind the journal");
         }
-        self.checkpointer.finish(&self.sqlite);
         written.map(drop)
     }
 
@@ -211,14 +247,17 @@ impl Writer {
             block: has_block.then_some(&*data),
             fold: &step.accounts,
             folded_to: step.folded_to,
+            sliced: self.leaving(sequence, decided.is_empty()),
             audit: &decided.audit,
             receipts: &decided.receipts,
             team: &decided.team,
         };
-        let bytes = commit.bytes();
+        let (bytes, sliced) = (commit.bytes(), commit.sliced.clone());
         let rows = self.sqlite.write(&commit).inspect_err(stop_after_disk_failure)?;
         decided.remember(&mut self.ledger, sequence, &offsets);
+        sliced.iter().for_each(|blocks| self.slicing.left(blocks));
         if has_block {
+            self.slicing.grown(decided.now, data.len());
             self.recent.write().add(sequence, decided.organizations(&order));
         }
         decided.become_durable(&mut self.ledger, sequence, &order, &step);

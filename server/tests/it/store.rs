@@ -17,4 +17,5 @@ mod receipts;
 mod refusal_is_final;
 mod reset_once;
 mod rows_behind;
+mod slices;
 mod thrown_away;

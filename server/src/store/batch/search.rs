@@ -6,8 +6,8 @@ use metergate_rules::outcome::What;
 use super::{Batch, Stop};
 use crate::store::StoreError;
 use crate::store::block::{Place, Record};
-use crate::store::known::Id;
-use crate::store::sqlite::{SqliteError, unreadable};
+use crate::store::known::{Id, NEWEST};
+use crate::store::sqlite::SqliteError;
 
 /// Where a record is found.
 pub(super) enum Spot {
@@ -21,40 +21,31 @@ pub(super) enum Spot {
 pub(super) enum Search {
     /// Something was made under this id.
     Found(Box<Record>, Spot),
-    /// The id is new, and will be known on this attempt.
-    New(u32),
+    /// The id is new.
+    New,
 }
 
 impl Batch<'_> {
     /// Looks an id up in this batch and in the journal.
     pub(super) fn search(&self, organization: OrganizationId, id: Id<'_>) -> Result<Search, Stop> {
-        for attempt in 0.. {
-            if let Some(&index) = self.fresh.get(&(organization, self.ledger.known.hash(organization, id, attempt))) {
-                let record = &self.records[index].1;
-                if Id::of(record) == Some(id) {
-                    return Ok(Search::Found(Box::new(record.clone()), Spot::Batch(index)));
-                }
-                continue;
-            }
-            let Some(place) = self.ledger.known.candidate(organization, id, attempt) else {
-                return Ok(Search::New(attempt));
-            };
-            let Some((owner, record)) = self.read(place)? else { return Ok(Search::New(attempt)) };
-            if owner == organization && Id::of(&record) == Some(id) {
-                let gone = self.is_forgotten(&record);
-                return Ok(if gone {
-                    Search::New(attempt)
-                } else {
-                    Search::Found(Box::new(record), Spot::Journal(place))
-                });
+        let hash = self.ledger.known.hash(organization, id);
+        for index in self.fresh.get(&hash).into_iter().flatten() {
+            let (owner, record) = &self.records[*index];
+            if *owner == organization && Id::of(record) == Some(id) {
+                return Ok(Search::Found(Box::new(record.clone()), Spot::Batch(*index)));
             }
         }
-        Err(StoreError::Internal.into())
-    }
-
-    pub(super) fn read(&self, place: Place) -> Result<Option<(OrganizationId, Record)>, SqliteError> {
-        let Some(block) = self.ledger.block(self.sqlite, place.sequence)? else { return Ok(None) };
-        block.at(place.offset).map(Some).map_err(|error| unreadable(format!("block {}", place.sequence), error))
+        let mut before = NEWEST;
+        while let Some(place) = self.ledger.known.candidate(hash, before).map_err(|error| damaged(&error.into()))? {
+            match self.ledger.record(self.sqlite, organization, place).map_err(|error| damaged(&error))? {
+                Some(record) if Id::of(&record) == Some(id) => {
+                    let gone = self.is_forgotten(&record);
+                    return Ok(if gone { Search::New } else { Search::Found(Box::new(record), Spot::Journal(place)) });
+                }
+                _ => before = place,
+            }
+        }
+        Ok(Search::New)
     }
 
     /// Whether an id has been kept for long enough.
@@ -64,9 +55,16 @@ impl Batch<'_> {
         record.entry.at.plus(kept) <= self.now
     }
 
-    pub(super) fn remember(&mut self, organization: OrganizationId, index: usize, attempt: u32) {
+    pub(super) fn remember(&mut self, organization: OrganizationId, index: usize) {
         let Some(id) = Id::of(&self.records[index].1) else { return };
-        self.fresh.insert((organization, self.ledger.known.hash(organization, id, attempt)), index);
-        self.ids.push((index, attempt));
+        let hash = self.ledger.known.hash(organization, id);
+        self.fresh.entry(hash).or_default().push(index);
+        self.ids.push((index, hash));
     }
+}
+
+/// What cannot be read is neither new nor known. It is one request's trouble, not that of all in its batch.
+fn damaged(error: &SqliteError) -> Stop {
+    tracing::error!(%error, "whether an id is known cannot be told");
+    Stop::Request(StoreError::Unavailable)
 }

@@ -1,5 +1,6 @@
 //! Writing a commit: the block, and in the same transaction the rows that follow from it.
 
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use metergate_rules::account::Account;
@@ -30,6 +31,8 @@ pub(in crate::store) struct Commit<'a> {
     pub(in crate::store) fold: &'a [Arc<DirtyAccount>],
     /// Up to where every row is after it, if that changes.
     pub(in crate::store) folded_to: Option<u64>,
+    /// Blocks that are in a slice and in every row, and go.
+    pub(in crate::store) sliced: Option<RangeInclusive<u64>>,
     /// What the audit log keeps.
     pub(in crate::store) audit: &'a [AuditRow],
     /// Answers to keep.
@@ -42,7 +45,10 @@ impl Commit<'_> {
     /// About how many bytes it adds to the write-ahead file: the block, and a page or two a row.
     pub(in crate::store) fn bytes(&self) -> usize {
         let fold = self.fold.iter().map(|dirty| 2 + 2 * dirty.derived.rollups.len() + dirty.derived.values.len());
-        let rows = 2 + fold.sum::<usize>() + 2 * (self.audit.len() + self.receipts.len() + self.team.len());
+        let rows = 2
+            + 2 * usize::from(self.sliced.is_some())
+            + fold.sum::<usize>()
+            + 2 * (self.audit.len() + self.receipts.len() + self.team.len());
         self.block.map_or(0, <[u8]>::len) + rows * 4096
     }
 }
@@ -59,6 +65,11 @@ impl Sqlite {
             transaction.prepare_cached(sql)?.execute(row)?;
         }
         dies_at!("commit-block-written");
+        if let Some(sliced) = &commit.sliced {
+            let sql = "DELETE FROM blocks WHERE sequence BETWEEN ? AND ?";
+            transaction.prepare_cached(sql)?.execute((sliced.start().cast_signed(), sliced.end().cast_signed()))?;
+            dies_at!("slice-blocks-deleted");
+        }
         write_changes(&transaction, commit)?;
         let began = boot();
         fold(&transaction, commit)?;

@@ -8,6 +8,7 @@ use super::process::{Faults, Server, was_killed};
 use super::random_kills::throw_away_rows;
 use super::run::Run;
 use crate::invariant::{audit, conservation};
+use metergate::store::sqlite::Sqlite;
 
 /// Only a server with the bug `answer-before-fsync` comes by; `planted` sees to it.
 const ONLY_PLANTED: &str = "answered-early";
@@ -63,6 +64,26 @@ fn a_server_killed_at_each_point_of_a_commit_loses_and_doubles_nothing() {
     }
     let reached = run.finish().unwrap_or_else(|violation| panic!("{violation}"));
     assert!(reached.crash_between_append_and_answer > 0 && reached.unknown > 0, "{reached:?}");
+}
+
+#[test]
+fn a_server_killed_at_each_step_of_a_slice_loses_and_doubles_nothing() {
+    let mut run = Run::new("a_server_killed_at_each_step_of_a_slice_loses_and_doubles_nothing");
+    // So that there are files to be merged.
+    let server = run.start(&Faults::default());
+    run.work(server, MOST, Server::kill);
+    for point in points().iter().filter(|point| point.starts_with("slice-")) {
+        for passes in [0, 4] {
+            let server = run.start(&Faults { fail_points: format!("{point}={passes}*off->return"), planted: None });
+            run.work(server, MOST, |server| {
+                assert!(server.died_by_itself().is_some_and(was_killed), "{point} was not reached");
+            });
+            check(&run, point);
+        }
+    }
+    let files = Sqlite::open_to_read(&run.data()).unwrap().slice_ids().unwrap();
+    assert!(files.len() >= 8 && files.len() < 10, "{files:?}");
+    run.finish().unwrap_or_else(|violation| panic!("{violation}"));
 }
 
 #[test]

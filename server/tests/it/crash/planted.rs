@@ -6,6 +6,7 @@ use super::run::Run;
 use super::storm::storm;
 use super::workload::{answer, call};
 use crate::invariant::{Held, conservation};
+use metergate::store::sqlite::Sqlite;
 
 /// A server with a bug.
 fn with_bug(run: &Run, bug: &'static str, fail_points: &str) -> Server {
@@ -113,4 +114,20 @@ fn durable_ack_sees_ids_that_a_failed_commit_has_left_behind() {
         }
         server.kill();
     }
+}
+
+/// No bug: a hash proves nothing, so it may be as bad as it likes.
+#[test]
+fn ids_whose_hashes_collide_all_count_once() {
+    let mut run = Run::new("ids_whose_hashes_collide_all_count_once");
+    for _ in 0..2 {
+        let server = with_bug(&run, "ids-collide", "");
+        run.work(server, 200, Server::kill);
+    }
+    let server = with_bug(&run, "ids-collide", "");
+    run.repeat(&server, |_| true);
+    run.check(&run.read(&server)).unwrap_or_else(|violation| panic!("{violation}"));
+    server.kill();
+    assert!(Sqlite::open_to_read(&run.data()).unwrap().slice_ids().unwrap().len() > 2, "ids are in files");
+    conservation(&run.data()).unwrap_or_else(|violation| panic!("{violation}"));
 }

@@ -39,6 +39,7 @@ impl Server {
         command.arg("serve").stdout(Stdio::piped()).stderr(log).env("METERGATE_LISTEN", "127.0.0.1:0");
         command.env("METERGATE_ADMIN_KEY", ADMINISTRATOR).env("METERGATE_CATALOGUE", folder.join("catalogue.toml"));
         command.env("METERGATE_AUTO_CREATE_ORGANIZATIONS", "true").env("METERGATE_CORES", "2");
+        command.env("METERGATE_SLICE_IDS", "50");
         command.env("FAILPOINTS", &faults.fail_points);
         command.envs(faults.planted.map(|bug| ("METERGATE_PLANTED", bug)));
         let mut child = command.spawn().expect("the program starts");

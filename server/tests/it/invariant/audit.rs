@@ -25,7 +25,7 @@ pub(crate) fn audit(folder: &Path) -> Held {
         extra_follows(rows)?;
     }
     let mut changes: BTreeMap<[u8; 16], Vec<(Time, &str)>> = BTreeMap::new();
-    for (_, organization, record) in &Journal::in_snapshot(&sqlite).records {
+    for (_, organization, record) in &Journal::in_snapshot(folder, &sqlite).records {
         let told = action(&record.entry.what).map(|action| (record.entry.at, action));
         changes.entry(chain_of(*organization)).or_default().extend(told);
     }

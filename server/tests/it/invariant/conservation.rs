@@ -26,7 +26,7 @@ const OTHER: &str = "other";
 pub(crate) fn conservation(folder: &Path) -> Held {
     let sqlite = Sqlite::open_to_read(folder).expect("the store can be read");
     let snapshot = sqlite.connection().unchecked_transaction().unwrap();
-    let journal = Journal::in_snapshot(&sqlite);
+    let journal = Journal::in_snapshot(folder, &sqlite);
     let rows = account_rows(&sqlite);
     let folded_to = sqlite.setting("folded_to").unwrap().map_or(0, |text| text.parse().expect("a sequence"));
     let fold = Fold::of(&journal, &rows, folded_to);

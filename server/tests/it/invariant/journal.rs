@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::path::Path;
 
 use metergate::store::block::{Block, Record};
+use metergate::store::slice::{Records, SliceError};
 use metergate::store::sqlite::Sqlite;
 use metergate_rules::id::{MeterId, OrganizationId};
 use metergate_rules::meter::Measure;
@@ -19,20 +20,40 @@ pub(crate) struct Journal {
 impl Journal {
     /// Reads the journal of a data folder as it is on disk now.
     pub(crate) fn of(folder: &Path) -> Self {
-        Self::in_snapshot(&Sqlite::open_to_read(folder).expect("the store can be read"))
+        let sqlite = Sqlite::open_to_read(folder).expect("the store can be read");
+        let snapshot = sqlite.connection().unchecked_transaction().unwrap();
+        let journal = Self::in_snapshot(folder, &sqlite);
+        snapshot.rollback().unwrap();
+        journal
     }
 
-    /// Reads what a connection sees. The blocks must follow each other without a gap.
-    pub(crate) fn in_snapshot(sqlite: &Sqlite) -> Self {
-        let mut query = sqlite.connection().prepare("SELECT sequence, data FROM blocks ORDER BY sequence").unwrap();
-        let rows = query.query_map([], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, Vec<u8>>(1)?))).unwrap();
-        let mut records = Vec::new();
-        for (i, row) in rows.enumerate() {
+    /// Reads what the snapshot of a connection has: slices, then the blocks that are in none. They must follow each other
+    /// without a gap, from the first on.
+    pub(crate) fn in_snapshot(folder: &Path, sqlite: &Sqlite) -> Self {
+        let (mut records, mut next) = (Vec::new(), 1);
+        for extent in sqlite.slices().unwrap() {
+            assert_eq!(extent.first, next, "a gap in the journal");
+            let file = Records::open(&extent.records_in(folder)).expect("a slice can be read");
+            let start = records.len();
+            let each = |sequence, organization, of_block: Vec<(u32, Record)>| {
+                assert!((extent.first..=extent.last).contains(&sequence));
+                records.extend(of_block.into_iter().map(|(_, record)| (sequence, organization, record)));
+                Ok::<_, SliceError>(())
+            };
+            file.each(each).expect("a slice can be read");
+            records[start..].sort_by_key(|(sequence, ..)| *sequence);
+            next = extent.last + 1;
+        }
+        let sql = "SELECT sequence, data FROM blocks WHERE sequence >= ? ORDER BY sequence";
+        let mut query = sqlite.connection().prepare(sql).unwrap();
+        let rows = query.query_map([next.cast_signed()], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, Vec<u8>>(1)?)));
+        for row in rows.unwrap() {
             let (sequence, data) = row.unwrap();
-            assert_eq!(sequence, i64::try_from(i).unwrap() + 1, "a gap in the journal");
-            let all = Block::read(&data).and_then(|block| block.all()).expect("a block can be read");
             let sequence = sequence.unsigned_abs();
+            assert_eq!(sequence, next, "a gap in the journal");
+            let all = Block::read(&data).and_then(|block| block.all()).expect("a block can be read");
             records.extend(all.into_iter().map(|(organization, _, record)| (sequence, organization, record)));
+            next += 1;
         }
         Self { records }
     }

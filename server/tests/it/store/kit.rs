@@ -3,18 +3,21 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
+use metergate::catalogue::Snapshot;
 use metergate::catalogue::change::{TeamCommand, TeamRequest};
 use metergate::catalogue::file::CatalogueFile;
 use metergate::clock::Clock;
 use metergate::store::audit::{AuditRow, chain_of};
+use metergate::store::reader::{ReadError, View};
 use metergate::store::rollup::{Day, Slot};
 use metergate::store::sqlite::{self, Sqlite};
 use metergate::store::{
     Answer, Answers, DecidedReceipt, Pace, Port, Receipt, Request, Scope, Settings, Store, StoreError,
 };
 use metergate_rules::account::Account;
-use metergate_rules::time::Time;
+use metergate_rules::time::{DAY, Time};
 use metergate_rules::window::Window;
 use parking_lot::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 use tempfile::TempDir;
@@ -32,6 +35,9 @@ enum Turn {
     Alone { _guard: RwLockWriteGuard<'static, ()> },
 }
 
+/// How often a test looks, every 10 ms, whether the store has done something.
+const PATIENCE: u32 = 3000;
+
 /// The time at which every test begins: 2026-03-10T08:00:00Z.
 pub(super) fn start() -> Time {
     "2026-03-10T08:00:00Z".parse().unwrap()
@@ -42,7 +48,7 @@ pub(super) struct Kit {
     open: Option<Open>,
     runtime: Runtime,
     folder: TempDir,
-    pace: Pace,
+    settings: Settings,
     _turn: Turn,
 }
 
@@ -60,19 +66,38 @@ impl Kit {
 
     /// The same, with rows that follow the journal at this pace.
     pub(super) fn with_rows(pace: Pace) -> Self {
-        Self::with(Turn::Shared { _guard: FAIL_POINTS.read_recursive() }, pace)
+        Self::with(Self::beside_others(), |settings| settings.pace = pace)
+    }
+
+    /// The same, with slices that are closed at so many ids, and records that are kept for so many days.
+    pub(super) fn with_slices(slice_ids: u64, days: i64) -> Self {
+        Self::with(Self::beside_others(), |settings| {
+            (settings.slice_ids, settings.keep_records) = (slice_ids, days * DAY);
+        })
+    }
+
+    /// Alone in this process, so that it may set fail points. Slices are closed at so many ids.
+    #[cfg_attr(not(feature = "faults"), expect(dead_code, reason = "only tests with fail points ask for it"))]
+    pub(super) fn alone_with_slices(slice_ids: u64) -> Self {
+        Self::with(Turn::Alone { _guard: FAIL_POINTS.write() }, |settings| settings.slice_ids = slice_ids)
     }
 
     /// Alone in this process, so that it may set fail points.
     #[cfg_attr(not(feature = "faults"), expect(dead_code, reason = "only tests with fail points ask for it"))]
     pub(super) fn alone() -> Self {
-        Self::with(Turn::Alone { _guard: FAIL_POINTS.write() }, Pace::Tenth)
+        Self::with(Turn::Alone { _guard: FAIL_POINTS.write() }, |_| ())
     }
 
-    fn with(turn: Turn, pace: Pace) -> Self {
+    fn beside_others() -> Turn {
+        Turn::Shared { _guard: FAIL_POINTS.read_recursive() }
+    }
+
+    fn with(turn: Turn, change: impl FnOnce(&mut Settings)) -> Self {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         let folder = tempfile::tempdir().unwrap();
-        let mut kit = Self { open: None, runtime, folder, pace, _turn: turn };
+        let mut settings = Settings::in_folder(folder.path());
+        change(&mut settings);
+        let mut kit = Self { open: None, runtime, folder, settings, _turn: turn };
         kit.reopen_at(start());
         kit.apply_catalogue().unwrap();
         kit.made(&create("acme"));
@@ -125,8 +150,8 @@ impl Kit {
     /// Stops it and starts it again; its clock goes on from `time`.
     pub(super) fn reopen_at(&mut self, time: Time) {
         self.close();
-        let settings = Settings { pace: self.pace, ..Settings::in_folder(self.folder.path()) };
-        let store = Arc::new(Store::open(settings, Clock::starting_at(time)).expect("the store opens"));
+        let store = Store::open(self.settings.clone(), Clock::starting_at(time));
+        let store = Arc::new(store.expect("the store opens"));
         let port = store.port();
         let receiving = self.runtime.spawn(port.clone().receive()).abort_handle();
         self.open = Some(Open { store, port, receiving });
@@ -134,7 +159,7 @@ impl Kit {
 
     /// From its next start on rows follow the journal at this pace.
     pub(super) const fn set_pace(&mut self, pace: Pace) {
-        self.pace = pace;
+        self.settings.pace = pace;
     }
 
     /// Stops it and starts it again.
@@ -245,6 +270,33 @@ impl Kit {
             Ok(total)
         };
         self.runtime.block_on(self.open().store.reader().read(read)).unwrap()
+    }
+
+    /// Reads what is stored as readers do.
+    pub(super) fn read<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&View<'_>, &Snapshot) -> Result<T, ReadError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let store = &self.open().store;
+        let catalogue = store.catalogue();
+        self.runtime.block_on(store.reader().read(move |view| read(view, &catalogue)))
+    }
+
+    /// How many rows a table has.
+    pub(super) fn count(&self, table: &str) -> u64 {
+        let sql = format!("SELECT count(*) FROM {table}");
+        self.database().query_row(&sql, [], |row| row.get::<_, i64>(0)).unwrap().unsigned_abs()
+    }
+
+    /// Waits until it is so: the store does some things beside what it is asked.
+    pub(super) fn wait_until(&self, what: &str, holds: impl Fn(&Self) -> bool) {
+        for _ in 0..PATIENCE {
+            if holds(self) {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        panic!("after {PATIENCE} looks it still is not so: {what}");
     }
 
     /// An organization's entries in the audit log, oldest first.
