@@ -17,6 +17,8 @@ use super::ledger::Head;
 use super::sqlite::{SCHEMA, Sqlite, SqliteError};
 use crate::hex::hex;
 
+mod slices;
+
 /// Findings that are told; a store with more is no better known by them.
 const MOST_FINDINGS: usize = 100;
 
@@ -83,10 +85,12 @@ pub fn examine(folder: &Path, go_on: &dyn Fn() -> bool) -> Result<Examined, Sqli
     let sqlite = Sqlite::open_to_read(folder)?;
     let snapshot = sqlite.connection().unchecked_transaction()?;
     let version: u32 = snapshot.pragma_query_value(None, "user_version", |row| row.get(0))?;
-    let mut examination = Examination { sqlite: &sqlite, go_on, seen: Examined::default() };
+    let seen = Examined::default();
+    let mut examination = Examination { sqlite: &sqlite, folder, go_on, sliced_to: 0, seen };
     if version == SCHEMA {
-        let parts: [(&str, Part<'_>); 3] = [
+        let parts: [(&str, Part<'_>); 4] = [
             ("the database", Examination::pages),
+            ("the slices", Examination::slices),
             ("the journal", Examination::journal),
             ("the audit log", Examination::audit),
         ];
@@ -130,7 +134,10 @@ impl From<rusqlite::Error> for Halt {
 
 struct Examination<'a> {
     sqlite: &'a Sqlite,
+    folder: &'a Path,
     go_on: &'a dyn Fn() -> bool,
+    /// The last block that is in a slice. The database may still have some of those.
+    sliced_to: u64,
     seen: Examined,
 }
 
@@ -166,12 +173,10 @@ impl Examination<'_> {
         let mut unfolded = HashSet::new();
         sqlite.each_block_after(0, |sequence, at, data| {
             self.go_on()?;
-            let due = self.seen.census.last_block + 1;
-            if sequence != due {
-                self.find(format!("block {due} is missing: block {sequence} stands in its place"));
+            if sequence > self.sliced_to {
+                self.follow(sequence, sequence);
+                self.seen.census.last_block_at = Some(at.to_string());
             }
-            self.seen.census.blocks += 1;
-            (self.seen.census.last_block, self.seen.census.last_block_at) = (sequence, Some(at.to_string()));
             match Block::read(data).and_then(|block| block.all()) {
                 Ok(records) => self.count(sequence, &records, &mut unfolded),
                 Err(error) => self.find(format!("block {sequence}: {error}")),
@@ -187,14 +192,27 @@ impl Examination<'_> {
         Ok(())
     }
 
+    /// The next blocks of the journal. The first of all may be a later one where older slices are gone.
+    fn follow(&mut self, first: u64, last: u64) {
+        let due = self.seen.census.last_block + 1;
+        let older_are_gone = self.seen.census.blocks == 0 && self.sliced_to > 0;
+        if first != due && !older_are_gone {
+            self.find(format!("block {due} is missing: block {first} stands in its place"));
+        }
+        self.seen.census.blocks += (last + 1).saturating_sub(first);
+        self.seen.census.last_block = last;
+    }
+
     fn count(
         &mut self,
         sequence: u64,
         records: &[(OrganizationId, u32, Record)],
         unfolded: &mut HashSet<OrganizationId>,
     ) {
-        let ids = records.iter().filter(|(_, _, record)| Id::of(record).is_some()).count();
-        self.seen.census.ids += ids as u64;
+        if sequence > self.sliced_to {
+            let ids = records.iter().filter(|(_, _, record)| Id::of(record).is_some()).count();
+            self.seen.census.ids += ids as u64;
+        }
         if sequence > self.seen.folded_to {
             unfolded.extend(records.iter().map(|(organization, ..)| *organization));
         }

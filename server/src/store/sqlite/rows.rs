@@ -1,5 +1,7 @@
 //! Reading what is the team's, and the audit log.
 
+use std::path::Path;
+
 use metergate_rules::id::{MeterId, MeterKey, OrganizationId, PlanId, PlanKey};
 use metergate_rules::time::Time;
 use rusqlite::Row;
@@ -76,12 +78,10 @@ impl Sqlite {
     /// # Errors
     /// [`SqliteError`] if they cannot be read.
     pub fn slice_files(&self) -> Result<Vec<String>, SqliteError> {
-        let mut known =
-            self.connection.prepare("SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = 'slices'")?;
-        if !known.exists([])? {
-            return Ok(Vec::new());
-        }
-        self.all("SELECT file FROM slices ORDER BY file", |row| Ok(Ok(row.get(0)?)))
+        let (records, ids) = (self.slices()?, self.slice_ids()?);
+        let paths = records.iter().map(|extent| extent.records_in(Path::new("")));
+        let paths = paths.chain(ids.iter().map(|extent| extent.ids_in(Path::new(""))));
+        Ok(paths.filter_map(|path| Some(path.file_name()?.to_str()?.to_owned())).collect())
     }
 
     /// Goes through the whole audit log, chain by chain, each from its first entry.
