@@ -104,7 +104,7 @@ settings! {
     deduplication_days: u32 = "35", |text| whole(text, 1, 366), ["METERGATE_DEDUPLICATION_DAYS"];
     /// Hours for which a refused decision's id keeps its answer, 1 to 8784.
     refused_id_hours: u32 = "24", |text| whole(text, 1, 8784), ["METERGATE_REFUSED_ID_HOURS"];
-    /// Days from arrival for which raw events are kept, 1 to 36500.
+    /// Days from arrival for which raw events are kept, 1 to 36500; never for less than their ids are known.
     raw_retention_days: u32 = "90", |text| whole(text, 1, 36_500), ["METERGATE_RAW_RETENTION_DAYS"];
     /// Ids kept in memory before they go to a file with a filter, some 25 bytes each, 10 to 100000000.
     slice_ids: u64 = "5000000", |text| whole(text, 10, 100_000_000), ["METERGATE_SLICE_IDS"];

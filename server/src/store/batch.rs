@@ -5,6 +5,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use hashbrown::HashTable;
 use metergate_rules::account::Account;
 use metergate_rules::command::Command;
 use metergate_rules::decide::Problem;
@@ -102,7 +103,7 @@ pub(super) struct Batch<'a> {
     /// The records that were made under an id, with its hash.
     pub(super) ids: Vec<(usize, u64)>,
     /// The same by hash.
-    fresh: Map<u64, Vec<usize>>,
+    fresh: HashTable<(u64, usize)>,
     /// Values of `uniqueCount` meters that were seen in this batch.
     pub(super) values: Derived,
     pub(super) audit: Vec<AuditRow>,
@@ -122,7 +123,7 @@ impl<'a> Batch<'a> {
             keys: Map::default(),
             records: Vec::new(),
             ids: Vec::new(),
-            fresh: Map::default(),
+            fresh: HashTable::new(),
             values: Derived::default(),
             audit: Vec::new(),
             heads: Map::default(),
@@ -162,8 +163,8 @@ impl<'a> Batch<'a> {
         let Reply::Decided(verdicts) = outcome.reply else { return Err(StoreError::Internal.into()) };
         let first = self.records.len();
         self.keep(organization, outcome.entries, request.key.clone(), request.fingerprint)?;
-        if let (Some(Search::New), true) = (search, self.records.len() > first) {
-            self.remember(organization, self.records.len() - 1);
+        if let (Some(Search::New(hash)), true) = (search, self.records.len() > first) {
+            self.remember(hash);
         }
         let organization = self.account(organization)?.profile.key.clone();
         let recorded = self.records[first..].last().is_some_and(|(_, r)| matches!(r.entry.what, What::Decided(_)));
@@ -205,12 +206,12 @@ impl<'a> Batch<'a> {
         if planted("failed-ids-kept") && self.ledger.known.has_in_memory(organization, id) {
             return Ok(Pending::Ready(Ok(Receipt::Recorded { duplicate: true })));
         }
-        if let Search::Found(..) = self.search(organization, id)? {
+        let Search::New(hash) = self.search(organization, id)? else {
             return Ok(Pending::Ready(Ok(Receipt::Recorded { duplicate: true })));
-        }
+        };
         let (_, outcome) = self.run(organization, &Command::Record(event.clone()), false)?;
         self.keep(organization, outcome.entries, None, 0)?;
-        self.remember(organization, self.records.len() - 1);
+        self.remember(hash);
         Ok(Pending::Ready(Ok(Receipt::Recorded { duplicate: false })))
     }
 

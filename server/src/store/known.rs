@@ -71,7 +71,7 @@ impl IdHasher {
             Id::Event(source, id) => texts(3, [source.as_str(), id.as_str()]),
         }
         // Four hashes for all ids: whoever trusts a hash is found out.
-        if planted("ids-collide") { hasher.finish() % 4 << 61 } else { hasher.finish() }
+        if planted("ids-collide") { (hasher.finish() % 4) << 61 } else { hasher.finish() }
     }
 }
 

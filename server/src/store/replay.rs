@@ -98,9 +98,10 @@ impl Behind {
     /// Takes in blocks that are in slices only. There are some only where rows were thrown away: a block stays in the
     /// database until every row holds it.
     fn add_slices(&mut self, sqlite: &Sqlite, closed: &[Arc<Records>], blocks: Range<u64>) -> Result<(), SqliteError> {
-        let Some(first) = closed.first().map(|slice| slice.extent().first).filter(|_| !blocks.is_empty()) else {
+        if blocks.is_empty() {
             return Ok(());
-        };
+        }
+        let first = closed.first().map_or(blocks.end, |slice| slice.extent().first);
         if first > blocks.start {
             let why = format!("the rows lack block {} and the journal begins with block {first}", blocks.start);
             return Err(SqliteError::Unusable(why));

@@ -8,7 +8,7 @@
 //! A file counts from the commit of its row on. What has no row is what a start that ended early has left, and goes.
 
 use std::collections::HashSet;
-use std::fs;
+use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -120,6 +120,8 @@ impl Files {
 fn tidy(folder: &Path, counting: &HashSet<PathBuf>) -> io::Result<()> {
     let slices = folder.join(FOLDER);
     fs::create_dir_all(&slices)?;
+    // The folder must be there after a power cut, too, before a row speaks of a file in it.
+    File::open(folder)?.sync_all()?;
     for entry in fs::read_dir(&slices)? {
         let path = entry?.path();
         if !counting.contains(&path) {

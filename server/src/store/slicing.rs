@@ -28,9 +28,11 @@ const MOST_BYTES: u64 = 512 << 20;
 const MOST_BLOCKS: u64 = 1 << 31;
 /// A slice spans one in so many of the time for which records are kept, so that none is kept for much longer.
 const SPANS: i64 = 8;
-/// Blocks that leave the database in one commit: two for each that comes, and more without traffic.
+/// Blocks that leave the database in one commit: two for each that comes, more without traffic, and but for the first
+/// not more than so many bytes.
 const STEP: u64 = 2;
 const IDLE_STEP: u64 = 64;
+pub(super) const STEP_BYTES: u64 = 1 << 20;
 
 /// What the loop knows of slices.
 pub(super) struct Slicing {

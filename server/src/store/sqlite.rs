@@ -211,6 +211,21 @@ impl Sqlite {
         Ok(first?.map(i64::unsigned_abs))
     }
 
+    /// As many of these blocks, from the first on, as have about so many bytes: at least the first.
+    pub(super) fn first_of(&self, blocks: RangeInclusive<u64>, bytes: u64) -> Result<RangeInclusive<u64>, SqliteError> {
+        let sql = "SELECT sequence, length(data) FROM blocks WHERE sequence BETWEEN ? AND ? ORDER BY sequence";
+        let mut query = self.connection.prepare_cached(sql)?;
+        let mut rows = query.query((blocks.start().cast_signed(), blocks.end().cast_signed()))?;
+        let (mut last, mut sum) = (*blocks.start(), 0);
+        while sum < bytes
+            && let Some(row) = rows.next()?
+        {
+            last = row.get::<_, i64>(0)?.unsigned_abs();
+            sum += row.get::<_, i64>(1)?.unsigned_abs();
+        }
+        Ok(*blocks.start()..=last)
+    }
+
     /// Goes through the blocks after `sequence`, in order.
     pub(super) fn each_block_after<E: From<SqliteError>>(
         &self,

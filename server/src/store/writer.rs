@@ -19,7 +19,7 @@ use super::inbox::{Call, Inbox, Mailbox, Taken};
 use super::ledger::Ledger;
 use super::open::Settings;
 use super::reader::Recent;
-use super::slicing::Slicing;
+use super::slicing::{STEP_BYTES, Slicing};
 use super::sqlite::{Commit, Sqlite, unreadable};
 use super::{Answers, DecidedReceipt, Receipt, Request, StoreError, Work};
 use crate::catalogue::Snapshot;
@@ -241,13 +241,15 @@ impl Writer {
         if planted("failed-ids-kept") {
             decided.remember(&mut self.ledger, sequence, &offsets);
         }
+        let leaving = self.leaving(sequence, decided.is_empty());
+        let sliced = leaving.map(|blocks| self.sqlite.first_of(blocks, STEP_BYTES)).transpose()?;
         let commit = Commit {
             sequence,
             at: decided.now,
             block: has_block.then_some(&*data),
             fold: &step.accounts,
             folded_to: step.folded_to,
-            sliced: self.leaving(sequence, decided.is_empty()),
+            sliced,
             audit: &decided.audit,
             receipts: &decided.receipts,
             team: &decided.team,

@@ -21,15 +21,15 @@ pub(super) enum Spot {
 pub(super) enum Search {
     /// Something was made under this id.
     Found(Box<Record>, Spot),
-    /// The id is new.
-    New,
+    /// The id is new, and has this hash.
+    New(u64),
 }
 
 impl Batch<'_> {
     /// Looks an id up in this batch and in the journal.
     pub(super) fn search(&self, organization: OrganizationId, id: Id<'_>) -> Result<Search, Stop> {
         let hash = self.ledger.known.hash(organization, id);
-        for index in self.fresh.get(&hash).into_iter().flatten() {
+        for (_, index) in self.fresh.iter_hash(hash).filter(|(other, _)| *other == hash) {
             let (owner, record) = &self.records[*index];
             if *owner == organization && Id::of(record) == Some(id) {
                 return Ok(Search::Found(Box::new(record.clone()), Spot::Batch(*index)));
@@ -40,12 +40,16 @@ impl Batch<'_> {
             match self.ledger.record(self.sqlite, organization, place).map_err(|error| damaged(&error))? {
                 Some(record) if Id::of(&record) == Some(id) => {
                     let gone = self.is_forgotten(&record);
-                    return Ok(if gone { Search::New } else { Search::Found(Box::new(record), Spot::Journal(place)) });
+                    return Ok(if gone {
+                        Search::New(hash)
+                    } else {
+                        Search::Found(Box::new(record), Spot::Journal(place))
+                    });
                 }
                 _ => before = place,
             }
         }
-        Ok(Search::New)
+        Ok(Search::New(hash))
     }
 
     /// Whether an id has been kept for long enough.
@@ -55,10 +59,13 @@ impl Batch<'_> {
         record.entry.at.plus(kept) <= self.now
     }
 
-    pub(super) fn remember(&mut self, organization: OrganizationId, index: usize) {
-        let Some(id) = Id::of(&self.records[index].1) else { return };
-        let hash = self.ledger.known.hash(organization, id);
-        self.fresh.entry(hash).or_default().push(index);
+    /// The last record was made under an id of this hash.
+    pub(super) fn remember(&mut self, hash: u64) {
+        let Some(index) = self.records.len().checked_sub(1).filter(|last| Id::of(&self.records[*last].1).is_some())
+        else {
+            return;
+        };
+        self.fresh.insert_unique(hash, (hash, index), |(hash, _)| *hash);
         self.ids.push((index, hash));
     }
 }

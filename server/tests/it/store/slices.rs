@@ -218,6 +218,11 @@ fn rows_that_were_thrown_away_are_made_again_from_slices_and_blocks() {
     kit.reopen_at(now);
     assert_eq!(ORGANIZATIONS.iter().map(|key| kit.account(key)).collect::<Vec<_>>(), before);
     kit.check().unwrap();
+    kit.close();
+    kit.database().execute_batch(&format!("DELETE FROM slices WHERE first = 1; {rows}")).unwrap();
+    let settings = Settings::in_folder(kit.folder());
+    let error = Store::open(settings, Clock::starting_at(now)).err().expect("it is refused").to_string();
+    assert!(error.contains("the rows lack block 1 and the journal begins with block "), "{error}");
 }
 
 #[test]
@@ -243,6 +248,9 @@ fn a_slice_that_was_changed_is_named_and_never_an_answer() {
                 drop(store);
                 kit.reopen_at(now);
                 assert_eq!(kit.send(&event(3)), Err(StoreError::Unavailable), "{ending} at {place}");
+                let id = kit.account("acme").id;
+                let listed = kit.read(move |view, _| view.records(id, u64::MAX, |_, _, _| true));
+                assert_eq!(listed.is_err(), ending == "records", "{listed:?}");
                 let answers = kit.in_one_batch(vec![(&event(3)).into(), (&ask("hits", 1)).into()]);
                 assert!(answers[0].is_err() && answers[1].is_ok(), "others are not held up: {answers:?}");
             }

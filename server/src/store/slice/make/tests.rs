@@ -82,7 +82,7 @@ fn a_block_that_is_missing_or_changed_is_named_and_no_slice_is_made() {
     ] {
         let folder = folder_with(50);
         Sqlite::open(folder.path()).unwrap().connection().execute(sql, []).unwrap();
-        let error = maker(folder.path(), &stop).close(extent(50), &table(1, 50, 0)).err().expect("no slice");
+        let error = maker(folder.path(), &stop).close(extent(50), &table(1, 50, 0)).expect_err("no slice");
         assert!(error.to_string().contains(said), "{error}");
         assert!(!extent(50).records_in(folder.path()).exists());
     }
@@ -92,7 +92,7 @@ fn a_block_that_is_missing_or_changed_is_named_and_no_slice_is_made() {
 fn a_store_that_closes_stops_what_is_being_made() {
     let folder = folder_with(10);
     let stop = AtomicBool::new(true);
-    let error = maker(folder.path(), &stop).close(extent(10), &table(1, 10, 0)).err().expect("it stops");
+    let error = maker(folder.path(), &stop).close(extent(10), &table(1, 10, 0)).expect_err("it stops");
     assert!(matches!(error, Unmade::Stopped), "{error}");
 }
 
