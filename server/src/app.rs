@@ -59,9 +59,9 @@ impl Running {
 /// Where the data folder or the address cannot be had.
 pub fn start(config: Config) -> anyhow::Result<Running> {
     let lock = lock_folder(&config.data_dir)?;
-    let (admin_key, made_key) = start::admin_key(&config)?;
     let clock = Clock::start();
     let store = Store::open(settings(&config), clock).context("the store cannot be opened")?;
+    let (admin_key, made_key) = start::admin_key(&config)?;
     check_clock(&store, &config)?;
     start::prepare(&store, &config)?;
     let (stop, draining) = watch::channel(false);

@@ -40,6 +40,16 @@ pub(super) enum Failure {
     Panicked,
 }
 
+/// What a caller is told.
+impl From<&Failure> for StoreError {
+    fn from(failure: &Failure) -> Self {
+        match failure {
+            Failure::Store(error) => error.into(),
+            Failure::Panicked => Self::Internal,
+        }
+    }
+}
+
 /// A request's own error, or the batch's.
 pub(super) enum Stop {
     Request(StoreError),
@@ -53,7 +63,7 @@ impl Stop {
             Self::Request(error) => error,
             Self::Batch(failure) => {
                 tracing::error!(%failure, "a change could not be decided");
-                StoreError::Unavailable
+                StoreError::from(&failure)
             }
         }
     }

@@ -55,7 +55,7 @@ impl Store {
     /// # Errors
     /// [`SqliteError`] if the folder cannot be used or what is stored cannot be read.
     pub fn open(settings: Settings, clock: Clock) -> Result<Self, SqliteError> {
-        let mut sqlite = Sqlite::open(&settings.folder)?;
+        let mut sqlite = Sqlite::open_first(&settings.folder)?;
         dies_at!("start-opened");
         let snapshot = Arc::new(snapshot_of(&sqlite)?);
         let values_key = values_key(&sqlite)?;
@@ -77,6 +77,7 @@ impl Store {
             recent,
             inbox: Arc::clone(&inbox),
             disk_failed: false,
+            disk_full: false,
         };
         let thread = std::thread::Builder::new().name("writer".to_owned()).spawn(move || writer.run());
         let thread = thread.map_err(|error| SqliteError::Unusable(format!("no thread for the writer: {error}")))?;

@@ -74,12 +74,7 @@ impl Reader {
             Ok::<_, ReadError>(result)
         };
         match tokio::task::spawn_blocking(task).await {
-            Ok(Ok(value)) => Ok(value),
-            Ok(Err(ReadError::Store(error))) => Err(error),
-            Ok(Err(ReadError::Sqlite(error))) => {
-                tracing::error!(%error, "a read failed");
-                Err(StoreError::Unavailable)
-            }
+            Ok(read) => read.map_err(ReadError::told),
             Err(error) => {
                 tracing::error!(%error, "a read panicked");
                 Err(StoreError::Internal)
@@ -108,6 +103,19 @@ pub enum ReadError {
     /// The database cannot be read.
     #[error(transparent)]
     Sqlite(#[from] SqliteError),
+}
+
+impl ReadError {
+    /// What the caller is told; what the operator needs goes to the log.
+    pub fn told(self) -> StoreError {
+        match self {
+            Self::Store(error) => error,
+            Self::Sqlite(error) => {
+                tracing::error!(%error, "a read failed");
+                StoreError::from(&error)
+            }
+        }
+    }
 }
 
 impl From<rusqlite::Error> for ReadError {

@@ -9,48 +9,27 @@ use metergate_rules::account::Account;
 use metergate_rules::audit::Hash;
 use metergate_rules::id::{OrganizationId, OrganizationKey};
 use metergate_rules::time::Time;
-use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, Row};
+use rusqlite::{Connection, OpenFlags, OptionalExtension, Row};
 
 use super::ledger::Head;
 use super::rollup::ValueKey;
 use super::{Answer, ReceiptKey};
+use crate::faults::planted;
 
+mod durable;
+mod error;
 mod migrate;
 mod rows;
+mod wal;
 mod write;
 
+pub use error::SqliteError;
 pub(super) use write::Commit;
 
 /// The name of the database in the data folder.
 pub const FILE: &str = "metergate.sqlite";
 /// The format of the `accounts.data` that is written.
 const ACCOUNT_VERSION: u8 = 1;
-
-/// What can go wrong with the database.
-#[derive(Debug, thiserror::Error)]
-pub enum SqliteError {
-    /// The database refused.
-    #[error("the database: {0}")]
-    Sqlite(#[from] rusqlite::Error),
-    /// What is stored cannot be read.
-    #[error("{what} cannot be read: {why}")]
-    Unreadable {
-        /// What.
-        what: String,
-        /// Why.
-        why: String,
-    },
-    /// The database is not what this program can use.
-    #[error("{0}")]
-    Unusable(String),
-}
-
-impl SqliteError {
-    /// Whether the disk itself failed. What was written last may or may not be there, and only a new start can tell.
-    pub(super) fn is_disk_failure(&self) -> bool {
-        matches!(self, Self::Sqlite(error) if error.sqlite_error_code() == Some(ErrorCode::SystemIoFailure))
-    }
-}
 
 pub(super) fn unreadable(what: impl Into<String>, why: impl std::fmt::Display) -> SqliteError {
     SqliteError::Unreadable { what: what.into(), why: why.to_string() }
@@ -75,6 +54,11 @@ impl Sqlite {
         connection.pragma_update(None, "temp_store", "memory")?;
         connection.set_prepared_statement_cache_capacity(64);
         assert_durable(&connection)?;
+        for level in ["off", "normal"] {
+            if planted(&format!("synchronous-{level}")) {
+                connection.pragma_update(None, "synchronous", level)?;
+            }
+        }
         migrate::migrate(&mut connection, folder)?;
         Ok(Self { connection, folder: folder.to_owned() })
     }

