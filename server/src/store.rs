@@ -3,6 +3,7 @@
 //!
 //! - [`inbox`]: calls in, answers out. [`batch`]: what waits is decided together and committed once.
 //! - [`block`]: what a commit writes. [`known`]: which ids have been seen. [`rollup`]: what reports read.
+//! - [`dirty`]: what the rows lack, since they follow the journal. [`fold`]: when they follow.
 //! - [`sqlite`]: loading and writing. [`reader`]: reading, beside the writer.
 
 use std::sync::Arc;
@@ -19,6 +20,10 @@ use crate::catalogue::{Snapshot, TeamRequest};
 pub mod audit;
 mod batch;
 pub mod block;
+mod checkpoint;
+mod decided;
+pub mod dirty;
+mod fold;
 mod inbox;
 pub mod known;
 mod ledger;
@@ -31,6 +36,7 @@ mod team;
 mod writer;
 
 pub use block::{Key, Place};
+pub use fold::{MOST_UNFOLDED, Pace};
 pub use inbox::Port;
 pub use open::{Settings, Store};
 

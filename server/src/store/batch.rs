@@ -40,6 +40,16 @@ pub(super) enum Failure {
     Panicked,
 }
 
+impl Failure {
+    /// What a start is told.
+    pub(super) fn into_sqlite(self) -> SqliteError {
+        match self {
+            Self::Store(error) => error,
+            Self::Panicked => SqliteError::Unusable(self.to_string()),
+        }
+    }
+}
+
 /// What a caller is told.
 impl From<&Failure> for StoreError {
     fn from(failure: &Failure) -> Self {
@@ -112,7 +122,8 @@ pub(super) struct Batch<'a> {
     /// The records that were made under an id, with the attempt under which it will be known.
     pub(super) ids: Vec<(usize, u32)>,
     fresh: Map<(OrganizationId, u64), usize>,
-    pub(super) derived: Derived,
+    /// Values of `uniqueCount` meters that were seen in this batch.
+    pub(super) values: Derived,
     pub(super) audit: Vec<AuditRow>,
     pub(super) heads: Map<[u8; 16], Head>,
     pub(super) receipts: Vec<([u8; 16], ReceiptKey, Answer)>,
@@ -131,7 +142,7 @@ impl<'a> Batch<'a> {
             records: Vec::new(),
             ids: Vec::new(),
             fresh: Map::default(),
-            derived: Derived::default(),
+            values: Derived::default(),
             audit: Vec::new(),
             heads: Map::default(),
             receipts: Vec::new(),

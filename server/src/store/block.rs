@@ -63,16 +63,21 @@ pub enum Unreadable {
     Malformed(#[from] postcard::Error),
 }
 
-/// Packs records. Answers the block and each record's offset, in the order given.
+/// Brings records into the order of a block: by organization, of each as they happened. Answers their indices.
+pub fn order(records: &[(OrganizationId, Record)]) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..records.len()).collect();
+    order.sort_by_key(|i| records[*i].0);
+    order
+}
+
+/// Packs records in their [`order`]. Answers the block and each record's offset, in the order given.
 ///
 /// # Errors
 /// [`Unreadable::Malformed`] if a record cannot be encoded; a defect.
-pub fn pack(records: &[(OrganizationId, Record)]) -> Result<(Vec<u8>, Vec<u32>), Unreadable> {
-    let mut order: Vec<usize> = (0..records.len()).collect();
-    order.sort_by_key(|i| records[*i].0);
+pub fn pack(records: &[(OrganizationId, Record)], order: &[usize]) -> Result<(Vec<u8>, Vec<u32>), Unreadable> {
     let (mut bodies, mut offsets) = (Vec::with_capacity(records.len() * 96), vec![0; records.len()]);
     let mut directory: Vec<(OrganizationId, u32)> = Vec::new();
-    for i in order {
+    for &i in order {
         let (organization, record) = &records[i];
         let start = bodies.len();
         bodies = postcard::to_extend(record, bodies)?;
@@ -201,7 +206,7 @@ mod tests {
     fn records_are_found_by_organization_and_by_offset() {
         let (a, b) = (OrganizationId([1; 16]), OrganizationId([2; 16]));
         let packed = [(b, record(1)), (a, record(2)), (b, record(3))];
-        let (data, offsets) = pack(&packed).unwrap();
+        let (data, offsets) = pack(&packed, &order(&packed)).unwrap();
         let block = Block::read(&data).unwrap();
         assert_eq!(block.organizations().collect::<Vec<_>>(), [a, b]);
         assert_eq!(block.of(b).unwrap(), [(offsets[0], record(1)), (offsets[2], record(3))]);
@@ -214,7 +219,7 @@ mod tests {
 
     #[test]
     fn changed_bytes_are_found() {
-        let (data, _) = pack(&[(OrganizationId([1; 16]), record(1))]).unwrap();
+        let (data, _) = pack(&[(OrganizationId([1; 16]), record(1))], &[0]).unwrap();
         for i in 0..data.len() {
             let mut changed = data.clone();
             changed[i] ^= 0x10;

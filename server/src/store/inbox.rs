@@ -5,6 +5,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
 use tokio::sync::Notify;
@@ -29,6 +30,16 @@ impl Call {
     }
 }
 
+/// What came of waiting.
+pub(super) enum Taken {
+    /// Calls.
+    Calls,
+    /// None in time.
+    Nothing,
+    /// The inbox is closed and empty.
+    Closed,
+}
+
 /// What waits for the writer.
 #[derive(Default)]
 pub(super) struct Inbox {
@@ -43,17 +54,21 @@ struct Waiting {
 }
 
 impl Inbox {
-    /// Takes all that waits, once something does; `None` once the inbox is closed and empty.
-    pub(super) fn take(&self, calls: &mut Vec<Call>) -> Option<()> {
+    /// Takes all that waits, once something does, for as long as `patience` says if it says anything.
+    pub(super) fn take(&self, calls: &mut Vec<Call>, patience: Option<Duration>) -> Taken {
         let mut waiting = self.waiting.lock();
         while waiting.calls.is_empty() {
             if waiting.closed {
-                return None;
+                return Taken::Closed;
             }
-            self.ready.wait(&mut waiting);
+            match patience {
+                None => self.ready.wait(&mut waiting),
+                Some(patience) if self.ready.wait_for(&mut waiting, patience).timed_out() => return Taken::Nothing,
+                Some(_) => {}
+            }
         }
         std::mem::swap(&mut waiting.calls, calls);
-        Some(())
+        Taken::Calls
     }
 
     /// Lets nothing more in. What waits is still answered.

@@ -8,14 +8,21 @@ use metergate_rules::account::Account;
 use metergate_rules::audit::{GENESIS, Hash};
 use metergate_rules::id::{OrganizationId, OrganizationKey, OrganizationRef};
 use metergate_rules::time::Time;
+use parking_lot::RwLock;
 
 use super::block::Block;
+use super::dirty::Dirty;
 use super::known::Known;
+use super::rollup::ValueKey;
 use super::sqlite::{Sqlite, SqliteError, unreadable};
 use crate::catalogue::Snapshot;
+use crate::faults::planted;
 
 /// Blocks that are kept ready to be read again.
 const BLOCKS_KEPT: usize = 8;
+
+/// Accounts, keys and ends of audit chains that are kept in memory. An account beyond it goes when its row is written.
+const MOST_ACCOUNTS: usize = 1_000_000;
 
 /// A map whose keys nobody can make collide.
 pub(super) type Map<K, V> = HashMap<K, V, foldhash::quality::RandomState>;
@@ -35,8 +42,10 @@ impl Head {
 
 /// Everything here is durable: a batch changes it only after its commit.
 pub(super) struct Ledger {
-    /// Accounts by id, loaded on first use.
+    /// Accounts by id, loaded on first use. One whose row is behind the journal is always here.
     pub(super) accounts: Map<OrganizationId, Arc<Account>>,
+    /// What rows lack; readers see it too.
+    pub(super) dirty: Arc<RwLock<Dirty>>,
     /// Organizations by key, likewise.
     pub(super) keys: Map<OrganizationKey, OrganizationId>,
     /// The ids of decisions and events.
@@ -56,7 +65,9 @@ pub(super) struct Ledger {
 impl Ledger {
     /// The durable image of an organization's account.
     pub(super) fn account(&mut self, sqlite: &Sqlite, id: OrganizationId) -> Result<Option<Arc<Account>>, SqliteError> {
-        if let Some(account) = self.accounts.get(&id) {
+        if let Some(account) = self.accounts.get(&id)
+            && !planted("reload-behind-row")
+        {
             return Ok(Some(Arc::clone(account)));
         }
         let Some(account) = sqlite.account(id)?.map(Arc::new) else { return Ok(None) };
@@ -94,6 +105,26 @@ impl Ledger {
                 self.keys.insert(key.clone(), id);
                 Ok(Some(id))
             }
+        }
+    }
+
+    /// Whether a value was seen in `[from.bucket, to)`.
+    pub(super) fn has_value(&self, sqlite: &Sqlite, from: ValueKey, to: Time) -> Result<bool, SqliteError> {
+        let dirty = self.dirty.read();
+        let pending = dirty.get(from.organization).is_some_and(|dirty| dirty.derived.has_value(from, to));
+        Ok(pending || sqlite.has_value(from, to)?)
+    }
+
+    /// Forgets what can be read again, where there is too much of it; called when all of it is durable.
+    pub(super) fn bound(&mut self, written: impl Iterator<Item = OrganizationId>) {
+        if self.accounts.len() > MOST_ACCOUNTS {
+            written.for_each(|id| drop(self.accounts.remove(&id)));
+        }
+        if self.keys.len() > MOST_ACCOUNTS {
+            self.keys.clear();
+        }
+        if self.heads.len() > MOST_ACCOUNTS {
+            self.heads.clear();
         }
     }
 

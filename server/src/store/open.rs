@@ -8,9 +8,12 @@ use arc_swap::ArcSwap;
 use metergate_rules::time::{DAY, HOUR, Time};
 use parking_lot::{Mutex, RwLock};
 
+use super::batch::Failure;
+use super::checkpoint::Checkpointer;
+use super::fold::{Fold, Pace};
 use super::inbox::{Inbox, Port};
 use super::reader::{Reader, Recent};
-use super::replay::{read_ids, replay};
+use super::replay::replay;
 use super::sqlite::{Sqlite, SqliteError, unreadable};
 use super::writer::Writer;
 use super::{Answers, Receipt, Request, StoreError, Work};
@@ -29,12 +32,20 @@ pub struct Settings {
     pub keep_ids: i64,
     /// For how long the ids of refused decisions are known, in microseconds.
     pub keep_refused: i64,
+    /// How far the rows may stay behind the journal.
+    pub pace: Pace,
 }
 
 impl Settings {
     /// The defaults, in a folder.
     pub fn in_folder(folder: &Path) -> Self {
-        Self { folder: folder.to_owned(), create_organizations: false, keep_ids: 35 * DAY, keep_refused: 24 * HOUR }
+        Self {
+            folder: folder.to_owned(),
+            create_organizations: false,
+            keep_ids: 35 * DAY,
+            keep_refused: 24 * HOUR,
+            pace: Pace::Tenth,
+        }
     }
 }
 
@@ -55,20 +66,21 @@ impl Store {
     /// # Errors
     /// [`SqliteError`] if the folder cannot be used or what is stored cannot be read.
     pub fn open(settings: Settings, clock: Clock) -> Result<Self, SqliteError> {
-        let mut sqlite = Sqlite::open_first(&settings.folder)?;
+        let sqlite = Sqlite::open_first(&settings.folder)?;
         dies_at!("start-opened");
         let snapshot = Arc::new(snapshot_of(&sqlite)?);
         let values_key = values_key(&sqlite)?;
-        replay(&mut sqlite)?;
-        dies_at!("start-replayed");
         let recent = Arc::new(RwLock::new(Recent::default()));
-        let ledger = read_ids(&sqlite, Arc::clone(&snapshot), &recent)?;
-        dies_at!("start-ids-read");
+        let (ledger, folded_to) = replay(&sqlite, Arc::clone(&snapshot), &recent)?;
+        dies_at!("start-replayed");
         let last_commit = ledger.last;
         let catalogue = Arc::new(ArcSwap::new(snapshot));
-        let reader = Reader::new(&settings.folder, Arc::clone(&recent));
+        let reader = Reader::new(&settings.folder, Arc::clone(&recent), Arc::clone(&ledger.dirty));
+        let checkpointer = Checkpointer::start(&settings.folder)?;
         let inbox = Arc::new(Inbox::default());
-        let writer = Writer {
+        let mut writer = Writer {
+            fold: Fold::new(settings.pace, folded_to, ledger.sequence),
+            checkpointer,
             sqlite,
             ledger,
             settings,
@@ -76,9 +88,9 @@ impl Store {
             catalogue: Arc::clone(&catalogue),
             recent,
             inbox: Arc::clone(&inbox),
-            disk_failed: false,
             disk_full: false,
         };
+        writer.write_listings().map_err(Failure::into_sqlite)?;
         let thread = std::thread::Builder::new().name("writer".to_owned()).spawn(move || writer.run());
         let thread = thread.map_err(|error| SqliteError::Unusable(format!("no thread for the writer: {error}")))?;
         Ok(Self { inbox, catalogue, clock, thread: Mutex::new(Some(thread)), reader, values_key, last_commit })

@@ -1,17 +1,23 @@
 //! Reading beside the writer: every read sees one snapshot of what is durable, and never writes.
+//!
+//! The rows may be behind the journal, so a snapshot has two halves: what the rows lack (from memory), then the rows.
+//! Taken in this order, an account's row is either older than its half in memory, and both together are the account and
+//! its reports; or it is not, because its rows were written in between: then they alone are, with all that was
+//! acknowledged before the read began.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use metergate_rules::account::Account;
-use metergate_rules::id::{OrganizationId, OrganizationRef};
-use metergate_rules::time::Time;
+use metergate_rules::id::{MeterId, OrganizationId, OrganizationRef};
+use metergate_rules::time::{Span, Time};
 use parking_lot::{Mutex, RwLock};
 
 use super::block::Block;
+use super::dirty::{Dirty, DirtyAccount};
 use super::ledger::Map;
-use super::rollup::ValueKey;
-use super::sqlite::{Sqlite, SqliteError};
+use super::rollup::{Day, RollupKey, ValueKey};
+use super::sqlite::{Sqlite, SqliteError, find_rollup};
 use super::{Scope, StoreError};
 
 /// Connections that are kept open for the next read.
@@ -47,11 +53,12 @@ pub struct Reader {
     folder: PathBuf,
     idle: Arc<Mutex<Vec<Sqlite>>>,
     recent: Arc<RwLock<Recent>>,
+    dirty: Arc<RwLock<Dirty>>,
 }
 
 impl Reader {
-    pub(super) fn new(folder: &Path, recent: Arc<RwLock<Recent>>) -> Self {
-        Self { folder: folder.to_owned(), idle: Arc::default(), recent }
+    pub(super) fn new(folder: &Path, recent: Arc<RwLock<Recent>>, dirty: Arc<RwLock<Dirty>>) -> Self {
+        Self { folder: folder.to_owned(), idle: Arc::default(), recent, dirty }
     }
 
     /// Runs `read` on one snapshot, on a thread that may wait for the disk.
@@ -63,10 +70,13 @@ impl Reader {
         read: impl FnOnce(&View<'_>) -> Result<T, ReadError> + Send + 'static,
     ) -> Result<T, StoreError> {
         let (folder, idle, recent) = (self.folder.clone(), Arc::clone(&self.idle), Arc::clone(&self.recent));
+        let dirty = Arc::clone(&self.dirty);
         let task = move || {
             let kept = idle.lock().pop();
             let sqlite = kept.map_or_else(|| Sqlite::open_to_read(&folder), Ok)?;
-            let result = in_snapshot(&sqlite, &recent, read)?;
+            // Before the snapshot of the rows, and so never newer than they are.
+            let dirty = dirty.read().clone();
+            let result = in_snapshot(&sqlite, &recent, &dirty, read)?;
             let mut idle = idle.lock();
             if idle.len() < KEPT {
                 idle.push(sqlite);
@@ -86,10 +96,11 @@ impl Reader {
 fn in_snapshot<T>(
     sqlite: &Sqlite,
     recent: &RwLock<Recent>,
+    dirty: &Dirty,
     read: impl FnOnce(&View<'_>) -> Result<T, ReadError>,
 ) -> Result<T, ReadError> {
     let transaction = sqlite.connection().unchecked_transaction().map_err(SqliteError::from)?;
-    let result = read(&View { sqlite, recent })?;
+    let result = read(&View { sqlite, recent, dirty })?;
     transaction.commit().map_err(SqliteError::from)?;
     Ok(result)
 }
@@ -128,10 +139,12 @@ impl From<rusqlite::Error> for ReadError {
 pub struct View<'a> {
     sqlite: &'a Sqlite,
     recent: &'a RwLock<Recent>,
+    dirty: &'a Dirty,
 }
 
 impl View<'_> {
-    /// The database, for reports.
+    /// The database, for what is written in the commit of its change. Accounts, rollups and values may be behind there:
+    /// they are read by the methods below.
     pub const fn sqlite(&self) -> &Sqlite {
         self.sqlite
     }
@@ -146,7 +159,69 @@ impl View<'_> {
             OrganizationRef::Key(key) => self.sqlite.organization_id(key)?,
         };
         let id = id.filter(|id| scope.reaches(*id)).ok_or(StoreError::UnknownOrganization)?;
-        Ok(self.sqlite.account(id)?.ok_or(StoreError::UnknownOrganization)?)
+        let row = self.sqlite.account_row(id)?;
+        let lacking = self.dirty.get(id).filter(|dirty| row.as_ref().is_none_or(|(held, _)| *held < dirty.sequence));
+        let account = lacking.map_or_else(|| row.map(|(_, account)| account), |dirty| Some((*dirty.account).clone()));
+        Ok(account.ok_or(StoreError::UnknownOrganization)?)
+    }
+
+    /// What the rows of an organization lack.
+    fn lacking(&self, organization: OrganizationId) -> Result<Option<&DirtyAccount>, ReadError> {
+        let Some(dirty) = self.dirty.get(organization) else { return Ok(None) };
+        let held = self.sqlite.account_sequence(organization)?;
+        Ok(held.is_none_or(|held| held < dirty.sequence).then_some(dirty))
+    }
+
+    /// What rollups of a meter on the days from `first` to `last` lack, in order. Dimension sets beyond the cap of a day
+    /// stand under the name that they will have.
+    ///
+    /// # Errors
+    /// [`ReadError::Sqlite`] if it cannot be read.
+    pub fn lacking_rollups(
+        &self,
+        organization: OrganizationId,
+        meter: MeterId,
+        (first, last): (i32, i32),
+    ) -> Result<Vec<(i32, String, &Day)>, ReadError> {
+        let Some(dirty) = self.lacking(organization)? else { return Ok(Vec::new()) };
+        let from = RollupKey { organization, meter, day: first, dimensions: String::new() };
+        let (mut lacking, mut new) = (Vec::new(), (i32::MIN, 0));
+        for (key, slots) in dirty.derived.rollups.range(from..) {
+            if key.meter != meter || key.day > last {
+                break;
+            }
+            new = if new.0 == key.day { new } else { (key.day, 0) };
+            let (dimensions, stored) = find_rollup(self.sqlite.connection(), key, new.1)?;
+            new.1 += i64::from(stored.is_none());
+            lacking.push((key.day, dimensions.to_owned(), slots));
+        }
+        Ok(lacking)
+    }
+
+    /// The values that a meter saw in a span, each with the bucket in which it was seen, in order of both.
+    ///
+    /// # Errors
+    /// [`ReadError::Sqlite`] if it cannot be read.
+    pub fn values(
+        &self,
+        organization: OrganizationId,
+        meter: MeterId,
+        span: Span,
+        mut each: impl FnMut(Time, [u8; 16]),
+    ) -> Result<(), ReadError> {
+        let in_span = |key: &&ValueKey| key.meter == meter && span.contains(key.bucket);
+        let lacking = self.lacking(organization)?.map(|dirty| dirty.derived.values.keys().filter(in_span));
+        let mut lacking: Vec<_> = lacking.into_iter().flatten().map(|key| (key.bucket, key.value.0)).collect();
+        lacking.sort_unstable();
+        let mut lacking = lacking.into_iter().peekable();
+        self.sqlite.each_value(organization, meter, span, |bucket, value| {
+            while let Some((bucket, value)) = lacking.next_if(|lacking| *lacking < (bucket, value)) {
+                each(bucket, value);
+            }
+            each(bucket, value);
+        })?;
+        lacking.for_each(|(bucket, value)| each(bucket, value));
+        Ok(())
     }
 
     /// Whether a value was seen in `[from.bucket, to)`.
@@ -154,7 +229,8 @@ impl View<'_> {
     /// # Errors
     /// [`ReadError::Sqlite`] if it cannot be read.
     pub fn has_value(&self, from: ValueKey, to: Time) -> Result<bool, ReadError> {
-        Ok(self.sqlite.has_value(from, to)?)
+        let lacking = self.lacking(from.organization)?;
+        Ok(lacking.is_some_and(|dirty| dirty.derived.has_value(from, to)) || self.sqlite.has_value(from, to)?)
     }
 
     /// The records of an organization in blocks up to `sequence`, newest first, until `take` has enough.

@@ -134,17 +134,18 @@ impl Derived {
 
     /// Adds what an entry says.
     pub fn add(&mut self, organization: OrganizationId, entry: &Entry) {
-        let uses = match &entry.what {
-            What::Decided(decided) => &decided.uses,
-            What::Recorded(recorded) => &recorded.uses,
-            What::Due(_) | What::Changed(_) => return,
-        };
-        for used in uses {
-            self.add_use(organization, used);
+        for used in uses(entry) {
+            self.add_to_rollup(organization, used);
+            self.add_value(organization, used);
         }
     }
 
-    fn add_use(&mut self, organization: OrganizationId, used: &Use) {
+    /// Adds only the values that an entry says were seen.
+    pub fn add_values(&mut self, organization: OrganizationId, entry: &Entry) {
+        uses(entry).iter().for_each(|used| self.add_value(organization, used));
+    }
+
+    fn add_to_rollup(&mut self, organization: OrganizationId, used: &Use) {
         let day = used.time.micros().div_euclid(DAY);
         let quarter = used.time.micros().rem_euclid(DAY) / QUARTER;
         let key = RollupKey {
@@ -155,6 +156,9 @@ impl Derived {
         };
         let slots = &mut self.rollups.entry(key).or_default().0;
         slots.entry(u8::try_from(quarter).unwrap_or(95)).or_default().merge(&slot(used));
+    }
+
+    fn add_value(&mut self, organization: OrganizationId, used: &Use) {
         if let (Measure::Value(value), Some(bucket)) = (used.measure, used.bucket) {
             *self.values.entry(ValueKey { organization, meter: used.meter, value, bucket }).or_default() += 1;
         }
@@ -164,6 +168,14 @@ impl Derived {
     pub fn has_value(&self, key: ValueKey, to: Time) -> bool {
         let end = ValueKey { bucket: to, ..key };
         key.bucket < to && self.values.range(key..end).any(|(_, count)| *count > 0)
+    }
+}
+
+fn uses(entry: &Entry) -> &[Use] {
+    match &entry.what {
+        What::Decided(decided) => &decided.uses,
+        What::Recorded(recorded) => &recorded.uses,
+        What::Due(_) | What::Changed(_) => &[],
     }
 }
 

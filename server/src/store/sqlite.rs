@@ -3,7 +3,7 @@
 //! WAL with `synchronous=FULL`: a commit is on disk when it returns. Both are read back at every open, since SQLite
 //! ignores a pragma that it cannot honour.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use metergate_rules::account::Account;
 use metergate_rules::audit::Hash;
@@ -12,10 +12,10 @@ use metergate_rules::time::Time;
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Row};
 
 use super::ledger::Head;
-use super::rollup::ValueKey;
 use super::{Answer, ReceiptKey};
 use crate::faults::planted;
 
+mod derived;
 mod durable;
 mod error;
 mod migrate;
@@ -23,6 +23,7 @@ mod rows;
 mod wal;
 mod write;
 
+pub(super) use derived::find_rollup;
 pub use error::SqliteError;
 pub(super) use write::Commit;
 
@@ -38,7 +39,6 @@ pub(super) fn unreadable(what: impl Into<String>, why: impl std::fmt::Display) -
 /// A connection to the database.
 pub struct Sqlite {
     connection: Connection,
-    folder: PathBuf,
 }
 
 impl Sqlite {
@@ -50,6 +50,8 @@ impl Sqlite {
         let mut connection = Connection::open(folder.join(FILE))?;
         connection.pragma_update(None, "journal_mode", "wal")?;
         connection.pragma_update(None, "synchronous", "full")?;
+        // A thread of its own copies the write-ahead file into the database (`store/checkpoint.rs`).
+        connection.pragma_update(None, "wal_autocheckpoint", 0)?;
         connection.pragma_update(None, "cache_size", -65_536)?;
         connection.pragma_update(None, "temp_store", "memory")?;
         connection.set_prepared_statement_cache_capacity(64);
@@ -60,7 +62,27 @@ impl Sqlite {
             }
         }
         migrate::migrate(&mut connection, folder)?;
-        Ok(Self { connection, folder: folder.to_owned() })
+        Ok(Self { connection })
+    }
+
+    /// Opens the database to copy its write-ahead file into it, beside the writer.
+    ///
+    /// # Errors
+    /// [`SqliteError`] if it cannot be opened, or would not be durable.
+    pub(super) fn open_to_checkpoint(folder: &Path) -> Result<Self, SqliteError> {
+        let connection = Connection::open_with_flags(folder.join(FILE), OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+        connection.pragma_update(None, "synchronous", "full")?;
+        connection.pragma_update(None, "wal_autocheckpoint", 0)?;
+        assert_durable(&connection)?;
+        Ok(Self { connection })
+    }
+
+    /// Copies what it can of the write-ahead file into the database without waiting for anybody.
+    ///
+    /// # Errors
+    /// [`SqliteError`] if the disk fails.
+    pub(super) fn checkpoint(&self) -> Result<(), SqliteError> {
+        Ok(self.connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()))?)
     }
 
     /// Opens the database to read beside the writer.
@@ -73,12 +95,7 @@ impl Sqlite {
         connection.busy_timeout(std::time::Duration::from_secs(5))?;
         connection.pragma_update(None, "query_only", true)?;
         connection.set_prepared_statement_cache_capacity(64);
-        Ok(Self { connection, folder: folder.to_owned() })
-    }
-
-    /// The data folder.
-    pub(super) fn folder(&self) -> &Path {
-        &self.folder
+        Ok(Self { connection })
     }
 
     /// The connection, for reports.
@@ -108,6 +125,12 @@ impl Sqlite {
         found.map(decode).transpose()
     }
 
+    /// The last block that is in an organization's row.
+    pub(super) fn account_sequence(&self, id: OrganizationId) -> Result<Option<u64>, SqliteError> {
+        let mut query = self.connection.prepare_cached("SELECT sequence FROM accounts WHERE id = ?")?;
+        Ok(query.query_row([id.bytes()], |row| row.get::<_, i64>(0)).optional()?.map(i64::unsigned_abs))
+    }
+
     /// The organization of a key.
     ///
     /// # Errors
@@ -115,14 +138,6 @@ impl Sqlite {
     pub fn organization_id(&self, key: &OrganizationKey) -> Result<Option<OrganizationId>, SqliteError> {
         let mut query = self.connection.prepare_cached("SELECT id FROM organizations WHERE key = ?")?;
         Ok(query.query_row([key.as_str()], |row| row.get(0)).optional()?.map(OrganizationId))
-    }
-
-    pub(super) fn has_value(&self, from: ValueKey, to: Time) -> Result<bool, SqliteError> {
-        let mut query = self.connection.prepare_cached(
-            "SELECT 1 FROM unique_values WHERE organization = ? AND meter = ? AND value = ? AND bucket >= ? AND bucket < ? LIMIT 1",
-        )?;
-        let key = (from.organization.bytes(), from.meter.0, from.value.0, from.bucket.micros(), to.micros());
-        Ok(query.exists(key)?)
     }
 
     pub(super) fn audit_head(&self, chain: [u8; 16]) -> Result<Head, SqliteError> {

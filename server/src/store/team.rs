@@ -6,7 +6,8 @@ use metergate_rules::id::OrganizationRef;
 
 use super::audit::TEAM;
 use super::batch::Batch;
-use super::writer::{Decided, Writer};
+use super::decided::Decided;
+use super::writer::Writer;
 use super::{Answer, Receipt, StoreError};
 use crate::catalogue::change::{NewKey, TeamAfter, TeamCommand, TeamOutcome, TeamReply, TeamRequest, decide};
 use crate::catalogue::{Snapshot, Stored};
@@ -30,7 +31,7 @@ impl Writer {
         };
         decided.now = now;
         self.commit(decided).map_err(|failure| {
-            tracing::error!(%failure, "a change of the catalogue could not be written");
+            self.tell(&failure, "a change of the catalogue could not be written");
             StoreError::from(&failure)
         })?;
         self.put_in_force(stored)?;

@@ -1,29 +1,27 @@
 //! The writer: one thread that takes what waits, decides it, commits it, and answers.
 
-use std::collections::HashSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use metergate_rules::account::Account;
-use metergate_rules::id::{OrganizationId, OrganizationKey};
-use metergate_rules::time::Time;
+use metergate_rules::time::{SECOND, Time};
 use parking_lot::RwLock;
 
-use super::audit::AuditRow;
 use super::batch::{Batch, Failure, Pending};
-use super::block::{self, Place, Record};
-use super::inbox::{Call, Inbox, Mailbox};
-use super::known::Id;
-use super::ledger::{Head, Ledger, Map};
+use super::block::{self, Place};
+use super::checkpoint::{Checkpointer, stop_after_disk_failure};
+use super::decided::Decided;
+use super::dirty::DirtyAccount;
+use super::fold::{Fold, Pace, Step};
+use super::inbox::{Call, Inbox, Mailbox, Taken};
+use super::ledger::Ledger;
 use super::open::Settings;
 use super::reader::Recent;
-use super::rollup::Derived;
-use super::sqlite::{Commit, Sqlite, unreadable};
-use super::{Answer, Answers, DISK_FAILED, DecidedReceipt, Receipt, ReceiptKey, Request, StoreError, Work};
+use super::sqlite::{Commit, Sqlite, SqliteError, unreadable};
+use super::{Answers, DecidedReceipt, Receipt, Request, StoreError, Work};
 use crate::catalogue::Snapshot;
-use crate::catalogue::change::TeamRow;
-use crate::clock::Clock;
+use crate::clock::{Clock, boot};
 use crate::dies_at;
 use crate::faults::planted;
 
@@ -32,41 +30,107 @@ const MOST_REQUESTS: usize = 16_384;
 /// Bytes of events and properties in one commit: a call that reaches it is the commit's last.
 const MOST_BYTES: usize = 8 * 1024 * 1024;
 
+/// Accounts whose listing is brought up to the journal in one commit at start.
+const STEP: usize = 1024;
+/// How long the loop waits for calls before it writes rows without them.
+const IDLE: Duration = Duration::from_millis(20);
+/// How long it waits after that has failed.
+const AFTER_FAILURE: Duration = Duration::from_secs(1);
+/// For how long rows are written when the store is closed. What is left then is read from the journal at the next start.
+const CLOSING: i64 = 10 * SECOND;
+
 /// What the writer's thread has.
 pub(super) struct Writer {
     pub(super) sqlite: Sqlite,
     pub(super) ledger: Ledger,
+    pub(super) fold: Fold,
+    pub(super) checkpointer: Checkpointer,
     pub(super) settings: Settings,
     pub(super) clock: Clock,
     pub(super) catalogue: Arc<ArcSwap<Snapshot>>,
     pub(super) recent: Arc<RwLock<Recent>>,
     pub(super) inbox: Arc<Inbox>,
-    pub(super) disk_failed: bool,
+    /// Whether the last commit found no room on the disk.
     pub(super) disk_full: bool,
 }
 
 impl Writer {
     pub(super) fn run(mut self) {
-        let mut calls = Vec::new();
-        while self.inbox.take(&mut calls).is_some() {
-            let mut waiting = calls.drain(..).peekable();
-            while waiting.peek().is_some() {
-                let (team, batch) = next_batch(&mut waiting);
-                match team {
-                    Some(call) => self.answer_team(&call),
-                    None => self.answer(&batch),
+        let (mut calls, mut patience) = (Vec::new(), IDLE);
+        loop {
+            let done = self.fold.is_done(&self.ledger.dirty.read(), self.ledger.sequence);
+            match self.inbox.take(&mut calls, (!done).then_some(patience)) {
+                Taken::Calls => {
+                    self.answer_all(calls.drain(..));
+                    patience = IDLE;
                 }
-                self.stop_after_disk_failure();
+                Taken::Nothing => patience = self.write_rows(true).map_or(AFTER_FAILURE, |()| Duration::ZERO),
+                Taken::Closed => return self.finish(),
             }
         }
     }
 
-    /// After a failed write or sync SQLite would go on appending to a write-ahead file of which nobody knows what is on
-    /// disk. The process ends instead; the next start reads what there is.
-    fn stop_after_disk_failure(&self) {
-        if self.disk_failed && !planted("goes-on-after-failed-sync") {
-            tracing::error!("the disk failed: stopping, since what was written last is unknown until the next start");
-            std::process::exit(i32::from(DISK_FAILED));
+    fn answer_all(&mut self, calls: impl Iterator<Item = Call>) {
+        let mut waiting = calls.peekable();
+        while waiting.peek().is_some() {
+            let (team, batch) = next_batch(&mut waiting);
+            match team {
+                Some(call) => self.answer_team(&call),
+                None => self.answer(&batch),
+            }
+            self.checkpointer.finish(&self.sqlite);
+        }
+    }
+
+    /// Without traffic: a commit of rows alone.
+    fn write_rows(&mut self, idle: bool) -> Result<(), Failure> {
+        let step = self.fold.step(&self.ledger.dirty.read(), self.ledger.sequence, idle);
+        dies_at!("idle-rows-chosen");
+        let written = self.commit_with(Decided::nothing(self.ledger.last), step);
+        dies_at!("idle-rows-written");
+        if let Err(failure) = &written {
+            self.tell(failure, "rows could not be written; they stay behind the journal");
+        }
+        self.checkpointer.finish(&self.sqlite);
+        written.map(drop)
+    }
+
+    /// Writes the rows of organizations whose listing a start found behind the journal.
+    ///
+    /// # Errors
+    /// [`SqliteError`] if they cannot be written.
+    pub(super) fn write_listings(&mut self) -> Result<(), Failure> {
+        loop {
+            let changed = |dirty: &&Arc<DirtyAccount>| dirty.changed;
+            let accounts: Vec<_> = self.ledger.dirty.read().all().filter(changed).take(STEP).map(Arc::clone).collect();
+            if accounts.is_empty() {
+                return Ok(());
+            }
+            dies_at!("start-listings-chosen");
+            let step = self.fold.aside(accounts);
+            self.commit_with(Decided::nothing(self.ledger.last), step)?;
+        }
+    }
+
+    /// The inbox is closed: rows are written for a while.
+    fn finish(&mut self) {
+        let began = boot();
+        let mut written = Ok(());
+        while written.is_ok()
+            && self.settings.pace == Pace::Tenth
+            && boot() - began < CLOSING
+            && !self.fold.is_done(&self.ledger.dirty.read(), self.ledger.sequence)
+        {
+            written = self.write_rows(true);
+        }
+        self.checkpointer.close(&self.sqlite);
+    }
+
+    /// Tells the log why a commit failed. A full disk fails every one until somebody makes room: only the first is told.
+    pub(super) fn tell(&mut self, failure: &Failure, what: &str) {
+        let full = matches!(failure, Failure::Store(SqliteError::Full(_)));
+        if !full || !std::mem::replace(&mut self.disk_full, true) {
+            tracing::error!(%failure, "{what}");
         }
     }
 
@@ -93,11 +157,8 @@ impl Writer {
                 self.answer(second);
             }
             Err(failure) => {
+                self.tell(&failure, "a commit failed; nothing of it was acknowledged");
                 let error = StoreError::from(&failure);
-                // A full disk fails every commit until somebody makes room: the log hears of the first.
-                if error != StoreError::DiskFull || !std::mem::replace(&mut self.disk_full, true) {
-                    tracing::error!(%failure, calls = calls.len(), "a commit failed; nothing of it was acknowledged");
-                }
                 deliver(calls.iter().map(|call| (call, Err(error.clone()))).collect());
             }
         }
@@ -133,15 +194,24 @@ impl Writer {
         Ok(pending.into_iter().map(|call| call.into_iter().map(answer).collect()).collect())
     }
 
-    /// Writes what was decided, and only then makes it the durable image.
+    /// Writes what was decided, and with it the next rows that are behind.
     pub(super) fn commit(&mut self, decided: Decided) -> Result<Vec<u32>, Failure> {
         if decided.is_empty() {
             return Ok(Vec::new());
         }
+        let sequence = self.ledger.sequence + u64::from(!decided.records.is_empty());
+        let step = self.fold.step(&self.ledger.dirty.read(), sequence, false);
+        self.commit_with(decided, step)
+    }
+
+    /// Writes what was decided and a step of the fold, and only then makes it the durable image.
+    fn commit_with(&mut self, decided: Decided, mut step: Step) -> Result<Vec<u32>, Failure> {
+        let began = boot();
         let has_block = !decided.records.is_empty();
         let sequence = self.ledger.sequence + u64::from(has_block);
-        let (data, offsets) = block::pack(&decided.records).map_err(|e| unreadable("a new block", e))?;
-        let accounts = decided.working.values().map(|a| (&**a, decided.changed.contains(&a.id))).collect();
+        let order = block::order(&decided.records);
+        let (data, offsets) = block::pack(&decided.records, &order).map_err(|e| unreadable("a new block", e))?;
+        decided.bring_up(&mut step.accounts, &self.ledger.dirty.read(), sequence, &order);
         if planted("failed-ids-kept") {
             decided.remember(&mut self.ledger, sequence, &offsets);
         }
@@ -149,16 +219,14 @@ impl Writer {
             sequence,
             at: decided.now,
             block: has_block.then_some(&*data),
-            accounts,
-            derived: &decided.derived,
+            fold: &step.accounts,
+            folded_to: step.folded_to,
             audit: &decided.audit,
             receipts: &decided.receipts,
             team: &decided.team,
         };
-        if let Err(error) = self.sqlite.write(&commit) {
-            self.disk_failed = error.is_disk_failure();
-            return Err(error.into());
-        }
+        let bytes = commit.bytes();
+        let rows = self.sqlite.write(&commit).inspect_err(stop_after_disk_failure)?;
         if std::mem::take(&mut self.disk_full) {
             tracing::info!("the disk has room again");
         }
@@ -166,58 +234,11 @@ impl Writer {
         if has_block {
             self.recent.write().add(sequence, decided.records.iter().map(|(organization, _)| *organization));
         }
-        decided.become_durable(&mut self.ledger, sequence);
+        decided.become_durable(&mut self.ledger, sequence, &order, &step);
+        self.checkpointer.grown(bytes);
+        let unfolded = self.ledger.dirty.read().entries();
+        self.fold.done(&step, boot() - began, rows, step.accounts.len(), unfolded);
         Ok(offsets)
-    }
-}
-
-/// What a batch decided, apart from the durable image that it was decided on.
-#[derive(Default)]
-pub(super) struct Decided {
-    pub(super) now: Time,
-    working: Map<OrganizationId, Arc<Account>>,
-    changed: HashSet<OrganizationId>,
-    keys: Map<OrganizationKey, Option<OrganizationId>>,
-    records: Vec<(OrganizationId, Record)>,
-    ids: Vec<(usize, u32)>,
-    derived: Derived,
-    pub(super) audit: Vec<AuditRow>,
-    pub(super) heads: Map<[u8; 16], Head>,
-    pub(super) receipts: Vec<([u8; 16], ReceiptKey, Answer)>,
-    pub(super) team: Vec<TeamRow>,
-}
-
-impl Decided {
-    pub(super) fn of(batch: Batch<'_>) -> Self {
-        let Batch { now, working, changed, keys, records, ids, derived, audit, heads, receipts, .. } = batch;
-        Self { now, working, changed, keys, records, ids, derived, audit, heads, receipts, team: Vec::new() }
-    }
-
-    fn is_empty(&self) -> bool {
-        self.records.is_empty() && self.audit.is_empty() && self.receipts.is_empty() && self.team.is_empty()
-    }
-
-    fn remember(&self, ledger: &mut Ledger, sequence: u64, offsets: &[u32]) {
-        for (index, attempt) in &self.ids {
-            let (organization, record) = &self.records[*index];
-            if let Some(id) = Id::of(record) {
-                let place = Place { sequence, offset: offsets[*index] };
-                ledger.known.insert(*organization, id, *attempt, place);
-            }
-        }
-    }
-
-    fn become_durable(self, ledger: &mut Ledger, sequence: u64) {
-        ledger.sequence = sequence;
-        ledger.last = self.now;
-        ledger.accounts.extend(self.working);
-        ledger.heads.extend(self.heads);
-        for (key, organization) in self.keys {
-            match organization {
-                Some(organization) => ledger.keys.insert(key, organization),
-                None => ledger.keys.remove(&key),
-            };
-        }
     }
 }
 

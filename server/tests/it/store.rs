@@ -15,4 +15,5 @@ pub(crate) use random_work::Random;
 mod receipts;
 mod refusal_is_final;
 mod reset_once;
+mod rows_behind;
 mod thrown_away;

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use metergate_rules::id::{MeterId, OrganizationId};
 use metergate_rules::meter::{Aggregation, Meter};
-use metergate_rules::time::{DAY, Span, Time};
+use metergate_rules::time::{DAY, Time};
 use rusqlite::Row;
 
 use super::buckets::Buckets;
@@ -118,10 +118,14 @@ impl Reading<'_> {
         let mut rows = query.query((organization.bytes(), self.meter.0, first, last))?;
         while let Some(row) = rows.next()? {
             let group = self.group(text(row, 1)?);
-            self.series.add_day(group, row, buckets)?;
+            self.series.add_day(group, &Slots::of(row)?, buckets)?;
             if self.series.points.len() > MOST_ROWS {
                 return too_many("more");
             }
+        }
+        for (day, dimensions, slots) in view.lacking_rollups(organization, self.meter, buckets.days())? {
+            let group = self.group(&dimensions);
+            self.series.add_day(group, &Slots::lacking(day, slots), buckets)?;
         }
         Ok(())
     }
@@ -131,58 +135,49 @@ impl Reading<'_> {
     fn look_back(&mut self, start: Time) -> Result<(), ReadError> {
         let sql = "SELECT day, dimensions, data FROM rollups WHERE organization = ? AND meter = ? AND day <= ?
                    ORDER BY day DESC";
-        let (view, organization) = (self.view, self.organization);
+        let (view, organization, last) = (self.view, self.organization, start.micros().div_euclid(DAY));
+        let last = i32::try_from(last).unwrap_or(i32::MAX);
         let mut query = view.sqlite().connection().prepare_cached(sql)?;
-        let mut rows = query.query((organization.bytes(), self.meter.0, start.micros().div_euclid(DAY)))?;
+        let mut rows = query.query((organization.bytes(), self.meter.0, last))?;
         while let Some(row) = rows.next()? {
-            let begins = day_start(row)?;
+            let slots = Slots::of(row)?;
             let found = self.series.before.values().map(|(time, _)| *time).max();
-            if self.grouping.is_none() && found.is_some_and(|time| begins.plus(DAY) <= time) {
+            if self.grouping.is_none() && found.is_some_and(|time| slots.start.plus(DAY) <= time) {
                 break;
             }
             let group = self.group(text(row, 1)?);
-            let mut level = self.series.before.get(&group).copied();
-            each_slot(row, |time, slot| {
-                if time < start {
-                    level = later(level, slot.last);
-                }
-            })?;
-            if let Some(level) = level {
-                self.series.before.insert(group, level);
-            }
+            self.series.set_before(group, &slots, start)?;
+        }
+        for (day, dimensions, slots) in view.lacking_rollups(organization, self.meter, (i32::MIN, last))? {
+            let group = self.group(&dimensions);
+            self.series.set_before(group, &Slots::lacking(day, slots), start)?;
         }
         Ok(())
     }
 
     /// Counts each value once a bucket. Values come in order of time, so that those of one bucket are held at a time.
     fn count_distinct(&mut self, buckets: &Buckets) -> Result<(), ReadError> {
-        let sql = "SELECT bucket, value FROM unique_values
-                   WHERE organization = ? AND meter = ? AND bucket >= ? AND bucket < ? AND count > 0 ORDER BY bucket";
-        let (view, organization, Span { start, end }) = (self.view, self.organization, buckets.all());
-        let mut query = view.sqlite().connection().prepare_cached(sql)?;
-        let mut rows = query.query((organization.bytes(), self.meter.0, start.micros(), end.micros()))?;
         let (group, mut bucket, mut seen) = (self.group(""), 0, HashSet::<[u8; 16]>::new());
-        while let Some(row) = rows.next()? {
-            let found = buckets.find(Time::from_micros(row.get(0)?), bucket);
+        self.view.values(self.organization, self.meter, buckets.all(), |time, value| {
+            let found = buckets.find(time, bucket);
             if found != bucket {
                 bucket = found;
                 seen.clear();
             }
-            if seen.insert(row.get(1)?) {
+            if seen.insert(value) {
                 self.series.points.entry((group, bucket)).or_default().distinct += 1;
             }
-        }
-        Ok(())
+        })
     }
 }
 
 impl Series {
     /// Adds a rollup: the slots of one bucket together, then once to the bucket.
-    fn add_day(&mut self, group: usize, row: &Row<'_>, buckets: &Buckets) -> Result<(), ReadError> {
+    fn add_day(&mut self, group: usize, slots: &Slots<'_>, buckets: &Buckets) -> Result<(), ReadError> {
         let asked = buckets.all();
-        let mut bucket = buckets.begun(day_start(row)?).saturating_sub(1);
+        let mut bucket = buckets.begun(slots.start).saturating_sub(1);
         let mut together = Point::default();
-        each_slot(row, |time, slot| {
+        slots.each(|time, slot| {
             if !asked.contains(time) {
                 return;
             }
@@ -194,6 +189,18 @@ impl Series {
             together.add(&slot);
         })?;
         self.put(group, bucket, &together);
+        Ok(())
+    }
+
+    /// Finds the last level before `start` in a rollup.
+    fn set_before(&mut self, group: usize, slots: &Slots<'_>, start: Time) -> Result<(), ReadError> {
+        let mut level = self.before.get(&group).copied();
+        slots.each(|time, slot| {
+            if time < start {
+                level = later(level, slot.last);
+            }
+        })?;
+        self.before.extend(level.map(|level| (group, level)));
         Ok(())
     }
 
@@ -259,14 +266,39 @@ fn text<'r>(row: &'r Row<'_>, column: usize) -> Result<&'r str, ReadError> {
     Ok(row.get_ref(column)?.as_str().map_err(rusqlite::Error::from)?)
 }
 
-fn day_start(row: &Row<'_>) -> Result<Time, ReadError> {
-    Ok(Time::from_micros(row.get::<_, i64>(0)? * DAY))
+/// The quarter hours of one rollup.
+struct Slots<'a> {
+    start: Time,
+    held: Held<'a>,
 }
 
-/// The quarter hours of a row, each with its start.
-fn each_slot(row: &Row<'_>, mut each: impl FnMut(Time, Slot)) -> Result<(), ReadError> {
-    let day = day_start(row)?;
-    let data = row.get_ref(2)?.as_blob().map_err(rusqlite::Error::from)?;
-    let read = Day::each(data, |quarter, slot| each(day.plus(i64::from(quarter) * QUARTER), slot));
-    read.map_err(|error| SqliteError::Unreadable { what: "a rollup".to_owned(), why: error.to_string() }.into())
+/// Where they are.
+enum Held<'a> {
+    /// In a row.
+    Row(&'a [u8]),
+    /// In memory: the row lacks them, and they come after it.
+    Lacking(&'a Day),
+}
+
+impl<'a> Slots<'a> {
+    /// Of a row of day, dimensions and data.
+    fn of(row: &'a Row<'_>) -> Result<Self, ReadError> {
+        let data = row.get_ref(2)?.as_blob().map_err(rusqlite::Error::from)?;
+        Ok(Self { start: Time::from_micros(row.get::<_, i64>(0)? * DAY), held: Held::Row(data) })
+    }
+
+    fn lacking(day: i32, slots: &'a Day) -> Self {
+        Self { start: Time::from_micros(i64::from(day) * DAY), held: Held::Lacking(slots) }
+    }
+
+    /// Goes through them, each with its start.
+    fn each(&self, mut each: impl FnMut(Time, Slot)) -> Result<(), ReadError> {
+        let mut at = |quarter: u8, slot| each(self.start.plus(i64::from(quarter) * QUARTER), slot);
+        match self.held {
+            Held::Lacking(day) => day.0.iter().for_each(|(quarter, slot)| at(*quarter, *slot)),
+            Held::Row(data) => Day::each(data, at)
+                .map_err(|error| SqliteError::Unreadable { what: "a rollup".to_owned(), why: error.to_string() })?,
+        }
+        Ok(())
+    }
 }

@@ -9,7 +9,7 @@ use metergate_rules::command::{Command, NewOrganization};
 use metergate_rules::decide::{Problem, Question, create, decide, questions};
 use metergate_rules::due::Settled;
 use metergate_rules::id::{OrganizationId, OrganizationRef};
-use metergate_rules::outcome::{Change, Effect, Entry, Outcome, What};
+use metergate_rules::outcome::{Entry, Outcome, What};
 use metergate_rules::period::Zone;
 use metergate_rules::time::Time;
 use metergate_rules::window::WindowSet;
@@ -18,6 +18,7 @@ use super::{Batch, Stop};
 use crate::faults::planted;
 use crate::store::audit::{AuditRow, chain_of};
 use crate::store::block::Record;
+use crate::store::dirty::is_change;
 use crate::store::rollup::ValueKey;
 use crate::store::sqlite::SqliteError;
 use crate::store::{Caller, Key, Scope, StoreError};
@@ -52,7 +53,7 @@ impl Batch<'_> {
             seen.resize(item + 1, WindowSet::NONE);
             for (window, span) in spans {
                 let from = ValueKey { organization: account.id, meter, value, bucket: span.start };
-                if self.derived.has_value(from, span.end) || self.sqlite.has_value(from, span.end)? {
+                if self.values.has_value(from, span.end) || self.ledger.has_value(self.sqlite, from, span.end)? {
                     seen[item] = seen[item].with(window);
                 }
             }
@@ -76,7 +77,7 @@ impl Batch<'_> {
         let account = Arc::make_mut(working);
         for entry in entries {
             apply(account, &entry);
-            self.derived.add(organization, &entry);
+            self.values.add_values(organization, &entry);
             if is_change(&entry) {
                 self.changed.insert(organization);
             }
@@ -187,15 +188,6 @@ impl Batch<'_> {
         self.heads.insert(chain, row.head());
         self.audit.push(row);
         Ok(())
-    }
-}
-
-/// Whether an entry changes what organizations are listed by.
-fn is_change(entry: &Entry) -> bool {
-    match &entry.what {
-        What::Changed(change) => !matches!(**change, Change::Extra { .. } | Change::Granted(_) | Change::Reset { .. }),
-        What::Due(effect) => matches!(effect, Effect::TrialEnded { .. }),
-        What::Decided(_) | What::Recorded(_) => false,
     }
 }
 

@@ -1,22 +1,22 @@
 //! Writing a commit: the block, and in the same transaction the rows that follow from it.
 
+use std::sync::Arc;
+
 use metergate_rules::account::Account;
 use metergate_rules::due::status_name;
-use metergate_rules::id::OrganizationId;
 use metergate_rules::time::Time;
-use rusqlite::{OptionalExtension, Transaction, TransactionBehavior};
+use rusqlite::{Transaction, TransactionBehavior};
 
+use super::derived::find_rollup;
 use super::{ACCOUNT_VERSION, Sqlite, SqliteError, unreadable};
 use crate::catalogue::change::TeamRow;
+use crate::clock::boot;
 use crate::dies_at;
+use crate::faults::planted;
 use crate::store::audit::AuditRow;
+use crate::store::dirty::DirtyAccount;
 use crate::store::rollup::{Day, Derived, RollupKey};
 use crate::store::{Answer, ReceiptKey};
-
-/// Sets of dimension values of one organization and meter on one day at most; the rest goes into [`OTHER`].
-const MOST_DIMENSIONS: i64 = 1000;
-/// What stands for dimension values beyond the cap. No JSON object is written like it.
-const OTHER: &str = "other";
 
 /// Everything that one commit writes.
 pub(in crate::store) struct Commit<'a> {
@@ -26,10 +26,10 @@ pub(in crate::store) struct Commit<'a> {
     pub(in crate::store) at: Time,
     /// Its block; a commit of the team's things, or of the fold alone, has none.
     pub(in crate::store) block: Option<&'a [u8]>,
-    /// The accounts as they are after it, and whether something but use changed.
-    pub(in crate::store) accounts: Vec<(&'a Account, bool)>,
-    /// What reports read.
-    pub(in crate::store) derived: &'a Derived,
+    /// Accounts whose rows it brings up to the journal, with all rows derived for them.
+    pub(in crate::store) fold: &'a [Arc<DirtyAccount>],
+    /// Up to where every row is after it, if that changes.
+    pub(in crate::store) folded_to: Option<u64>,
     /// What the audit log keeps.
     pub(in crate::store) audit: &'a [AuditRow],
     /// Answers to keep.
@@ -38,9 +38,19 @@ pub(in crate::store) struct Commit<'a> {
     pub(in crate::store) team: &'a [TeamRow],
 }
 
+impl Commit<'_> {
+    /// About how many bytes it adds to the write-ahead file: the block, and a page or two a row.
+    pub(in crate::store) fn bytes(&self) -> usize {
+        let fold = self.fold.iter().map(|dirty| 2 + 2 * dirty.derived.rollups.len() + dirty.derived.values.len());
+        let rows = 2 + fold.sum::<usize>() + 2 * (self.audit.len() + self.receipts.len() + self.team.len());
+        self.block.map_or(0, <[u8]>::len) + rows * 4096
+    }
+}
+
 impl Sqlite {
-    /// Writes a commit. On disk when it returns; nothing of it is there when it fails.
-    pub(in crate::store) fn write(&mut self, commit: &Commit<'_>) -> Result<(), SqliteError> {
+    /// Writes a commit. On disk when it returns; nothing of it is there when it fails. Answers the microseconds that the
+    /// fold took.
+    pub(in crate::store) fn write(&mut self, commit: &Commit<'_>) -> Result<i64, SqliteError> {
         let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         dies_at!("commit-begun");
         if let Some(block) = commit.block {
@@ -50,16 +60,20 @@ impl Sqlite {
         }
         dies_at!("commit-block-written");
         write_changes(&transaction, commit)?;
+        let began = boot();
         fold(&transaction, commit)?;
+        let took = boot() - began;
         dies_at!("commit-folded");
-        fail_here()?;
+        if commit.block.is_some() {
+            fail_here()?;
+        }
         transaction.commit()?;
         dies_at!("commit-durable");
-        Ok(())
+        Ok(took)
     }
 }
 
-/// Where the tests make a commit fail.
+/// Where the tests make a commit fail that has a block.
 fn fail_here() -> Result<(), SqliteError> {
     fail::fail_point!("commit-fails", |_| Err(SqliteError::Unusable("a planted failure".to_owned())));
     Ok(())
@@ -143,27 +157,22 @@ fn definition<S: serde::Serialize>(spec: &S) -> Result<String, SqliteError> {
     serde_json::to_string(spec).map_err(|error| unreadable("a definition", error))
 }
 
-/// The fold: every dirty account with all its derived rows, and how far the journal is in them.
+/// The fold: accounts with all their derived rows, and how far the journal is in every row.
 fn fold(transaction: &Transaction<'_>, commit: &Commit<'_>) -> Result<(), SqliteError> {
-    for (account, _) in &commit.accounts {
-        write_account(transaction, account, commit.sequence)?;
+    write_organizations(transaction, commit.fold)?;
+    for dirty in commit.fold {
+        write_account(transaction, &dirty.account, dirty.sequence)?;
+        dies_at!("commit-account-written");
+        if planted("derived-left-behind") {
+            continue;
+        }
+        write_derived(transaction, &dirty.derived)?;
+        dies_at!("commit-derived-written");
     }
-    write_organizations(
-        transaction,
-        commit.accounts.iter().filter(|(_, changed)| *changed).map(|(account, _)| *account),
-    )?;
-    dies_at!("commit-accounts-written");
-    for (key, day) in &commit.derived.rollups {
-        write_rollup(transaction, key, day)?;
+    if let Some(folded_to) = commit.folded_to {
+        let sql = "INSERT OR REPLACE INTO settings (name, value) VALUES ('folded_to', ?)";
+        transaction.prepare_cached(sql)?.execute([folded_to.to_string()])?;
     }
-    let sql = "INSERT INTO unique_values (organization, meter, value, bucket, count) VALUES (?, ?, ?, ?, ?)
-               ON CONFLICT DO UPDATE SET count = count + excluded.count";
-    let mut upsert = transaction.prepare_cached(sql)?;
-    for (key, count) in &commit.derived.values {
-        upsert.execute((key.organization.bytes(), key.meter.0, key.value.0, key.bucket.micros(), count))?;
-    }
-    let sql = "INSERT OR REPLACE INTO settings (name, value) VALUES ('folded_to', ?)";
-    transaction.prepare_cached(sql)?.execute([commit.sequence.to_string()])?;
     Ok(())
 }
 
@@ -176,15 +185,26 @@ fn write_account(transaction: &Transaction<'_>, account: &Account, sequence: u64
     Ok(())
 }
 
+fn write_derived(transaction: &Transaction<'_>, derived: &Derived) -> Result<(), SqliteError> {
+    for (key, day) in &derived.rollups {
+        write_rollup(transaction, key, day)?;
+    }
+    let sql = "INSERT INTO unique_values (organization, meter, value, bucket, count) VALUES (?, ?, ?, ?, ?)
+               ON CONFLICT DO UPDATE SET count = count + excluded.count";
+    let mut upsert = transaction.prepare_cached(sql)?;
+    for (key, count) in &derived.values {
+        upsert.execute((key.organization.bytes(), key.meter.0, key.value.0, key.bucket.micros(), count))?;
+    }
+    Ok(())
+}
+
 /// All old rows go first: one organization may take the key that another leaves in the same commit.
-fn write_organizations<'a>(
-    transaction: &Transaction<'_>,
-    changed: impl Iterator<Item = &'a Account> + Clone,
-) -> Result<(), SqliteError> {
-    for account in changed.clone() {
+fn write_organizations(transaction: &Transaction<'_>, fold: &[Arc<DirtyAccount>]) -> Result<(), SqliteError> {
+    let changed = || fold.iter().filter(|dirty| dirty.changed).map(|dirty| &dirty.account);
+    for account in changed() {
         transaction.prepare_cached("DELETE FROM organizations WHERE id = ?")?.execute([account.id.bytes()])?;
     }
-    changed.into_iter().try_for_each(|account| write_organization(transaction, account))
+    changed().try_for_each(|account| write_organization(transaction, account))
 }
 
 fn write_organization(transaction: &Transaction<'_>, account: &Account) -> Result<(), SqliteError> {
@@ -205,7 +225,7 @@ fn write_organization(transaction: &Transaction<'_>, account: &Account) -> Resul
 }
 
 fn write_rollup(transaction: &Transaction<'_>, key: &RollupKey, day: &Day) -> Result<(), SqliteError> {
-    let (dimensions, stored) = find_rollup(transaction, key)?;
+    let (dimensions, stored) = find_rollup(transaction, key, 0)?;
     let mut merged = match stored {
         Some(data) => Day::read(&data).map_err(|e| unreadable(format!("a rollup of {}", key.organization), e))?,
         None => Day::default(),
@@ -216,28 +236,4 @@ fn write_rollup(transaction: &Transaction<'_>, key: &RollupKey, day: &Day) -> Re
     let row = (key.organization.bytes(), key.meter.0, key.day, dimensions, data);
     transaction.prepare_cached(sql)?.execute(row)?;
     Ok(())
-}
-
-/// The row that a rollup goes into: its own, or beyond the cap the one for all others.
-fn find_rollup<'k>(
-    transaction: &Transaction<'_>,
-    key: &'k RollupKey,
-) -> Result<(&'k str, Option<Vec<u8>>), SqliteError> {
-    let (organization, meter): (&[u8; 16], u32) = (key.organization.bytes(), key.meter.0);
-    let sql = "SELECT data FROM rollups WHERE organization = ? AND meter = ? AND day = ? AND dimensions = ?";
-    let mut select = transaction.prepare_cached(sql)?;
-    let mut read = |dimensions: &str| {
-        select.query_row((organization, meter, key.day, dimensions), |row| row.get::<_, Vec<u8>>(0)).optional()
-    };
-    let own = read(&key.dimensions)?;
-    if own.is_some() || key.dimensions.is_empty() || sets_of(transaction, key.organization, key)? < MOST_DIMENSIONS {
-        return Ok((&key.dimensions, own));
-    }
-    Ok((OTHER, read(OTHER)?))
-}
-
-fn sets_of(transaction: &Transaction<'_>, organization: OrganizationId, key: &RollupKey) -> Result<i64, SqliteError> {
-    let sql = "SELECT count(*) FROM rollups WHERE organization = ? AND meter = ? AND day = ? AND dimensions <> 'other'";
-    let mut count = transaction.prepare_cached(sql)?;
-    Ok(count.query_row((organization.bytes(), key.meter.0, key.day), |row| row.get(0))?)
 }

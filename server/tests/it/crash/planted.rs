@@ -4,7 +4,7 @@ use super::history::{Act, Operation, Told};
 use super::process::{Faults, Server};
 use super::run::Run;
 use super::storm::storm;
-use crate::invariant::Held;
+use crate::invariant::{Held, conservation};
 
 /// A server with a bug.
 pub(super) fn with_bug(run: &Run, bug: &'static str, fail_points: &str) -> Server {
@@ -65,6 +65,32 @@ fn refusal_is_final_sees_refusals_that_are_not_recorded() {
     let server = with_bug(&run, "refusal-not-recorded", "");
     ask(&run, &server, [consume("a", "tight", 20), consume("b", "tight", 20)]);
     is_red(run.lift(&server), "refusal_is_final", r#"id: Some("b")"#);
+}
+
+/// Two servers, one after the other, count on the rows that the first left behind the journal.
+fn over_two_servers(run: &Run, bug: &'static str) -> Server {
+    let server = with_bug(run, bug, "");
+    let asks = |name: &'static str| (0..40).map(move |i| consume(&format!("{name}-{i}"), "calls", 1));
+    ask(run, &server, asks("first"));
+    server.kill();
+    let server = with_bug(run, bug, "");
+    ask(run, &server, asks("second"));
+    server
+}
+
+#[test]
+fn durable_ack_sees_an_account_that_is_loaded_from_a_row_behind_the_journal() {
+    let run = Run::new("durable_ack_sees_an_account_that_is_loaded_from_a_row_behind_the_journal");
+    let server = over_two_servers(&run, "reload-behind-row");
+    let held = run.check(&run.read(&server));
+    is_red(held, "durable_ack", "calls of acme: acknowledged 80, counted ");
+}
+
+#[test]
+fn conservation_sees_rows_that_are_not_written_with_their_account() {
+    let run = Run::new("conservation_sees_rows_that_are_not_written_with_their_account");
+    over_two_servers(&run, "derived-left-behind").stop();
+    is_red(conservation(&run.data()), "conservation", "rollup");
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::fs::{self, OpenOptions};
 use std::io::{self, BufRead, BufReader};
 use std::net::SocketAddr;
 use std::os::unix::process::ExitStatusExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -92,6 +92,14 @@ impl Server {
         frozen.expect("a process that was sent SIGSTOP stops");
     }
 
+    /// What the system says about its thread of this name.
+    pub(super) fn thread(&self, name: &str) -> PathBuf {
+        let tasks = fs::read_dir(format!("/proc/{}/task", self.child.id())).unwrap();
+        let mut tasks = tasks.map(|task| task.unwrap().path());
+        let is_it = |task: &PathBuf| fs::read_to_string(task.join("comm")).is_ok_and(|comm| comm.trim_end() == name);
+        tasks.find(is_it).unwrap_or_else(|| panic!("the server has no thread {name}"))
+    }
+
     /// Waits for its end, for a while. `None` if it still runs.
     pub(super) fn ended(&mut self) -> Option<ExitStatus> {
         until(PATIENCE, || self.child.try_wait().unwrap())
@@ -113,6 +121,11 @@ impl Server {
     pub(super) fn died_by_itself(mut self) -> Option<ExitStatus> {
         let alive = Client::connect(self.address).and_then(|mut client| client.call(&Call::get("/livez")));
         alive.is_err().then(|| self.child.wait().unwrap())
+    }
+
+    /// How it ended: it must, by itself, once nobody asks for anything.
+    pub(super) fn died(mut self) -> ExitStatus {
+        self.child.wait().unwrap()
     }
 
     /// SIGTERM: it answers what is under way and ends.

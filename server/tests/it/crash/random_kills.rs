@@ -2,19 +2,23 @@
 
 use super::process::Faults;
 use super::run::Run;
-use crate::invariant::{audit, conservation};
+use metergate::store::sqlite::Sqlite;
+
+use crate::invariant::{Journal, audit, conservation};
 
 const KILLS: usize = 60;
 
 #[test]
 fn a_server_killed_at_random_times_loses_and_doubles_nothing() {
     let mut run = Run::new("a_server_killed_at_random_times_loses_and_doubles_nothing");
+    let mut behind = 0;
     for kill in 1..=KILLS {
         // Now and then commits fail, too: one in fifty.
         let fail_points = if kill % 4 == 0 { "commit-fails=2%return" } else { "" };
         let server = run.start(&Faults { fail_points: fail_points.to_owned(), planted: None });
         let most = usize::try_from(1 + run.random.below(200)).unwrap();
         run.work(server, most, super::process::Server::kill);
+        behind += usize::from(rows_are_behind(&run));
         if kill % 10 == 0 {
             conservation(&run.data())
                 .and_then(|()| audit(&run.data()))
@@ -22,6 +26,16 @@ fn a_server_killed_at_random_times_loses_and_doubles_nothing() {
         }
     }
     run.finish().unwrap_or_else(|violation| panic!("{violation}")).all();
+    println!("after {behind} of {KILLS} kills rows were behind the journal");
+    assert!(behind > 0, "no start had to catch up with the journal");
+}
+
+/// Whether the journal goes beyond what every row holds.
+fn rows_are_behind(run: &Run) -> bool {
+    let sqlite = Sqlite::open_to_read(&run.data()).unwrap();
+    let last = Journal::of(&run.data()).records.last().map_or(0, |(sequence, ..)| *sequence);
+    let folded_to = sqlite.setting("folded_to").unwrap().map_or(0, |text| text.parse().unwrap());
+    folded_to < last
 }
 
 #[test]

@@ -58,6 +58,6 @@ fn many_callers_at_one_limit_are_admitted_to_it_exactly() {
     storm(&run, &server).unwrap_or_else(|violation| panic!("{violation}"));
     assert_eq!(run.read(&server).values().copied().collect::<Vec<_>>(), [TIGHT]);
     run.lift(&server).unwrap_or_else(|violation| panic!("{violation}"));
-    server.kill();
+    server.stop();
     assert_eq!(run.on_disk().values().copied().collect::<Vec<_>>(), [TIGHT + 1]);
 }

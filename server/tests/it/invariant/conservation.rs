@@ -31,9 +31,9 @@ pub(crate) fn conservation(folder: &Path) -> Held {
     let folded_to = sqlite.setting("folded_to").unwrap().map_or(0, |text| text.parse().expect("a sequence"));
     let fold = Fold::of(&journal, &rows, folded_to);
     equal(NAME, "organizations with a row", &rows.keys().collect::<Vec<_>>(), &fold.accounts.keys().collect())?;
-    for (id, (_, row)) in &rows {
+    for (id, (held, row)) in &rows {
         equal(NAME, format!("the row of organization {id} against the fold of its blocks"), row, &fold.accounts[id])?;
-        adds_up(row, &journal.of_organization(*id).collect::<Vec<_>>())?;
+        adds_up(row, &journal.up_to((*held).max(folded_to), *id).collect::<Vec<_>>())?;
     }
     rollups(&fold.derived, &stored_rollups(&sqlite))?;
     equal(NAME, "values of uniqueCount", &stored_values(&sqlite), &fold.derived.values)?;
@@ -67,6 +67,15 @@ impl Fold {
         }
         Self { accounts, derived }
     }
+}
+
+/// The account that the whole journal makes.
+pub(crate) fn folded(journal: &Journal, id: OrganizationId) -> Account {
+    let mut records = journal.of_organization(id);
+    let created = records.next().and_then(|record| apply::create(id, &record.entry));
+    let mut account = created.expect("an organization begins with its creation");
+    records.for_each(|record| apply::apply(&mut account, &record.entry));
+    account
 }
 
 fn account_rows(sqlite: &Sqlite) -> BTreeMap<OrganizationId, (u64, Account)> {

@@ -42,6 +42,13 @@ impl Journal {
         self.records.iter().filter(move |(_, organization, _)| *organization == id).map(|(_, _, record)| record)
     }
 
+    /// The records of one organization in blocks up to `sequence`.
+    pub(super) fn up_to(&self, sequence: u64, id: OrganizationId) -> impl Iterator<Item = &Record> {
+        let of_it =
+            self.records.iter().filter(move |(block, organization, _)| *block <= sequence && *organization == id);
+        of_it.map(|(_, _, record)| record)
+    }
+
     /// What decisions added to a meter of an organization, with their times.
     pub(crate) fn decisions(&self, organization: OrganizationId, meter: MeterId) -> Vec<(Time, i64)> {
         let uses = self.of_organization(organization).flat_map(|record| match &record.entry.what {

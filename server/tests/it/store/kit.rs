@@ -10,7 +10,9 @@ use metergate::clock::Clock;
 use metergate::store::audit::{AuditRow, chain_of};
 use metergate::store::rollup::{Day, Slot};
 use metergate::store::sqlite::{self, Sqlite};
-use metergate::store::{Answer, Answers, DecidedReceipt, Port, Receipt, Request, Scope, Settings, Store, StoreError};
+use metergate::store::{
+    Answer, Answers, DecidedReceipt, Pace, Port, Receipt, Request, Scope, Settings, Store, StoreError,
+};
 use metergate_rules::account::Account;
 use metergate_rules::time::Time;
 use metergate_rules::window::Window;
@@ -40,6 +42,7 @@ pub(super) struct Kit {
     open: Option<Open>,
     runtime: Runtime,
     folder: TempDir,
+    pace: Pace,
     _turn: Turn,
 }
 
@@ -52,19 +55,24 @@ struct Open {
 impl Kit {
     /// With the organization `acme` on the plan `free`.
     pub(super) fn new() -> Self {
-        Self::with(Turn::Shared { _guard: FAIL_POINTS.read_recursive() })
+        Self::with_rows(Pace::Tenth)
+    }
+
+    /// The same, with rows that follow the journal at this pace.
+    pub(super) fn with_rows(pace: Pace) -> Self {
+        Self::with(Turn::Shared { _guard: FAIL_POINTS.read_recursive() }, pace)
     }
 
     /// Alone in this process, so that it may set fail points.
     #[cfg_attr(not(feature = "faults"), expect(dead_code, reason = "only tests with fail points ask for it"))]
     pub(super) fn alone() -> Self {
-        Self::with(Turn::Alone { _guard: FAIL_POINTS.write() })
+        Self::with(Turn::Alone { _guard: FAIL_POINTS.write() }, Pace::Tenth)
     }
 
-    fn with(turn: Turn) -> Self {
+    fn with(turn: Turn, pace: Pace) -> Self {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         let folder = tempfile::tempdir().unwrap();
-        let mut kit = Self { open: None, runtime, folder, _turn: turn };
+        let mut kit = Self { open: None, runtime, folder, pace, _turn: turn };
         kit.reopen_at(start());
         kit.apply_catalogue().unwrap();
         kit.made(&create("acme"));
@@ -117,11 +125,16 @@ impl Kit {
     /// Stops it and starts it again; its clock goes on from `time`.
     pub(super) fn reopen_at(&mut self, time: Time) {
         self.close();
-        let settings = Settings::in_folder(self.folder.path());
+        let settings = Settings { pace: self.pace, ..Settings::in_folder(self.folder.path()) };
         let store = Arc::new(Store::open(settings, Clock::starting_at(time)).expect("the store opens"));
         let port = store.port();
         let receiving = self.runtime.spawn(port.clone().receive()).abort_handle();
         self.open = Some(Open { store, port, receiving });
+    }
+
+    /// From its next start on rows follow the journal at this pace.
+    pub(super) const fn set_pace(&mut self, pace: Pace) {
+        self.pace = pace;
     }
 
     /// Stops it and starts it again.
@@ -225,6 +238,9 @@ impl Kit {
             let mut total = Slot::default();
             for row in rows {
                 Day::read(&row?).unwrap().0.values().for_each(|slot| total.merge(slot));
+            }
+            for (_, _, day) in view.lacking_rollups(id, number, (i32::MIN, i32::MAX))? {
+                day.0.values().for_each(|slot| total.merge(slot));
             }
             Ok(total)
         };

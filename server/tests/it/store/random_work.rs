@@ -45,7 +45,7 @@ impl Random {
     }
 }
 
-const ORGANIZATIONS: [&str; 3] = ["acme", "globex", "initech"];
+pub(super) const ORGANIZATIONS: [&str; 3] = ["acme", "globex", "initech"];
 
 /// Does `steps` times a few things at once; now and then it stops and goes on later.
 pub(super) fn work(kit: &mut Kit, random: &mut Random, steps: usize) {

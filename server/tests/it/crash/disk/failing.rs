@@ -6,11 +6,12 @@ use std::fs;
 use std::path::Path;
 use std::process::ExitStatus;
 
+use metergate::store::sqlite::FILE;
 use serde_json::json;
 
 use crate::crash::history::{Act, Operation, Told};
 use crate::crash::http::Call;
-use crate::crash::process::{Faults, Server};
+use crate::crash::process::{Faults, Server, was_killed};
 use crate::crash::run::Run;
 use crate::crash::workload::MOVED;
 use crate::invariant::{Held, audit, conservation, equal};
@@ -22,19 +23,23 @@ use super::strace::{Strace, Syscall};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Found {
     Empty,
+    /// With a schema, but without a catalogue.
+    Schema,
     /// With the write-ahead file of a server that was killed.
     Killed,
 }
 
 const SYNCS: &str = "fsync,fdatasync";
 const WRITES: &str = "write,pwrite64";
+/// A write-ahead file of so many bytes is copied into the database: a script comes to some of it.
+const CHECKPOINTS: &str = "checkpoint-at=return(60000)";
 /// `EX_IOERR`.
 const DISK_FAILED: i32 = 74;
 /// No script makes more calls than this.
 const MOST: usize = 2000;
 /// Of many writes, the first so many are all tried, and then some.
 const ALL_TRIED: usize = 20;
-const SAMPLED: usize = 10;
+const SAMPLED: usize = 25;
 
 /// One of each kind, each a commit of its own. What is the team's comes last.
 fn script(number: usize) -> Vec<Operation> {
@@ -66,26 +71,36 @@ struct Hit {
     failed: Syscall,
 }
 
-/// A server whose nth call fails, from its start over a script to its end. What it called, and where it was hit.
-fn try_with(run: &Run, calls: &str, nth: usize) -> (Vec<Syscall>, Option<Hit>) {
-    let strace = Strace::of(run).failing(calls, "EIO", nth);
-    let said = run.log().len();
-    let (asked, status) = match strace.try_start() {
+/// A server whose nth call fails: in every thread from its start on, or in one thread once it runs. It is asked for a
+/// script, then it is stopped. What it called, and where it was hit.
+fn try_with(run: &Run, thread: Option<&str>, calls: &str, nth: usize) -> (Vec<Syscall>, Option<Hit>) {
+    let strace = Strace::of(run).failing(calls, "EIO", nth).with_fail_points(CHECKPOINTS);
+    let (said, mut beside) = (run.log().len(), None);
+    let started = thread.map_or_else(
+        || strace.try_start(),
+        |thread| {
+            let (server, attached) = strace.start_beside(run, thread);
+            beside = Some(attached);
+            Ok(server)
+        },
+    );
+    let (asked, status) = match started {
         Err(status) => ("start".to_owned(), status),
         Ok(server) => {
             let asked = ask(run, &server, nth);
             (asked.unwrap_or_else(|| "stop".to_owned()), server.end())
         }
     };
-    let made = strace.calls();
+    let mut made = strace.calls();
+    if let Some(thread) = thread {
+        made.iter_mut().for_each(|call| thread.clone_into(&mut call.thread));
+    }
     let said = run.log().split_off(said);
     let failed = made.iter().find(|call| call.failed).cloned();
     nothing_follows_a_failed_sync(&made).unwrap_or_else(|violation| panic!("{calls} {nth}, {asked}: {violation}"));
     match &failed {
         Some(failed) => says_what_happened(failed, status, &said),
-        None => {
-            assert!(status.success() && asked == "stop", "without a fault it ended with {status} at {asked}: {said}")
-        }
+        None => assert!(status.success() && asked == "stop", "without a fault it ended with {status} at {asked}: {said}"),
     }
     let hit = failed.map(|failed| Hit { asked, failed });
     (made, hit)
@@ -114,11 +129,14 @@ fn says_what_happened(failed: &Syscall, status: ExitStatus, said: &str) {
     assert!(ended || overlooked, "after {failed:?} the server ended with {status} and said: {said}");
 }
 
-/// A write-ahead file of which a sync failed is never appended to.
+/// A write-ahead file of which a sync failed is never appended to. (Where the sync of a checkpoint failed, the writer may
+/// be in the middle of a commit. That ends with a sync of its own, which tells of the same failure: the system reports it
+/// to every descriptor of a file once.)
 fn nothing_follows_a_failed_sync(made: &[Syscall]) -> Held {
-    let is_sync = |call: &&Syscall| call.failed && call.file == "wal" && SYNCS.contains(&call.name);
-    let after = made.iter().skip_while(|call| !is_sync(call)).skip(1);
-    let appended = after.filter(|call| call.file == "wal" && WRITES.contains(&call.name)).count();
+    let is_sync = |call: &&Syscall| call.failed && call.file == "wal" && SYNCS.contains(call.name.as_str());
+    let Some(failed) = made.iter().find(is_sync) else { return Ok(()) };
+    let after = made.iter().skip_while(|call| !is_sync(call)).skip(1).filter(|call| call.thread == failed.thread);
+    let appended = after.filter(|call| call.file == "wal" && WRITES.contains(call.name.as_str())).count();
     equal("durable_ack", "writes to a write-ahead file after its sync failed", &appended, &0)
 }
 
@@ -136,46 +154,71 @@ fn reached_while(hits: &BTreeSet<Hit>, asked: &[&str]) {
     }
 }
 
+/// The kinds of a script that can fail.
+const ASKED: [&str; 9] = ["use", "recorded", "tight", "extra", "grant", "moving", "reset", "team", "stop"];
+
 #[test]
 fn a_server_whose_nth_sync_fails_ends_and_has_lost_nothing() {
     let run = Run::new("a_server_whose_nth_sync_fails_ends_and_has_lost_nothing");
     run.start(&Faults::default()).stop();
+    let hits = one_by_one(&run, None, SYNCS);
+    reached(&hits, "writer", "fsync", "wal");
+    reached(&hits, "writer", "fsync", "main");
+    reached_while(&hits, &ASKED);
+    run.finish().unwrap_or_else(|violation| panic!("{violation}"));
+}
+
+#[test]
+fn a_server_whose_nth_call_for_a_checkpoint_fails_ends_and_has_lost_nothing() {
+    let run = Run::new("a_server_whose_nth_call_for_a_checkpoint_fails_ends_and_has_lost_nothing");
+    run.start(&Faults::default()).stop();
+    for (calls, name, files) in [(SYNCS, "fsync", &["wal", "main"][..]), (WRITES, "pwrite64", &["main"])] {
+        let hits = one_by_one(&run, Some("checkpoint"), calls);
+        files.iter().for_each(|file| reached(&hits, "checkpoint", name, file));
+    }
+    run.finish().unwrap_or_else(|violation| panic!("{violation}"));
+}
+
+/// The first, the second … until none fails.
+fn one_by_one(run: &Run, thread: Option<&str>, calls: &str) -> BTreeSet<Hit> {
     let mut hits = BTreeSet::new();
     for nth in 1..MOST {
-        let (_, hit) = try_with(&run, SYNCS, nth);
-        recovers(&run);
-        let Some(hit) = hit else { break };
-        hits.insert(hit);
+        let (_, hit) = try_with(run, thread, calls, nth);
+        recovers(run);
+        match hit {
+            Some(hit) => hits.insert(hit),
+            None => return hits,
+        };
     }
-    reached(&hits, "writer", "fsync", "wal");
-    reached_while(&hits, &["use", "recorded", "extra", "grant", "reset", "team"]);
-    run.finish().unwrap_or_else(|violation| panic!("{violation}"));
+    panic!("after {MOST} calls there are still more");
 }
 
 #[test]
 fn a_server_whose_nth_write_fails_ends_and_has_lost_nothing() {
     let mut run = Run::new("a_server_whose_nth_write_fails_ends_and_has_lost_nothing");
     run.start(&Faults::default()).stop();
-    let (made, _) = try_with(&run, WRITES, MOST);
-    let all = made.iter().filter(|call| call.thread == "writer" && WRITES.contains(&call.name)).count();
+    let (made, _) = try_with(&run, None, WRITES, MOST);
+    let all = made.iter().filter(|call| call.thread == "writer" && WRITES.contains(call.name.as_str())).count();
     let mut hits = BTreeSet::new();
     for nth in some_of(&mut run, all) {
-        let (_, hit) = try_with(&run, WRITES, nth);
+        let (_, hit) = try_with(&run, None, WRITES, nth);
         recovers(&run);
         hits.extend(hit);
     }
-    let (_, beyond) = try_with(&run, WRITES, 2 * all);
+    let (_, beyond) = try_with(&run, None, WRITES, 2 * all);
     assert_eq!(beyond, None, "no script makes so many writes");
     reached(&hits, "writer", "pwrite64", "wal");
-    reached_while(&hits, &["use", "recorded", "extra", "grant", "reset", "team"]);
+    reached(&hits, "writer", "pwrite64", "main");
+    reached_while(&hits, &ASKED);
     run.finish().unwrap_or_else(|violation| panic!("{violation}"));
 }
 
-/// The first, some of the others, and the last of so many.
+/// The first ones, every so many of the others, and the last.
 fn some_of(run: &mut Run, all: usize) -> BTreeSet<usize> {
-    let mut some: BTreeSet<usize> = (1..=ALL_TRIED.min(all)).chain([all]).collect();
-    some.extend((0..SAMPLED).map(|_| 1 + usize::try_from(run.random.below(i64::try_from(all).unwrap())).unwrap()));
-    some
+    let every = (all / SAMPLED).max(1);
+    let phase = usize::try_from(run.random.below(i64::try_from(every).unwrap())).unwrap();
+    let sampled = (ALL_TRIED + phase..all).step_by(every);
+    (1..=ALL_TRIED.min(all)).chain(sampled).chain([all]).collect()
 }
 
 #[test]
@@ -192,6 +235,7 @@ fn a_start_whose_nth_write_or_sync_fails_says_so_and_the_next_one_succeeds() {
             fs::remove_dir_all(run.data()).unwrap();
             match found {
                 Found::Empty => fs::create_dir(run.data()).unwrap(),
+                Found::Schema => copy(&schema, &run.data()),
                 Found::Killed => copy(&left, &run.data()),
             }
         };
@@ -210,6 +254,16 @@ fn a_start_whose_nth_write_or_sync_fails_says_so_and_the_next_one_succeeds() {
         reached(&hits, "metergate", "pwrite64", file);
     }
     reached(&hits, "writer", "fsync", "wal");
+}
+
+/// Leaves a store in which nothing but the schema is.
+fn begun(run: &Run) {
+    fs::remove_dir_all(run.data()).unwrap();
+    fs::create_dir(run.data()).unwrap();
+    let dies = Faults { fail_points: "start-replayed=return".to_owned(), planted: None };
+    assert!(Server::start(run.folder(), &dies).is_err_and(was_killed), "it dies before it has a catalogue");
+    // The last to close a database copies its write-ahead file into it.
+    rusqlite::Connection::open(run.data().join(FILE)).and_then(|c| c.execute_batch("SELECT * FROM meters")).unwrap();
 }
 
 /// A start whose nth call fails. How many such calls a thread made at most, and where it was hit.

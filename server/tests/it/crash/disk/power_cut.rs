@@ -66,8 +66,8 @@ fn what_a_start_finds_is_on_the_disk_before_it_is_told() {
     for bug in [None, Some("write-ahead-file-trusted")] {
         let run = Run::on_disk_of(32, "what_a_start_finds_is_on_the_disk_before_it_is_told");
         run.start(&Faults::default()).stop();
-        let strace = Strace::of(&run).failing("fsync,fdatasync", "EIO", 1);
-        let mut server = strace.start(&run);
+        // The first sync of the writer is that of the header.
+        let mut server = Strace::of(&run).failing("fsync,fdatasync", "EIO", 2).start(&run);
         let _ = run.ask(&mut server.client(), consume("a", "calls", 5));
         assert!(server.ended().is_some(), "after a failed sync the process ends");
         let server = run.start(&Faults { planted: bug, ..Faults::default() });

@@ -1,0 +1,115 @@
+//! What a batch decided: what a commit writes, and then makes the durable image.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use metergate_rules::account::Account;
+use metergate_rules::id::{OrganizationId, OrganizationKey};
+use metergate_rules::time::Time;
+
+use super::audit::AuditRow;
+use super::batch::Batch;
+use super::block::{Place, Record};
+use super::dirty::{Dirty, DirtyAccount};
+use super::fold::Step;
+use super::known::Id;
+use super::ledger::{Head, Ledger, Map};
+use super::{Answer, ReceiptKey};
+use crate::catalogue::change::TeamRow;
+
+/// What a batch decided, apart from the durable image that it was decided on.
+#[derive(Default)]
+pub(super) struct Decided {
+    pub(super) now: Time,
+    working: Map<OrganizationId, Arc<Account>>,
+    changed: HashSet<OrganizationId>,
+    keys: Map<OrganizationKey, Option<OrganizationId>>,
+    pub(super) records: Vec<(OrganizationId, Record)>,
+    ids: Vec<(usize, u32)>,
+    pub(super) audit: Vec<AuditRow>,
+    pub(super) heads: Map<[u8; 16], Head>,
+    pub(super) receipts: Vec<([u8; 16], ReceiptKey, Answer)>,
+    pub(super) team: Vec<TeamRow>,
+}
+
+impl Decided {
+    pub(super) fn of(batch: Batch<'_>) -> Self {
+        let Batch { now, working, changed, keys, records, ids, audit, heads, receipts, .. } = batch;
+        Self { now, working, changed, keys, records, ids, audit, heads, receipts, team: Vec::new() }
+    }
+
+    /// Nothing, at a time.
+    pub(super) fn nothing(now: Time) -> Self {
+        Self { now, ..Self::default() }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.records.is_empty() && self.audit.is_empty() && self.receipts.is_empty() && self.team.is_empty()
+    }
+
+    pub(super) fn remember(&self, ledger: &mut Ledger, sequence: u64, offsets: &[u32]) {
+        for (index, attempt) in &self.ids {
+            let (organization, record) = &self.records[*index];
+            if let Some(id) = Id::of(record) {
+                let place = Place { sequence, offset: offsets[*index] };
+                ledger.known.insert(*organization, id, *attempt, place);
+            }
+        }
+    }
+
+    /// What it did, by organization.
+    fn by_account<'a>(&'a self, order: &'a [usize]) -> impl Iterator<Item = (&'a Arc<Account>, OfOne<'a>)> {
+        let groups = order.chunk_by(|a, b| self.records[*a].0 == self.records[*b].0);
+        groups.filter_map(|group| Some((self.working.get(&self.records[*group.first()?].0)?, OfOne(self, group))))
+    }
+
+    /// Brings the accounts of a step to what they are after this, and adds those of which something but use changed.
+    pub(super) fn bring_up(&self, step: &mut Vec<Arc<DirtyAccount>>, dirty: &Dirty, sequence: u64, order: &[usize]) {
+        for (account, records) in self.by_account(order) {
+            let chosen = step.binary_search_by_key(&account.id, |dirty| dirty.account.id);
+            let place = match chosen {
+                Ok(place) => place,
+                Err(place) if self.changed.contains(&account.id) => {
+                    let before = dirty.get(account.id).map(Arc::clone);
+                    step.insert(place, before.unwrap_or_else(|| Arc::new(DirtyAccount::clean(account))));
+                    place
+                }
+                Err(_) => continue,
+            };
+            let dirty = Arc::make_mut(&mut step[place]);
+            dirty.account = Arc::clone(account);
+            dirty.take_in(sequence, records.iter());
+        }
+    }
+
+    pub(super) fn become_durable(self, ledger: &mut Ledger, sequence: u64, order: &[usize], step: &Step) {
+        ledger.sequence = sequence;
+        ledger.last = self.now;
+        {
+            let mut dirty = ledger.dirty.write();
+            for (account, records) in self.by_account(order) {
+                dirty.advance(account, sequence, records.iter());
+            }
+            step.accounts.iter().for_each(|written| dirty.remove(written.account.id));
+        }
+        ledger.accounts.extend(self.working);
+        ledger.bound(step.accounts.iter().map(|written| written.account.id));
+        ledger.heads.extend(self.heads);
+        for (key, organization) in self.keys {
+            match organization {
+                Some(organization) => ledger.keys.insert(key, organization),
+                None => ledger.keys.remove(&key),
+            };
+        }
+    }
+}
+
+/// The records of one organization in a batch.
+struct OfOne<'a>(&'a Decided, &'a [usize]);
+
+impl<'a> OfOne<'a> {
+    fn iter(&self) -> impl Iterator<Item = &'a Record> + use<'a> {
+        let records = &self.0.records;
+        self.1.iter().map(move |i| &records[*i].1)
+    }
+}
