@@ -7,6 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread::JoinHandle;
 
 use super::DISK_FAILED;
 use super::sqlite::{Sqlite, SqliteError};
@@ -18,7 +19,8 @@ const FULL: usize = 16 * 1024 * 1024;
 
 /// The writer's end.
 pub(super) struct Checkpointer {
-    wake: SyncSender<()>,
+    wake: Option<SyncSender<()>>,
+    thread: Option<JoinHandle<()>>,
     copied: Arc<AtomicBool>,
     bytes: usize,
 }
@@ -34,14 +36,14 @@ impl Checkpointer {
         let (sqlite, done) = (Sqlite::open_to_checkpoint(folder)?, Arc::clone(&copied));
         let thread =
             std::thread::Builder::new().name("checkpoint".to_owned()).spawn(move || run(&sqlite, &woken, &done));
-        thread.map_err(|error| SqliteError::Unusable(format!("no thread for checkpoints: {error}")))?;
-        Ok(Self { wake, copied, bytes: 0 })
+        let thread = thread.map_err(|error| SqliteError::Unusable(format!("no thread for checkpoints: {error}")))?;
+        Ok(Self { wake: Some(wake), thread: Some(thread), copied, bytes: 0 })
     }
 
     /// So many bytes more are in the write-ahead file.
     pub(super) fn grown(&mut self, bytes: usize) {
         self.bytes += bytes;
-        if self.bytes > full() && self.wake.try_send(()).is_ok() {
+        if self.bytes > full() && self.wake.as_ref().is_some_and(|wake| wake.try_send(()).is_ok()) {
             self.bytes = 0;
         }
     }
@@ -54,8 +56,13 @@ impl Checkpointer {
         }
     }
 
-    /// The last copy. SQLite makes one when a database is closed, but does not tell whether it succeeded.
-    pub(super) fn close(&self, sqlite: &Sqlite) {
+    /// Ends the thread and makes the last copy. SQLite makes one by itself when the last connection is closed, and removes
+    /// the file, but does not tell whether that succeeded.
+    pub(super) fn close(&mut self, sqlite: &Sqlite) {
+        self.wake = None;
+        if self.thread.take().is_some_and(|thread| thread.join().is_err()) {
+            tracing::error!("the thread for checkpoints panicked");
+        }
         copy(sqlite);
     }
 }

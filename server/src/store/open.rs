@@ -142,6 +142,8 @@ impl Store {
     /// Answers what waits, then stops.
     pub fn close(&self) {
         self.inbox.close();
+        // The writer is the last to close the database, since only it can copy and remove the write-ahead file.
+        self.reader.close();
         if let Some(thread) = self.thread.lock().take()
             && thread.join().is_err()
         {

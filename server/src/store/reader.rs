@@ -61,6 +61,11 @@ impl Reader {
         Self { folder: folder.to_owned(), idle: Arc::default(), recent, dirty }
     }
 
+    /// Closes the connections that are kept.
+    pub(super) fn close(&self) {
+        self.idle.lock().clear();
+    }
+
     /// Runs `read` on one snapshot, on a thread that may wait for the disk.
     ///
     /// # Errors

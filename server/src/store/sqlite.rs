@@ -232,7 +232,7 @@ fn assert_durable(connection: &Connection) -> Result<(), SqliteError> {
     }
     let why = format!(
         "the database cannot be made durable here: journal_mode is {mode} (must be wal), synchronous is {synchronous} \
-         (must be 2). Is the data folder on a network file system?"
+         (must be 2). Is the data folder on a network file system, or does its disk fail?"
     );
     Err(SqliteError::Unusable(why))
 }

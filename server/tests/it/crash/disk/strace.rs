@@ -48,15 +48,7 @@ impl Strace {
     pub(super) fn of(run: &Run) -> Self {
         let (folder, log) = (run.folder().to_owned(), run.folder().join("strace.log"));
         // `-Y`, `-y`: names of threads and files.
-        let words = [
-            "strace",
-            "-Y",
-            "-y",
-            "-s",
-            "0",
-            "-e",
-            "trace=fsync,fdatasync,write,pwrite64",
-        ];
+        let words = ["strace", "-Y", "-y", "-s", "0", "-e", "trace=fsync,fdatasync,write,pwrite64"];
         let mut words: Vec<String> = words.map(str::to_owned).to_vec();
         words.extend(["-o".to_owned(), log.display().to_string()]);
         let data = run.data();
@@ -112,7 +104,8 @@ impl Strace {
         let server = run.start(&self.faults());
         let task = server.thread(thread);
         let id = task.file_name().and_then(|id| id.to_str()).expect("a number").to_owned();
-        let strace = Command::new(&self.words[0]).args(&self.words[1..]).args(["-p", &id]).spawn().expect("strace runs");
+        let strace =
+            Command::new(&self.words[0]).args(&self.words[1..]).args(["-p", &id]).spawn().expect("strace runs");
         let is_traced = || {
             let status = fs::read_to_string(task.join("status")).unwrap();
             (!status.contains("TracerPid:\t0\n")).then_some(())
