@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context, bail};
 use governor::{Quota, RateLimiter};
@@ -25,6 +26,8 @@ use crate::store::{Settings, Store};
 
 /// Seconds of answer times, for `/metrics`.
 const BUCKETS: [f64; 14] = [0.0005, 0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0];
+/// How often answer times are put into their buckets.
+const UPKEEP: Duration = Duration::from_secs(1);
 /// How far the clock may be behind the last commit at start, in microseconds.
 const CLOCK_BEHIND: i64 = 60 * SECOND;
 
@@ -181,6 +184,13 @@ fn metrics_handle() -> anyhow::Result<PrometheusHandle> {
     }
     let suffix = Matcher::Suffix("_seconds".to_owned());
     let made = PrometheusBuilder::new().set_buckets_for_metric(suffix, &BUCKETS)?.install_recorder()?;
+    let kept = made.clone();
+    // Every answer's time waits in memory until it is put into its bucket, also where nobody asks for the figures.
+    let upkeep = move || loop {
+        std::thread::sleep(UPKEEP);
+        kept.run_upkeep();
+    };
+    std::thread::Builder::new().name("metrics".to_owned()).spawn(upkeep).context("no thread for the metrics")?;
     *handle = Some(made.clone());
     Ok(made)
 }

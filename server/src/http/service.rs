@@ -1,16 +1,19 @@
 //! What each core serves: the hot routes by a thin function, everything else by the router.
 
+use std::cell::RefCell;
 use std::convert::Infallible;
 use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
 use axum::http::header::X_CONTENT_TYPE_OPTIONS;
 use axum::http::request::Parts;
-use axum::http::{HeaderValue, Method, Request, Response};
+use axum::http::{HeaderValue, Method, Request, Response, StatusCode};
 use hyper::body::{Body as _, Incoming};
+use metrics::{Histogram, SharedString};
 use tower::ServiceExt;
 
 use super::auth;
@@ -31,23 +34,30 @@ pub struct Service {
     app: App,
     router: Router,
     ids: Rc<RequestIds>,
+    timings: Rc<Timings>,
 }
 
 impl Service {
     /// Serves with this core's share of the app; `router` has every route.
     pub fn new(app: App, router: Router) -> Self {
         let prefix = u64::from_be_bytes(crate::random::bytes());
-        Self { app, router, ids: Rc::new(RequestIds::new(prefix)) }
+        Self { app, router, ids: Rc::new(RequestIds::new(prefix)), timings: Rc::default() }
     }
 
     async fn answer(self, request: Request<Incoming>) -> Response<Body> {
-        let (id, begun, method) = (self.ids.of(request.headers()), clock::boot(), request.method().clone());
-        let hot = hot_route(request.method(), request.uri().path());
-        let (mut response, route) = match hot {
-            Some(hot) => (self.hot(hot, request, &id).await, hot.path()),
-            None => (self.routed(request, &id).await, ""),
+        let (id, begun) = (self.ids.of(request.headers()), clock::boot());
+        let took = || Duration::from_micros((clock::boot() - begun).unsigned_abs());
+        let mut response = if let Some(hot) = hot_route(request.method(), request.uri().path()) {
+            let response = self.hot(hot, request, &id).await;
+            self.timings.of(hot, response.status()).record(took());
+            response
+        } else {
+            let method = request.method().clone();
+            let response = self.routed(request, &id).await;
+            let route = response.extensions().get::<Route>().map_or("unknown", |route| route.0.as_str()).to_owned();
+            timing(&method, route, response.status()).record(took());
+            response
         };
-        measured(&method, route, &response, clock::boot() - begun);
         let headers = response.headers_mut();
         headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
         if let Ok(value) = HeaderValue::from_str(&id.to_string()) {
@@ -135,16 +145,30 @@ fn hot_route(method: &Method, path: &str) -> Option<Hot> {
 #[derive(Clone, Debug)]
 pub struct Route(pub axum::extract::MatchedPath);
 
-fn measured(method: &Method, route: &'static str, response: &Response<Body>, micros: i64) {
-    let matched = response.extensions().get::<Route>().map(|route| route.0.as_str().to_owned());
-    let route = if route.is_empty() { matched.unwrap_or_else(|| "unknown".to_owned()) } else { route.to_owned() };
+/// How long the answers of a route with a status took.
+fn timing(method: &Method, route: impl Into<SharedString>, status: StatusCode) -> Histogram {
     let labels = [
-        ("method", metrics::SharedString::from(method_name(method))),
-        ("route", metrics::SharedString::from(route)),
-        ("status", metrics::SharedString::from(status_name(response.status().as_u16()))),
+        ("method", SharedString::from(method_name(method))),
+        ("route", route.into()),
+        ("status", SharedString::from(status_name(status.as_u16()))),
     ];
-    let seconds = std::time::Duration::from_micros(micros.unsigned_abs());
-    metrics::histogram!("http_server_request_duration_seconds", &labels).record(seconds);
+    metrics::histogram!("http_server_request_duration_seconds", &labels)
+}
+
+/// The hot routes' timings, found without looking them up by name.
+#[derive(Default)]
+struct Timings(RefCell<Vec<((Hot, StatusCode), Histogram)>>);
+
+impl Timings {
+    fn of(&self, hot: Hot, status: StatusCode) -> Histogram {
+        let mut known = self.0.borrow_mut();
+        if let Some((_, histogram)) = known.iter().find(|(of, _)| *of == (hot, status)) {
+            return histogram.clone();
+        }
+        let histogram = timing(&Method::POST, hot.path(), status);
+        known.push(((hot, status), histogram.clone()));
+        histogram
+    }
 }
 
 /// Any other method is one name, so that a stranger cannot make series.

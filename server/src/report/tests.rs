@@ -27,9 +27,9 @@ use crate::store::{
 mod events;
 mod explain;
 mod organizations;
-mod speed;
 mod standing;
 mod usage;
+mod whole_days;
 
 /// One meter of each aggregation, and three plans.
 const CATALOGUE: &str = r#"

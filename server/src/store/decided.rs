@@ -57,6 +57,11 @@ impl Decided {
         }
     }
 
+    /// The organizations that it did something to, in order.
+    pub(super) fn organizations(&self, order: &[usize]) -> impl Iterator<Item = OrganizationId> {
+        order.chunk_by(|a, b| self.records[*a].0 == self.records[*b].0).map(|group| self.records[group[0]].0)
+    }
+
     /// What it did, by organization.
     fn by_account<'a>(&'a self, order: &'a [usize]) -> impl Iterator<Item = (&'a Arc<Account>, OfOne<'a>)> {
         let groups = order.chunk_by(|a, b| self.records[*a].0 == self.records[*b].0);

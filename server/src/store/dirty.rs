@@ -79,7 +79,11 @@ impl Dirty {
         sequence: u64,
         records: impl IntoIterator<Item = &'r Record>,
     ) {
-        let dirty = self.accounts.entry(account.id).or_insert_with(|| Arc::new(DirtyAccount::clean(account)));
+        let Some(dirty) = self.accounts.get_mut(&account.id) else {
+            let mut dirty = DirtyAccount::clean(account);
+            dirty.take_in(sequence, records);
+            return self.insert(dirty);
+        };
         let dirty = Arc::make_mut(dirty);
         let had = dirty.entries;
         dirty.account = Arc::clone(account);
@@ -87,9 +91,8 @@ impl Dirty {
         self.entries += dirty.entries - had;
     }
 
-    /// Takes in an account as a start found it.
+    /// Takes in an account that was not here.
     pub(super) fn insert(&mut self, dirty: DirtyAccount) {
-        self.remove(dirty.account.id);
         self.entries += dirty.entries;
         self.accounts.insert(dirty.account.id, Arc::new(dirty));
     }

@@ -35,10 +35,10 @@ impl Slot {
     }
 }
 
-/// The 96 quarter hours of a UTC day; those in which nothing happened are left out.
+/// The 96 quarter hours of a UTC day, in order; those in which nothing happened are left out.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct Day(pub BTreeMap<u8, Slot>);
+pub struct Day(Vec<(u8, Slot)>);
 
 impl Day {
     /// Reads a stored day.
@@ -46,7 +46,15 @@ impl Day {
     /// # Errors
     /// If it is not one.
     pub fn read(data: &[u8]) -> Result<Self, postcard::Error> {
-        postcard::from_bytes(data)
+        Ok(postcard::from_bytes::<(Slot, Self)>(data)?.1)
+    }
+
+    /// All of a stored day together.
+    ///
+    /// # Errors
+    /// If it is not one.
+    pub fn total(data: &[u8]) -> Result<Slot, postcard::Error> {
+        Ok(postcard::take_from_bytes(data)?.0)
     }
 
     /// Goes through a stored day without keeping it: each quarter hour with what it holds, in order.
@@ -54,23 +62,36 @@ impl Day {
     /// # Errors
     /// If it is not one.
     pub fn each(data: &[u8], each: impl FnMut(u8, Slot)) -> Result<(), postcard::Error> {
-        let mut stored = postcard::Deserializer::from_bytes(data);
-        serde::Deserializer::deserialize_map(&mut stored, EachSlot(each))
+        let (_, slots) = postcard::take_from_bytes::<Slot>(data)?;
+        serde::Deserializer::deserialize_seq(&mut postcard::Deserializer::from_bytes(slots), EachSlot(each))
     }
 
-    /// The form that is stored.
+    /// The form that is stored: all of the day together, then the quarter hours. A year by day reads the first alone.
     ///
     /// # Errors
     /// None that is known.
     pub fn write(&self) -> Result<Vec<u8>, postcard::Error> {
-        postcard::to_allocvec(self)
+        let mut total = Slot::default();
+        self.slots().for_each(|(_, slot)| total.merge(slot));
+        postcard::to_allocvec(&(total, self))
     }
 
     /// Adds what `other` holds.
     pub fn merge(&mut self, other: &Self) {
-        for (quarter, slot) in &other.0 {
-            self.0.entry(*quarter).or_default().merge(slot);
+        other.slots().for_each(|(quarter, slot)| self.add(quarter, slot));
+    }
+
+    /// Adds to one quarter hour.
+    pub fn add(&mut self, quarter: u8, slot: &Slot) {
+        match self.0.binary_search_by_key(&quarter, |(quarter, _)| *quarter) {
+            Ok(at) => self.0[at].1.merge(slot),
+            Err(at) => self.0.insert(at, (quarter, *slot)),
         }
+    }
+
+    /// The quarter hours in which something happened, in order.
+    pub fn slots(&self) -> impl Iterator<Item = (u8, &Slot)> {
+        self.0.iter().map(|(quarter, slot)| (*quarter, slot))
     }
 }
 
@@ -83,8 +104,8 @@ impl<'de, F: FnMut(u8, Slot)> serde::de::Visitor<'de> for EachSlot<F> {
         formatter.write_str("the quarter hours of a day")
     }
 
-    fn visit_map<A: serde::de::MapAccess<'de>>(mut self, mut slots: A) -> Result<(), A::Error> {
-        while let Some((quarter, slot)) = slots.next_entry()? {
+    fn visit_seq<A: serde::de::SeqAccess<'de>>(mut self, mut slots: A) -> Result<(), A::Error> {
+        while let Some((quarter, slot)) = slots.next_element()? {
             (self.0)(quarter, slot);
         }
         Ok(())
@@ -154,8 +175,7 @@ impl Derived {
             day: i32::try_from(day).unwrap_or(i32::MAX),
             dimensions: used.dimensions.clone(),
         };
-        let slots = &mut self.rollups.entry(key).or_default().0;
-        slots.entry(u8::try_from(quarter).unwrap_or(95)).or_default().merge(&slot(used));
+        self.rollups.entry(key).or_default().add(u8::try_from(quarter).unwrap_or(95), &slot(used));
     }
 
     fn add_value(&mut self, organization: OrganizationId, used: &Use) {
@@ -205,11 +225,13 @@ mod tests {
 
     #[test]
     fn a_stored_day_is_read_back() {
-        let day = Day([(95, Slot { count: 1, sum: i64::MAX, max: 0, last: None })].into());
+        let slot = |count, sum, max| Slot { count, sum, max, last: None };
+        let day = Day([(3, slot(2, 0, 9)), (95, slot(1, i64::MAX, 0))].into());
         let stored = day.write().unwrap();
         assert_eq!(Day::read(&stored).unwrap(), day);
-        let mut slots = std::collections::BTreeMap::new();
-        Day::each(&stored, |quarter, slot| assert_eq!(slots.insert(quarter, slot), None)).unwrap();
+        assert_eq!(Day::total(&stored).unwrap(), slot(3, i64::MAX, 9));
+        let mut slots = Vec::new();
+        Day::each(&stored, |quarter, slot| slots.push((quarter, slot))).unwrap();
         assert_eq!(Day(slots), day);
         assert!(Day::each(&stored[..2], |_, _| ()).is_err(), "a day that is cut short");
     }

@@ -232,7 +232,7 @@ impl Writer {
         }
         decided.remember(&mut self.ledger, sequence, &offsets);
         if has_block {
-            self.recent.write().add(sequence, decided.records.iter().map(|(organization, _)| *organization));
+            self.recent.write().add(sequence, decided.organizations(&order));
         }
         decided.become_durable(&mut self.ledger, sequence, &order, &step);
         self.checkpointer.grown(bytes);

@@ -177,6 +177,12 @@ impl Series {
         let asked = buckets.all();
         let mut bucket = buckets.begun(slots.start).saturating_sub(1);
         let mut together = Point::default();
+        let end = slots.start.plus(DAY);
+        if let (Held::Row(data), true) = (&slots.held, asked.start <= slots.start && end <= buckets.span(bucket).end) {
+            together.add(&Day::total(data).map_err(unreadable)?);
+            self.put(group, bucket, &together);
+            return Ok(());
+        }
         slots.each(|time, slot| {
             if !asked.contains(time) {
                 return;
@@ -266,6 +272,10 @@ fn text<'r>(row: &'r Row<'_>, column: usize) -> Result<&'r str, ReadError> {
     Ok(row.get_ref(column)?.as_str().map_err(rusqlite::Error::from)?)
 }
 
+fn unreadable(error: impl std::fmt::Display) -> SqliteError {
+    SqliteError::Unreadable { what: "a rollup".to_owned(), why: error.to_string() }
+}
+
 /// The quarter hours of one rollup.
 struct Slots<'a> {
     start: Time,
@@ -295,9 +305,8 @@ impl<'a> Slots<'a> {
     fn each(&self, mut each: impl FnMut(Time, Slot)) -> Result<(), ReadError> {
         let mut at = |quarter: u8, slot| each(self.start.plus(i64::from(quarter) * QUARTER), slot);
         match self.held {
-            Held::Lacking(day) => day.0.iter().for_each(|(quarter, slot)| at(*quarter, *slot)),
-            Held::Row(data) => Day::each(data, at)
-                .map_err(|error| SqliteError::Unreadable { what: "a rollup".to_owned(), why: error.to_string() })?,
+            Held::Lacking(day) => day.slots().for_each(|(quarter, slot)| at(quarter, *slot)),
+            Held::Row(data) => Day::each(data, at).map_err(unreadable)?,
         }
         Ok(())
     }

@@ -64,7 +64,7 @@ impl Sqlite {
         fold(&transaction, commit)?;
         let took = boot() - began;
         dies_at!("commit-folded");
-        if commit.block.is_some() {
+        if commit.block.is_some() || !commit.audit.is_empty() || !commit.team.is_empty() {
             fail_here()?;
         }
         transaction.commit()?;
@@ -73,7 +73,7 @@ impl Sqlite {
     }
 }
 
-/// Where the tests make a commit fail that has a block.
+/// Where the tests make a commit fail that is not of rows alone.
 fn fail_here() -> Result<(), SqliteError> {
     fail::fail_point!("commit-fails", |_| Err(SqliteError::Unusable("a planted failure".to_owned())));
     Ok(())

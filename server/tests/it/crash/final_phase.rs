@@ -124,7 +124,7 @@ impl Run {
             let rows = query.query_map((id.bytes(), names.meters[*meter].0), |row| row.get::<_, Vec<u8>>(0)).unwrap();
             let mut total = Slot::default();
             for row in rows {
-                Day::read(&row.unwrap()).unwrap().0.values().for_each(|slot| total.merge(slot));
+                Day::read(&row.unwrap()).unwrap().slots().for_each(|(_, slot)| total.merge(slot));
             }
             total.sum
         };

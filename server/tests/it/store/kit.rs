@@ -237,10 +237,10 @@ impl Kit {
             let rows = query.query_map((id.bytes(), number.0), |row| row.get::<_, Vec<u8>>(0))?;
             let mut total = Slot::default();
             for row in rows {
-                Day::read(&row?).unwrap().0.values().for_each(|slot| total.merge(slot));
+                Day::read(&row?).unwrap().slots().for_each(|(_, slot)| total.merge(slot));
             }
             for (_, _, day) in view.lacking_rollups(id, number, (i32::MIN, i32::MAX))? {
-                day.0.values().for_each(|slot| total.merge(slot));
+                day.slots().for_each(|(_, slot)| total.merge(slot));
             }
             Ok(total)
         };
