@@ -31,6 +31,7 @@ mod open;
 pub mod reader;
 mod replay;
 pub mod rollup;
+mod seal;
 pub mod sqlite;
 mod team;
 mod writer;

@@ -17,7 +17,7 @@ use super::block::Block;
 use super::dirty::{Dirty, DirtyAccount};
 use super::ledger::Map;
 use super::rollup::{Day, RollupKey, ValueKey};
-use super::sqlite::{Sqlite, SqliteError, find_rollup};
+use super::sqlite::{Sqlite, SqliteError, find_rollup, unreadable};
 use super::{Scope, StoreError};
 
 /// Connections that are kept open for the next read.
@@ -167,6 +167,11 @@ impl View<'_> {
         let row = self.sqlite.account_row(id)?;
         let lacking = self.dirty.get(id).filter(|dirty| row.as_ref().is_none_or(|(held, _)| *held < dirty.sequence));
         let account = lacking.map_or_else(|| row.map(|(_, account)| account), |dirty| Some((*dirty.account).clone()));
+        if let OrganizationRef::Key(key) = organization
+            && account.as_ref().is_none_or(|account| account.profile.key != *key)
+        {
+            return Err(unreadable(format!("organization {key}"), "its listing and its account do not agree").into());
+        }
         Ok(account.ok_or(StoreError::UnknownOrganization)?)
     }
 
@@ -177,7 +182,7 @@ impl View<'_> {
         Ok(held.is_none_or(|held| held < dirty.sequence).then_some(dirty))
     }
 
-    /// What rollups of a meter on the days from `first` to `last` lack, in order. Dimension sets beyond the cap of a day
+    /// What rollups of a meter on the days from `first` to `last` lack, in order; none of their rows may be missing. Dimension sets beyond the cap of a day
     /// stand under the name that they will have.
     ///
     /// # Errors
@@ -188,6 +193,7 @@ impl View<'_> {
         meter: MeterId,
         (first, last): (i32, i32),
     ) -> Result<Vec<(i32, String, &Day)>, ReadError> {
+        self.sqlite.rollups_end_right(organization, meter, (first, last))?;
         let Some(dirty) = self.lacking(organization)? else { return Ok(Vec::new()) };
         let from = RollupKey { organization, meter, day: first, dimensions: String::new() };
         let (mut lacking, mut new) = (Vec::new(), (i32::MIN, 0));

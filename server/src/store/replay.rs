@@ -13,7 +13,7 @@ use parking_lot::RwLock;
 use super::block::{Block, Place, Record};
 use super::dirty::{Dirty, DirtyAccount};
 use super::known::{Id, Known};
-use super::ledger::{Ledger, Map};
+use super::ledger::{Ledger, Map, is_within};
 use super::reader::Recent;
 use super::sqlite::{Sqlite, SqliteError, unreadable};
 use crate::catalogue::Snapshot;
@@ -28,6 +28,10 @@ pub(super) fn replay(
     let text = sqlite.setting("folded_to")?.unwrap_or_else(|| "0".to_owned());
     let folded_to: u64 = text.parse().map_err(|error| unreadable("folded_to", error))?;
     let (sequence, last) = sqlite.last_block()?;
+    if folded_to > sequence {
+        let why = format!("rows hold block {folded_to}, and the journal ends at block {sequence}");
+        return Err(unreadable("the end of the journal", why));
+    }
     let mut ledger = Ledger {
         accounts: Map::default(),
         dirty: Arc::default(),
@@ -39,7 +43,7 @@ pub(super) fn replay(
         last,
         catalogue,
     };
-    let (mut behind, mut recent) = (Behind::default(), recent.write());
+    let (mut behind, mut recent) = (Behind { last: sequence, ..Behind::default() }, recent.write());
     sqlite.each_block_after(0, |sequence, _, data| {
         let broken = |error| unreadable(format!("block {sequence}"), error);
         let block = Block::read(data).map_err(broken)?;
@@ -67,6 +71,8 @@ pub(super) fn replay(
 /// Accounts that the blocks go beyond, with the block that their rows hold.
 #[derive(Default)]
 struct Behind {
+    /// The journal's last block.
+    last: u64,
     accounts: Map<OrganizationId, (u64, Option<DirtyAccount>)>,
 }
 
@@ -83,6 +89,7 @@ impl Behind {
             Entry::Occupied(entry) => entry.into_mut(),
             Entry::Vacant(entry) => {
                 let row = sqlite.account_row(*organization)?;
+                row.iter().try_for_each(|(held, _)| is_within(self.last, *organization, *held))?;
                 let clean = |(held, account)| (held, Some(DirtyAccount::clean(&Arc::new(account))));
                 entry.insert(row.map_or((0, None), clean))
             }

@@ -9,19 +9,19 @@ use crate::store::StoreError;
 pub enum SqliteError {
     /// There was no room. Nothing was written, and the same may succeed once there is some.
     #[error("the disk of the data folder is full: free space on it or make it larger ({0})")]
-    Full(#[source] Error),
+    Full(Error),
     /// The disk failed. What was written last may or may not be there, and only a new start can tell.
     #[error("the disk of the data folder failed: {0}")]
-    DiskFailed(#[source] Error),
+    DiskFailed(Error),
     /// The disk failed to keep the names of the files in the data folder.
     #[error("the disk of the data folder failed: {0}")]
-    FolderFailed(#[source] std::io::Error),
+    FolderFailed(std::io::Error),
     /// The file is not what was written.
     #[error("the database is damaged: restore a backup ({0})")]
-    Damaged(#[source] Error),
+    Damaged(Error),
     /// The database refused.
     #[error("the database: {0}")]
-    Sqlite(#[source] Error),
+    Sqlite(Error),
     /// What is stored cannot be read.
     #[error("{what} cannot be read: {why}")]
     Unreadable {
@@ -52,20 +52,22 @@ impl From<Error> for SqliteError {
             (Some(ErrorCode::DiskFull), _) | (_, Some(ffi::SQLITE_IOERR_SHMSIZE)) => Self::Full(error),
             (Some(ErrorCode::SystemIoFailure), _) => Self::DiskFailed(error),
             (Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase), _) => Self::Damaged(error),
-            _ if is_of_another_type(&error) => Self::Damaged(error),
+            _ if is_not_ours(&error) => Self::Damaged(error),
             _ => Self::Sqlite(error),
         }
     }
 }
 
-/// Whether a stored value is not of its column's type. Nothing that was written is like that.
-const fn is_of_another_type(error: &Error) -> bool {
+/// Whether a stored value is not of its column's type, or the schema does not fit the program's own statements. Nothing that
+/// was written is like that.
+const fn is_not_ours(error: &Error) -> bool {
     matches!(
         error,
         Error::FromSqlConversionFailure(..)
             | Error::IntegralValueOutOfRange(..)
             | Error::InvalidColumnType(..)
             | Error::Utf8Error(..)
+            | Error::SqlInputError { .. }
     )
 }
 
