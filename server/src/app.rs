@@ -63,8 +63,8 @@ impl Running {
 /// Where the data folder or the address cannot be had.
 pub fn start(config: Config) -> anyhow::Result<Running> {
     let folder = Locked::to_serve(&config.data_dir)?;
-    let (admin_key, made_key) = start::admin_key(&config)?;
     let store = Store::open(settings(&config), Clock::start()).context("the store cannot be opened")?;
+    let (admin_key, made_key) = start::admin_key(&config)?;
     let (stop, draining) = watch::channel(false);
     let shared = Arc::new(shared(&config, store, admin_key, draining.clone())?);
     backup::sweep(&config.backups());

@@ -1,6 +1,6 @@
 //! The command line: starts the server, or speaks to a running one over its API.
 //!
-//! Exit codes: 0 done, 1 failed, 2 wrong usage or a confirmation that nobody was there to give.
+//! Exit codes: 0 done, 1 failed, 2 wrong usage or a confirmation that nobody was there to give, 74 the disk failed.
 
 use std::process::ExitCode;
 
@@ -8,6 +8,9 @@ use clap::{Parser, Subcommand};
 
 use client::Connection;
 use screen::{Screen, Terminal};
+
+use crate::store::DISK_FAILED;
+use crate::store::sqlite::SqliteError;
 
 mod backup;
 mod catalogue;
@@ -109,7 +112,8 @@ pub fn main() -> ExitCode {
         Ok(ending) => ending.into(),
         Err(error) => {
             screen.note(&format!("error: {error:#}"));
-            ExitCode::FAILURE
+            let disk_failed = error.downcast_ref::<SqliteError>().is_some_and(SqliteError::is_disk_failure);
+            if disk_failed { ExitCode::from(DISK_FAILED) } else { ExitCode::FAILURE }
         }
     }
 }

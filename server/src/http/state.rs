@@ -153,6 +153,8 @@ impl From<StoreError> for ApiError {
     fn from(error: StoreError) -> Self {
         match error {
             StoreError::Unavailable => Self::unavailable(1),
+            StoreError::DiskFull => Self::disk_full(),
+            StoreError::Damaged => Self::damaged(),
             StoreError::UnknownOrganization => Self::unknown_organization(),
             StoreError::OrganizationKeyTaken => {
                 Self::conflict("organization-key-taken", "Another organization has this key.")

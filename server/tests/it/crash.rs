@@ -2,6 +2,7 @@
 
 mod backup;
 mod checks;
+mod disk;
 mod fail_points;
 mod final_phase;
 mod history;
