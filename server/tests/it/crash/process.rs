@@ -7,8 +7,9 @@ use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use metergate::clock::boot;
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::http::{ADMINISTRATOR, Call, Client};
@@ -153,12 +154,12 @@ fn under(tool: &[String], program: Command, folder: &Path) -> Command {
 
 /// Asks again and again until there is an answer, for so long.
 pub(super) fn until<T>(patience: Duration, mut ask: impl FnMut() -> Option<T>) -> Option<T> {
-    let began = Instant::now();
+    let began = boot();
     loop {
         if let Some(answer) = ask() {
             return Some(answer);
         }
-        if began.elapsed() > patience {
+        if u128::from((boot() - began).unsigned_abs()) > patience.as_micros() {
             return None;
         }
         thread::sleep(Duration::from_millis(5));

@@ -203,7 +203,7 @@ fn findings(kit: &Kit) -> Vec<String> {
 #[test]
 fn what_is_damaged_is_found_and_not_backed_up() {
     let damages = [
-        ("DELETE FROM blocks WHERE sequence = (SELECT max(sequence) - 1 FROM blocks)", " is missing: block "),
+        ("DELETE FROM blocks WHERE sequence = (SELECT max(sequence) - 1 FROM blocks)", "the block before block "),
         (
             "UPDATE blocks SET data = CAST(data || x'00' AS BLOB) WHERE sequence = (SELECT max(sequence) FROM blocks)",
             ": its checksum does not match",

@@ -6,7 +6,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::ExitStatus;
 
-use metergate::store::sqlite::{FILE, Sqlite};
+use metergate::store::sqlite::FILE;
 
 use crate::crash::planted::is_red;
 use crate::crash::process::{Faults, Server};
