@@ -1,9 +1,7 @@
 //! Wiring: from the configuration to a running server, and back to rest.
 
-use std::fs::{self, File, TryLockError};
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,8 +12,10 @@ use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
+use crate::backup;
 use crate::clock::Clock;
 use crate::config::{Config, RateHeaders};
+use crate::folder::Locked;
 use crate::http::listen::{self, Listening, Server};
 use crate::http::rate::Sent;
 use crate::http::routes;
@@ -40,7 +40,7 @@ pub struct Running {
     server: Server,
     shared: Arc<Shared>,
     stop: watch::Sender<bool>,
-    _lock: File,
+    _folder: Locked,
 }
 
 impl Running {
@@ -52,6 +52,7 @@ impl Running {
             Ok(cut) => tracing::warn!(connections = cut, "cut off at the end of the drain"),
             Err(error) => tracing::error!(%error, "the server did not end well"),
         }
+        self.shared.jobs.stop();
         self.shared.store.close();
     }
 }
@@ -61,11 +62,12 @@ impl Running {
 /// # Errors
 /// Where the data folder or the address cannot be had.
 pub fn start(config: Config) -> anyhow::Result<Running> {
-    let lock = lock_folder(&config.data_dir)?;
-    let (admin_key, made_key) = start::admin_key(&config)?;
+    let folder = Locked::to_serve(&config.data_dir)?;
     let store = Store::open(settings(&config), Clock::start()).context("the store cannot be opened")?;
+    let (admin_key, made_key) = start::admin_key(&config)?;
     let (stop, draining) = watch::channel(false);
     let shared = Arc::new(shared(&config, store, admin_key, draining.clone())?);
+    backup::sweep(&config.backups());
     let serving = Arc::clone(&shared);
     let make_service = move |_core| service(&serving);
     let server = listen::serve(listening(&config), config.cores, make_service, draining)
@@ -73,7 +75,7 @@ pub fn start(config: Config) -> anyhow::Result<Running> {
     if made_key.is_some() {
         start::keep_admin_key(&config, &admin_key)?;
     }
-    Ok(Running { address: server.address(), made_key, server, shared, stop, _lock: lock })
+    Ok(Running { address: server.address(), made_key, server, shared, stop, _folder: folder })
 }
 
 /// Makes an opened store usable: what all cores share. Nothing listens yet.
@@ -100,6 +102,9 @@ pub fn shared(
         max_body_bytes: config.max_body_bytes,
         body_timeout: config.body_timeout_seconds,
         draining,
+        jobs: Arc::default(),
+        backup_dir: config.backups(),
+        data_dir: config.data_dir.clone(),
         metrics: metrics_handle()?,
     })
 }
@@ -161,21 +166,6 @@ const fn sent(headers: RateHeaders) -> Sent {
         RateHeaders::Ietf => Sent::Ietf,
         RateHeaders::X => Sent::X,
         RateHeaders::None => Sent::None,
-    }
-}
-
-/// One process for a data folder.
-fn lock_folder(folder: &Path) -> anyhow::Result<File> {
-    fs::create_dir_all(folder).with_context(|| format!("the data folder {} cannot be made", folder.display()))?;
-    let path = folder.join("lock");
-    let file = File::create(&path).with_context(|| format!("{} cannot be made", path.display()))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => bail!(
-            "another metergate is using the data folder {}: stop it first, or choose another with METERGATE_DATA_DIR",
-            folder.display()
-        ),
-        Err(TryLockError::Error(error)) => Err(error).with_context(|| format!("{} cannot be locked", path.display())),
     }
 }
 

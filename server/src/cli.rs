@@ -1,6 +1,6 @@
 //! The command line: starts the server, or speaks to a running one over its API.
 //!
-//! Exit codes: 0 done, 1 failed, 2 wrong usage or a confirmation that nobody was there to give.
+//! Exit codes: 0 done, 1 failed, 2 wrong usage or a confirmation that nobody was there to give, 74 the disk failed.
 
 use std::process::ExitCode;
 
@@ -9,15 +9,22 @@ use clap::{Parser, Subcommand};
 use client::Connection;
 use screen::{Screen, Terminal};
 
+use crate::store::DISK_FAILED;
+use crate::store::sqlite::SqliteError;
+
+mod backup;
 mod catalogue;
 mod client;
 mod demo;
+mod doctor;
 #[cfg(test)]
 mod fake;
+mod folder;
 mod import;
 mod key;
 mod organization;
 mod problem;
+mod restore;
 mod row;
 mod screen;
 mod serve;
@@ -52,6 +59,12 @@ enum Command {
     Usage(RemoteOptions<usage::Options>),
     /// Import past usage from a CSV file; running it again counts nothing twice
     Import(RemoteOptions<import::Options>),
+    /// Have the running server write a copy of everything
+    Backup(RemoteOptions<backup::Options>),
+    /// Make a store of a backup, in an empty data folder
+    Restore(restore::Options),
+    /// Go through a data folder and say what is wrong with it
+    Doctor(doctor::Options),
 }
 
 /// Commands on a running server.
@@ -99,7 +112,8 @@ pub fn main() -> ExitCode {
         Ok(ending) => ending.into(),
         Err(error) => {
             screen.note(&format!("error: {error:#}"));
-            ExitCode::FAILURE
+            let disk_failed = error.downcast_ref::<SqliteError>().is_some_and(SqliteError::is_disk_failure);
+            if disk_failed { ExitCode::from(DISK_FAILED) } else { ExitCode::FAILURE }
         }
     }
 }
@@ -117,6 +131,9 @@ fn run(command: Command, screen: &dyn Screen) -> anyhow::Result<Ending> {
             let client = import.connection.client()?.patient(client::Patience::LONG);
             import::run(&client, &import.options, screen)
         }
+        Command::Backup(backup) => backup::run(&backup.connection, &backup.options, screen),
+        Command::Restore(options) => restore::run(&options, screen),
+        Command::Doctor(options) => doctor::run(&options, screen),
     }
 }
 

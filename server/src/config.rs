@@ -7,6 +7,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::backup::BACKUPS;
+
 mod file;
 mod source;
 mod value;
@@ -84,6 +86,8 @@ settings! {
     listen: SocketAddr = "127.0.0.1:8080", socket, ["METERGATE_LISTEN"];
     /// The folder that holds everything; made where it is not there.
     data_dir: PathBuf = "./metergate-data", path, ["METERGATE_DATA_DIR"];
+    /// The folder below which backups are written; else "backups" in the data folder. Choose one on another disk.
+    backup_dir: Option<PathBuf> = "", |text| optional(text, path), ["METERGATE_BACKUP_DIR"];
     /// The administrator's API key, 32 to 255 printable characters without spaces; made and printed at the first start where not given.
     admin_key: Option<Secret> = "", |text| optional(text, value::long_secret), ["METERGATE_ADMIN_KEY"], secret;
     /// The address under which others reach the server, such as https://usage.example.com; else made from the listen address.
@@ -159,6 +163,11 @@ impl Config {
     /// Every setting with its value as text, `(set)` or `(not set)` in place of a secret, and its origin.
     pub fn shown(&self) -> Vec<(&'static Setting, String, Origin)> {
         SETTINGS.iter().map(|setting| (setting, (setting.show)(self), self.origin(setting.name))).collect()
+    }
+
+    /// The folder below which backups are written.
+    pub fn backups(&self) -> PathBuf {
+        self.backup_dir.clone().unwrap_or_else(|| self.data_dir.join(BACKUPS))
     }
 
     /// The address under which others reach a server that listens on `address`, without a slash at its end.

@@ -1,6 +1,7 @@
 //! HTTP: how requests come in, what each route does, how answers are written.
 
 pub mod auth;
+pub mod backups;
 pub mod body;
 pub mod catalog;
 mod change;
@@ -13,6 +14,7 @@ pub mod events;
 pub mod health;
 pub mod hot;
 pub mod idempotency;
+pub mod jobs;
 pub mod json;
 pub mod keys;
 pub mod listen;

@@ -1,12 +1,16 @@
 //! Metergate: usage metering, quotas and entitlements. The rules are in `metergate-rules`; this crate touches the world.
 
 pub mod app;
+pub mod backup;
 pub mod catalogue;
 pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod faults;
+pub mod folder;
+pub mod hex;
 pub mod http;
+pub mod jobs;
 pub mod random;
 pub mod report;
 pub mod start;

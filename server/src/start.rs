@@ -10,6 +10,7 @@ use crate::catalogue::file::{CatalogueFile, SHIPPED};
 use crate::catalogue::key;
 use crate::catalogue::spec::{LimitSpec, PlanSpec};
 use crate::config::Config;
+use crate::hex::hex;
 use crate::store::sqlite::Sqlite;
 use crate::store::{Answer, Port, Store};
 use metergate_rules::id::PlanKey;
@@ -118,8 +119,7 @@ pub fn admin_key(config: &Config) -> anyhow::Result<([u8; 32], Option<String>)> 
 /// # Errors
 /// Where the store cannot be written.
 pub fn keep_admin_key(config: &Config, hash: &[u8; 32]) -> anyhow::Result<()> {
-    let text: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
-    Ok(Sqlite::open(&config.data_dir)?.set_setting("admin_key_hash", &text)?)
+    Ok(Sqlite::open(&config.data_dir)?.set_setting("admin_key_hash", &hex(hash))?)
 }
 
 fn from_hex(text: &str) -> Option<[u8; 32]> {

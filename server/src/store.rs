@@ -5,7 +5,7 @@
 //! - [`block`]: what a commit writes. [`known`]: which ids have been seen. [`rollup`]: what reports read.
 //! - [`dirty`]: what the rows lack, since they follow the journal. [`fold`]: when they follow.
 //! - [`slice`]: the journal in files, once it is closed. [`slicing`]: when it closes, is merged and goes.
-//! - [`sqlite`]: loading and writing. [`reader`]: reading, beside the writer.
+//! - [`sqlite`]: loading and writing. [`reader`]: reading, beside the writer. [`examine`]: is everything there?
 
 use std::sync::Arc;
 
@@ -24,6 +24,7 @@ pub mod block;
 mod checkpoint;
 mod decided;
 pub mod dirty;
+pub mod examine;
 mod fold;
 mod inbox;
 pub mod known;
@@ -32,6 +33,7 @@ mod open;
 pub mod reader;
 mod replay;
 pub mod rollup;
+mod seal;
 pub mod slice;
 mod slicing;
 pub mod sqlite;
@@ -42,6 +44,9 @@ pub use block::{Key, Place};
 pub use fold::{MOST_UNFOLDED, Pace};
 pub use inbox::Port;
 pub use open::{Settings, Store};
+
+/// The exit code after a failure of the disk: `EX_IOERR` of `sysexits.h`.
+pub const DISK_FAILED: u8 = 74;
 
 /// What a credential may reach. Only authentication makes one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -219,6 +224,12 @@ pub enum StoreError {
     /// Not now: the store cannot write, or is busy. Nothing happened, or it cannot be known: the same id tells.
     #[error("the store cannot take it now")]
     Unavailable,
+    /// There is no room on the disk. Nothing happened; the same id may pass once there is some.
+    #[error("the disk is full")]
+    DiskFull,
+    /// What is stored is not what was written. It stays so until an operator restores it.
+    #[error("what is stored is damaged")]
+    Damaged,
     /// There is no such organization for this caller.
     #[error("there is no such organization")]
     UnknownOrganization,

@@ -1,7 +1,8 @@
 -- Times are microseconds since 1970-01-01T00:00:00Z, quantities integers of the meter's smallest unit.
 -- Organizations are 16-byte UUIDs.
 
--- Single values: installation (hex), folded_to (sequence), values_key (hex), admin_key_hash (hex), catalogue_applied.
+-- Single values: installation (hex), folded_to (sequence), values_key (hex), admin_key_hash (hex), catalogue_applied,
+-- catalogue_checksum (hex: CRC-32 of all rows of meters, plans and api_keys). Behind each value a space and its CRC-32.
 CREATE TABLE settings (
     name  TEXT PRIMARY KEY,
     value TEXT NOT NULL
@@ -20,19 +21,20 @@ CREATE TABLE accounts (
     id       BLOB PRIMARY KEY,
     sequence INTEGER NOT NULL,         -- the last block that is in this row and in all rows derived for it
     next_due INTEGER NOT NULL,         -- when something falls due that others may want to hear of
-    data     BLOB NOT NULL             -- first byte: version of the format
+    data     BLOB NOT NULL             -- sealed (store/seal.rs): an account
 ) WITHOUT ROWID, STRICT;
 
 -- What organizations are found and listed by.
 CREATE TABLE organizations (
     id         BLOB PRIMARY KEY,
-    key        TEXT NOT NULL UNIQUE,
+    key        TEXT NOT NULL,
     name       TEXT NOT NULL,
     plan       INTEGER NOT NULL,       -- plans.id
     status     TEXT NOT NULL,          -- trial, active, past_due, canceled
     locked     INTEGER NOT NULL,       -- 1: a lock holds
     created_at INTEGER NOT NULL
 ) WITHOUT ROWID, STRICT;
+CREATE UNIQUE INDEX organizations_by_key ON organizations (key);
 
 -- Use in quarter hours, packed by UTC day, by set of dimension values.
 CREATE TABLE rollups (
@@ -40,7 +42,7 @@ CREATE TABLE rollups (
     meter        INTEGER NOT NULL,     -- meters.id
     day          INTEGER NOT NULL,     -- days since 1970-01-01
     dimensions   TEXT NOT NULL,        -- a JSON object with sorted names; '' without dimensions; 'other' beyond the cap
-    data         BLOB NOT NULL,        -- the format of store/rollup.rs
+    data         BLOB NOT NULL,        -- sealed: the format of store/rollup.rs
     PRIMARY KEY (organization, meter, day, dimensions)
 ) WITHOUT ROWID, STRICT;
 
@@ -80,7 +82,7 @@ CREATE TABLE receipts (
     at          INTEGER NOT NULL,
     fingerprint INTEGER NOT NULL,      -- hash of the request, to tell another one under the same key
     status      INTEGER NOT NULL,      -- HTTP
-    body        BLOB NOT NULL,
+    body        BLOB NOT NULL,         -- sealed
     PRIMARY KEY (scope, route, key)
 ) WITHOUT ROWID, STRICT;
 

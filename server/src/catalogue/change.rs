@@ -7,10 +7,12 @@ use metergate_rules::id::{MeterId, MeterKey, OrganizationRef, PlanId, PlanKey};
 use metergate_rules::time::Time;
 
 use super::file::CatalogueFile;
-use super::key::{self, ApiKey, KeyScope};
+use super::key::{ApiKey, KeyScope};
 use super::spec::{Invalid, MeterSpec, PlanSpec};
 use super::{MeterEntry, PlanEntry, Snapshot, Stored};
 use crate::store::{Answer, ReceiptKey, StoreError};
+
+mod keys;
 
 /// A change of what is the team's.
 #[derive(Clone, Debug)]
@@ -33,6 +35,13 @@ pub enum TeamCommand {
     RotateKey(String, Time),
     /// Notes how far a file has been imported.
     PutImport(ImportRecord),
+    /// Notes that a backup is begun: whoever has a copy of everything stands in the audit log before there is one.
+    Backup {
+        /// Its name.
+        name: String,
+        /// Why it cannot be begun, unless it was before.
+        refused: Option<StoreError>,
+    },
 }
 
 /// An API key to be made.
@@ -98,6 +107,8 @@ pub enum TeamReply {
     Gone,
     /// An import's record.
     Import(ImportRecord),
+    /// A backup is begun.
+    BackupBegun,
 }
 
 /// A row to write.
@@ -143,6 +154,11 @@ pub fn decide(snapshot: &Snapshot, command: &TeamCommand, now: Time) -> Result<T
         TeamCommand::PutImport(record) => {
             change.rows.push(TeamRow::Import(record.clone()));
             (TeamReply::Import(record.clone()), None)
+        }
+        TeamCommand::Backup { refused: Some(error), .. } => return Err(error.clone()),
+        TeamCommand::Backup { name, refused: None } => {
+            let after = Fields::default().with("name", name.as_str());
+            (TeamReply::BackupBegun, change.draft("backup.create", "config", Fields::default(), after))
         }
     };
     Ok(TeamOutcome { stored: change.stored, rows: change.rows, audit, reply })
@@ -295,77 +311,11 @@ impl Changing {
         }
         Ok(())
     }
-
-    fn create_key(&mut self, new: &NewKey) -> Decided {
-        if new.expires_at.is_some_and(|end| end <= self.now) {
-            return refuse("expiresAt must lie in the future");
-        }
-        let organization = match &new.organization {
-            Some(OrganizationRef::Id(id)) => Some(*id),
-            Some(OrganizationRef::Key(_)) => return Err(StoreError::Internal),
-            None => None,
-        };
-        let (id, secret) = key::generate();
-        let made = ApiKey {
-            hash: key::hash(&secret),
-            name: new.name.clone(),
-            scopes: new.scopes.clone(),
-            organization,
-            created_at: self.now,
-            expires_at: new.expires_at,
-            revoked_at: None,
-            id: id.clone(),
-        };
-        let after = key_fields(&made);
-        self.write_key(made);
-        Ok((TeamReply::Key(id, Some(secret)), self.draft("key.create", "auth", Fields::default(), after)))
-    }
-
-    fn revoke_key(&mut self, id: &str) -> Decided {
-        let Some(old) = self.stored.keys.get(id).cloned() else { return unknown("unknown-key", "API key") };
-        if old.revoked_at.is_some() {
-            return Ok((TeamReply::Gone, None));
-        }
-        let before = key_fields(&old);
-        let revoked = ApiKey { revoked_at: Some(self.now), ..old };
-        let after = key_fields(&revoked);
-        self.write_key(revoked);
-        Ok((TeamReply::Gone, self.draft("key.revoke", "auth", before, after)))
-    }
-
-    fn rotate_key(&mut self, id: &str, until: Time) -> Decided {
-        let Some(old) = self.stored.keys.get(id).filter(|key| key.is_valid(self.now)).cloned() else {
-            return unknown("unknown-key", "valid API key");
-        };
-        let (new_id, secret) = key::generate();
-        let made = ApiKey { id: new_id.clone(), hash: key::hash(&secret), created_at: self.now, ..old.clone() };
-        let ending = ApiKey { expires_at: Some(old.expires_at.map_or(until, |end| end.min(until))), ..old.clone() };
-        let (before, after) = (key_fields(&old), key_fields(&made));
-        self.write_key(ending);
-        self.write_key(made);
-        Ok((TeamReply::Key(new_id, Some(secret)), self.draft("key.rotate", "auth", before, after)))
-    }
-
-    fn write_key(&mut self, key: ApiKey) {
-        self.stored.keys.insert(key.id.clone(), key.clone());
-        self.rows.push(TeamRow::Key(key));
-    }
 }
 
 fn spec_fields<S: serde::Serialize>(key: &str, spec: Option<&S>) -> Fields {
     let text = spec.and_then(|spec| serde_json::to_string(spec).ok());
     Fields::default().with("key", key).with("definition", text)
-}
-
-fn key_fields(key: &ApiKey) -> Fields {
-    let scopes = key.scopes.iter().map(|scope| scope.as_str().to_owned()).collect::<Vec<_>>();
-    Fields::default()
-        .with("id", key.id.as_str())
-        .with("name", key.name.as_str())
-        .with("scopes", scopes)
-        .with("organization", key.organization.map(|id| id.to_string()))
-        .with("expiresAt", key.expires_at)
-        .with("revokedAt", key.revoked_at)
 }
 
 fn conflict<T>(code: &'static str, detail: &str) -> Result<T, StoreError> {

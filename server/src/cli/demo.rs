@@ -12,12 +12,12 @@ use metergate_rules::time::Time;
 
 use super::Ending;
 use super::client::{Client, Patience};
-use super::import::hex;
 use super::screen::Screen;
 use super::serve::start_log;
 use crate::app;
 use crate::clock;
 use crate::config::{Config, Secret};
+use crate::hex::hex;
 
 mod history;
 mod organizations;

@@ -20,7 +20,6 @@ use super::row::{Row, text};
 use super::screen::Screen;
 use event::{Columns, Property};
 use record::{Record, Start};
-pub(super) use rows::hex;
 use run::Run;
 
 mod event;

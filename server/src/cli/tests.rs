@@ -154,3 +154,92 @@ fn the_configuration_is_shown_without_its_secrets() {
     let secret = Arguments::try_parse_from(["metergate", "serve", "--admin-key", "x"]);
     assert!(secret.is_err(), "a secret has no flag");
 }
+
+#[test]
+fn a_backup_is_waited_for_and_its_folder_printed() {
+    let fake = Fake::start();
+    let begun = json!({"id": "j-1", "kind": "backup", "state": "running", "progress": {"done": 0, "total": 0, "unit": "bytes"}});
+    let made = json!({"name": "b", "folder": "/backups/b", "besideTheData": true});
+    let done =
+        json!({"id": "j-1", "state": "done", "progress": {"done": 9, "total": 9, "unit": "bytes"}, "result": made});
+    fake.answer("POST /v1/backups", 202, &begun);
+    fake.answer("GET /v1/jobs/j-1", 200, &done);
+    fake.fail("GET", 0, Fault::Status(503));
+    let paper = Paper::default();
+    assert_eq!(run_line(&fake, "backup --name b", &paper).unwrap(), Ending::Done);
+    assert_eq!(paper.text(), "/backups/b");
+    assert_eq!(paper.notes(), "it is on the file system of the data: copy it to another disk or machine");
+    assert_eq!(fake.state().requests[0].1, r#"{"name":"b"}"#);
+    let json: Value = serde_json::from_str(&printed(&fake, "backup --json")).unwrap();
+    assert_eq!(json, done);
+}
+
+#[test]
+fn a_backup_that_failed_or_is_forgotten_says_so() {
+    let fake = Fake::start();
+    fake.answer("POST /v1/backups", 202, &json!({"id": "j-1", "state": "running"}));
+    let lost = run_line(&fake, "backup", &Paper::default()).unwrap_err().to_string();
+    assert!(lost.contains("there is none"), "{lost}");
+    fake.answer("GET /v1/jobs/j-1", 200, &json!({"id": "j-1", "state": "failed", "error": "the disk is full"}));
+    let failed = run_line(&fake, "backup", &Paper::default()).unwrap_err().to_string();
+    assert_eq!(failed, "there is no backup: the disk is full");
+    assert_eq!(run_line(&fake, "backup --json", &Paper::default()).unwrap(), Ending::Failed);
+    for line in ["backup --offline", "backup --to x", "backup --offline --to x --name y", "restore", "doctor --from x"]
+    {
+        let words = std::iter::once("metergate").chain(line.split(' '));
+        assert!(Arguments::try_parse_from(words).is_err(), "{line}");
+    }
+}
+
+/// Runs a command on a data folder.
+fn run_on(folder: &std::path::Path, line: &str, paper: &Paper) -> anyhow::Result<Ending> {
+    let data = folder.join("data");
+    let words = std::iter::once("metergate").chain(line.split(' '));
+    let words: Vec<String> = words.map(|word| word.replace("{}", folder.to_str().unwrap())).collect();
+    let flags = ["--data-dir".to_owned(), data.to_str().unwrap().to_owned()];
+    run(Arguments::try_parse_from(words.into_iter().chain(flags))?.command, paper)
+}
+
+#[test]
+fn a_folder_that_no_server_uses_is_backed_up_restored_and_gone_through() {
+    let place = tempfile::tempdir().unwrap();
+    let (folder, data) = (place.path(), place.path().join("data"));
+    let said = |line: &str, ending: Ending| {
+        let paper = Paper::default();
+        assert_eq!(run_on(folder, line, &paper).unwrap(), ending, "{line}");
+        (paper.text(), paper.notes())
+    };
+    let refused = |line: &str| run_on(folder, line, &Paper::default()).unwrap_err().to_string();
+    for line in ["doctor", "backup --offline --to {}/b"] {
+        assert!(refused(line).contains("there is no store in"), "{line}");
+    }
+    assert!(!data.exists(), "looking makes nothing");
+    std::fs::create_dir(&data).unwrap();
+    let settings = crate::store::Settings::in_folder(&data);
+    drop(crate::store::Store::open(settings, crate::clock::Clock::start()).unwrap());
+    assert_eq!(said("backup --offline --to {}/b", Ending::Done).0, folder.join("b").to_str().unwrap());
+    assert!(refused("backup --offline --to {}/b").ends_with("is there already"));
+    assert!(refused("restore --from {}/b").contains("is not empty"));
+    let well = said("doctor", Ending::Done).0;
+    assert!(well.contains("is well") && well.contains("0 blocks without a gap"), "{well}");
+    let server = crate::folder::Locked::to_serve(&data).unwrap();
+    for line in ["doctor", "backup --offline --to {}/c"] {
+        assert!(refused(line).contains("another metergate is using"), "{line}");
+    }
+    drop(server);
+    std::fs::remove_dir_all(&data).unwrap();
+    let restored = said("restore --from {}/b", Ending::Done).0;
+    assert!(restored.contains("as it was at") && restored.contains("every hash verified"), "{restored}");
+    let json: Value = serde_json::from_str(&said("doctor --json", Ending::Done).0).unwrap();
+    assert_eq!((&json["well"], &json["counts"]["lastBlock"]), (&json!(true), &json!(0)));
+    let database = rusqlite::Connection::open(data.join(crate::store::sqlite::FILE)).unwrap();
+    database.execute("INSERT INTO blocks VALUES (2, 0, x'01')", []).unwrap();
+    drop(database);
+    let (found, advice) = said("doctor", Ending::Failed);
+    assert_eq!(found, "block 1 is missing: block 2 stands in its place\nblock 2: it is cut short");
+    assert!(advice.contains("restore the newest backup"), "{advice}");
+    assert_eq!(
+        refused("restore --from {}/nowhere").split(": ").last(),
+        Some("this is no backup, or not the whole of one")
+    );
+}

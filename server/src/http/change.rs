@@ -45,7 +45,7 @@ impl Operation<'_> {
         reason: String,
         respond: Respond,
     ) -> Result<Response<Body>, ApiError> {
-        let Operator { caller, path } = operator;
+        let Operator { caller, path, .. } = operator;
         if reason.len() > MOST_REASON {
             return Err(ApiError::invalid("#/reason", format!("Send at most {MOST_REASON} bytes.")));
         }

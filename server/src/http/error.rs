@@ -320,6 +320,20 @@ impl ApiError {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", detail).with_retry_after(retry_after)
     }
 
+    /// 503: there is no room on the disk, and only the operator can make some.
+    pub fn disk_full() -> Self {
+        let detail = "The server's disk is full, so nothing was recorded. Once its operator has freed space on the disk of \
+                      the data folder, or made it larger, repeat the request with the same id; it counts once.";
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "disk-full", detail).with_retry_after(10)
+    }
+
+    /// 500: what is stored about it is not what was written.
+    pub fn damaged() -> Self {
+        let detail = "What is stored about this is damaged, and nothing is answered rather than something wrong. The \
+                      server's log says what it is; its operator has to restore a backup.";
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "damaged", detail)
+    }
+
     /// 500. The cause goes to the log only.
     pub fn internal(cause: impl fmt::Display) -> Self {
         let detail = "Something failed here. The request's id stands in the server's log.";

@@ -14,7 +14,7 @@ use utoipa_axum::routes;
 
 use super::service::{Route, not_found};
 use super::state::App;
-use super::{catalog, docs, health, hot, keys, organizations, quota, reports, team};
+use super::{backups, catalog, docs, health, hot, jobs, keys, organizations, quota, reports, team};
 
 /// Every route of the API, in the order in which they are shown.
 fn api() -> OpenApiRouter<App> {
@@ -46,6 +46,8 @@ fn api() -> OpenApiRouter<App> {
         .routes(routes!(keys::create, keys::list))
         .routes(routes!(keys::revoke))
         .routes(routes!(keys::rotate))
+        .routes(routes!(backups::create))
+        .routes(routes!(jobs::get))
         .routes(routes!(keys::caps))
         .routes(routes!(keys::me))
         .routes(routes!(health::livez))

@@ -1,5 +1,6 @@
 //! What every handler of a core has at hand.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,6 +15,7 @@ use super::auth::{self, Credential};
 use super::error::{ApiError, Fault};
 use super::rate::Sent;
 use crate::catalogue::{Snapshot, TeamRequest};
+use crate::jobs::Jobs;
 use crate::store::reader::{ReadError, View};
 use crate::store::{Answer, Caller, Port, Receipt, Request, Store, StoreError};
 
@@ -35,6 +37,12 @@ pub struct Shared {
     pub body_timeout: Duration,
     /// Whether the server is being stopped.
     pub draining: tokio::sync::watch::Receiver<bool>,
+    /// Long work that goes on or has ended.
+    pub jobs: Arc<Jobs>,
+    /// The data folder.
+    pub data_dir: PathBuf,
+    /// The folder below which backups are written.
+    pub backup_dir: PathBuf,
     /// What `/metrics` shows.
     pub metrics: metrics_exporter_prometheus::PrometheusHandle,
 }
@@ -127,6 +135,8 @@ impl FromRequestParts<App> for Credential {
 pub struct Operator {
     /// In whose name it is done.
     pub caller: Caller,
+    /// The id of its key; none for the administrator's.
+    pub key_id: Option<Arc<str>>,
     /// The path as it was sent.
     pub path: Box<str>,
 }
@@ -134,8 +144,8 @@ pub struct Operator {
 impl FromRequestParts<App> for Operator {
     type Rejection = ApiError;
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
-        let caller = app.authenticate(&parts.headers, &app.snapshot())?.may_operate()?;
-        Ok(Self { caller, path: parts.uri.path().into() })
+        let credential = app.authenticate(&parts.headers, &app.snapshot())?;
+        Ok(Self { caller: credential.may_operate()?, key_id: credential.key_id, path: parts.uri.path().into() })
     }
 }
 
@@ -143,6 +153,8 @@ impl From<StoreError> for ApiError {
     fn from(error: StoreError) -> Self {
         match error {
             StoreError::Unavailable => Self::unavailable(1),
+            StoreError::DiskFull => Self::disk_full(),
+            StoreError::Damaged => Self::damaged(),
             StoreError::UnknownOrganization => Self::unknown_organization(),
             StoreError::OrganizationKeyTaken => {
                 Self::conflict("organization-key-taken", "Another organization has this key.")

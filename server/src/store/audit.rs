@@ -106,17 +106,22 @@ pub enum Broken {
 /// # Errors
 /// [`Broken`] names the first entry that does not fit.
 pub fn verify<'a>(rows: impl IntoIterator<Item = &'a AuditRow>) -> Result<(u64, Hash), Broken> {
-    let (mut last, mut hash) = (0, GENESIS);
-    for row in rows {
-        if row.sequence != last + 1 {
-            return Err(Broken::Missing { expected: last + 1, found: row.sequence });
-        }
-        if row.sealed(&hash) != row.hash {
-            return Err(Broken::Changed(row.sequence));
-        }
-        (last, hash) = (row.sequence, row.hash);
+    let head = rows.into_iter().try_fold(Head::EMPTY, follow)?;
+    Ok((head.sequence, head.hash))
+}
+
+/// The end of a chain after the entry that follows `head`.
+///
+/// # Errors
+/// [`Broken`] if this entry does not.
+pub(super) fn follow(head: Head, row: &AuditRow) -> Result<Head, Broken> {
+    if row.sequence != head.sequence + 1 {
+        return Err(Broken::Missing { expected: head.sequence + 1, found: row.sequence });
     }
-    Ok((last, hash))
+    if row.sealed(&head.hash) != row.hash {
+        return Err(Broken::Changed(row.sequence));
+    }
+    Ok(row.head())
 }
 
 /// The chain of an organization.

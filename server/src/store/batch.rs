@@ -41,6 +41,26 @@ pub(super) enum Failure {
     Panicked,
 }
 
+impl Failure {
+    /// What a start is told.
+    pub(super) fn into_sqlite(self) -> SqliteError {
+        match self {
+            Self::Store(error) => error,
+            Self::Panicked => SqliteError::Unusable(self.to_string()),
+        }
+    }
+}
+
+/// What a caller is told.
+impl From<&Failure> for StoreError {
+    fn from(failure: &Failure) -> Self {
+        match failure {
+            Failure::Store(error) => error.into(),
+            Failure::Panicked => Self::Internal,
+        }
+    }
+}
+
 /// A request's own error, or the batch's.
 pub(super) enum Stop {
     Request(StoreError),
@@ -54,7 +74,7 @@ impl Stop {
             Self::Request(error) => error,
             Self::Batch(failure) => {
                 tracing::error!(%failure, "a change could not be decided");
-                StoreError::Unavailable
+                StoreError::from(&failure)
             }
         }
     }

@@ -75,7 +75,9 @@ impl Ledger {
         {
             return Ok(Some(Arc::clone(account)));
         }
-        let Some(account) = sqlite.account(id)?.map(Arc::new) else { return Ok(None) };
+        let Some((held, account)) = sqlite.account_row(id)? else { return Ok(None) };
+        is_within(self.sequence, id, held)?;
+        let account = Arc::new(account);
         self.accounts.insert(id, Arc::clone(&account));
         Ok(Some(account))
     }
@@ -135,6 +137,9 @@ impl Ledger {
                     return Ok(Some(*id));
                 }
                 let Some(id) = sqlite.organization_id(key)? else { return Ok(None) };
+                if self.account(sqlite, id)?.is_none_or(|account| account.profile.key != *key) {
+                    return Err(unreadable(format!("organization {key}"), "its listing and its account do not agree"));
+                }
                 self.keys.insert(key.clone(), id);
                 Ok(Some(id))
             }
@@ -192,4 +197,16 @@ impl<K: PartialEq, V> Kept<K, V> {
         kept.push_front((key, Arc::clone(&value)));
         Ok(Some(value))
     }
+}
+
+/// An account's row holds no block that the journal has not: the end of the journal would be lost.
+///
+/// # Errors
+/// [`SqliteError::Unreadable`] if it does.
+pub(super) fn is_within(last: u64, id: OrganizationId, held: u64) -> Result<(), SqliteError> {
+    if held <= last {
+        return Ok(());
+    }
+    let why = format!("the account of organization {id} holds block {held}, and the journal ends at block {last}");
+    Err(unreadable("the end of the journal", why))
 }

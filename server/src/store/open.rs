@@ -8,6 +8,7 @@ use arc_swap::ArcSwap;
 use metergate_rules::time::{DAY, HOUR, Time};
 use parking_lot::{Mutex, RwLock};
 
+use super::batch::Failure;
 use super::checkpoint::Checkpointer;
 use super::fold::{Fold, Pace};
 use super::inbox::{Inbox, Port};
@@ -80,7 +81,7 @@ impl Store {
     /// # Errors
     /// [`SqliteError`] if the folder cannot be used or what is stored cannot be read.
     pub fn open(settings: Settings, clock: Clock) -> Result<Self, SqliteError> {
-        let sqlite = Sqlite::open(&settings.folder)?;
+        let sqlite = Sqlite::open_first(&settings.folder)?;
         dies_at!("start-opened");
         let snapshot = Arc::new(snapshot_of(&sqlite)?);
         let values_key = installation_key(&sqlite, "values_key")?;
@@ -110,8 +111,9 @@ impl Store {
             catalogue: Arc::clone(&catalogue),
             recent,
             inbox: Arc::clone(&inbox),
+            disk_full: false,
         };
-        writer.write_listings().map_err(|failure| SqliteError::Unusable(failure.to_string()))?;
+        writer.write_listings().map_err(Failure::into_sqlite)?;
         let thread = std::thread::Builder::new().name("writer".to_owned()).spawn(move || writer.run());
         let thread = thread.map_err(|error| SqliteError::Unusable(format!("no thread for the writer: {error}")))?;
         Ok(Self { inbox, catalogue, clock, thread: Mutex::new(Some(thread)), reader, values_key, last_commit })
@@ -163,6 +165,8 @@ impl Store {
     /// Answers what waits, then stops.
     pub fn close(&self) {
         self.inbox.close();
+        // The writer is the last to close the database, since only it can copy and remove the write-ahead file.
+        self.reader.close();
         if let Some(thread) = self.thread.lock().take()
             && thread.join().is_err()
         {

@@ -18,7 +18,7 @@ use super::dirty::{Dirty, DirtyAccount};
 use super::ledger::Map;
 use super::rollup::{Day, ValueKey};
 use super::slice::Records;
-use super::sqlite::{Sqlite, SqliteError, find_rollup};
+use super::sqlite::{Sqlite, SqliteError, find_rollup, unreadable};
 use super::{Scope, StoreError};
 
 /// Connections that are kept open for the next read.
@@ -98,6 +98,11 @@ impl Reader {
         Self { folder: folder.to_owned(), idle: Arc::default(), recent, dirty }
     }
 
+    /// Closes the connections that are kept.
+    pub(super) fn close(&self) {
+        self.idle.lock().clear();
+    }
+
     /// Runs `read` on one snapshot, on a thread that may wait for the disk.
     ///
     /// # Errors
@@ -121,12 +126,7 @@ impl Reader {
             Ok::<_, ReadError>(result)
         };
         match tokio::task::spawn_blocking(task).await {
-            Ok(Ok(value)) => Ok(value),
-            Ok(Err(ReadError::Store(error))) => Err(error),
-            Ok(Err(ReadError::Sqlite(error))) => {
-                tracing::error!(%error, "a read failed");
-                Err(StoreError::Unavailable)
-            }
+            Ok(read) => read.map_err(ReadError::told),
             Err(error) => {
                 tracing::error!(%error, "a read panicked");
                 Err(StoreError::Internal)
@@ -156,6 +156,19 @@ pub enum ReadError {
     /// The database cannot be read.
     #[error(transparent)]
     Sqlite(#[from] SqliteError),
+}
+
+impl ReadError {
+    /// What the caller is told; what the operator needs goes to the log.
+    pub fn told(self) -> StoreError {
+        match self {
+            Self::Store(error) => error,
+            Self::Sqlite(error) => {
+                tracing::error!(%error, "a read failed");
+                StoreError::from(&error)
+            }
+        }
+    }
 }
 
 impl From<rusqlite::Error> for ReadError {
@@ -191,6 +204,11 @@ impl View<'_> {
         let row = self.sqlite.account_row(id)?;
         let lacking = self.dirty.get(id).filter(|dirty| row.as_ref().is_none_or(|(held, _)| *held < dirty.sequence));
         let account = lacking.map_or_else(|| row.map(|(_, account)| account), |dirty| Some((*dirty.account).clone()));
+        if let OrganizationRef::Key(key) = organization
+            && account.as_ref().is_none_or(|account| account.profile.key != *key)
+        {
+            return Err(unreadable(format!("organization {key}"), "its listing and its account do not agree").into());
+        }
         Ok(account.ok_or(StoreError::UnknownOrganization)?)
     }
 
@@ -201,7 +219,7 @@ impl View<'_> {
         Ok(held.is_none_or(|held| held < dirty.sequence).then_some(dirty))
     }
 
-    /// What rollups of a meter on the days from `first` to `last` lack, in order. Dimension sets beyond the cap of a day
+    /// What rollups of a meter on the days from `first` to `last` lack, in order; none of their rows may be missing. Dimension sets beyond the cap of a day
     /// stand under the name that they will have.
     ///
     /// # Errors
@@ -212,6 +230,7 @@ impl View<'_> {
         meter: MeterId,
         (first, last): (i32, i32),
     ) -> Result<Vec<(i32, String, Day)>, ReadError> {
+        self.sqlite.rollups_end_right(organization, meter, (first, last))?;
         let Some(dirty) = self.lacking(organization)? else { return Ok(Vec::new()) };
         let (mut lacking, mut new) = (Vec::new(), (i32::MIN, 0));
         for (key, slots) in dirty.derived.rollups.of(meter, first, last) {

@@ -14,7 +14,7 @@ use parking_lot::RwLock;
 use super::block::{Block, Place, Record};
 use super::dirty::{Dirty, DirtyAccount};
 use super::known::{Id, IdHasher, Known};
-use super::ledger::{Kept, Ledger, Map};
+use super::ledger::{Kept, Ledger, Map, is_within};
 use super::reader::Recent;
 use super::slice::{Files, Records};
 use super::sqlite::{Sqlite, SqliteError, unreadable};
@@ -44,9 +44,13 @@ pub(super) fn replay(
     let text = sqlite.setting("folded_to")?.unwrap_or_else(|| "0".to_owned());
     let folded_to: u64 = text.parse().map_err(|error| unreadable("folded_to", error))?;
     let (sequence, last) = sqlite.last_block()?;
+    if folded_to > sequence {
+        let why = format!("rows hold block {folded_to}, and the journal ends at block {sequence}");
+        return Err(unreadable("the end of the journal", why));
+    }
     let oldest = sqlite.first_block()?.unwrap_or(1);
     let sliced_to = files.records.last().map_or(0, |slice| slice.extent().last);
-    let mut behind = Behind::default();
+    let mut behind = Behind { last: sequence, ..Behind::default() };
     behind.add_slices(sqlite, &files.records, folded_to + 1..oldest)?;
     let mut known = Known::new(hasher, files.ids, oldest.max(sliced_to + 1));
     let (mut recent, mut open) = (recent.write(), (None, 0));
@@ -91,6 +95,8 @@ pub(super) fn replay(
 /// Accounts that the blocks go beyond, with the block that their rows hold.
 #[derive(Default)]
 struct Behind {
+    /// The journal's last block.
+    last: u64,
     accounts: Map<OrganizationId, (u64, Option<DirtyAccount>)>,
 }
 
@@ -127,6 +133,7 @@ impl Behind {
             Entry::Occupied(entry) => entry.into_mut(),
             Entry::Vacant(entry) => {
                 let row = sqlite.account_row(organization)?;
+                row.iter().try_for_each(|(held, _)| is_within(self.last, organization, *held))?;
                 let clean = |(held, account)| (held, Some(DirtyAccount::clean(&Arc::new(account))));
                 entry.insert(row.map_or((0, None), clean))
             }

@@ -9,6 +9,9 @@ use metergate_rules::outcome::{self, Use, What};
 use metergate_rules::time::{DAY, MINUTE, Time};
 use serde::{Deserialize, Serialize};
 
+use super::block::Unreadable;
+use super::seal::{seal, unseal};
+
 /// A quarter hour in microseconds.
 pub const QUARTER: i64 = 15 * MINUTE;
 
@@ -101,6 +104,43 @@ impl Day {
     /// The quarter hours in which something happened, in order.
     pub fn slots(&self) -> impl Iterator<Item = (u8, &Slot)> {
         self.0.iter().map(|(quarter, slot)| (*quarter, slot))
+    }
+}
+
+/// The columns by which a row of rollups is found; they are in its checksum.
+#[derive(Clone, Copy, Debug)]
+pub struct RollupRow<'a> {
+    /// Whose.
+    pub organization: OrganizationId,
+    /// Of which meter.
+    pub meter: MeterId,
+    /// Days since 1970-01-01.
+    pub day: i32,
+    /// The dimension values as the row has them.
+    pub dimensions: &'a str,
+}
+
+impl RollupRow<'_> {
+    fn with<T>(&self, with: impl FnOnce(&[&[u8]]) -> T) -> T {
+        let (meter, day) = (self.meter.0.to_le_bytes(), self.day.to_le_bytes());
+        with(&[self.organization.bytes(), &meter, &day, self.dimensions.as_bytes()])
+    }
+
+    /// The data of the row that holds this day.
+    ///
+    /// # Errors
+    /// None that is known.
+    pub fn seal(&self, day: &Day) -> Result<Vec<u8>, Unreadable> {
+        let content = day.write()?;
+        Ok(self.with(|columns| seal(columns, &content)))
+    }
+
+    /// The stored day in the data of the row.
+    ///
+    /// # Errors
+    /// [`Unreadable`] where it is not what was written for this row.
+    pub fn unseal<'d>(&self, data: &'d [u8]) -> Result<&'d [u8], Unreadable> {
+        self.with(|columns| unseal(columns, data))
     }
 }
 

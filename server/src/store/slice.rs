@@ -97,12 +97,13 @@ impl Files {
     /// Opens all files that have a row, and removes the others.
     ///
     /// # Errors
-    /// [`SqliteError::Unreadable`] where a file is not there, or is not the one that was written.
+    /// [`SqliteError::Unreadable`] where a file is not there, or is not the one that was written;
+    /// [`SqliteError::FolderFailed`] where the folder cannot be kept.
     pub(super) fn open(folder: &Path, sqlite: &Sqlite) -> Result<Self, SqliteError> {
         let (slices, ids) = (sqlite.slices()?, sqlite.slice_ids()?);
         let counting = slices.iter().map(|extent| extent.records_in(folder));
         let counting = counting.chain(ids.iter().map(|extent| extent.ids_in(folder))).collect();
-        tidy(folder, &counting).map_err(|error| unreadable("the folder of slices", error))?;
+        tidy(folder, &counting).map_err(SqliteError::FolderFailed)?;
         let records = slices.iter().map(|extent| {
             let path = extent.records_in(folder);
             let file = Records::open(&path)?;

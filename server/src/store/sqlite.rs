@@ -8,53 +8,33 @@ use std::path::Path;
 
 use metergate_rules::account::Account;
 use metergate_rules::audit::Hash;
-use metergate_rules::id::{OrganizationId, OrganizationKey};
+use metergate_rules::id::OrganizationId;
 use metergate_rules::time::Time;
-use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, Row};
+use rusqlite::{Connection, OpenFlags, OptionalExtension, Row};
 
 use super::ledger::Head;
-use super::{Answer, ReceiptKey};
+use super::seal::unseal;
+use crate::faults::planted;
 
 mod derived;
+mod durable;
+mod error;
+mod find;
 mod migrate;
 mod rows;
+mod settings;
 mod slices;
+mod wal;
 mod write;
 
 pub(super) use derived::find_rollup;
+pub use error::SqliteError;
+pub use migrate::VERSION as SCHEMA;
 pub(super) use slices::SliceChange;
 pub(super) use write::Commit;
 
 /// The name of the database in the data folder.
 pub const FILE: &str = "metergate.sqlite";
-/// The format of the `accounts.data` that is written.
-const ACCOUNT_VERSION: u8 = 1;
-
-/// What can go wrong with the database.
-#[derive(Debug, thiserror::Error)]
-pub enum SqliteError {
-    /// The database refused.
-    #[error("the database: {0}")]
-    Sqlite(#[from] rusqlite::Error),
-    /// What is stored cannot be read.
-    #[error("{what} cannot be read: {why}")]
-    Unreadable {
-        /// What.
-        what: String,
-        /// Why.
-        why: String,
-    },
-    /// The database is not what this program can use.
-    #[error("{0}")]
-    Unusable(String),
-}
-
-impl SqliteError {
-    /// Whether the disk itself failed. What was written last may or may not be there, and only a new start can tell.
-    pub(super) fn is_disk_failure(&self) -> bool {
-        matches!(self, Self::Sqlite(error) if error.sqlite_error_code() == Some(ErrorCode::SystemIoFailure))
-    }
-}
 
 pub(super) fn unreadable(what: impl Into<String>, why: impl std::fmt::Display) -> SqliteError {
     SqliteError::Unreadable { what: what.into(), why: why.to_string() }
@@ -78,8 +58,15 @@ impl Sqlite {
         connection.pragma_update(None, "wal_autocheckpoint", 0)?;
         connection.pragma_update(None, "cache_size", -65_536)?;
         connection.pragma_update(None, "temp_store", "memory")?;
+        // A page that was damaged is then found when it is read, not when something on it is missed.
+        connection.pragma_update(None, "cell_size_check", true)?;
         connection.set_prepared_statement_cache_capacity(64);
         assert_durable(&connection)?;
+        for level in ["off", "normal"] {
+            if planted(&format!("synchronous-{level}")) {
+                connection.pragma_update(None, "synchronous", level)?;
+            }
+        }
         migrate::migrate(&mut connection, folder)?;
         Ok(Self { connection })
     }
@@ -113,6 +100,7 @@ impl Sqlite {
         let connection = Connection::open_with_flags(folder.join(FILE), flags)?;
         connection.busy_timeout(std::time::Duration::from_secs(5))?;
         connection.pragma_update(None, "query_only", true)?;
+        connection.pragma_update(None, "cell_size_check", true)?;
         connection.set_prepared_statement_cache_capacity(64);
         Ok(Self { connection })
     }
@@ -132,31 +120,22 @@ impl Sqlite {
 
     /// An organization's account with the last block that is in it.
     pub(super) fn account_row(&self, id: OrganizationId) -> Result<Option<(u64, Account)>, SqliteError> {
+        let broken = |why: &dyn std::fmt::Display| unreadable(format!("the account of organization {id}"), why);
         let mut query = self.connection.prepare_cached("SELECT sequence, data FROM accounts WHERE id = ?")?;
-        let found = query.query_row([id.bytes()], |row| Ok((row.get(0)?, row.get::<_, Vec<u8>>(1)?))).optional()?;
-        let decode = |(sequence, data): (i64, Vec<u8>)| match data.split_first() {
-            Some((&ACCOUNT_VERSION, rest)) => match postcard::from_bytes(rest) {
-                Ok(account) => Ok((sequence.unsigned_abs(), account)),
-                Err(error) => Err(unreadable(format!("the account of organization {id}"), error)),
-            },
-            _ => Err(unreadable(format!("the account of organization {id}"), "unknown format")),
+        let read = |row: &Row<'_>| Ok((row.get::<_, i64>(0)?, row.get::<_, Vec<u8>>(1)?));
+        let Some((sequence, data)) = query.query_row([id.bytes()], read).optional()? else {
+            let mut listed = self.connection.prepare_cached("SELECT 1 FROM organizations WHERE id = ?")?;
+            return if listed.exists([id.bytes()])? { Err(broken(&"it is not there")) } else { Ok(None) };
         };
-        found.map(decode).transpose()
+        let content = unseal(&[id.bytes(), &sequence.to_le_bytes()], &data).map_err(|error| broken(&error))?;
+        let account = postcard::from_bytes(content).map_err(|error| broken(&error))?;
+        Ok(Some((sequence.unsigned_abs(), account)))
     }
 
     /// The last block that is in an organization's row.
     pub(super) fn account_sequence(&self, id: OrganizationId) -> Result<Option<u64>, SqliteError> {
         let mut query = self.connection.prepare_cached("SELECT sequence FROM accounts WHERE id = ?")?;
         Ok(query.query_row([id.bytes()], |row| row.get::<_, i64>(0)).optional()?.map(i64::unsigned_abs))
-    }
-
-    /// The organization of a key.
-    ///
-    /// # Errors
-    /// [`SqliteError`] if it cannot be read.
-    pub fn organization_id(&self, key: &OrganizationKey) -> Result<Option<OrganizationId>, SqliteError> {
-        let mut query = self.connection.prepare_cached("SELECT id FROM organizations WHERE key = ?")?;
-        Ok(query.query_row([key.as_str()], |row| row.get(0)).optional()?.map(OrganizationId))
     }
 
     pub(super) fn audit_head(&self, chain: [u8; 16]) -> Result<Head, SqliteError> {
@@ -167,23 +146,6 @@ impl Sqlite {
             Ok(Head { sequence: row.get::<_, i64>(0)?.unsigned_abs(), hash: row.get::<_, Hash>(1)? })
         });
         Ok(head.optional()?.unwrap_or(Head::EMPTY))
-    }
-
-    /// A kept answer with the fingerprint of its request.
-    pub(super) fn receipt(
-        &self,
-        scope: [u8; 16],
-        receipt: &ReceiptKey,
-        since: Time,
-    ) -> Result<Option<(u64, Answer)>, SqliteError> {
-        let mut query = self.connection.prepare_cached(
-            "SELECT fingerprint, status, body FROM receipts WHERE scope = ? AND route = ? AND key = ? AND at >= ?",
-        )?;
-        let read = |row: &Row<'_>| {
-            let answer = Answer { status: row.get(1)?, body: row.get(2)?, version: None };
-            Ok((row.get::<_, i64>(0)?.cast_unsigned(), answer))
-        };
-        Ok(query.query_row((&scope, receipt.route, receipt.key.as_str(), since.micros()), read).optional()?)
     }
 
     /// A stored block.
@@ -244,31 +206,18 @@ impl Sqlite {
         let mut query = self.connection.prepare(sql).map_err(SqliteError::from)?;
         let bounds = (range.start().cast_signed(), range.end().cast_signed());
         let mut rows = query.query(bounds).map_err(SqliteError::from)?;
+        let mut before = None;
         while let Some(row) = rows.next().map_err(SqliteError::from)? {
             let sequence: i64 = row.get(0).map_err(SqliteError::from)?;
             let at = Time::from_micros(row.get(1).map_err(SqliteError::from)?);
             let data: &[u8] =
                 row.get_ref(2).and_then(|data| data.as_blob().map_err(Into::into)).map_err(SqliteError::from)?;
+            if before.is_some_and(|before| sequence != before + 1) {
+                return Err(unreadable(format!("the block before block {sequence}"), "it is not there").into());
+            }
+            before = Some(sequence);
             each(sequence.unsigned_abs(), at, data)?;
         }
-        Ok(())
-    }
-
-    /// A single stored value.
-    ///
-    /// # Errors
-    /// [`SqliteError`] if it cannot be read.
-    pub fn setting(&self, name: &str) -> Result<Option<String>, SqliteError> {
-        let mut query = self.connection.prepare_cached("SELECT value FROM settings WHERE name = ?")?;
-        Ok(query.query_row([name], |row| row.get(0)).optional()?)
-    }
-
-    /// Keeps a single value, in a commit of its own.
-    ///
-    /// # Errors
-    /// [`SqliteError`] if it cannot be written.
-    pub fn set_setting(&self, name: &str, value: &str) -> Result<(), SqliteError> {
-        self.connection.execute("INSERT OR REPLACE INTO settings (name, value) VALUES (?, ?)", (name, value))?;
         Ok(())
     }
 }
@@ -283,7 +232,7 @@ fn assert_durable(connection: &Connection) -> Result<(), SqliteError> {
     }
     let why = format!(
         "the database cannot be made durable here: journal_mode is {mode} (must be wal), synchronous is {synchronous} \
-         (must be 2). Is the data folder on a network file system?"
+         (must be 2). Is the data folder on a network file system, or does its disk fail?"
     );
     Err(SqliteError::Unusable(why))
 }

@@ -31,8 +31,8 @@ impl Writer {
         };
         decided.now = now;
         self.commit(decided).map_err(|failure| {
-            tracing::error!(%failure, "a change of the catalogue could not be written");
-            StoreError::Unavailable
+            self.tell(&failure, "a change of the catalogue could not be written");
+            StoreError::from(&failure)
         })?;
         self.put_in_force(stored)?;
         Ok(Receipt::Answered { answer, replayed: false })
@@ -51,7 +51,7 @@ fn resolved(batch: &mut Batch<'_>, command: &TeamCommand) -> Result<TeamCommand,
     let TeamCommand::CreateKey(NewKey { organization: Some(organization), .. }) = command else {
         return Ok(command.clone());
     };
-    let id = batch.resolve(organization).map_err(|_| StoreError::Unavailable)?;
+    let id = batch.resolve(organization).map_err(|error| StoreError::from(&error))?;
     let id = id.ok_or(StoreError::UnknownOrganization)?;
     let TeamCommand::CreateKey(new) = command.clone() else { return Err(StoreError::Internal) };
     Ok(TeamCommand::CreateKey(NewKey { organization: Some(OrganizationRef::Id(id)), ..new }))

@@ -20,7 +20,7 @@ use super::ledger::Ledger;
 use super::open::Settings;
 use super::reader::Recent;
 use super::slicing::{STEP_BYTES, Slicing};
-use super::sqlite::{Commit, Sqlite, unreadable};
+use super::sqlite::{Commit, Sqlite, SqliteError, unreadable};
 use super::{Answers, DecidedReceipt, Receipt, Request, StoreError, Work};
 use crate::catalogue::Snapshot;
 use crate::clock::{Clock, boot};
@@ -55,6 +55,8 @@ pub(super) struct Writer {
     pub(super) catalogue: Arc<ArcSwap<Snapshot>>,
     pub(super) recent: Arc<RwLock<Recent>>,
     pub(super) inbox: Arc<Inbox>,
+    /// Whether the last commit found no room on the disk.
+    pub(super) disk_full: bool,
 }
 
 impl Writer {
@@ -124,7 +126,7 @@ impl Writer {
         let written = self.commit_with(Decided::nothing(self.ledger.last), step);
         dies_at!("idle-rows-written");
         if let Err(failure) = &written {
-            tracing::error!(%failure, "rows could not be written; they stay behind the journal");
+            self.tell(failure, "rows could not be written; they stay behind the journal");
         }
         written.map(drop)
     }
@@ -157,6 +159,15 @@ impl Writer {
         {
             written = self.write_rows(true);
         }
+        self.checkpointer.close(&self.sqlite);
+    }
+
+    /// Tells the log why a commit failed. A full disk fails every one until somebody makes room: only the first is told.
+    pub(super) fn tell(&mut self, failure: &Failure, what: &str) {
+        let full = matches!(failure, Failure::Store(SqliteError::Full(_)));
+        if !full || !std::mem::replace(&mut self.disk_full, true) {
+            tracing::error!(%failure, "{what}");
+        }
     }
 
     /// One time for the batch, never behind the last commit's.
@@ -182,9 +193,8 @@ impl Writer {
                 self.answer(second);
             }
             Err(failure) => {
-                tracing::error!(%failure, calls = calls.len(), "a commit failed; nothing of it was acknowledged");
-                let panicked = matches!(failure, Failure::Panicked);
-                let error = if panicked { StoreError::Internal } else { StoreError::Unavailable };
+                self.tell(&failure, "a commit failed; nothing of it was acknowledged");
+                let error = StoreError::from(&failure);
                 deliver(calls.iter().map(|call| (call, Err(error.clone()))).collect());
             }
         }
@@ -256,6 +266,9 @@ impl Writer {
         };
         let (bytes, sliced) = (commit.bytes(), commit.sliced.clone());
         let rows = self.sqlite.write(&commit).inspect_err(stop_after_disk_failure)?;
+        if std::mem::take(&mut self.disk_full) {
+            tracing::info!("the disk has room again");
+        }
         decided.remember(&mut self.ledger, sequence, &offsets);
         sliced.iter().for_each(|blocks| self.slicing.left(blocks));
         if has_block {

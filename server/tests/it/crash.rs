@@ -1,6 +1,8 @@
 //! The real program, killed at any time and at each fail point: what was acknowledged is there, counted once.
 
+mod backup;
 mod checks;
+mod disk;
 mod fail_points;
 mod final_phase;
 mod history;

@@ -8,7 +8,7 @@ mod conservation;
 mod journal;
 
 pub(crate) use audit::audit;
-pub(crate) use conservation::{conservation, folded};
+pub(crate) use conservation::{conservation, folded, stored_rollups};
 pub(crate) use journal::{Journal, most_in_any};
 
 /// An invariant that did not hold.

@@ -3,6 +3,7 @@
 mod arithmetic;
 mod asks;
 mod audit;
+mod backup;
 mod conservation;
 #[cfg(feature = "faults")]
 mod failed_commit;

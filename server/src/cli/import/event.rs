@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use super::rows::{Row, hex};
+use super::rows::Row;
 use super::{Options, time};
+use crate::hex::hex;
 
 /// `name=Column`.
 #[derive(Clone, Debug, PartialEq, Eq)]

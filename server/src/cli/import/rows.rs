@@ -10,6 +10,8 @@ use anyhow::Context as _;
 use csv::ByteRecord;
 use sha2::{Digest, Sha256};
 
+use crate::hex::hex;
+
 /// Reads rows in order. The heading line is none of them; blank lines are none either.
 pub(super) struct Rows {
     reader: csv::Reader<Bounded<File>>,
@@ -92,15 +94,6 @@ fn hash(cells: &ByteRecord) -> [u8; 32] {
         hash.update(cell);
     }
     hash.finalize().into()
-}
-
-/// Bytes in lower-case hex.
-pub(in super::super) fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write as _;
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }
 
 /// The longest row in bytes, beyond what the reader has read ahead.

@@ -3,11 +3,12 @@
 use std::fmt;
 
 use anyhow::Context as _;
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::ProgressBar;
 use serde::Deserialize;
 use serde_json::json;
 
 use super::super::client::{Client, Repeat};
+use super::super::folder::bar;
 use super::super::screen::{Screen, plain};
 use super::event::Template;
 use super::record::Record;
@@ -178,9 +179,3 @@ impl<'a> Run<'a> {
 }
 
 const PATH: &str = "/v1/events";
-
-/// A bar over the file's bytes, drawn only on a terminal.
-fn bar(size: u64) -> ProgressBar {
-    let style = ProgressStyle::with_template("{bar:40} {percent:>3} %  {bytes} of {total_bytes}  {eta} left");
-    ProgressBar::new(size).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
-}

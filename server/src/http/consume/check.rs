@@ -10,9 +10,9 @@ use metergate_rules::window::WindowSet;
 use super::super::error::ApiError;
 use super::Asking;
 use crate::catalogue::Snapshot;
-use crate::store::reader::View;
+use crate::store::reader::{ReadError, View};
 use crate::store::rollup::ValueKey;
-use crate::store::{ConsumeRequest, DecidedReceipt};
+use crate::store::{ConsumeRequest, DecidedReceipt, StoreError};
 
 impl Asking<'_> {
     /// The same rules on what is durable; nothing is recorded.
@@ -35,16 +35,8 @@ fn check_one(
     snapshot: &Snapshot,
     request: &ConsumeRequest,
     now: metergate_rules::time::Time,
-) -> Result<DecidedReceipt, crate::store::StoreError> {
-    use crate::store::StoreError;
-    let unreadable = |error: crate::store::reader::ReadError| match error {
-        crate::store::reader::ReadError::Store(error) => error,
-        crate::store::reader::ReadError::Sqlite(error) => {
-            tracing::error!(%error, "a check could not read");
-            StoreError::Unavailable
-        }
-    };
-    let account = view.account(request.caller.scope, &request.organization).map_err(unreadable)?;
+) -> Result<DecidedReceipt, StoreError> {
+    let account = view.account(request.caller.scope, &request.organization).map_err(ReadError::told)?;
     let at = now.max(account.time);
     let account = account.at(&snapshot.rules, at)?.account;
     let command = Command::Consume(request.consume.clone());
@@ -54,7 +46,7 @@ fn check_one(
         for (window, span) in question.spans {
             let (organization, meter, value) = (account.id, question.meter, question.value);
             let from = ValueKey { organization, meter, value, bucket: span.start };
-            if view.has_value(from, span.end).map_err(unreadable)? {
+            if view.has_value(from, span.end).map_err(ReadError::told)? {
                 seen[question.item] = seen[question.item].with(window);
             }
         }

@@ -38,7 +38,9 @@ async fn each_problem_has_its_status_code_and_headers() {
         (ApiError::invalid("#/a", "x"),        422, "validation",             vec![]),
         (ApiError::idempotency_mismatch(),     422, "idempotency-mismatch",   vec![]),
         (ApiError::too_many_requests(3),       429, "too-many-requests",      vec![no_store.clone(), header(RETRY_AFTER, "3")]),
-        (ApiError::unavailable(1),             503, "unavailable",            vec![no_store, header(RETRY_AFTER, "1")]),
+        (ApiError::unavailable(1),             503, "unavailable",            vec![no_store.clone(), header(RETRY_AFTER, "1")]),
+        (ApiError::disk_full(),                503, "disk-full",              vec![no_store, header(RETRY_AFTER, "10")]),
+        (ApiError::damaged(),                  500, "damaged",                vec![]),
         (ApiError::internal("x"),              500, "internal",               vec![]),
     ];
     for (error, status, code, expected) in cases {

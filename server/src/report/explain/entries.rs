@@ -6,6 +6,7 @@ use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
 use super::super::{Timestamp, stored_object};
+use crate::hex::hex;
 use crate::store::audit::{AuditRow, chain_of};
 use crate::store::reader::{ReadError, View};
 
@@ -57,7 +58,7 @@ impl AuditEntryBody {
             action: row.action,
             category: row.category,
             reason: Some(row.reason).filter(|reason| !reason.is_empty()),
-            hash: row.hash.iter().map(|byte| format!("{byte:02x}")).collect(),
+            hash: hex(&row.hash),
         }
     }
 }

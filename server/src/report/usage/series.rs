@@ -11,7 +11,7 @@ use super::buckets::Buckets;
 use super::group::{Group, Grouping};
 use super::{MOST_ROWS, too_many};
 use crate::store::reader::{ReadError, View};
-use crate::store::rollup::{Day, QUARTER, Slot};
+use crate::store::rollup::{Day, QUARTER, RollupRow, Slot};
 use crate::store::sqlite::SqliteError;
 
 /// What happened in one bucket.
@@ -118,7 +118,7 @@ impl Reading<'_> {
         let mut rows = query.query((organization.bytes(), self.meter.0, first, last))?;
         while let Some(row) = rows.next()? {
             let group = self.group(text(row, 1)?);
-            self.series.add_day(group, &Slots::of(row)?, buckets)?;
+            self.series.add_day(group, &Slots::of(row, organization, self.meter)?, buckets)?;
             if self.series.points.len() > MOST_ROWS {
                 return too_many("more");
             }
@@ -140,7 +140,7 @@ impl Reading<'_> {
         let mut query = view.sqlite().connection().prepare_cached(sql)?;
         let mut rows = query.query((organization.bytes(), self.meter.0, last))?;
         while let Some(row) = rows.next()? {
-            let slots = Slots::of(row)?;
+            let slots = Slots::of(row, organization, self.meter)?;
             let found = self.series.before.values().map(|(time, _)| *time).max();
             if self.grouping.is_none() && found.is_some_and(|time| slots.start.plus(DAY) <= time) {
                 break;
@@ -292,9 +292,11 @@ enum Held<'a> {
 
 impl<'a> Slots<'a> {
     /// Of a row of day, dimensions and data.
-    fn of(row: &'a Row<'_>) -> Result<Self, ReadError> {
+    fn of(row: &'a Row<'_>, organization: OrganizationId, meter: MeterId) -> Result<Self, ReadError> {
+        let key = RollupRow { organization, meter, day: row.get(0)?, dimensions: text(row, 1)? };
         let data = row.get_ref(2)?.as_blob().map_err(rusqlite::Error::from)?;
-        Ok(Self { start: Time::from_micros(row.get::<_, i64>(0)? * DAY), held: Held::Row(data) })
+        let held = Held::Row(key.unseal(data).map_err(unreadable)?);
+        Ok(Self { start: Time::from_micros(i64::from(key.day) * DAY), held })
     }
 
     fn lacking(day: i32, slots: &'a Day) -> Self {

@@ -141,7 +141,7 @@ impl IdFile {
     }
 
     /// All ids in the order of their hashes and places.
-    pub(super) fn entries(&self) -> Entries<'_> {
+    pub(in crate::store) fn entries(&self) -> Entries<'_> {
         Entries { of: self, next_page: 0, page: Vec::new(), at: CHECKSUM }
     }
 
@@ -173,7 +173,7 @@ fn entry(bytes: &[u8; ENTRY]) -> (u64, Place) {
 }
 
 /// The ids of a file, one after the other.
-pub(super) struct Entries<'a> {
+pub(in crate::store) struct Entries<'a> {
     of: &'a IdFile,
     next_page: usize,
     page: Vec<u8>,
@@ -181,7 +181,7 @@ pub(super) struct Entries<'a> {
 }
 
 impl Entries<'_> {
-    pub(super) fn next(&mut self) -> Result<Option<(u64, Place)>, SliceError> {
+    pub(in crate::store) fn next(&mut self) -> Result<Option<(u64, Place)>, SliceError> {
         while self.at >= self.page.len() {
             if self.next_page == self.of.pages() {
                 return Ok(None);

@@ -4,8 +4,8 @@ use metergate_rules::id::{MeterId, OrganizationId};
 use metergate_rules::time::{Span, Time};
 use rusqlite::{Connection, OptionalExtension};
 
-use super::{Sqlite, SqliteError};
-use crate::store::rollup::{RollupKey, ValueKey};
+use super::{Sqlite, SqliteError, unreadable};
+use crate::store::rollup::{RollupKey, RollupRow, ValueKey};
 
 /// Sets of dimension values of one organization and meter on one day at most; the rest goes into [`OTHER`].
 const MOST_DIMENSIONS: i64 = 1000;
@@ -39,6 +39,35 @@ fn sets_of(connection: &Connection, key: &RollupKey) -> Result<i64, SqliteError>
 }
 
 impl Sqlite {
+    /// Looks at the rows before and behind a range of days of a meter. A row of the range whose key has changed on the disk
+    /// still stands where it was: it ends the range, and is one of the two.
+    ///
+    /// # Errors
+    /// [`SqliteError::Unreadable`] if one of them is not what was written.
+    pub(in crate::store) fn rollups_end_right(
+        &self,
+        organization: OrganizationId,
+        meter: MeterId,
+        (first, last): (i32, i32),
+    ) -> Result<(), SqliteError> {
+        let columns = "SELECT organization, meter, day, dimensions, data FROM rollups";
+        let before = "WHERE (organization, meter, day) < (?, ?, ?)
+                      ORDER BY organization DESC, meter DESC, day DESC, dimensions DESC LIMIT 1";
+        let behind = "WHERE (organization, meter, day) > (?, ?, ?)
+                      ORDER BY organization, meter, day, dimensions LIMIT 1";
+        for (condition, day) in [(before, first), (behind, last)] {
+            let mut query = self.connection.prepare_cached(&format!("{columns} {condition}"))?;
+            let mut rows = query.query((organization.bytes(), meter.0, day))?;
+            let Some(row) = rows.next()? else { continue };
+            let (organization, meter) = (OrganizationId(row.get(0)?), MeterId(row.get(1)?));
+            let dimensions = row.get::<_, String>(3)?;
+            let found = RollupRow { organization, meter, day: row.get(2)?, dimensions: &dimensions };
+            let unsealed = found.unseal(row.get_ref(4)?.as_blob().map_err(rusqlite::Error::from)?).map(|_| ());
+            unsealed.map_err(|error| unreadable(format!("a rollup of organization {organization}"), error))?;
+        }
+        Ok(())
+    }
+
     pub(in crate::store) fn has_value(&self, from: ValueKey, to: Time) -> Result<bool, SqliteError> {
         let mut query = self.connection.prepare_cached(
             "SELECT 1 FROM unique_values WHERE organization = ? AND meter = ? AND value = ? AND bucket >= ? AND bucket < ? LIMIT 1",

@@ -11,6 +11,9 @@ const MIGRATIONS: [&str; 2] = [
     include_str!("../../../migrations/sqlite/0002_slices.sql"),
 ];
 
+/// The version of the schema that this program makes and reads.
+pub const VERSION: u32 = MIGRATIONS.len() as u32;
+
 /// Runs the migrations that have not been run, each in a transaction of its own. A database that holds something is
 /// copied first.
 ///

@@ -1,16 +1,64 @@
 //! Reading what is the team's, and the audit log.
 
+use std::path::Path;
+
 use metergate_rules::id::{MeterId, MeterKey, OrganizationId, PlanId, PlanKey};
 use metergate_rules::time::Time;
-use rusqlite::Row;
+use rusqlite::types::ValueRef;
+use rusqlite::{Connection, Row, Transaction};
 use serde::de::DeserializeOwned;
 
-use super::{Sqlite, SqliteError, unreadable};
+use super::{Sqlite, SqliteError, settings, unreadable};
 use crate::catalogue::change::ImportRecord;
 use crate::catalogue::key::{ApiKey, KeyScope};
 use crate::catalogue::{MeterEntry, PlanEntry, Stored};
 use crate::store::audit::AuditRow;
 use rusqlite::OptionalExtension;
+
+/// What [`audit_row`] reads.
+const AUDIT: &str =
+    "SELECT chain, sequence, at, actor, action, category, before, after, details, reason, salt, hash FROM audit";
+/// The setting in which the checksum of meters, plans and keys stands. They are few, and all in memory: one for all.
+const CHECKSUM: &str = "catalogue_checksum";
+/// The checksum of no rows.
+const NOTHING: &str = "00000000";
+
+/// The checksum of every meter, plan and key as they are stored.
+fn catalogue_checksum(connection: &Connection) -> Result<String, SqliteError> {
+    let mut hasher = crc32fast::Hasher::new();
+    for table in ["meters", "plans", "api_keys"] {
+        let mut query = connection.prepare_cached(&format!("SELECT * FROM {table} ORDER BY id"))?;
+        let columns = query.column_count();
+        let mut rows = query.query([])?;
+        while let Some(row) = rows.next()? {
+            for column in 0..columns {
+                add_value(&mut hasher, row.get_ref(column)?);
+            }
+        }
+    }
+    Ok(format!("{:08x}", hasher.finalize()))
+}
+
+/// The type and the length come first, so that no value can pass for another.
+fn add_value(hasher: &mut crc32fast::Hasher, value: ValueRef<'_>) {
+    let mut add = |kind: u8, bytes: &[u8]| {
+        hasher.update(&[kind]);
+        hasher.update(&(bytes.len() as u64).to_le_bytes());
+        hasher.update(bytes);
+    };
+    match value {
+        ValueRef::Null => add(0, &[]),
+        ValueRef::Integer(number) => add(1, &number.to_le_bytes()),
+        ValueRef::Real(number) => add(2, &number.to_le_bytes()),
+        ValueRef::Text(text) => add(3, text),
+        ValueRef::Blob(bytes) => add(4, bytes),
+    }
+}
+
+/// Brings the checksum up to what has been written in this transaction.
+pub(super) fn write_catalogue_checksum(transaction: &Transaction<'_>) -> Result<(), SqliteError> {
+    settings::set(transaction, CHECKSUM, &catalogue_checksum(transaction)?)
+}
 
 impl Sqlite {
     /// Meters, plans and keys.
@@ -18,6 +66,10 @@ impl Sqlite {
     /// # Errors
     /// [`SqliteError`] if a row cannot be read.
     pub fn stored(&self) -> Result<Stored, SqliteError> {
+        let checksum = self.setting(CHECKSUM)?.unwrap_or_else(|| NOTHING.to_owned());
+        if checksum != catalogue_checksum(&self.connection)? {
+            return Err(unreadable("the catalogue", "its checksum does not match: the stored bytes have changed"));
+        }
         let mut stored = Stored::default();
         for entry in self.all("SELECT id, key, spec, created_at, deleted_at FROM meters", meter)? {
             stored.meters.insert(entry.id, entry);
@@ -61,12 +113,32 @@ impl Sqlite {
     /// [`SqliteError`] if it cannot be read.
     pub fn audit_before(&self, chain: [u8; 16], before: u64, limit: usize) -> Result<Vec<AuditRow>, SqliteError> {
         let before = i64::try_from(before).unwrap_or(i64::MAX);
-        let mut query = self.connection.prepare_cached(
-            "SELECT chain, sequence, at, actor, action, category, before, after, details, reason, salt, hash
-             FROM audit WHERE chain = ? AND sequence < ? ORDER BY sequence DESC LIMIT ?",
-        )?;
+        let sql = format!("{AUDIT} WHERE chain = ? AND sequence < ? ORDER BY sequence DESC LIMIT ?");
+        let mut query = self.connection.prepare_cached(&sql)?;
         let rows = query.query_map((&chain, before, i64::try_from(limit).unwrap_or(i64::MAX)), audit_row)?;
         Ok(rows.collect::<rusqlite::Result<_>>()?)
+    }
+
+    /// The names of the closed slices' files.
+    ///
+    /// # Errors
+    /// [`SqliteError`] if they cannot be read.
+    pub fn slice_files(&self) -> Result<Vec<String>, SqliteError> {
+        let (records, ids) = (self.slices()?, self.slice_ids()?);
+        let paths = records.iter().map(|extent| extent.records_in(Path::new("")));
+        let paths = paths.chain(ids.iter().map(|extent| extent.ids_in(Path::new(""))));
+        Ok(paths.filter_map(|path| Some(path.file_name()?.to_str()?.to_owned())).collect())
+    }
+
+    /// Goes through the whole audit log, chain by chain, each from its first entry.
+    pub(in crate::store) fn each_audit_row<E: From<SqliteError>>(
+        &self,
+        mut each: impl FnMut(AuditRow) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let sql = format!("{AUDIT} ORDER BY chain, sequence");
+        let mut query = self.connection.prepare(&sql).map_err(SqliteError::from)?;
+        let rows = query.query_map([], audit_row).map_err(SqliteError::from)?;
+        rows.into_iter().try_for_each(|row| each(row.map_err(SqliteError::from)?))
     }
 }
 

@@ -9,14 +9,17 @@ use metergate_rules::time::Time;
 use rusqlite::{Transaction, TransactionBehavior};
 
 use super::derived::find_rollup;
-use super::{ACCOUNT_VERSION, Sqlite, SqliteError, unreadable};
+use super::find::ReceiptRow;
+use super::rows::write_catalogue_checksum;
+use super::{Sqlite, SqliteError, settings, unreadable};
 use crate::catalogue::change::TeamRow;
 use crate::clock::boot;
 use crate::dies_at;
 use crate::faults::planted;
 use crate::store::audit::AuditRow;
 use crate::store::dirty::DirtyAccount;
-use crate::store::rollup::{Day, Derived, RollupKey};
+use crate::store::rollup::{Day, Derived, RollupKey, RollupRow};
+use crate::store::seal::seal;
 use crate::store::{Answer, ReceiptKey};
 
 /// Everything that one commit writes.
@@ -97,12 +100,21 @@ fn write_changes(transaction: &Transaction<'_>, commit: &Commit<'_>) -> Result<(
     for (scope, receipt, answer) in commit.receipts {
         let sql = "INSERT OR REPLACE INTO receipts (scope, route, key, at, fingerprint, status, body)
                    VALUES (?, ?, ?, ?, ?, ?, ?)";
-        let fingerprint = receipt.fingerprint.cast_signed();
-        let (route, key) = (receipt.route, receipt.key.as_str());
-        let row = (scope, route, key, commit.at.micros(), fingerprint, answer.status, &answer.body);
+        let row = ReceiptRow {
+            scope: *scope,
+            route: receipt.route.to_owned(),
+            key: receipt.key.as_str().to_owned(),
+            at: commit.at,
+            fingerprint: receipt.fingerprint,
+            answer: answer.clone(),
+        };
+        let fingerprint = row.fingerprint.cast_signed();
+        let row = (scope, &row.route, &row.key, row.at.micros(), fingerprint, answer.status, row.sealed());
         transaction.prepare_cached(sql)?.execute(row)?;
     }
-    commit.team.iter().try_for_each(|row| write_team(transaction, row, commit.at))
+    commit.team.iter().try_for_each(|row| write_team(transaction, row, commit.at))?;
+    let of_catalogue = |row: &TeamRow| !matches!(row, TeamRow::Import(_));
+    if commit.team.iter().any(of_catalogue) { write_catalogue_checksum(transaction) } else { Ok(()) }
 }
 
 fn write_audit(transaction: &Transaction<'_>, row: &AuditRow) -> Result<(), SqliteError> {
@@ -181,14 +193,14 @@ fn fold(transaction: &Transaction<'_>, commit: &Commit<'_>) -> Result<(), Sqlite
         dies_at!("commit-derived-written");
     }
     if let Some(folded_to) = commit.folded_to {
-        let sql = "INSERT OR REPLACE INTO settings (name, value) VALUES ('folded_to', ?)";
-        transaction.prepare_cached(sql)?.execute([folded_to.to_string()])?;
+        settings::set(transaction, "folded_to", &folded_to.to_string())?;
     }
     Ok(())
 }
 
 fn write_account(transaction: &Transaction<'_>, account: &Account, sequence: u64) -> Result<(), SqliteError> {
-    let data = postcard::to_extend(account, vec![ACCOUNT_VERSION]).map_err(|e| unreadable("an account", e))?;
+    let content = postcard::to_allocvec(account).map_err(|e| unreadable("an account", e))?;
+    let data = seal(&[account.id.bytes(), &sequence.cast_signed().to_le_bytes()], &content);
     let sql = "INSERT INTO accounts (id, sequence, next_due, data) VALUES (?1, ?2, ?3, ?4)
                ON CONFLICT (id) DO UPDATE SET sequence = ?2, next_due = ?3, data = ?4";
     let row = (account.id.bytes(), sequence.cast_signed(), account.next_notable().micros(), data);
@@ -237,12 +249,14 @@ fn write_organization(transaction: &Transaction<'_>, account: &Account) -> Resul
 
 fn write_rollup(transaction: &Transaction<'_>, key: &RollupKey, day: &Day) -> Result<(), SqliteError> {
     let (dimensions, stored) = find_rollup(transaction, key, 0)?;
-    let mut merged = match stored {
-        Some(data) => Day::read(&data).map_err(|e| unreadable(format!("a rollup of {}", key.organization), e))?,
+    let row = RollupRow { organization: key.organization, meter: key.meter, day: key.day, dimensions };
+    let broken = |error| unreadable(format!("a rollup of organization {}", key.organization), error);
+    let mut merged = match &stored {
+        Some(data) => Day::read(row.unseal(data).map_err(broken)?).map_err(|error| broken(error.into()))?,
         None => Day::default(),
     };
     merged.merge(day);
-    let data = merged.write().map_err(|error| unreadable("a rollup", error))?;
+    let data = row.seal(&merged).map_err(broken)?;
     let sql = "INSERT OR REPLACE INTO rollups (organization, meter, day, dimensions, data) VALUES (?, ?, ?, ?, ?)";
     let row = (key.organization.bytes(), key.meter.0, key.day, dimensions, data);
     transaction.prepare_cached(sql)?.execute(row)?;

@@ -24,18 +24,27 @@ pub(super) fn places(history: &[Operation]) -> Vec<(String, &'static str)> {
 /// `durable_ack`: Σ acknowledged ≤ counter ≤ Σ attempted. Once all that can be repeated has been answered, that leaves
 /// room only for decisions without an id.
 pub(super) fn durable_ack(history: &[Operation], counted: &Counted) -> Held {
-    for place in places(history) {
-        let (mut acknowledged, mut attempted) = (0, 0);
-        for operation in history.iter().filter(|one| one.organization == place.0) {
-            let Some((meter, quantity)) = operation.use_of() else { continue };
-            if meter == place.1 {
-                acknowledged += if operation.happened() { quantity } else { 0 };
-                attempted += if operation.was_refused() { 0 } else { quantity };
-            }
-        }
+    between("durable_ack", history, history, counted)
+}
+
+/// Σ of what was acknowledged in one history ≤ counter ≤ Σ of what was attempted in another, which may go on longer.
+pub(super) fn between(
+    invariant: &'static str,
+    acknowledged: &[Operation],
+    attempted: &[Operation],
+    counted: &Counted,
+) -> Held {
+    for place in places(attempted) {
+        let sum = |history: &[Operation], counts: fn(&Operation) -> bool| {
+            let of_place = history.iter().filter(|one| one.organization == place.0 && counts(one));
+            let uses = of_place.filter_map(Operation::use_of).filter(|(meter, _)| *meter == place.1);
+            uses.map(|(_, quantity)| quantity).sum::<i64>()
+        };
+        let acknowledged = sum(acknowledged, Operation::happened);
+        let attempted = sum(attempted, |one| !one.was_refused());
         let counted = counted.get(&place).copied().unwrap_or_default();
         let (organization, meter) = place;
-        holds("durable_ack", acknowledged <= counted && counted <= attempted, || {
+        holds(invariant, acknowledged <= counted && counted <= attempted, || {
             format!("{meter} of {organization}: acknowledged {acknowledged}, counted {counted}, attempted {attempted}")
         })?;
     }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::thread;
 
-use metergate::store::rollup::{Day, Slot};
+use metergate::store::rollup::Slot;
 use metergate::store::sqlite::Sqlite;
 use metergate_rules::id::{MeterId, OrganizationId};
 use metergate_rules::outcome::What;
@@ -18,7 +18,7 @@ use super::process::{Faults, Server};
 use super::reports;
 use super::run::Run;
 use super::workload::{answer, call};
-use crate::invariant::{Held, Journal, Violation, audit, conservation, holds};
+use crate::invariant::{Held, Journal, Violation, audit, conservation, holds, stored_rollups};
 
 /// Callers that repeat.
 const CALLERS: usize = 4;
@@ -117,15 +117,12 @@ impl Run {
     pub(super) fn on_disk(&self) -> Counted {
         let sqlite = Sqlite::open_to_read(&self.data()).unwrap();
         let names = names(&sqlite);
+        let rollups = stored_rollups(&sqlite);
         let sum = |(organization, meter): &(String, &'static str)| {
-            let sql = "SELECT data FROM rollups WHERE organization = ? AND meter = ?";
-            let mut query = sqlite.connection().prepare_cached(sql).unwrap();
             let Some(id) = names.organizations.get(organization) else { return 0 };
-            let rows = query.query_map((id.bytes(), names.meters[*meter].0), |row| row.get::<_, Vec<u8>>(0)).unwrap();
+            let of_it = rollups.iter().filter(|(key, _)| (key.organization, key.meter) == (*id, names.meters[*meter]));
             let mut total = Slot::default();
-            for row in rows {
-                Day::read(&row.unwrap()).unwrap().slots().for_each(|(_, slot)| total.merge(slot));
-            }
+            of_it.for_each(|(_, day)| day.slots().for_each(|(_, slot)| total.merge(slot)));
             total.sum
         };
         places(&self.history.all()).into_iter().map(|place| (place.clone(), sum(&place))).collect()
@@ -143,7 +140,7 @@ impl Run {
     }
 }
 
-fn counter(client: &mut Client, (organization, meter): &(String, &'static str)) -> i64 {
+pub(super) fn counter(client: &mut Client, (organization, meter): &(String, &'static str)) -> i64 {
     let body = json!({"organization": organization, "meter": meter, "quantity": 0});
     let response = client.call(&Call::json("POST", "/v1/check", body)).unwrap();
     if response.status == 404 {

@@ -4,38 +4,35 @@ use super::history::{Act, Operation, Told};
 use super::process::{Faults, Server};
 use super::run::Run;
 use super::storm::storm;
-use super::workload::{answer, call};
 use crate::invariant::{Held, conservation};
 use metergate::store::sqlite::Sqlite;
 
 /// A server with a bug.
-fn with_bug(run: &Run, bug: &'static str, fail_points: &str) -> Server {
+pub(super) fn with_bug(run: &Run, bug: &'static str, fail_points: &str) -> Server {
     run.start(&Faults { fail_points: fail_points.to_owned(), planted: Some(bug) })
 }
 
 #[track_caller]
-fn is_red(held: Held, invariant: &str, detail: &str) {
+pub(super) fn is_red(held: Held, invariant: &str, detail: &str) {
     let violation = held.expect_err("the planted bug was not seen");
     assert_eq!(violation.invariant, invariant, "{violation}");
     assert!(violation.detail.contains(detail), "{violation}");
 }
 
 /// One caller asks for these, one after the other, and notes the answers.
-fn ask(run: &Run, server: &Server, operations: impl IntoIterator<Item = Operation>) {
+pub(super) fn ask(run: &Run, server: &Server, operations: impl IntoIterator<Item = Operation>) {
     let mut client = server.client();
     for operation in operations {
-        let number = run.history.begin(operation.clone());
-        let response = client.call(&call(&operation)).expect("the server answers");
-        run.history.answer(number, answer(&operation, &response));
+        run.ask(&mut client, operation).expect("the server answers");
     }
 }
 
-fn consume(id: &str, meter: &'static str, quantity: i64) -> Operation {
+pub(super) fn consume(id: &str, meter: &'static str, quantity: i64) -> Operation {
     let act = Act::Consume { meter, quantity };
     Operation { organization: "acme".to_owned(), act, id: Some(id.to_owned()), answers: Vec::new() }
 }
 
-fn events(id: &str) -> Operation {
+pub(super) fn events(id: &str) -> Operation {
     let told = |i| Told { id: format!("{id}-{i}"), quantity: 2, time: None };
     let act = Act::Events { meter: "calls", events: (0..3).map(told).collect() };
     Operation { organization: "acme".to_owned(), act, id: None, answers: Vec::new() }

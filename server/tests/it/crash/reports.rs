@@ -40,11 +40,15 @@ fn int(value: &Value) -> i64 {
 
 /// The events of this run are at most four days old.
 fn total(client: &mut Client, organization: &str, meter: &str) -> i64 {
+    let found = get(client, &total_path(organization, meter));
+    found["data"].as_array().unwrap().iter().map(|row| int(&row["value"])).sum()
+}
+
+/// Where the total of this run's days is told.
+pub(super) fn total_path(organization: &str, meter: &str) -> String {
     let now = metergate::clock::wall().floor(HOUR);
     let (from, to) = (now.plus(-5 * DAY), now.plus(2 * HOUR));
-    let query = format!("organization={organization}&meter={meter}&from={from}&to={to}&granularity=total");
-    let found = get(client, &format!("/v1/usage?{query}"));
-    found["data"].as_array().unwrap().iter().map(|row| int(&row["value"])).sum()
+    format!("/v1/usage?organization={organization}&meter={meter}&from={from}&to={to}&granularity=total")
 }
 
 fn windows(meter: &Value) -> impl Iterator<Item = &Value> {

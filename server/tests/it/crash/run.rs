@@ -3,21 +3,24 @@
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicUsize;
 use std::sync::mpsc;
-use std::{fs, thread};
+use std::{fs, io, thread};
 
 use serde_json::json;
 use tempfile::TempDir;
 
-use super::history::History;
-use super::http::Call;
+use super::disk::{self, Disk};
+use super::history::{Answer, History, Operation};
+use super::http::{Call, Client, Response};
 use super::process::{Faults, Server};
-use super::workload::{CATALOGUE, MOVED, Worker};
+use super::workload::{CATALOGUE, MOVED, Worker, answer, call};
 use crate::store::Random;
 
 /// Callers at the same time.
 const CALLERS: usize = 4;
 
 pub(super) struct Run {
+    /// What the data folder is mounted from; unmounted before the folder goes.
+    pub(super) disk: Option<Disk>,
     folder: TempDir,
     pub(super) history: History,
     pub(super) random: Random,
@@ -30,9 +33,20 @@ impl Run {
     pub(super) fn new(test: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         fs::create_dir(folder.path().join("data")).unwrap();
+        Self::in_folder(test, folder, None)
+    }
+
+    /// The same on a disk of its own, an image of so many MiB.
+    pub(super) fn on_disk_of(megabytes: u64, test: &str) -> Self {
+        let folder = disk::folder();
+        let disk = Disk::make(folder.path(), megabytes);
+        Self::in_folder(test, folder, Some(disk))
+    }
+
+    fn in_folder(test: &str, folder: TempDir, disk: Option<Disk>) -> Self {
         fs::write(folder.path().join("catalogue.toml"), CATALOGUE).unwrap();
         let history = History::in_folder(folder.path());
-        let run = Self { folder, history, random: Random::new(test), numbers: AtomicUsize::new(0), rounds: 0 };
+        let run = Self { disk, folder, history, random: Random::new(test), numbers: AtomicUsize::new(0), rounds: 0 };
         let server = run.start(&Faults::default());
         for organization in MOVED {
             let made = server.client().call(&Call::json("POST", "/v1/organizations", json!({"key": organization})));
@@ -51,13 +65,35 @@ impl Run {
         self.folder.path().join("data")
     }
 
+    /// What its servers have said on standard error.
+    pub(super) fn log(&self) -> String {
+        fs::read_to_string(self.folder.path().join("server.log")).unwrap_or_default()
+    }
+
     pub(super) fn start(&self, faults: &Faults) -> Server {
         Server::start(self.folder(), faults).unwrap_or_else(|status| panic!("the server did not start: {status}"))
+    }
+
+    /// Asks for this, and notes the answer.
+    ///
+    /// # Errors
+    /// Without an answer: then nothing is known, and that is noted.
+    pub(super) fn ask(&self, client: &mut Client, operation: Operation) -> io::Result<Response> {
+        let number = self.history.begin(operation.clone());
+        let response = client.call(&call(&operation));
+        let answer = response.as_ref().map_or(Answer::Unknown, |response| answer(&operation, response));
+        self.history.answer(number, answer);
+        response
     }
 
     /// Has the callers work until they have `most` answers, or the server is gone. Then `end` ends it.
     /// Answers how many answers there were.
     pub(super) fn work(&mut self, server: Server, most: usize, end: impl FnOnce(Server)) -> usize {
+        self.work_watched(server, most, |_, server| end(server))
+    }
+
+    /// The same, where `end` looks at the history, too, while the callers go on.
+    pub(super) fn work_watched(&mut self, server: Server, most: usize, end: impl FnOnce(&History, Server)) -> usize {
         self.rounds += 1;
         let (answered, answers) = mpsc::channel();
         let workers: Vec<_> = (0..CALLERS)
@@ -76,7 +112,7 @@ impl Run {
                 scope.spawn(|| worker.work());
             }
             let count = answers.iter().take(most).count();
-            end(server);
+            end(&self.history, server);
             count
         })
     }

@@ -44,6 +44,14 @@ impl Server {
         self.process.wait().unwrap();
     }
 
+    /// SIGTERM: it answers what is under way and ends.
+    #[cfg(feature = "faults")]
+    pub(crate) fn stop(&mut self) {
+        rustix::process::kill_process(rustix::process::Pid::from_child(&self.process), rustix::process::Signal::TERM)
+            .unwrap();
+        assert!(self.process.wait().unwrap().success(), "a server that is stopped ends well");
+    }
+
     /// After [`Self::kill`]: on the same folder and the same address.
     pub(crate) fn start_again(&mut self) {
         let address = self.url.trim_start_matches("http://").to_owned();

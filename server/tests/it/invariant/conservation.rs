@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use metergate::store::block::Record;
-use metergate::store::rollup::{Day, Derived, RollupKey, ValueKey};
+use metergate::store::rollup::{Day, Derived, RollupKey, RollupRow, ValueKey};
 use metergate::store::sqlite::Sqlite;
 use metergate_rules::account::Account;
 use metergate_rules::apply;
@@ -89,7 +89,8 @@ fn account_rows(sqlite: &Sqlite) -> BTreeMap<OrganizationId, (u64, Account)> {
     rows.map(read).collect()
 }
 
-fn stored_rollups(sqlite: &Sqlite) -> BTreeMap<RollupKey, Day> {
+/// Every rollup that has a row.
+pub(crate) fn stored_rollups(sqlite: &Sqlite) -> BTreeMap<RollupKey, Day> {
     let sql = "SELECT organization, meter, day, dimensions, data FROM rollups";
     let mut query = sqlite.connection().prepare(sql).unwrap();
     let read = |row: &rusqlite::Row<'_>| {
@@ -99,7 +100,11 @@ fn stored_rollups(sqlite: &Sqlite) -> BTreeMap<RollupKey, Day> {
             day: row.get(2)?,
             dimensions: row.get(3)?,
         };
-        Ok((key, Day::read(&row.get::<_, Vec<u8>>(4)?).expect("a rollup can be read")))
+        let found =
+            RollupRow { organization: key.organization, meter: key.meter, day: key.day, dimensions: &key.dimensions };
+        let data = row.get::<_, Vec<u8>>(4)?;
+        let day = Day::read(found.unseal(&data).expect("a rollup is what was written")).expect("a rollup can be read");
+        Ok((key, day))
     };
     query.query_map([], read).unwrap().map(Result::unwrap).collect()
 }

@@ -11,7 +11,7 @@ use metergate::catalogue::file::CatalogueFile;
 use metergate::clock::Clock;
 use metergate::store::audit::{AuditRow, chain_of};
 use metergate::store::reader::{ReadError, View};
-use metergate::store::rollup::{Day, Slot};
+use metergate::store::rollup::Slot;
 use metergate::store::sqlite::{self, Sqlite};
 use metergate::store::{
     Answer, Answers, DecidedReceipt, Pace, Port, Receipt, Request, Scope, Settings, Store, StoreError,
@@ -25,7 +25,7 @@ use tokio::runtime::Runtime;
 use tokio::task::{AbortHandle, JoinSet};
 
 use super::asks::{Ask, CATALOGUE, METERS, Make, Tell, create, meter, organization};
-use crate::invariant::{Held, Journal, audit, conservation};
+use crate::invariant::{Held, Journal, audit, conservation, stored_rollups};
 
 /// Fail points are the process's, so a test that sets one is alone with it.
 static FAIL_POINTS: RwLock<()> = RwLock::new(());
@@ -257,12 +257,11 @@ impl Kit {
     pub(super) fn reported(&self, key: &str, name: &str) -> Slot {
         let (id, number) = (self.account(key).id, meter(name));
         let read = move |view: &metergate::store::reader::View<'_>| {
-            let sql = "SELECT data FROM rollups WHERE organization = ? AND meter = ?";
-            let mut query = view.sqlite().connection().prepare(sql)?;
-            let rows = query.query_map((id.bytes(), number.0), |row| row.get::<_, Vec<u8>>(0))?;
             let mut total = Slot::default();
-            for row in rows {
-                Day::read(&row?).unwrap().slots().for_each(|(_, slot)| total.merge(slot));
+            for (key, day) in stored_rollups(view.sqlite()) {
+                if (key.organization, key.meter) == (id, number) {
+                    day.slots().for_each(|(_, slot)| total.merge(slot));
+                }
             }
             for (_, _, day) in view.lacking_rollups(id, number, (i32::MIN, i32::MAX))? {
                 day.slots().for_each(|(_, slot)| total.merge(slot));

@@ -1,6 +1,7 @@
 //! Rows may be behind the journal: nobody who asks or reads sees it, and a start finds what they lack.
 
 use metergate::store::Pace;
+use metergate::store::sqlite::Sqlite;
 use metergate_rules::window::Window;
 
 use super::asks::{METERS, ask, create, tell};
@@ -19,15 +20,10 @@ fn told(kit: &Kit) -> Vec<String> {
 
 /// Up to where every row is, and the last block.
 fn folded_to(kit: &Kit) -> (u64, u64) {
-    let database = kit.database();
-    let folded = "SELECT coalesce((SELECT value FROM settings WHERE name = 'folded_to'), 0)";
-    let read = |sql: &str| database.query_row(sql, [], |row| row.get::<_, rusqlite::types::Value>(0)).unwrap();
-    let number = |value| match value {
-        rusqlite::types::Value::Integer(number) => number.unsigned_abs(),
-        rusqlite::types::Value::Text(text) => text.parse().unwrap(),
-        other => panic!("{other:?}"),
-    };
-    (number(read(folded)), number(read("SELECT max(sequence) FROM blocks")))
+    let sqlite = Sqlite::open_to_read(kit.folder()).unwrap();
+    let folded_to = sqlite.setting("folded_to").unwrap().map_or(0, |text| text.parse().unwrap());
+    let last = sqlite.connection().query_row("SELECT max(sequence) FROM blocks", [], |row| row.get::<_, i64>(0));
+    (folded_to, last.unwrap().unsigned_abs())
 }
 
 #[test]

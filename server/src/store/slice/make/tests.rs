@@ -76,7 +76,7 @@ fn merged_files_answer_as_both_did() {
 fn a_block_that_is_missing_or_changed_is_named_and_no_slice_is_made() {
     let stop = AtomicBool::new(false);
     for (sql, said) in [
-        ("DELETE FROM blocks WHERE sequence = 40", "block 40 cannot be read: it is missing"),
+        ("DELETE FROM blocks WHERE sequence = 40", "the block before block 41 cannot be read: it is not there"),
         ("DELETE FROM blocks WHERE sequence = 50", "block 50 cannot be read: it is missing"),
         ("UPDATE blocks SET data = zeroblob(9) WHERE sequence = 3", "block 3 cannot be read: "),
     ] {

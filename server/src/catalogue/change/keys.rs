@@ -1,0 +1,77 @@
+//! API keys: made, ended, followed by another.
+
+use metergate_rules::audit::Fields;
+use metergate_rules::id::OrganizationRef;
+use metergate_rules::time::Time;
+
+use super::{Changing, Decided, NewKey, TeamReply, TeamRow, refuse, unknown};
+use crate::catalogue::key::{self, ApiKey};
+use crate::store::StoreError;
+
+impl Changing {
+    pub(super) fn create_key(&mut self, new: &NewKey) -> Decided {
+        if new.expires_at.is_some_and(|end| end <= self.now) {
+            return refuse("expiresAt must lie in the future");
+        }
+        let organization = match &new.organization {
+            Some(OrganizationRef::Id(id)) => Some(*id),
+            Some(OrganizationRef::Key(_)) => return Err(StoreError::Internal),
+            None => None,
+        };
+        let (id, secret) = key::generate();
+        let made = ApiKey {
+            hash: key::hash(&secret),
+            name: new.name.clone(),
+            scopes: new.scopes.clone(),
+            organization,
+            created_at: self.now,
+            expires_at: new.expires_at,
+            revoked_at: None,
+            id: id.clone(),
+        };
+        let after = key_fields(&made);
+        self.write_key(made);
+        Ok((TeamReply::Key(id, Some(secret)), self.draft("key.create", "auth", Fields::default(), after)))
+    }
+
+    pub(super) fn revoke_key(&mut self, id: &str) -> Decided {
+        let Some(old) = self.stored.keys.get(id).cloned() else { return unknown("unknown-key", "API key") };
+        if old.revoked_at.is_some() {
+            return Ok((TeamReply::Gone, None));
+        }
+        let before = key_fields(&old);
+        let revoked = ApiKey { revoked_at: Some(self.now), ..old };
+        let after = key_fields(&revoked);
+        self.write_key(revoked);
+        Ok((TeamReply::Gone, self.draft("key.revoke", "auth", before, after)))
+    }
+
+    pub(super) fn rotate_key(&mut self, id: &str, until: Time) -> Decided {
+        let Some(old) = self.stored.keys.get(id).filter(|key| key.is_valid(self.now)).cloned() else {
+            return unknown("unknown-key", "valid API key");
+        };
+        let (new_id, secret) = key::generate();
+        let made = ApiKey { id: new_id.clone(), hash: key::hash(&secret), created_at: self.now, ..old.clone() };
+        let ending = ApiKey { expires_at: Some(old.expires_at.map_or(until, |end| end.min(until))), ..old.clone() };
+        let (before, after) = (key_fields(&old), key_fields(&made));
+        self.write_key(ending);
+        self.write_key(made);
+        Ok((TeamReply::Key(new_id, Some(secret)), self.draft("key.rotate", "auth", before, after)))
+    }
+
+    fn write_key(&mut self, key: ApiKey) {
+        self.stored.keys.insert(key.id.clone(), key.clone());
+        self.rows.push(TeamRow::Key(key));
+    }
+}
+
+fn key_fields(key: &ApiKey) -> Fields {
+    let scopes = key.scopes.iter().map(|scope| scope.as_str().to_owned()).collect::<Vec<_>>();
+    Fields::default()
+        .with("id", key.id.as_str())
+        .with("name", key.name.as_str())
+        .with("scopes", scopes)
+        .with("organization", key.organization.map(|id| id.to_string()))
+        .with("expiresAt", key.expires_at)
+        .with("revokedAt", key.revoked_at)
+}

@@ -1,0 +1,48 @@
+//! The data folder, for commands that open it themselves.
+
+use std::path::PathBuf;
+
+use indicatif::{ProgressBar, ProgressStyle};
+
+use crate::backup::Watch;
+use crate::config::{Config, ConfigError, Sources};
+
+/// Which data folder.
+#[derive(clap::Args)]
+pub(super) struct DataFolder {
+    /// The configuration file [env: METERGATE_CONFIG; else metergate.toml here]
+    #[arg(long, value_name = "FILE")]
+    config: Option<String>,
+    /// The data folder [env: METERGATE_DATA_DIR; else ./metergate-data]
+    #[arg(long, value_name = "FOLDER")]
+    data_dir: Option<String>,
+}
+
+impl DataFolder {
+    /// Its path, by flag, environment or file.
+    pub(super) fn path(&self) -> Result<PathBuf, ConfigError> {
+        let flags = self.data_dir.iter().map(|folder| ("data_dir", folder.clone())).collect();
+        Ok(Config::read(&Sources::process(self.config.clone(), flags))?.data_dir)
+    }
+}
+
+/// A bar over bytes, drawn only on a terminal.
+pub(super) fn bar(bytes: u64) -> ProgressBar {
+    let style = ProgressStyle::with_template("{bar:40} {percent:>3} %  {bytes} of {total_bytes}  {eta} left");
+    ProgressBar::new(bytes).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
+}
+
+/// Shows how far it is, and goes on.
+impl Watch for ProgressBar {
+    fn total(&self, bytes: u64) {
+        self.set_length(bytes);
+    }
+
+    fn advance(&self, bytes: u64) {
+        self.inc(bytes);
+    }
+
+    fn goes_on(&self) -> bool {
+        true
+    }
+}

@@ -1,0 +1,83 @@
+//! Long work: how far it is, and what came of it.
+
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::{Response, StatusCode};
+use serde::Serialize;
+use serde_json::Value;
+use utoipa::ToSchema;
+
+use super::auth::Credential;
+use super::backups::BackupBody;
+use super::decision::json as json_answer;
+use super::error::ApiError;
+use super::path::Path;
+use super::state::App;
+use crate::jobs::{Ending, Job};
+
+/// A piece of long work.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct JobBody {
+    /// Its id.
+    pub id: String,
+    /// What it does: `backup`.
+    pub kind: &'static str,
+    /// `running`, `done` or `failed`.
+    pub state: &'static str,
+    /// How far it is.
+    pub progress: Progress,
+    /// When it was begun.
+    pub created_at: String,
+    /// What it has made, once it is done.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<BackupBody>)]
+    pub result: Option<Value>,
+    /// Why it has made nothing, once it has failed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+}
+
+/// How far a job is.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Progress {
+    /// Done so far.
+    pub done: u64,
+    /// To be done; 0 as long as that is not known.
+    pub total: u64,
+    /// Of what: `bytes`.
+    pub unit: &'static str,
+}
+
+impl From<&Job> for JobBody {
+    fn from(job: &Job) -> Self {
+        let (done, total) = job.progress();
+        let (state, result, error) = match job.ending() {
+            None => ("running", None, None),
+            Some(Ending::Done(made)) => ("done", Some(made), None),
+            Some(Ending::Failed(reason)) => ("failed", None, Some(reason)),
+        };
+        let progress = Progress { done, total, unit: "bytes" };
+        Self {
+            id: job.id.clone(),
+            kind: job.kind,
+            state,
+            progress,
+            created_at: job.created_at.to_string(),
+            result,
+            error,
+        }
+    }
+}
+
+/// A job, for the key that began it. A job is forgotten when the server stops.
+#[utoipa::path(get, operation_id = "get_job", path = "/v1/jobs/{id}", tag = "server", params(("id" = String, Path)),
+    responses((status = 200, body = JobBody), (status = 404, description = "Unknown, or begun by another key")))]
+pub async fn get(
+    State(app): State<App>,
+    Path(id): Path<String>,
+    credential: Credential,
+) -> Result<Response<Body>, ApiError> {
+    let job = app.shared.jobs.find(&id, credential.key_id.as_deref()).ok_or_else(ApiError::not_found)?;
+    Ok(json_answer(StatusCode::OK, &JobBody::from(&*job)))
+}

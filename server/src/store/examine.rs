@@ -1,0 +1,280 @@
+//! Going through a store without changing it: whether everything is there and as it was written, and how much it is.
+//!
+//! Backups, restores and `metergate doctor` trust nothing else: the pages of the database, the checksum of every block
+//! and that none is missing, the hash of every entry of the audit log.
+
+use std::collections::HashSet;
+use std::path::Path;
+
+use metergate_rules::id::OrganizationId;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use super::audit::{AuditRow, TEAM, follow};
+use super::block::{Block, Record};
+use super::known::Id;
+use super::ledger::Head;
+use super::sqlite::{SCHEMA, Sqlite, SqliteError};
+use crate::hex::hex;
+
+mod slices;
+
+/// Findings that are told; a store with more is no better known by them.
+const MOST_FINDINGS: usize = 100;
+
+/// What a store holds, counted. A start that folds what lags changes none of it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Census {
+    /// Organizations, also those that stand in the journal alone.
+    pub organizations: u64,
+    /// Blocks of the journal.
+    pub blocks: u64,
+    /// The number of the last block; 0 without any.
+    pub last_block: u64,
+    /// The time of its commit.
+    pub last_block_at: Option<String>,
+    /// Decisions and events with an id.
+    pub ids: u64,
+    /// Chains of the audit log.
+    pub audit_chains: u64,
+    /// Their entries.
+    pub audit_entries: u64,
+    /// SHA-256 over chain, place and hash of every chain's last entry, in lower-case hex.
+    pub audit_heads: String,
+}
+
+impl Census {
+    /// The figures that `other` has otherwise, such as `ids: 7 instead of 8`.
+    pub fn differences(&self, other: &Self) -> Vec<String> {
+        let (ours, theirs) = (self.figures(), other.figures());
+        let differing = ours.into_iter().zip(theirs).filter(|(ours, theirs)| ours != theirs);
+        differing.map(|((name, ours), (_, theirs))| format!("{name}: {ours} instead of {theirs}")).collect()
+    }
+
+    fn figures(&self) -> [(&'static str, String); 8] {
+        [
+            ("organizations", self.organizations.to_string()),
+            ("blocks", self.blocks.to_string()),
+            ("the last block", self.last_block.to_string()),
+            ("its time", self.last_block_at.clone().unwrap_or_default()),
+            ("ids", self.ids.to_string()),
+            ("audit chains", self.audit_chains.to_string()),
+            ("audit entries", self.audit_entries.to_string()),
+            ("the ends of the audit chains", self.audit_heads.clone()),
+        ]
+    }
+}
+
+/// What came out.
+#[derive(Clone, Debug, Default)]
+pub struct Examined {
+    /// What there is.
+    pub census: Census,
+    /// Up to which block everything stands in the rows; a start folds the rest.
+    pub folded_to: u64,
+    /// What is wrong, in plain words; empty where all is well.
+    pub findings: Vec<String>,
+}
+
+/// Goes through the store in a folder, at one snapshot, for as long as `go_on` says so.
+///
+/// # Errors
+/// [`SqliteError`] if it cannot be opened. What cannot be read further on is a finding.
+pub fn examine(folder: &Path, go_on: &dyn Fn() -> bool) -> Result<Examined, SqliteError> {
+    let sqlite = Sqlite::open_to_read(folder)?;
+    let snapshot = sqlite.connection().unchecked_transaction()?;
+    let version: u32 = snapshot.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    let seen = Examined::default();
+    let mut examination = Examination { sqlite: &sqlite, folder, go_on, sliced_to: 0, seen };
+    if version == SCHEMA {
+        let parts: [(&str, Part<'_>); 4] = [
+            ("the database", Examination::pages),
+            ("the slices", Examination::slices),
+            ("the journal", Examination::journal),
+            ("the audit log", Examination::audit),
+        ];
+        for (what, part) in parts {
+            match part(&mut examination) {
+                Ok(()) => {}
+                Err(Halt::Stopped) => examination.find(format!("{what} was not gone through to its end")),
+                Err(Halt::Sqlite(error)) => examination.find(format!("{what}: {error}")),
+            }
+        }
+    } else {
+        examination.find(format!(
+            "the database has schema version {version}, this program's is {SCHEMA}: a start brings an older one up to \
+             date, a newer one needs a newer metergate"
+        ));
+    }
+    let seen = examination.seen;
+    snapshot.rollback()?;
+    Ok(seen)
+}
+
+type Part<'a> = fn(&mut Examination<'a>) -> Result<(), Halt>;
+
+/// Why a part ends before its end.
+enum Halt {
+    Stopped,
+    Sqlite(SqliteError),
+}
+
+impl From<SqliteError> for Halt {
+    fn from(error: SqliteError) -> Self {
+        Self::Sqlite(error)
+    }
+}
+
+impl From<rusqlite::Error> for Halt {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Sqlite(error.into())
+    }
+}
+
+struct Examination<'a> {
+    sqlite: &'a Sqlite,
+    folder: &'a Path,
+    go_on: &'a dyn Fn() -> bool,
+    /// The last block that is in a slice. The database may still have some of those.
+    sliced_to: u64,
+    seen: Examined,
+}
+
+impl Examination<'_> {
+    fn find(&mut self, finding: String) {
+        match self.seen.findings.len() {
+            MOST_FINDINGS => self.seen.findings.push("and more".to_owned()),
+            found if found < MOST_FINDINGS => self.seen.findings.push(finding),
+            _ => {}
+        }
+    }
+
+    fn go_on(&self) -> Result<(), Halt> {
+        if (self.go_on)() { Ok(()) } else { Err(Halt::Stopped) }
+    }
+
+    fn pages(&mut self) -> Result<(), Halt> {
+        self.go_on()?;
+        let mut query = self.sqlite.connection().prepare("PRAGMA quick_check")?;
+        let mut rows = query.query([])?;
+        while let Some(row) = rows.next()? {
+            let told: String = row.get(0)?;
+            if told != "ok" {
+                self.find(format!("the database: {told}"));
+            }
+        }
+        Ok(())
+    }
+
+    fn journal(&mut self) -> Result<(), Halt> {
+        let sqlite = self.sqlite;
+        self.seen.folded_to = sqlite.setting("folded_to")?.and_then(|text| text.parse().ok()).unwrap_or(0);
+        let mut unfolded = HashSet::new();
+        sqlite.each_block_after(0, |sequence, at, data| {
+            self.go_on()?;
+            if sequence > self.sliced_to {
+                self.follow(sequence, sequence);
+                self.seen.census.last_block_at = Some(at.to_string());
+            }
+            match Block::read(data).and_then(|block| block.all()) {
+                Ok(records) => self.count(sequence, &records, &mut unfolded),
+                Err(error) => self.find(format!("block {sequence}: {error}")),
+            }
+            Ok::<_, Halt>(())
+        })?;
+        let mut row = sqlite.connection().prepare("SELECT 1 FROM organizations WHERE id = ?")?;
+        for organization in unfolded {
+            self.seen.census.organizations += u64::from(!row.exists([organization.bytes()])?);
+        }
+        let rows: i64 = sqlite.connection().query_row("SELECT count(*) FROM organizations", [], |row| row.get(0))?;
+        self.seen.census.organizations += rows.unsigned_abs();
+        Ok(())
+    }
+
+    /// The next blocks of the journal. The first of all may be a later one where older slices are gone.
+    fn follow(&mut self, first: u64, last: u64) {
+        let due = self.seen.census.last_block + 1;
+        let older_are_gone = self.seen.census.blocks == 0 && self.sliced_to > 0;
+        if first != due && !older_are_gone {
+            self.find(format!("block {due} is missing: block {first} stands in its place"));
+        }
+        self.seen.census.blocks += (last + 1).saturating_sub(first);
+        self.seen.census.last_block = last;
+    }
+
+    fn count(
+        &mut self,
+        sequence: u64,
+        records: &[(OrganizationId, u32, Record)],
+        unfolded: &mut HashSet<OrganizationId>,
+    ) {
+        if sequence > self.sliced_to {
+            let ids = records.iter().filter(|(_, _, record)| Id::of(record).is_some()).count();
+            self.seen.census.ids += ids as u64;
+        }
+        if sequence > self.seen.folded_to {
+            unfolded.extend(records.iter().map(|(organization, ..)| *organization));
+        }
+    }
+
+    fn audit(&mut self) -> Result<(), Halt> {
+        let (mut chain, mut heads) = (Chain::default(), Sha256::new());
+        self.sqlite.each_audit_row(|row| {
+            self.go_on()?;
+            if chain.name != Some(row.chain) {
+                chain.end(&mut heads);
+                chain = Chain { name: Some(row.chain), ..Chain::default() };
+                self.seen.census.audit_chains += 1;
+            }
+            self.seen.census.audit_entries += 1;
+            if let Err(finding) = chain.follow(&row) {
+                self.find(finding);
+            }
+            Ok::<_, Halt>(())
+        })?;
+        chain.end(&mut heads);
+        self.seen.census.audit_heads = hex(&heads.finalize());
+        Ok(())
+    }
+}
+
+/// A chain of the audit log as far as it was gone through.
+struct Chain {
+    name: Option<[u8; 16]>,
+    head: Head,
+    broken: bool,
+}
+
+impl Default for Chain {
+    fn default() -> Self {
+        Self { name: None, head: Head::EMPTY, broken: false }
+    }
+}
+
+impl Chain {
+    /// The first entry that does not fit is told; what comes after it proves nothing.
+    fn follow(&mut self, row: &AuditRow) -> Result<(), String> {
+        if self.broken {
+            return Ok(());
+        }
+        match follow(self.head, row) {
+            Ok(head) => self.head = head,
+            Err(broken) => {
+                self.broken = true;
+                let whose =
+                    if row.chain == TEAM { "the team".to_owned() } else { OrganizationId(row.chain).to_string() };
+                return Err(format!("the audit log of {whose}: {broken}"));
+            }
+        }
+        Ok(())
+    }
+
+    fn end(&self, heads: &mut Sha256) {
+        if let Some(name) = self.name {
+            heads.update(name);
+            heads.update(self.head.sequence.to_be_bytes());
+            heads.update(self.head.hash);
+        }
+    }
+}

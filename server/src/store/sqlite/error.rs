@@ -1,0 +1,86 @@
+//! What can go wrong with the database, told apart by what can be done about it.
+
+use rusqlite::{Error, ErrorCode, ffi};
+
+use crate::store::StoreError;
+
+/// What can go wrong with the database.
+#[derive(Debug, thiserror::Error)]
+pub enum SqliteError {
+    /// There was no room. Nothing was written, and the same may succeed once there is some.
+    #[error("the disk of the data folder is full: free space on it or make it larger ({0})")]
+    Full(Error),
+    /// The disk failed. What was written last may or may not be there, and only a new start can tell.
+    #[error("the disk of the data folder failed: {0}")]
+    DiskFailed(Error),
+    /// The disk failed to keep the names of the files in the data folder.
+    #[error("the disk of the data folder failed: {0}")]
+    FolderFailed(std::io::Error),
+    /// The file is not what was written.
+    #[error("the database is damaged: restore a backup ({0})")]
+    Damaged(Error),
+    /// The database refused.
+    #[error("the database: {0}")]
+    Sqlite(Error),
+    /// What is stored cannot be read.
+    #[error("{what} cannot be read: {why}")]
+    Unreadable {
+        /// What.
+        what: String,
+        /// Why.
+        why: String,
+    },
+    /// The database is not what this program can use.
+    #[error("{0}")]
+    Unusable(String),
+}
+
+impl SqliteError {
+    /// Whether the disk itself failed. What was written last may or may not be there, and only a new start can tell.
+    pub const fn is_disk_failure(&self) -> bool {
+        matches!(self, Self::DiskFailed(_) | Self::FolderFailed(_))
+    }
+}
+
+/// A full disk comes as `SQLITE_FULL`, where a file of the database could not grow, and as an I/O error of its own, where
+/// the index of the write-ahead file could not. Both are harmless: what did not fit was not committed, and all that
+/// was synced before stays so. `SQLITE_FULL` is never the answer of a sync: those fail as I/O errors.
+impl From<Error> for SqliteError {
+    fn from(error: Error) -> Self {
+        let extended = error.sqlite_error().map(|error| error.extended_code);
+        match (error.sqlite_error_code(), extended) {
+            (Some(ErrorCode::DiskFull), _) | (_, Some(ffi::SQLITE_IOERR_SHMSIZE)) => Self::Full(error),
+            (Some(ErrorCode::SystemIoFailure), _) => Self::DiskFailed(error),
+            (Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase), _) => Self::Damaged(error),
+            _ if is_not_ours(&error) => Self::Damaged(error),
+            _ => Self::Sqlite(error),
+        }
+    }
+}
+
+/// Whether a stored value is not of its column's type, or the schema does not fit the program's own statements. Nothing that
+/// was written is like that.
+const fn is_not_ours(error: &Error) -> bool {
+    matches!(
+        error,
+        Error::FromSqlConversionFailure(..)
+            | Error::IntegralValueOutOfRange(..)
+            | Error::InvalidColumnType(..)
+            | Error::Utf8Error(..)
+            | Error::SqlInputError { .. }
+    )
+}
+
+/// What a caller is told.
+impl From<&SqliteError> for StoreError {
+    fn from(error: &SqliteError) -> Self {
+        match error {
+            SqliteError::Full(_) => Self::DiskFull,
+            SqliteError::Damaged(_) | SqliteError::Unreadable { .. } => Self::Damaged,
+            SqliteError::DiskFailed(_)
+            | SqliteError::FolderFailed(_)
+            | SqliteError::Sqlite(_)
+            | SqliteError::Unusable(_) => Self::Unavailable,
+        }
+    }
+}

@@ -1,0 +1,103 @@
+//! Finding what may not be there: an organization by its key, an answer by its idempotency key.
+//!
+//! What is not found is made, so a row that is missed because its key has changed on the disk would be made twice. Such a
+//! row still stands where it was, and so next to where the key that is looked for leads: its neighbours are looked
+//! at before something is taken for new.
+
+use metergate_rules::id::{OrganizationId, OrganizationKey};
+use metergate_rules::time::Time;
+use rusqlite::{OptionalExtension, Row};
+
+use super::{Sqlite, SqliteError, unreadable};
+use crate::store::seal::{seal, unseal};
+use crate::store::{Answer, ReceiptKey};
+
+impl Sqlite {
+    /// The organization of a key.
+    ///
+    /// # Errors
+    /// [`SqliteError`] if it cannot be read.
+    pub fn organization_id(&self, key: &OrganizationKey) -> Result<Option<OrganizationId>, SqliteError> {
+        let mut query = self.connection.prepare_cached("SELECT id FROM organizations WHERE key = ?")?;
+        let found = query.query_row([key.as_str()], |row| row.get(0)).optional()?.map(OrganizationId);
+        if found.is_none() {
+            for sql in [
+                "SELECT key, id FROM organizations WHERE key > ? ORDER BY key LIMIT 1",
+                "SELECT key, id FROM organizations WHERE key < ? ORDER BY key DESC LIMIT 1",
+            ] {
+                let read = |row: &Row<'_>| Ok((row.get::<_, String>(0)?, OrganizationId(row.get(1)?)));
+                let neighbour = self.connection.prepare_cached(sql)?.query_row([key.as_str()], read).optional()?;
+                neighbour.map_or(Ok(()), |(listed, id)| self.is_listed_right(&listed, id))?;
+            }
+        }
+        Ok(found)
+    }
+
+    /// Whether the organization that is listed under a key is the one that has it.
+    ///
+    /// # Errors
+    /// [`SqliteError::Unreadable`] if it is not.
+    fn is_listed_right(&self, key: &str, id: OrganizationId) -> Result<(), SqliteError> {
+        if self.account(id)?.is_some_and(|account| account.profile.key.as_str() == key) {
+            return Ok(());
+        }
+        Err(unreadable(format!("organization {key}"), "its listing and its account do not agree"))
+    }
+
+    /// A kept answer with the fingerprint of its request.
+    pub(in crate::store) fn receipt(
+        &self,
+        scope: [u8; 16],
+        receipt: &ReceiptKey,
+        since: Time,
+    ) -> Result<Option<(u64, Answer)>, SqliteError> {
+        let columns = "SELECT scope, route, key, at, fingerprint, status, body FROM receipts WHERE";
+        let read = |condition: &str| {
+            let mut query = self.connection.prepare_cached(&format!("{columns} {condition} LIMIT 1"))?;
+            let found = query.query_row((&scope, receipt.route, receipt.key.as_str()), ReceiptRow::of).optional()?;
+            found.map(ReceiptRow::checked).transpose()
+        };
+        if let Some(row) = read("scope = ? AND route = ? AND key = ?")? {
+            return Ok((row.at >= since).then_some((row.fingerprint, row.answer)));
+        }
+        read("(scope, route, key) > (?, ?, ?) ORDER BY scope, route, key")?;
+        read("(scope, route, key) < (?, ?, ?) ORDER BY scope DESC, route DESC, key DESC")?;
+        Ok(None)
+    }
+}
+
+/// A kept answer as it is stored. All of it is in its checksum.
+pub(super) struct ReceiptRow {
+    pub(super) scope: [u8; 16],
+    pub(super) route: String,
+    pub(super) key: String,
+    pub(super) at: Time,
+    pub(super) fingerprint: u64,
+    pub(super) answer: Answer,
+}
+
+impl ReceiptRow {
+    fn of(row: &Row<'_>) -> rusqlite::Result<Self> {
+        let answer = Answer { status: row.get(5)?, body: row.get(6)?, version: None };
+        let (at, fingerprint) = (Time::from_micros(row.get(3)?), row.get::<_, i64>(4)?.cast_unsigned());
+        Ok(Self { scope: row.get(0)?, route: row.get(1)?, key: row.get(2)?, at, fingerprint, answer })
+    }
+
+    fn with_columns<T>(&self, with: impl FnOnce(&[&[u8]]) -> T) -> T {
+        let (at, fingerprint) = (self.at.micros().to_le_bytes(), self.fingerprint.to_le_bytes());
+        let (route, key) = (self.route.as_bytes(), self.key.as_bytes());
+        with(&[&self.scope, route, key, &at, &fingerprint, &self.answer.status.to_le_bytes()])
+    }
+
+    /// What stands in the column `body`.
+    pub(super) fn sealed(&self) -> Vec<u8> {
+        self.with_columns(|columns| seal(columns, &self.answer.body))
+    }
+
+    /// With the body that was sealed.
+    fn checked(mut self) -> Result<Self, SqliteError> {
+        let body = self.with_columns(|columns| unseal(columns, &self.answer.body).map(<[u8]>::to_vec));
+        self.answer.body = body.map_err(|error| unreadable("an answer under an idempotency key", error))?;
+        Ok(self)
+    }
+}

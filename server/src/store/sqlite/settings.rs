@@ -1,0 +1,43 @@
+//! Single values, each with a checksum behind it: a changed one would move the fold or the hashes of values.
+
+use rusqlite::{Connection, OptionalExtension};
+
+use super::{Sqlite, SqliteError, unreadable};
+
+/// Before the checksum.
+const SEPARATOR: char = ' ';
+
+impl Sqlite {
+    /// A single stored value.
+    ///
+    /// # Errors
+    /// [`SqliteError`] if it cannot be read.
+    pub fn setting(&self, name: &str) -> Result<Option<String>, SqliteError> {
+        let mut query = self.connection.prepare_cached("SELECT value FROM settings WHERE name = ?")?;
+        let Some(stored) = query.query_row([name], |row| row.get::<_, String>(0)).optional()? else { return Ok(None) };
+        let value = stored.rsplit_once(SEPARATOR).map_or("", |(value, _)| value);
+        if with_checksum(name, value) != stored {
+            return Err(unreadable(format!("the setting {name}"), "its checksum does not match"));
+        }
+        Ok(Some(value.to_owned()))
+    }
+
+    /// Keeps a single value, in a commit of its own.
+    ///
+    /// # Errors
+    /// [`SqliteError`] if it cannot be written.
+    pub fn set_setting(&self, name: &str, value: &str) -> Result<(), SqliteError> {
+        set(&self.connection, name, value)
+    }
+}
+
+/// Keeps a single value, in the transaction that is open.
+pub(super) fn set(connection: &Connection, name: &str, value: &str) -> Result<(), SqliteError> {
+    let mut insert = connection.prepare_cached("INSERT OR REPLACE INTO settings (name, value) VALUES (?, ?)")?;
+    insert.execute((name, with_checksum(name, value)))?;
+    Ok(())
+}
+
+fn with_checksum(name: &str, value: &str) -> String {
+    format!("{value}{SEPARATOR}{:08x}", crc32fast::hash(format!("{name}={value}").as_bytes()))
+}
