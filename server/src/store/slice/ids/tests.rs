@@ -59,11 +59,12 @@ fn an_id_in_a_file_takes_less_than_two_bytes_of_memory() {
 #[test]
 fn a_changed_byte_is_found_and_named() {
     let folder = tempfile::tempdir().unwrap();
-    let ids = ids(450);
+    let ids = ids(402);
     let path = folder.path().join("1-1000000.ids");
     drop(written(folder.path(), &ids));
     let good = std::fs::read(&path).unwrap();
-    for i in 0..good.len() {
+    // Every seventh: each place of an id in its page comes up, and the file is opened a thousand times as it is.
+    for i in (0..good.len()).step_by(7).chain(good.len() - 30..good.len()) {
         let mut changed = good.clone();
         changed[i] ^= 0x10;
         std::fs::write(&path, &changed).unwrap();

