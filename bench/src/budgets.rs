@@ -6,6 +6,8 @@ use crate::spread::thousands;
 
 /// How far a count may be from its budget, in percent.
 pub const TOLERANCE: f64 = 5.0;
+/// What the arithmetic may add to exactly that.
+const ROUNDING: f64 = 1e-9;
 
 /// Instructions an operation, by the operation's name.
 pub type Counts = BTreeMap<String, u64>;
@@ -52,9 +54,9 @@ pub fn verdict(budgets: &Counts, counts: &Counts) -> (String, bool) {
         };
         let change = (*count as f64 / *budget as f64 - 1.0) * 100.0;
         let (mark, remark) = match change {
-            _ if change > TOLERANCE => ("✗", ": find what grew, or write a larger budget and say why"),
+            _ if change > TOLERANCE + ROUNDING => ("✗", ": find what grew, or write a larger budget and say why"),
             // A budget that is too generous would let the next growth pass.
-            _ if change < -TOLERANCE => ("✗", ": good; write the smaller budget, so that it stays so"),
+            _ if change < -TOLERANCE - ROUNDING => ("✗", ": good; write the smaller budget, so that it stays so"),
             _ => ("✓", ""),
         };
         within &= mark == "✓";

@@ -63,8 +63,11 @@ impl Server {
         let Some((_, address)) = first.trim().split_once("http://") else {
             return Err(child.wait().unwrap());
         };
-        let server = Self { child, address: address.parse().unwrap(), _stdout: stdout };
-        assert_eq!(server.client().call(&Call::get("/readyz")).unwrap().status, 200);
+        let mut server = Self { child, address: address.parse().unwrap(), _stdout: stdout };
+        match Client::connect(server.address).and_then(|mut client| client.call(&Call::get("/readyz"))) {
+            Ok(ready) => assert_eq!(ready.status, 200),
+            Err(_) => return Err(server.child.wait().unwrap()),
+        }
         Ok(server)
     }
 
