@@ -32,9 +32,9 @@ pub(crate) fn run(operation: Operation, rounds: usize) -> Result<(), BenchError>
     let requests: Vec<Vec<Vec<u8>>> = (0..=2 * operation.rounds()).map(|round| requests(operation, round)).collect();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(BenchError::io("starting the runtime"))?;
+    let (_stop, draining) = watch::channel(false);
+    let shared = Arc::new(open(folder.path(), operation, draining)?);
     LocalSet::new().block_on(&runtime, async {
-        let (_stop, draining) = watch::channel(false);
-        let shared = Arc::new(open(folder.path(), operation, draining)?);
         let bench = Bench::new(&shared, operation.clients());
         for request in preparation() {
             read(&bench.ask_one(&request).await)?;
@@ -46,7 +46,8 @@ pub(crate) fn run(operation: Operation, rounds: usize) -> Result<(), BenchError>
         bench.clients.iter().for_each(Client::keep);
         bench.round(&requests[0]).await?;
         bench.clients.iter().try_for_each(|client| judge(operation, &client.kept()))?;
-        for round in &requests[1..=rounds] {
+        for number in 1..=rounds {
+            let round = requests.get(number).ok_or_else(|| BenchError::TooSlow(format!("a run of {rounds} rounds")))?;
             bench.round(round).await?;
         }
         bench.plugs.let_go();
