@@ -110,9 +110,6 @@ pub enum BackupError {
     /// The server is being stopped.
     #[error("it was stopped before its end")]
     Stopped,
-    /// Slices were merged faster than they could be listed.
-    #[error("the slices of the store changed each time they were listed; try again")]
-    Moving,
     /// What was copied is not sound, and so the store is not.
     #[error("the store is damaged, so there is no backup of it: {}", .0.join("; "))]
     Damaged(Vec<String>),

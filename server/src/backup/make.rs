@@ -15,7 +15,7 @@ use crate::dies_at;
 use crate::store::examine::examine;
 use crate::store::sqlite::{self, Sqlite};
 
-/// How often slices are listed anew before that is given up.
+/// How often slices are listed before one that is not there is held to be lost.
 const ATTEMPTS: u32 = 10;
 
 /// Copies the store in the folder `data` into the folder `to`, which is made. A server may be using the store meanwhile.
@@ -89,17 +89,19 @@ struct Slice {
 /// A slice that is named may be gone: merged into another, by a commit after the snapshot. Then a later snapshot, which
 /// names the other, is taken. Merging takes longer than opening files, so this ends.
 fn snapshot<'a>(source: &'a Sqlite, data: &Path) -> Result<(Transaction<'a>, Vec<Slice>), BackupError> {
-    for _ in 0..ATTEMPTS {
+    let mut attempts = 0;
+    loop {
         // A transaction has its snapshot from its first read on: the list of the slices.
         let snapshot = source.connection().unchecked_transaction()?;
         let slices = source.slice_files()?.into_iter().map(|name| Slice::open(data, name)).collect::<Result<_, _>>();
+        attempts += 1;
         match slices {
             Ok(slices) => return Ok((snapshot, slices)),
-            Err(BackupError::File { source, .. }) if source.kind() == io::ErrorKind::NotFound => {}
+            Err(BackupError::File { source, .. })
+                if source.kind() == io::ErrorKind::NotFound && attempts < ATTEMPTS => {}
             Err(error) => return Err(error),
         }
     }
-    Err(BackupError::Moving)
 }
 
 impl Slice {

@@ -175,8 +175,9 @@ impl Examination<'_> {
             self.go_on()?;
             if sequence > self.sliced_to {
                 self.follow(sequence, sequence);
-                self.seen.census.last_block_at = Some(at.to_string());
             }
+            // The newest block stays in the database, also when it is in a slice.
+            self.seen.census.last_block_at = Some(at.to_string());
             match Block::read(data).and_then(|block| block.all()) {
                 Ok(records) => self.count(sequence, &records, &mut unfolded),
                 Err(error) => self.find(format!("block {sequence}: {error}")),

@@ -12,7 +12,6 @@ impl Examination<'_> {
         for extent in slices {
             self.go_on()?;
             self.follow(extent.first, extent.last);
-            self.seen.census.last_block_at = Some(extent.last_at.to_string());
             match self.records(extent) {
                 Ok(ids) => self.seen.census.ids += ids,
                 Err(error) => self.find(error.to_string()),

@@ -1,19 +1,22 @@
 //! Backups of an open store, and what becomes of them.
 
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 use metergate::backup::{BackupError, MANIFEST, Manifest, RestoreError, Unwatched, Watch, make, restore};
 use metergate::clock::Clock;
 use metergate::folder::{FolderError, LOCK, Locked, RESTORING};
 use metergate::store::examine::{Examined, examine};
 use metergate::store::sqlite;
+use metergate_rules::time::DAY;
 use tempfile::TempDir;
 
 use super::asks::tell;
 use super::kit::{Kit, start};
 use super::random_work::{Random, work};
+use super::slices::{LONG, closed, record};
 use crate::invariant::{Journal, audit, conservation};
 
 /// A store with some work behind it, and a folder for what is made of it.
@@ -195,6 +198,112 @@ fn a_backup_that_is_stopped_leaves_nothing() {
     }
 }
 
+/// A store with a few closed slices.
+fn sliced(days: i64) -> (Kit, TempDir) {
+    let kit = Kit::with_slices(20, days);
+    for round in 0..5 {
+        record(&kit, round * 25..(round + 1) * 25);
+        closed(&kit, round as u64 + 1);
+    }
+    (kit, tempfile::tempdir().unwrap())
+}
+
+/// The slices' files of a backup.
+fn slices_of(manifest: &Manifest) -> Vec<&str> {
+    manifest.files.iter().filter_map(|file| file.path.strip_prefix("slices/")).collect()
+}
+
+#[test]
+fn the_slices_of_a_backup_are_the_stores_own_files_as_long_as_both_are_on_one_file_system() {
+    let (kit, folder) = sliced(LONG);
+    let inside = backed_up(&kit, &kit.folder().join("backups/b"));
+    // Copied, since this is another file system.
+    let elsewhere = tempfile::tempdir_in("/dev/shm").unwrap();
+    let outside = backed_up(&kit, &elsewhere.path().join("b"));
+    let device = |path: &Path| path.metadata().unwrap().dev();
+    assert_ne!(device(elsewhere.path()), device(kit.folder()), "/dev/shm is a file system of its own");
+    for ((backup, manifest), shared) in [(inside, true), (outside, false)] {
+        let names = slices_of(&manifest);
+        assert!(names.len() >= 10, "{names:?}");
+        for name in names {
+            let [of_store, of_backup] = [kit.folder(), &backup].map(|folder| folder.join("slices").join(name));
+            let [of_store, of_backup] = [of_store, of_backup].map(|path| path.metadata().unwrap());
+            assert_eq!((of_store.dev(), of_store.ino()) == (of_backup.dev(), of_backup.ino()), shared, "{name}");
+        }
+        let data = folder.path().join(if shared { "inside" } else { "outside" });
+        restored(&backup, &data).unwrap();
+        assert_eq!(Journal::of(&data).records, kit.journal().records);
+        conservation(&data).and_then(|()| audit(&data)).unwrap();
+    }
+}
+
+#[test]
+fn a_changed_or_missing_slice_of_a_backup_is_named() {
+    let (kit, folder) = sliced(LONG);
+    let (backup, manifest) = backed_up(&kit, &folder.path().join("backup"));
+    for name in slices_of(&manifest) {
+        let path = backup.join("slices").join(name);
+        let mut changed = fs::read(&path).unwrap();
+        // Removed first: it may be the store's own file.
+        fs::remove_file(&path).unwrap();
+        let error = restored(&backup, &folder.path().join("data")).unwrap_err().to_string();
+        assert!(error.contains(name) && error.contains("is missing"), "{error}");
+        let middle = changed.len() / 2;
+        changed[middle] ^= 1;
+        fs::write(&path, &changed).unwrap();
+        let error = restored(&backup, &folder.path().join("data")).unwrap_err().to_string();
+        assert!(error.contains(name) && error.contains("bytes have changed"), "{error}");
+        changed[middle] ^= 1;
+        fs::write(&path, &changed).unwrap();
+    }
+    restored(&backup, &folder.path().join("data")).unwrap();
+    kit.check().unwrap();
+}
+
+#[test]
+fn a_backup_that_is_older_than_what_is_kept_is_restored_whole() {
+    let (kit, folder) = sliced(30);
+    let (backup, manifest) = backed_up(&kit, &folder.path().join("backup"));
+    let data = folder.path().join("data");
+    let years_later = Clock::starting_at(start().plus(3_000 * DAY));
+    let restored = restore(&backup, &data, years_later, &Unwatched).unwrap();
+    assert_eq!(restored.counts, manifest.counts);
+    assert_eq!(Journal::of(&data).records, kit.journal().records);
+}
+
+#[test]
+fn backups_are_whole_while_slices_close_and_are_merged() {
+    let (kit, folder) = sliced(LONG);
+    let place = |number: usize| folder.path().join(number.to_string());
+    let (made, enough) = (AtomicUsize::new(0), AtomicBool::new(false));
+    std::thread::scope(|scope| {
+        let (data, place, made, enough) = (kit.folder().to_owned(), &place, &made, &enough);
+        let making = scope.spawn(move || {
+            while !enough.load(Ordering::Relaxed) {
+                make(&data, &place(made.load(Ordering::Relaxed)), start(), &Unwatched).unwrap();
+                made.fetch_add(1, Ordering::Relaxed);
+            }
+        });
+        let mut round = 5;
+        while (made.load(Ordering::Relaxed) < 4 || kit.count("slices") < 16) && !making.is_finished() {
+            record(&kit, round * 25..(round + 1) * 25);
+            round += 1;
+        }
+        enough.store(true, Ordering::Relaxed);
+        making.join().unwrap();
+    });
+    assert!(kit.count("slice_ids") < kit.count("slices"), "nothing was merged");
+    let (whole, mut lasts) = (kit.journal().records, Vec::new());
+    for number in 0..made.into_inner() {
+        let data = folder.path().join(format!("data-{number}"));
+        let last = restored(&place(number), &data).unwrap().counts.last_block;
+        let records = Journal::of(&data).records;
+        assert!(records == whole[..records.len()] && whole.get(records.len()).is_none_or(|next| next.0 > last));
+        lasts.push(last);
+    }
+    assert!(lasts.is_sorted() && lasts.first() < lasts.last(), "no commit came in between: {lasts:?}");
+}
+
 fn findings(kit: &Kit) -> Vec<String> {
     let Examined { findings, .. } = examine(kit.folder(), &|| true).unwrap();
     findings
@@ -229,6 +338,30 @@ fn what_is_damaged_is_found_and_not_backed_up() {
         assert!(error.contains(finding), "{damage} gave {error}");
         assert_eq!(names(folder.path()), [""; 0]);
     }
+}
+
+#[test]
+fn a_slice_that_is_lost_or_damaged_is_found_and_not_backed_up() {
+    let (mut kit, folder) = sliced(LONG);
+    kit.close();
+    let file = |ending: &str| {
+        let all = fs::read_dir(kit.folder().join("slices")).unwrap().map(|entry| entry.unwrap().path());
+        all.filter(|path| path.extension().is_some_and(|found| found == ending)).min().unwrap()
+    };
+    for path in [file("records"), file("ids")] {
+        let name = path.file_name().unwrap().to_str().unwrap();
+        let whole = fs::read(&path).unwrap();
+        let mut changed = whole.clone();
+        changed[whole.len() / 3] ^= 1;
+        fs::write(&path, changed).unwrap();
+        assert!(findings(&kit).iter().any(|one| one.contains(name)), "{name}: {:?}", findings(&kit));
+        fs::remove_file(&path).unwrap();
+        assert!(findings(&kit).iter().any(|one| one.contains(name)), "{name}: {:?}", findings(&kit));
+        let error = make(kit.folder(), &folder.path().join("b"), start(), &Unwatched).unwrap_err().to_string();
+        assert!(error.contains(name), "{error}");
+        fs::write(&path, whole).unwrap();
+    }
+    assert_eq!(findings(&kit), [""; 0]);
 }
 
 #[test]

@@ -19,21 +19,21 @@ use super::random_work::{ORGANIZATIONS, Random, work};
 /// Files of ids at most.
 const MOST_FILES: u64 = 8;
 /// Days after which no test comes.
-const LONG: i64 = 36_500;
+pub(super) const LONG: i64 = 36_500;
 
 fn event(number: usize) -> Tell {
     tell("hits", 1, &format!("e{number}"))
 }
 
 /// Records so many events in one batch, all of them new.
-fn record(kit: &Kit, numbers: std::ops::Range<usize>) {
+pub(super) fn record(kit: &Kit, numbers: std::ops::Range<usize>) {
     let events: Vec<Request> = numbers.map(|number| (&event(number)).into()).collect();
     let answers = kit.in_one_batch(events);
     assert!(answers.iter().all(|answer| *answer == Ok(Receipt::Recorded { duplicate: false })), "{answers:?}");
 }
 
 /// Waits until so many slices are closed.
-fn closed(kit: &Kit, slices: u64) {
+pub(super) fn closed(kit: &Kit, slices: u64) {
     kit.wait_until("the slices are closed", |kit| kit.count("slices") >= slices);
 }
 
