@@ -7,8 +7,9 @@ use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use metergate::clock::boot;
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::http::{ADMINISTRATOR, Call, Client};
@@ -70,8 +71,12 @@ impl Server {
         let Some((_, address)) = first.trim().split_once("http://") else {
             return Err(child.wait().unwrap());
         };
-        let server = Self { child, address: address.parse().unwrap(), _stdout: stdout };
-        assert_eq!(server.client().call(&Call::get("/readyz")).unwrap().status, 200);
+        let mut server = Self { child, address: address.parse().unwrap(), _stdout: stdout };
+        match Client::connect(server.address).and_then(|mut client| client.call(&Call::get("/readyz"))) {
+            Ok(response) if response.status == 200 => {}
+            Ok(_) => return Err(server.end()),
+            Err(_) => return Err(server.ended().expect("a server that does not answer has ended")),
+        }
         Ok(server)
     }
 
@@ -117,6 +122,13 @@ impl Server {
         assert!(was_killed(self.child.wait().unwrap()), "the server ended before it was killed");
     }
 
+    /// `kill -9`, unless it has ended by itself. How it ended then.
+    pub(super) fn kill_unless_ended(mut self) -> Option<ExitStatus> {
+        let _ = self.child.kill();
+        let status = self.child.wait().unwrap();
+        (!was_killed(status)).then_some(status)
+    }
+
     /// How it ended; `None` if it still runs.
     pub(super) fn died_by_itself(mut self) -> Option<ExitStatus> {
         let alive = Client::connect(self.address).and_then(|mut client| client.call(&Call::get("/livez")));
@@ -145,12 +157,12 @@ impl Drop for Server {
 
 /// Asks again and again until there is an answer, for so long.
 pub(super) fn until<T>(patience: Duration, mut ask: impl FnMut() -> Option<T>) -> Option<T> {
-    let began = Instant::now();
+    let end = boot() + i64::try_from(patience.as_micros()).unwrap();
     loop {
         if let Some(answer) = ask() {
             return Some(answer);
         }
-        if began.elapsed() > patience {
+        if boot() > end {
             return None;
         }
         thread::sleep(Duration::from_millis(5));

@@ -38,7 +38,7 @@ pub(super) struct Syscall {
     /// The thread's name.
     pub(super) thread: String,
     pub(super) name: String,
-    /// `main`, `wal`, `journal` or `folder`.
+    /// `main`, `wal`, `journal`, `index` or `folder`.
     pub(super) file: &'static str,
     /// Whether it was made to fail.
     pub(super) failed: bool,
@@ -46,14 +46,22 @@ pub(super) struct Syscall {
 
 impl Strace {
     pub(super) fn of(run: &Run) -> Self {
+        Self::of_files(run, &["", "-wal", "-journal"])
+    }
+
+    /// Looks at the index of the write-ahead file instead.
+    pub(super) fn of_index(run: &Run) -> Self {
+        Self::of_files(run, &["-shm"])
+    }
+
+    fn of_files(run: &Run, endings: &[&str]) -> Self {
         let (folder, log) = (run.folder().to_owned(), run.folder().join("strace.log"));
         // `-Y`, `-y`: names of threads and files.
         let words = ["strace", "-Y", "-y", "-s", "0", "-e", "trace=fsync,fdatasync,write,pwrite64"];
         let mut words: Vec<String> = words.map(str::to_owned).to_vec();
         words.extend(["-o".to_owned(), log.display().to_string()]);
-        let data = run.data();
-        for path in [&data.join(FILE), &data.join(format!("{FILE}-wal")), &data.join(format!("{FILE}-journal"))] {
-            words.extend(["-P".to_owned(), path.display().to_string()]);
+        for ending in endings {
+            words.extend(["-P".to_owned(), run.data().join(format!("{FILE}{ending}")).display().to_string()]);
         }
         Self { folder, log, words, fail_points: String::new() }
     }
@@ -169,6 +177,7 @@ fn file(path: &str) -> &'static str {
         Some((_, "")) => "main",
         Some((_, "-wal")) => "wal",
         Some((_, "-journal")) => "journal",
+        Some((_, "-shm")) => "index",
         _ => "folder",
     }
 }
