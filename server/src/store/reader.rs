@@ -18,7 +18,7 @@ use super::dirty::{Dirty, DirtyAccount};
 use super::ledger::Map;
 use super::rollup::{Day, ValueKey};
 use super::slice::Records;
-use super::sqlite::{Sqlite, SqliteError, find_rollup, unreadable};
+use super::sqlite::{RollupRange, Sqlite, SqliteError, find_rollup, unreadable};
 use super::{Scope, StoreError};
 
 /// Connections that are kept open for the next read.
@@ -219,21 +219,28 @@ impl View<'_> {
         Ok(held.is_none_or(|held| held < dirty.sequence).then_some(dirty))
     }
 
-    /// What rollups of a meter on the days from `first` to `last` lack, in order; none of their rows may be missing. Dimension sets beyond the cap of a day
-    /// stand under the name that they will have.
+    /// Goes through the rows of rollups of a meter on some days, each with its day, dimension values and stored day (to be
+    /// read by [`Day`]), until `each` has enough.
+    ///
+    /// # Errors
+    /// [`ReadError::Sqlite`] if it cannot be read; what `each` fails with.
+    pub fn each_rollup(
+        &self,
+        range: &RollupRange,
+        each: impl FnMut(i32, &str, &[u8]) -> Result<bool, ReadError>,
+    ) -> Result<(), ReadError> {
+        self.sqlite.each_rollup(range, each)
+    }
+
+    /// What the rows of such a range lack, in order. Dimension sets beyond the cap of a day stand under the name that they
+    /// will have.
     ///
     /// # Errors
     /// [`ReadError::Sqlite`] if it cannot be read.
-    pub fn lacking_rollups(
-        &self,
-        organization: OrganizationId,
-        meter: MeterId,
-        (first, last): (i32, i32),
-    ) -> Result<Vec<(i32, String, Day)>, ReadError> {
-        self.sqlite.rollups_end_right(organization, meter, (first, last))?;
-        let Some(dirty) = self.lacking(organization)? else { return Ok(Vec::new()) };
+    pub fn lacking_rollups(&self, range: &RollupRange) -> Result<Vec<(i32, String, Day)>, ReadError> {
+        let Some(dirty) = self.lacking(range.organization)? else { return Ok(Vec::new()) };
         let (mut lacking, mut new) = (Vec::new(), (i32::MIN, 0));
-        for (key, slots) in dirty.derived.rollups.of(meter, first, last) {
+        for (key, slots) in dirty.derived.rollups.of(range.meter, range.first, range.last) {
             new = if new.0 == key.day { new } else { (key.day, 0) };
             let (dimensions, stored) = find_rollup(self.sqlite.connection(), &key, new.1)?;
             new.1 += i64::from(stored.is_none());

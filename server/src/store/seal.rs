@@ -5,6 +5,7 @@
 //! row that has come under another key is found, too.
 
 use super::block::Unreadable;
+use crate::faults::planted;
 
 const VERSION: u8 = 1;
 const HEADER: usize = 5;
@@ -27,7 +28,7 @@ pub(super) fn unseal<'d>(columns: &[&[u8]], sealed: &'d [u8]) -> Result<&'d [u8]
     if header[0] != VERSION {
         return Err(Unreadable::Version(header[0]));
     }
-    if header[1..] != checksum(columns, content).to_le_bytes() {
+    if header[1..] != checksum(columns, content).to_le_bytes() && !planted("checksums-ignored") {
         return Err(Unreadable::Checksum);
     }
     Ok(content)

@@ -27,6 +27,7 @@ mod slices;
 mod wal;
 mod write;
 
+pub use derived::RollupRange;
 pub(super) use derived::find_rollup;
 pub use error::SqliteError;
 pub use migrate::VERSION as SCHEMA;

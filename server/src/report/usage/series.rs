@@ -5,14 +5,13 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use metergate_rules::id::{MeterId, OrganizationId};
 use metergate_rules::meter::{Aggregation, Meter};
 use metergate_rules::time::{DAY, Time};
-use rusqlite::Row;
 
 use super::buckets::Buckets;
 use super::group::{Group, Grouping};
 use super::{MOST_ROWS, too_many};
 use crate::store::reader::{ReadError, View};
-use crate::store::rollup::{Day, QUARTER, RollupRow, Slot};
-use crate::store::sqlite::SqliteError;
+use crate::store::rollup::{Day, QUARTER, Slot};
+use crate::store::sqlite::{RollupRange, SqliteError};
 
 /// What happened in one bucket.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -109,23 +108,21 @@ impl Reading<'_> {
         group
     }
 
+    fn range(&self, (first, last): (i32, i32), newest_first: bool) -> RollupRange {
+        RollupRange { organization: self.organization, meter: self.meter, first, last, newest_first }
+    }
+
     /// Adds up the rollups of the time asked for, in one range of rows.
     fn fold(&mut self, buckets: &Buckets) -> Result<(), ReadError> {
-        let sql =
-            "SELECT day, dimensions, data FROM rollups WHERE organization = ? AND meter = ? AND day BETWEEN ? AND ?";
-        let (view, organization, (first, last)) = (self.view, self.organization, buckets.days());
-        let mut query = view.sqlite().connection().prepare_cached(sql)?;
-        let mut rows = query.query((organization.bytes(), self.meter.0, first, last))?;
-        while let Some(row) = rows.next()? {
-            let group = self.group(text(row, 1)?);
-            self.series.add_day(group, &Slots::of(row, organization, self.meter)?, buckets)?;
-            if self.series.points.len() > MOST_ROWS {
-                return too_many("more");
-            }
-        }
-        for (day, dimensions, slots) in view.lacking_rollups(organization, self.meter, buckets.days())? {
+        let (view, range) = (self.view, self.range(buckets.days(), false));
+        view.each_rollup(&range, |day, dimensions, data| {
+            let group = self.group(dimensions);
+            self.series.add_day(group, &Slots::new(day, Held::Row(data)), buckets)?;
+            if self.series.points.len() > MOST_ROWS { too_many("more") } else { Ok(true) }
+        })?;
+        for (day, dimensions, slots) in view.lacking_rollups(&range)? {
             let group = self.group(&dimensions);
-            self.series.add_day(group, &Slots::lacking(day, &slots), buckets)?;
+            self.series.add_day(group, &Slots::new(day, Held::Lacking(&slots)), buckets)?;
         }
         Ok(())
     }
@@ -133,24 +130,21 @@ impl Reading<'_> {
     /// Finds the last level before `start`: of each group, or of all. The latest day that has a level has the latest
     /// one, so that without groups reading ends there; of groups each may have been set at any time.
     fn look_back(&mut self, start: Time) -> Result<(), ReadError> {
-        let sql = "SELECT day, dimensions, data FROM rollups WHERE organization = ? AND meter = ? AND day <= ?
-                   ORDER BY day DESC";
-        let (view, organization, last) = (self.view, self.organization, start.micros().div_euclid(DAY));
-        let last = i32::try_from(last).unwrap_or(i32::MAX);
-        let mut query = view.sqlite().connection().prepare_cached(sql)?;
-        let mut rows = query.query((organization.bytes(), self.meter.0, last))?;
-        while let Some(row) = rows.next()? {
-            let slots = Slots::of(row, organization, self.meter)?;
+        let last = i32::try_from(start.micros().div_euclid(DAY)).unwrap_or(i32::MAX);
+        let (view, range) = (self.view, self.range((i32::MIN, last), true));
+        view.each_rollup(&range, |day, dimensions, data| {
+            let slots = Slots::new(day, Held::Row(data));
             let found = self.series.before.values().map(|(time, _)| *time).max();
             if self.grouping.is_none() && found.is_some_and(|time| slots.start.plus(DAY) <= time) {
-                break;
+                return Ok(false);
             }
-            let group = self.group(text(row, 1)?);
+            let group = self.group(dimensions);
             self.series.set_before(group, &slots, start)?;
-        }
-        for (day, dimensions, slots) in view.lacking_rollups(organization, self.meter, (i32::MIN, last))? {
+            Ok(true)
+        })?;
+        for (day, dimensions, slots) in view.lacking_rollups(&range)? {
             let group = self.group(&dimensions);
-            self.series.set_before(group, &Slots::lacking(day, &slots), start)?;
+            self.series.set_before(group, &Slots::new(day, Held::Lacking(&slots)), start)?;
         }
         Ok(())
     }
@@ -268,10 +262,6 @@ fn filled(points: Vec<(usize, usize, Point)>, buckets: usize) -> Vec<(usize, usi
         .collect()
 }
 
-fn text<'r>(row: &'r Row<'_>, column: usize) -> Result<&'r str, ReadError> {
-    Ok(row.get_ref(column)?.as_str().map_err(rusqlite::Error::from)?)
-}
-
 fn unreadable(error: impl std::fmt::Display) -> SqliteError {
     SqliteError::Unreadable { what: "a rollup".to_owned(), why: error.to_string() }
 }
@@ -291,16 +281,8 @@ enum Held<'a> {
 }
 
 impl<'a> Slots<'a> {
-    /// Of a row of day, dimensions and data.
-    fn of(row: &'a Row<'_>, organization: OrganizationId, meter: MeterId) -> Result<Self, ReadError> {
-        let key = RollupRow { organization, meter, day: row.get(0)?, dimensions: text(row, 1)? };
-        let data = row.get_ref(2)?.as_blob().map_err(rusqlite::Error::from)?;
-        let held = Held::Row(key.unseal(data).map_err(unreadable)?);
-        Ok(Self { start: Time::from_micros(i64::from(key.day) * DAY), held })
-    }
-
-    fn lacking(day: i32, slots: &'a Day) -> Self {
-        Self { start: Time::from_micros(i64::from(day) * DAY), held: Held::Lacking(slots) }
+    fn new(day: i32, held: Held<'a>) -> Self {
+        Self { start: Time::from_micros(i64::from(day) * DAY), held }
     }
 
     /// Goes through them, each with its start.

@@ -66,7 +66,7 @@ impl Server {
         let mut server = Self { child, address: address.parse().unwrap(), _stdout: stdout };
         match Client::connect(server.address).and_then(|mut client| client.call(&Call::get("/readyz"))) {
             Ok(ready) => assert_eq!(ready.status, 200),
-            Err(_) => return Err(server.child.wait().unwrap()),
+            Err(_) => return Err(server.ended().expect("a server that does not answer has ended")),
         }
         Ok(server)
     }
@@ -111,6 +111,13 @@ impl Server {
     pub(super) fn kill(mut self) {
         self.child.kill().unwrap();
         assert!(was_killed(self.child.wait().unwrap()), "the server ended before it was killed");
+    }
+
+    /// `kill -9`, unless it has ended by itself. How it ended then.
+    pub(super) fn kill_unless_ended(mut self) -> Option<ExitStatus> {
+        let _ = self.child.kill();
+        let status = self.child.wait().unwrap();
+        (!was_killed(status)).then_some(status)
     }
 
     /// How it ended; `None` if it still runs.

@@ -11,8 +11,8 @@ use metergate::catalogue::file::CatalogueFile;
 use metergate::clock::Clock;
 use metergate::store::audit::{AuditRow, chain_of};
 use metergate::store::reader::{ReadError, View};
-use metergate::store::rollup::Slot;
-use metergate::store::sqlite::{self, Sqlite};
+use metergate::store::rollup::{Day, Slot};
+use metergate::store::sqlite::{self, RollupRange, Sqlite};
 use metergate::store::{
     Answer, Answers, DecidedReceipt, Pace, Port, Receipt, Request, Scope, Settings, Store, StoreError,
 };
@@ -25,7 +25,7 @@ use tokio::runtime::Runtime;
 use tokio::task::{AbortHandle, JoinSet};
 
 use super::asks::{Ask, CATALOGUE, METERS, Make, Tell, create, meter, organization};
-use crate::invariant::{Held, Journal, audit, conservation, stored_rollups};
+use crate::invariant::{Held, Journal, audit, conservation};
 
 /// Fail points are the process's, so a test that sets one is alone with it.
 static FAIL_POINTS: RwLock<()> = RwLock::new(());
@@ -258,12 +258,13 @@ impl Kit {
         let (id, number) = (self.account(key).id, meter(name));
         let read = move |view: &metergate::store::reader::View<'_>| {
             let mut total = Slot::default();
-            for (key, day) in stored_rollups(view.sqlite()) {
-                if (key.organization, key.meter) == (id, number) {
-                    day.slots().for_each(|(_, slot)| total.merge(slot));
-                }
-            }
-            for (_, _, day) in view.lacking_rollups(id, number, (i32::MIN, i32::MAX))? {
+            let (first, last) = (i32::MIN, i32::MAX);
+            let range = RollupRange { organization: id, meter: number, first, last, newest_first: false };
+            view.each_rollup(&range, |_, _, data| {
+                total.merge(&Day::total(data).unwrap());
+                Ok(true)
+            })?;
+            for (_, _, day) in view.lacking_rollups(&range)? {
                 day.slots().for_each(|(_, slot)| total.merge(slot));
             }
             Ok(total)

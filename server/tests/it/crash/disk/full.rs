@@ -14,7 +14,11 @@ use crate::crash::process::{Faults, Server, until};
 use crate::crash::run::Run;
 use crate::invariant::{audit, conservation};
 
+use super::strace::Strace;
+
 const ROUNDS: usize = 3;
+/// Large events in one body.
+const TOGETHER: usize = 15;
 /// A server that needs longer until a full disk stops it, or until it goes on, hangs.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -139,6 +143,47 @@ fn a_server_that_ends_on_a_full_disk_says_so_at_its_start_and_has_lost_nothing()
         server.stop();
     }
     run.finish().unwrap_or_else(|violation| panic!("{violation}"));
+}
+
+/// The index of the write-ahead file grows with it, in memory that the disk must back. SQLite tells of a disk that cannot
+/// as of one that failed, although the commit can be taken back.
+#[test]
+fn a_disk_that_is_full_when_the_index_of_the_write_ahead_file_grows_is_a_full_disk() {
+    let run = Run::new("a_disk_that_is_full_when_the_index_of_the_write_ahead_file_grows_is_a_full_disk");
+    run.start(&Faults::default()).stop();
+    // Nothing is copied out of the file meanwhile, so that it comes to the 4,062 frames for which the index has room at first.
+    let never = "checkpoint-at=return(1000000000)";
+    let strace = Strace::of_index(&run).failing("write,pwrite64", "ENOSPC", 1).with_fail_points(never);
+    let (server, attached) = strace.start_beside(&run, "writer");
+    let mut client = server.client();
+    let padding = "x".repeat(60_000);
+    let mut events = |number: usize| {
+        let event = |i: usize| {
+            json!({"specversion": "1.0", "id": format!("{number}-{i}"), "source": "/full", "type": "calls",
+            "subject": "prober", "data": {"quantity": 1, "padding": padding}})
+        };
+        let body = json!((0..TOGETHER).map(event).collect::<Vec<_>>());
+        let call =
+            Call { content_type: "application/cloudevents-batch+json", ..Call::json("POST", "/v1/events", body) };
+        client.call(&call).expect("the same process goes on")
+    };
+    let mut acknowledged = 0;
+    while !run.log().contains("the disk of the data folder is full") {
+        let first = events(acknowledged).status;
+        assert!(first == 200 || events(acknowledged).status == 200, "there is room the second time");
+        acknowledged += 1;
+        assert!(acknowledged < 40, "the index did not grow");
+    }
+    until(PATIENCE, || run.log().contains("has room again").then_some(())).expect("rows are written without traffic");
+    server.kill();
+    drop(attached);
+    assert!(strace.calls().iter().any(|call| call.failed));
+    let server = run.start(&Faults::default());
+    let body = json!({"organization": "prober", "meter": "calls", "quantity": 0});
+    let checked = server.client().call(&Call::json("POST", "/v1/check", body)).unwrap().value();
+    assert_eq!(checked["limits"][0]["used"], acknowledged * TOGETHER);
+    server.stop();
+    conservation(&run.data()).and_then(|()| audit(&run.data())).unwrap_or_else(|violation| panic!("{violation}"));
 }
 
 fn index(data: &Path) -> PathBuf {

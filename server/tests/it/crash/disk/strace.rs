@@ -18,17 +18,20 @@ pub(super) struct Strace {
     log: PathBuf,
     words: Vec<String>,
     fail_points: String,
+    planted: Option<&'static str>,
 }
 
-/// strace beside one thread of a server. It ends with the server, or when this is dropped.
+/// strace beside one thread of a server. It ends with the server, once it has told all; where it does not, it is ended.
 pub(super) struct Attached {
     strace: Child,
 }
 
 impl Drop for Attached {
     fn drop(&mut self) {
-        let _ = self.strace.kill();
-        let _ = self.strace.wait();
+        if until(PATIENCE, || self.strace.try_wait().transpose()).is_none() {
+            let _ = self.strace.kill();
+            let _ = self.strace.wait();
+        }
     }
 }
 
@@ -38,7 +41,7 @@ pub(super) struct Syscall {
     /// The thread's name.
     pub(super) thread: String,
     pub(super) name: String,
-    /// `main`, `wal`, `journal` or `folder`.
+    /// `main`, `wal`, `journal`, `index` or `folder`.
     pub(super) file: &'static str,
     /// Whether it was made to fail.
     pub(super) failed: bool,
@@ -46,16 +49,24 @@ pub(super) struct Syscall {
 
 impl Strace {
     pub(super) fn of(run: &Run) -> Self {
+        Self::of_files(run, &["", "-wal", "-journal"])
+    }
+
+    /// Looks at the index of the write-ahead file instead.
+    pub(super) fn of_index(run: &Run) -> Self {
+        Self::of_files(run, &["-shm"])
+    }
+
+    fn of_files(run: &Run, endings: &[&str]) -> Self {
         let (folder, log) = (run.folder().to_owned(), run.folder().join("strace.log"));
         // `-Y`, `-y`: names of threads and files.
         let words = ["strace", "-Y", "-y", "-s", "0", "-e", "trace=fsync,fdatasync,write,pwrite64"];
         let mut words: Vec<String> = words.map(str::to_owned).to_vec();
         words.extend(["-o".to_owned(), log.display().to_string()]);
-        let data = run.data();
-        for path in [&data.join(FILE), &data.join(format!("{FILE}-wal")), &data.join(format!("{FILE}-journal"))] {
-            words.extend(["-P".to_owned(), path.display().to_string()]);
+        for ending in endings {
+            words.extend(["-P".to_owned(), run.data().join(format!("{FILE}{ending}")).display().to_string()]);
         }
-        Self { folder, log, words, fail_points: String::new() }
+        Self { folder, log, words, fail_points: String::new(), planted: None }
     }
 
     /// Looks at the data folder, too: its sync keeps the names of the files.
@@ -81,8 +92,13 @@ impl Strace {
         Self { fail_points: fail_points.to_owned(), ..self }
     }
 
+    /// Plants a bug in the server, too.
+    pub(super) fn with_bug(self, bug: &'static str) -> Self {
+        Self { planted: Some(bug), ..self }
+    }
+
     fn faults(&self) -> Faults {
-        Faults { fail_points: self.fail_points.clone(), planted: None }
+        Faults { fail_points: self.fail_points.clone(), planted: self.planted }
     }
 
     pub(super) fn start(&self, run: &Run) -> Server {
@@ -126,7 +142,7 @@ impl Strace {
 
 const NEEDS: &str =
     "strace looks at the server. It needs the right to do so: root, or --cap-add SYS_PTRACE in a container";
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// `12<metergate> +++ exited with 0 +++`: the first thread bears the name of the program, and its end is told last. Of a
 /// thread that is looked at alone only the second half is told.
@@ -169,6 +185,7 @@ fn file(path: &str) -> &'static str {
         Some((_, "")) => "main",
         Some((_, "-wal")) => "wal",
         Some((_, "-journal")) => "journal",
+        Some((_, "-shm")) => "index",
         _ => "folder",
     }
 }
