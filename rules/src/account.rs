@@ -9,6 +9,7 @@ use crate::id::{MeterId, OrganizationId, OrganizationKey, PlanId};
 use crate::period::{Anchor, Zone};
 use crate::plan::{Enforcement, Max};
 use crate::quantity::Quantity;
+use crate::reservation::Reservation;
 use crate::time::{Span, Time};
 use crate::window::{Sliding, Window};
 
@@ -220,6 +221,10 @@ pub struct Account {
     pub overrides: Vec<Override>,
     /// Additions to period limits.
     pub extra: Vec<ExtraQuota>,
+    /// The reservations that hold, in order of creation.
+    pub reservations: Vec<Reservation>,
+    /// How many reservations there have been.
+    pub reserved: u32,
     /// The time of its last entry: an organization's time never runs back.
     pub time: Time,
     /// How often something but its use changed: the `v<n>` of its entity tag.
@@ -252,6 +257,12 @@ impl Account {
     /// The override of a meter's limit in a window. One whose time is up is taken away by [`crate::due`].
     pub fn override_of(&self, meter: MeterId, window: Window) -> Option<&Override> {
         self.overrides.iter().find(|o| o.meter == meter && o.window == window)
+    }
+
+    /// The reservations that hold something of a meter in a window: those that were made in it, in the sliding ones all.
+    pub fn held_in(&self, meter: MeterId, window: Window) -> impl Iterator<Item = &Reservation> {
+        let open = self.windows.get(window);
+        self.reservations.iter().filter(move |held| held.meter == meter && open.contains(held.at))
     }
 
     /// The extra quota of a meter, zero without one.

@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use crate::account::{Account, Counter, ExtraQuota, Level, MeterUse, TrialState};
-use crate::grant::Ended;
-use crate::id::{GrantId, MeterId, OrganizationId};
+use crate::grant::{self, Ended};
+use crate::id::{GrantId, MeterId, OrganizationId, ReservationId};
 use crate::meter::Measure;
-use crate::outcome::{Change, Effect, Entry, Use, What};
+use crate::outcome::{Change, Effect, Entry, Hold, Use, What};
 use crate::quantity::Quantity;
+use crate::reservation::Reservation;
 use crate::time::{HOUR, MINUTE, Span, Time};
 use crate::window::{Sliding, Window, WindowSet};
 
@@ -28,6 +29,8 @@ pub fn create(id: OrganizationId, entry: &Entry) -> Option<Account> {
         grants: Vec::new(),
         overrides: Vec::new(),
         extra: Vec::new(),
+        reservations: Vec::new(),
+        reserved: 0,
         time: entry.at,
         changes: 1,
     })
@@ -38,8 +41,8 @@ pub fn apply(account: &mut Account, entry: &Entry) {
     account.time = account.time.max(entry.at);
     match &entry.what {
         What::Due(effect) => due(account, effect, entry.at),
-        What::Decided(decided) => decided.uses.iter().for_each(|used| count(account, used)),
-        What::Recorded(recorded) => recorded.uses.iter().for_each(|used| count(account, used)),
+        What::Decided(_) | What::Recorded(_) => entry.what.uses().iter().for_each(|used| count(account, used)),
+        What::Reservation(hold) => reservation(account, hold, entry.at),
         What::Changed(changed) => {
             account.changes += 1;
             change(account, changed, entry.at);
@@ -73,6 +76,51 @@ fn due(account: &mut Account, effect: &Effect, at: Time) {
             clear_override(account, *meter, *window);
         }
         Effect::GrantExpired { grant, .. } => end_grant(account, *grant, Ended::Expired(at)),
+        Effect::ReservationLapsed(id) => end_hold(account, *id, Quantity::ZERO, at),
+    }
+}
+
+fn reservation(account: &mut Account, hold: &Hold, at: Time) {
+    match hold {
+        Hold::Made(made) => {
+            add_held(account, made, Quantity::saturating_add);
+            account.reserved = made.id.0;
+            account.reservations.push(made.clone());
+        }
+        Hold::Extended { id, ends_at } => {
+            if let Some(held) = account.reservations.iter_mut().find(|held| held.id == *id) {
+                held.ends_at = *ends_at;
+            }
+        }
+        Hold::Settled(settled) => {
+            let quantity = if let Measure::Add(quantity) = settled.used.measure { quantity } else { Quantity::ZERO };
+            end_hold(account, settled.id, quantity, at);
+            count(account, &settled.used);
+        }
+        Hold::Released(id) => end_hold(account, *id, Quantity::ZERO, at),
+    }
+}
+
+/// Ends a hold of which so much was used. In minutes and hours it counts until their length after its end.
+fn end_hold(account: &mut Account, id: ReservationId, used: Quantity, at: Time) {
+    if let Some(held) = forget(account, id) {
+        slide(account.meter_mut(held.meter), at, held.quantity.max(used));
+    }
+}
+
+/// Takes a reservation away as if it had not been made.
+pub(crate) fn forget(account: &mut Account, id: ReservationId) -> Option<Reservation> {
+    let place = account.reservations.iter().position(|held| held.id == id)?;
+    let held = account.reservations.remove(place);
+    add_held(account, &held, Quantity::minus);
+    Some(held)
+}
+
+fn add_held(account: &mut Account, held: &Reservation, add: fn(Quantity, Quantity) -> Quantity) {
+    for draw in &held.draws {
+        if let Some(grant) = account.grants.iter_mut().find(|grant| grant.id == draw.grant) {
+            grant.held = add(grant.held, draw.quantity);
+        }
     }
 }
 
@@ -87,7 +135,7 @@ fn begin(account: &mut Account, window: Window, old: Span, new: Span) {
 
 /// Counts what one decision or event did to one meter.
 fn count(account: &mut Account, used: &Use) {
-    let drawn = used.draws.iter().fold(Quantity::ZERO, |sum, draw| sum.saturating_add(draw.quantity));
+    let drawn = grant::total(&used.draws);
     for draw in &used.draws {
         if let Some(grant) = account.grants.iter_mut().find(|grant| grant.id == draw.grant) {
             grant.used = grant.used.saturating_add(draw.quantity);
@@ -112,9 +160,13 @@ fn count(account: &mut Account, used: &Use) {
         }
     }
     if let (true, Measure::Add(quantity)) = (used.sliding, used.measure) {
-        meter.minute.add(MINUTE, used.time, quantity);
-        meter.hour.add(HOUR, used.time, quantity);
+        slide(meter, used.time, quantity);
     }
+}
+
+fn slide(meter: &mut MeterUse, at: Time, quantity: Quantity) {
+    meter.minute.add(MINUTE, at, quantity);
+    meter.hour.add(HOUR, at, quantity);
 }
 
 fn after(counted: Quantity, used: &Use) -> Quantity {

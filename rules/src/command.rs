@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::account::{LockCause, Profile};
-use crate::id::{EventId, EventSource, EventType, GrantId, MeterId, OrganizationKey, PlanId};
+use crate::id::{EventId, EventSource, EventType, GrantId, MeterId, OrganizationKey, PlanId, ReservationId};
 use crate::meter::Measure;
 use crate::period::Zone;
 use crate::plan::{Enforcement, Max};
@@ -22,6 +22,26 @@ pub enum Command {
     Consume(Consume),
     /// Records what has happened.
     Record(Event),
+    /// Asks whether so much may be used, and holds it if so.
+    Reserve(Reserve),
+    /// Holds on.
+    Extend {
+        /// The reservation.
+        id: ReservationId,
+        /// For how long from now, in microseconds.
+        ttl: i64,
+    },
+    /// Records the true quantity of a reservation and ends it.
+    Commit {
+        /// The reservation.
+        id: ReservationId,
+        /// What was used.
+        quantity: Quantity,
+        /// How long it took and how it ended.
+        outcome: Completion,
+    },
+    /// Gives back what a reservation holds.
+    Release(ReservationId),
     /// Moves it to a version of a plan, now.
     ChangePlan {
         /// The version.
@@ -106,6 +126,17 @@ pub struct Consume {
     pub properties: String,
     /// How long it took, in milliseconds, and how it ended.
     pub outcome: Completion,
+}
+
+/// A reservation asked for.
+#[derive(Clone, Debug)]
+pub struct Reserve {
+    /// What to hold.
+    pub item: Item,
+    /// For how long, in microseconds: [`SHORTEST`](crate::reservation::SHORTEST) to [`LONGEST`](crate::reservation::LONGEST).
+    pub ttl: i64,
+    /// What the caller said about it: the text of a JSON object, empty without any.
+    pub properties: String,
 }
 
 /// So much of one meter.

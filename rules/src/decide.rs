@@ -18,6 +18,7 @@ mod create;
 mod grants;
 mod operate;
 mod record;
+mod reserve;
 mod tally;
 
 pub use create::create;
@@ -55,6 +56,21 @@ pub enum Problem {
     /// The window does not fit the meter.
     #[error("minute and hour limits need a meter that adds up: sum or count")]
     NotARate,
+    /// A level, a peak or a distinct value cannot be held.
+    #[error("reservations hold what adds up: sum and count meters")]
+    NotReservable,
+    /// A reservation is too short or too long.
+    #[error("a reservation holds for 1 second to 24 hours at a time")]
+    InvalidTtl,
+    /// The organization has never had a reservation of that number.
+    #[error("there is no such reservation")]
+    UnknownReservation,
+    /// The reservation is committed, released or lapsed.
+    #[error("the reservation is over")]
+    ReservationOver,
+    /// More than [`MOST_OPEN`](crate::reservation::MOST_OPEN) would be open.
+    #[error("the organization has too many open reservations")]
+    TooManyReservations,
     /// The state contradicts itself: a defect.
     #[error("inconsistent state: {0}")]
     Inconsistent(&'static str),
@@ -112,6 +128,12 @@ pub fn decide(
     match command {
         Command::Consume(asked) => consume::consume(account, asked, seen, with_receipt, catalogue, now),
         Command::Record(event) => record::record(account, event, seen, catalogue, now),
+        Command::Reserve(asked) => reserve::hold(account, asked, catalogue, now),
+        Command::Extend { id, ttl } => reserve::extend(account, *id, *ttl, catalogue, now),
+        Command::Commit { id, quantity, outcome } => {
+            reserve::commit(account, *id, *quantity, *outcome, catalogue, now)
+        }
+        Command::Release(id) => reserve::release(account, *id, catalogue, now),
         Command::Grant(new) => grants::give(account, new, catalogue, now),
         Command::VoidGrant(id) => grants::void(account, *id, catalogue, now),
         Command::Create(_) => Err(Problem::Inconsistent("the organization exists already")),

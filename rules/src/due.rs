@@ -39,7 +39,8 @@ impl Account {
         let trial = self.trial.filter(|trial| !trial.over).map(|trial| trial.ends_at);
         let overrides = self.overrides.iter().filter_map(|o| o.until);
         let open = self.grants.iter().filter(|grant| grant.ended.is_none() && grant.used < grant.amount);
-        let times = overrides.chain(open.filter_map(|grant| grant.expires_at)).chain(trial);
+        let lapses = self.reservations.iter().map(|held| held.ends_at);
+        let times = overrides.chain(open.filter_map(|grant| grant.expires_at)).chain(trial).chain(lapses);
         times.fold(self.windows.period.end, Time::min)
     }
 
@@ -56,7 +57,7 @@ impl Account {
     /// [`Problem::UnknownPlan`] if its plan is not in the catalogue, [`Problem::Inconsistent`] if what is due has no end.
     pub fn at(&self, catalogue: &Catalogue, now: Time) -> Result<Settled<'_>, Problem> {
         let now = self.moment(now);
-        let most = STEPS + self.overrides.len() + self.grants.len();
+        let most = STEPS + self.overrides.len() + self.grants.len() + self.reservations.len();
         let mut settled = Settled { account: Cow::Borrowed(self), entries: Vec::new(), audit: Vec::new() };
         while settled.account.next_due() <= now {
             if settled.entries.len() >= most {
@@ -93,6 +94,8 @@ fn next_effect(account: &Account, catalogue: &Catalogue, now: Time) -> Result<En
     }
     due.extend(ended_overrides(account, now));
     due.extend(expired_grants(account, now));
+    let lapsed = account.reservations.iter().filter(|held| held.ends_at <= now);
+    due.extend(lapsed.map(|held| (held.ends_at, Effect::ReservationLapsed(held.id))));
     let earliest = due.into_iter().min_by_key(|(at, _)| *at);
     let (at, effect) = earliest.ok_or(Problem::Inconsistent("something is due, but nothing is"))?;
     Ok(Entry { at, what: What::Due(effect) })
@@ -107,7 +110,7 @@ fn expired_grants(account: &Account, now: Time) -> impl Iterator<Item = (Time, E
     let open = account.grants.iter().filter(|grant| grant.ended.is_none() && grant.used < grant.amount);
     let up = open.filter_map(move |grant| Some((grant, grant.expires_at.filter(|end| *end <= now)?)));
     up.map(|(grant, end)| {
-        let lost: Quantity = grant.amount.minus(grant.used);
+        let lost: Quantity = grant.left();
         (end, Effect::GrantExpired { grant: grant.id, lost })
     })
 }

@@ -17,6 +17,8 @@ pub struct Grant {
     pub amount: Quantity,
     /// What has been drawn.
     pub used: Quantity,
+    /// What reservations hold of it.
+    pub held: Quantity,
     /// Lower is drawn first.
     pub priority: i32,
     /// From when it can be drawn.
@@ -50,16 +52,30 @@ pub struct Draw {
 }
 
 impl Grant {
+    /// Whether it can be drawn from at `now`.
+    pub fn is_open(&self, now: Time) -> bool {
+        self.ended.is_none() && self.starts_at <= now && self.expires_at.is_none_or(|end| now < end)
+    }
+
     /// What can be drawn at `now`.
     pub fn available(&self, now: Time) -> Quantity {
-        let open = self.ended.is_none() && self.starts_at <= now && self.expires_at.is_none_or(|end| now < end);
-        if open { self.amount.minus(self.used) } else { Quantity::ZERO }
+        if self.is_open(now) { self.left() } else { Quantity::ZERO }
+    }
+
+    /// What is neither used nor held.
+    pub const fn left(&self) -> Quantity {
+        self.amount.minus(self.used).minus(self.held)
     }
 
     /// The order in which grants are drawn: priority, then earliest expiry, then oldest.
     fn burn_order(&self) -> (i32, Time, Time, GrantId) {
         (self.priority, self.expires_at.unwrap_or(Time::MAX), self.created_at, self.id)
     }
+}
+
+/// All of these together.
+pub fn total(draws: &[Draw]) -> Quantity {
+    draws.iter().fold(Quantity::ZERO, |sum, draw| sum.saturating_add(draw.quantity))
 }
 
 /// What all grants of `meter` can give at `now`.
@@ -104,6 +120,7 @@ mod tests {
             meter: MeterId(1),
             amount: Quantity::new(part.split('/').next().unwrap().parse().unwrap()).unwrap(),
             used: Quantity::new(number(part, '/').unwrap()).unwrap(),
+            held: Quantity::ZERO,
             priority: i32::try_from(number(part, '!').unwrap_or(0)).unwrap(),
             starts_at: Time::from_micros(number(part, '+').unwrap_or(0)),
             expires_at: number(part, '@').map(Time::from_micros),

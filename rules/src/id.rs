@@ -192,6 +192,11 @@ number_id! {
     GrantId
 }
 
+number_id! {
+    /// The number of a reservation within its organization, counted from 1 in the order of creation.
+    ReservationId
+}
+
 /// An organization as a caller names it: by its id or by its key.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum OrganizationRef {

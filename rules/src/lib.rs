@@ -20,5 +20,6 @@ pub mod outcome;
 pub mod period;
 pub mod plan;
 pub mod quantity;
+pub mod reservation;
 pub mod time;
 pub mod window;

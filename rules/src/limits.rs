@@ -5,6 +5,7 @@ use crate::grant;
 use crate::meter::{Aggregation, Meter};
 use crate::plan::{Enforcement, Limit, Max, MeterLimits, Plan, RefusalStatus};
 use crate::quantity::Quantity;
+use crate::reservation::Reservation;
 use crate::time::Time;
 use crate::window::Window;
 
@@ -33,6 +34,11 @@ impl<'a> Limits<'a> {
     /// The limits of a meter under the plan and the overrides.
     pub fn new(account: &'a Account, plan: &'a Plan, meter: &'a Meter) -> Self {
         Self { account, meter, of_plan: plan.meter(meter.id) }
+    }
+
+    /// The meter.
+    pub const fn meter(&self) -> &'a Meter {
+        self.meter
     }
 
     /// Whether plan or override names the meter.
@@ -74,6 +80,8 @@ impl<'a> Limits<'a> {
             base: max,
             used: use_in(used, self.meter, window, now),
             drawn: Quantity::ZERO,
+            held: self.held(window, |held| held.quantity),
+            held_drawn: Quantity::ZERO,
             available: Quantity::ZERO,
         };
         Some(if self.period_window() == Some(window) { self.lifted(standing, used, now) } else { standing })
@@ -83,9 +91,16 @@ impl<'a> Limits<'a> {
         Standing {
             base: standing.base.saturating_add(self.account.extra_of(self.meter.id)),
             drawn: used.and_then(|u| u.counter(standing.window)).map_or(Quantity::ZERO, |counter| counter.drawn),
+            held_drawn: self.held(standing.window, Reservation::from_grants),
             available: self.credit(now),
             ..standing
         }
+    }
+
+    /// What reservations hold in a window, or a part of each.
+    pub fn held(&self, window: Window, part: impl Fn(&Reservation) -> Quantity) -> Quantity {
+        let held = self.account.held_in(self.meter.id, window);
+        held.fold(Quantity::ZERO, |sum, held| sum.saturating_add(part(held)))
     }
 
     fn credit(&self, now: Time) -> Quantity {
@@ -127,6 +142,10 @@ pub struct Standing {
     pub used: Quantity,
     /// The part of it that came from grants.
     pub drawn: Quantity,
+    /// What reservations hold.
+    pub held: Quantity,
+    /// The part of it that grants hold.
+    pub held_drawn: Quantity,
     /// What grants can still give.
     pub available: Quantity,
 }
@@ -153,17 +172,17 @@ impl Claim {
 impl Standing {
     /// What of the base is left.
     pub const fn free_base(&self) -> Quantity {
-        self.base.minus(self.used.minus(self.drawn))
+        self.base.minus(self.used.minus(self.drawn)).minus(self.held.minus(self.held_drawn))
     }
 
-    /// What may still be used: limit − used, unless the base is overdrawn; then what grants can give.
+    /// What may still be used: limit − used − held, unless the base is overdrawn; then what grants can give.
     pub const fn remaining(&self) -> Quantity {
-        if self.overage().is_zero() { self.limit().minus(self.used) } else { self.available }
+        self.free_base().saturating_add(self.available)
     }
 
-    /// The limit to show: base, what grants gave since the counter began, and what they can still give.
+    /// The limit to show: base, what grants gave since the counter began, hold, and can still give.
     pub const fn limit(&self) -> Quantity {
-        self.base.saturating_add(self.drawn).saturating_add(self.available)
+        self.base.saturating_add(self.drawn).saturating_add(self.held_drawn).saturating_add(self.available)
     }
 
     /// What lies beyond the limit already.

@@ -11,11 +11,12 @@ use crate::account::{Lock, OpenWindows, Override, Profile, Status, TrialState};
 use crate::audit::Draft;
 use crate::command::{Completion, Event};
 use crate::grant::{Draw, Grant};
-use crate::id::{GrantId, MeterId, PlanId};
+use crate::id::{GrantId, MeterId, PlanId, ReservationId};
 use crate::meter::Measure;
 use crate::period::Anchor;
 use crate::plan::{Enforcement, RefusalStatus};
 use crate::quantity::Quantity;
+use crate::reservation::{Reservation, State};
 use crate::time::{Span, Time};
 use crate::window::{Window, WindowSet};
 
@@ -39,6 +40,23 @@ pub enum What {
     Recorded(Recorded),
     /// An operator or a member changed something.
     Changed(Box<Change>),
+    /// A reservation was made, or went on in its life.
+    Reservation(Box<Hold>),
+}
+
+impl What {
+    /// What it used.
+    pub fn uses(&self) -> &[Use] {
+        match self {
+            Self::Decided(decided) => &decided.uses,
+            Self::Recorded(recorded) => &recorded.uses,
+            Self::Reservation(hold) => match &**hold {
+                Hold::Settled(settled) => std::slice::from_ref(&settled.used),
+                Hold::Made(_) | Hold::Extended { .. } | Hold::Released(_) => &[],
+            },
+            Self::Due(_) | Self::Changed(_) => &[],
+        }
+    }
 }
 
 /// What time brings about.
@@ -73,6 +91,8 @@ pub enum Effect {
         /// What was left of it and is gone.
         lost: Quantity,
     },
+    /// A reservation's time was up.
+    ReservationLapsed(ReservationId),
 }
 
 /// What one decision or event did to one meter.
@@ -122,6 +142,37 @@ pub struct Recorded {
     pub event: Event,
     /// What it did.
     pub uses: Vec<Use>,
+}
+
+/// A step in the life of a reservation.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Hold {
+    /// It holds from now on.
+    Made(Reservation),
+    /// It holds on.
+    Extended {
+        /// Which.
+        id: ReservationId,
+        /// Until when.
+        ends_at: Time,
+    },
+    /// The true quantity was recorded.
+    Settled(Settled),
+    /// It was given back.
+    Released(ReservationId),
+}
+
+/// The true quantity of a reservation.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Settled {
+    /// Which.
+    pub id: ReservationId,
+    /// What it used, in the windows in which it was held.
+    pub used: Use,
+    /// What the caller said about it.
+    pub properties: String,
+    /// How long it took and how it ended.
+    pub outcome: Completion,
 }
 
 /// Why a decision was a refusal, in the order in which they take precedence.
@@ -284,4 +335,21 @@ pub enum Reply {
     Done,
     /// The grant was given this number.
     Granted(GrantId),
+    /// About a reservation.
+    Reserved(Box<Reserved>),
+}
+
+/// A reservation after what was asked about it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reserved {
+    /// As it is, or as it was last; `None` where it was refused.
+    pub reservation: Option<Reservation>,
+    /// Whether it was made by this.
+    pub is_made: bool,
+    /// Where it is in its life.
+    pub state: State,
+    /// What is held, or was committed.
+    pub quantity: Quantity,
+    /// About its meter.
+    pub verdict: Verdict,
 }

@@ -27,6 +27,7 @@ pub mod query;
 pub mod quota;
 pub mod rate;
 pub mod reports;
+pub mod reservations;
 pub mod request_id;
 pub mod routes;
 pub mod service;

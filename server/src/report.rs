@@ -27,6 +27,7 @@ pub mod grants;
 pub mod organization;
 pub mod organizations;
 pub mod quota;
+pub mod reservations;
 pub mod standing;
 #[cfg(test)]
 mod tests;

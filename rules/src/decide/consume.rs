@@ -1,6 +1,6 @@
 //! The answer to "may this organization use so much now?" (D1–D10).
 
-use crate::account::{Account, LockCause, MeterUse, OpenWindows};
+use crate::account::{Account, LockCause, MeterUse};
 use crate::catalogue::Catalogue;
 use crate::command::{Consume, Item};
 use crate::id::MeterId;
@@ -33,7 +33,8 @@ pub(super) fn consume(
         weighed.push(Weighed::new(account, plan, meter, item, seen, now)?);
     }
     let allowed = weighed.iter().all(|w| w.reason.is_none());
-    let answered = weighed.iter().zip(&asked.items).map(|(w, item)| w.verdict(item.meter, allowed, now));
+    let taken = Taken::Used.only_if(allowed);
+    let answered = weighed.iter().zip(&asked.items).map(|(w, item)| w.verdict(item.meter, taken, now));
     let verdicts: Vec<Verdict> = answered.collect();
     let written = |w: &Weighed<'_>| w.touch.written(w.claim(), &account.grants, now, true);
     let uses = if allowed { weighed.iter().map(written).collect() } else { Vec::new() };
@@ -41,6 +42,23 @@ pub(super) fn consume(
     let decided = Decided { uses, verdicts: kept, properties: asked.properties.clone(), outcome: asked.outcome };
     let entries = if allowed || with_receipt { vec![entry(now, What::Decided(decided))] } else { Vec::new() };
     Ok(Outcome { entries, reply: Reply::Decided(verdicts), audit: Vec::new() })
+}
+
+/// What becomes of what was asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Taken {
+    /// It is used.
+    Used,
+    /// It is held.
+    Held,
+    /// It was refused, or was not asked for in earnest.
+    Nothing,
+}
+
+impl Taken {
+    pub(super) const fn only_if(self, allowed: bool) -> Self {
+        if allowed { self } else { Self::Nothing }
+    }
 }
 
 /// One limit against what is asked.
@@ -51,17 +69,17 @@ struct Weight {
 }
 
 /// One item held against all limits of its meter.
-struct Weighed<'a> {
+pub(super) struct Weighed<'a> {
+    account: &'a Account,
     limits: Limits<'a>,
     used: Option<&'a MeterUse>,
     touch: Touch<'a>,
-    windows: OpenWindows,
     weights: Vec<Weight>,
     reason: Option<Reason>,
 }
 
 impl<'a> Weighed<'a> {
-    fn new(
+    pub(super) fn new(
         account: &'a Account,
         plan: &'a Plan,
         meter: &'a Meter,
@@ -82,49 +100,59 @@ impl<'a> Weighed<'a> {
         let reason = lock_reason(account)
             .or((!entitled).then_some(Reason::NotEntitled))
             .or(exceeded.then_some(Reason::QuotaExceeded));
-        Ok(Self { limits, used: account.meter(meter.id), touch, windows: account.windows, weights, reason })
+        Ok(Self { account, limits, used: account.meter(meter.id), touch, weights, reason })
     }
 
-    fn claim(&self) -> Claim {
+    pub(super) const fn is_allowed(&self) -> bool {
+        self.reason.is_none()
+    }
+
+    pub(super) fn claim(&self) -> Claim {
         Claim::largest(self.weights.iter().map(|w| w.claim))
     }
 
     /// The answer; `used` and `remaining` are those after the decision.
-    fn verdict(&self, meter: MeterId, allowed: bool, now: Time) -> Verdict {
+    pub(super) fn verdict(&self, meter: MeterId, taken: Taken, now: Time) -> Verdict {
         let exceeded = self.reason == Some(Reason::QuotaExceeded);
         let pays = self.weights.iter().any(|w| w.violated && w.standing.status == RefusalStatus::PaymentRequired);
         Verdict {
             meter,
             reason: self.reason,
-            overage: if allowed { self.claim().beyond } else { Quantity::ZERO },
-            limits: self.weights.iter().map(|w| self.state(w, allowed, now)).collect(),
+            overage: if taken == Taken::Nothing { Quantity::ZERO } else { self.claim().beyond },
+            limits: self.weights.iter().map(|w| self.state(w, taken, now)).collect(),
             retry_at: if exceeded { self.retry_at(now) } else { None },
             status: if exceeded && pays { RefusalStatus::PaymentRequired } else { RefusalStatus::TooManyRequests },
         }
     }
 
-    fn state(&self, weight: &Weight, allowed: bool, now: Time) -> LimitState {
-        let standing = if allowed { self.standing_after(weight) } else { weight.standing };
+    fn state(&self, weight: &Weight, taken: Taken, now: Time) -> LimitState {
+        let standing = self.standing_after(weight, taken);
         LimitState {
             window: standing.window,
             enforcement: standing.enforcement,
             limit: standing.limit(),
             used: standing.used,
-            held: Quantity::ZERO,
+            held: standing.held,
             remaining: standing.remaining(),
             resets_at: self.resets_at(standing.window, !standing.used.is_zero(), now),
             violated: weight.violated,
         }
     }
 
-    fn standing_after(&self, weight: &Weight) -> Standing {
+    fn standing_after(&self, weight: &Weight, taken: Taken) -> Standing {
         let before = weight.standing;
         let drawn = weight.claim.from_grants;
-        Standing {
-            used: self.touch.used_after(&before),
-            drawn: before.drawn.saturating_add(drawn),
-            available: before.available.minus(drawn),
-            ..before
+        let available = before.available.minus(drawn);
+        match taken {
+            Taken::Nothing => before,
+            Taken::Used => {
+                let drawn = before.drawn.saturating_add(drawn);
+                Standing { used: self.touch.used_after(&before), drawn, available, ..before }
+            }
+            Taken::Held => {
+                let held = before.held.saturating_add(self.touch.added(before.window));
+                Standing { held, held_drawn: before.held_drawn.saturating_add(drawn), available, ..before }
+            }
         }
     }
 
@@ -136,7 +164,7 @@ impl<'a> Weighed<'a> {
 
     /// When a counted window begins anew. Levels are carried over and a lifetime lasts: time frees nothing there.
     fn ends_at(&self, window: Window) -> Option<Time> {
-        if self.touch.is_level() || window == Window::Lifetime { None } else { Some(self.windows.get(window).end) }
+        if self.touch.is_level() || window == Window::Lifetime { None } else { Some(self.account.windows.get(window).end) }
     }
 
     /// When every violated limit has freed enough; `None` if one never does.
@@ -145,18 +173,34 @@ impl<'a> Weighed<'a> {
         violated.map(|w| self.frees_at(w, now)).try_fold(now, |latest, frees| Some(latest.max(frees?)))
     }
 
+    /// When the window is over or has slid on, or when enough reservations have lapsed, whichever comes first.
     fn frees_at(&self, weight: &Weight, now: Time) -> Option<Time> {
         let (window, alone) = (weight.standing.window, self.touch.alone());
+        let lapsed = self.lapsed(weight);
         let Some(length) = window.sliding_length() else {
-            let end = self.ends_at(window)?;
-            let then = self.limits.standing(window, end)?;
-            return (alone <= then.base.saturating_add(then.available)).then_some(end);
+            let end = self.ends_at(window).filter(|end| {
+                let then = self.limits.standing(window, *end);
+                then.is_some_and(|then| alone <= then.base.saturating_add(then.available))
+            });
+            return end.into_iter().chain(lapsed).min();
         };
-        if alone > weight.standing.base {
-            return None;
+        let target = weight.standing.base.minus(weight.standing.held).minus(alone);
+        if alone > weight.standing.base.minus(weight.standing.held) {
+            return lapsed.map(|lapsed| lapsed.plus(length + length / 60));
         }
-        let target = weight.standing.base.minus(alone);
         self.used.and_then(|used| used.sliding(window)).and_then(|used| used.falls_to(length, now, target))
+    }
+
+    /// When all reservations in a window have lapsed, where that frees enough.
+    fn lapsed(&self, weight: &Weight) -> Option<Time> {
+        let standing = weight.standing;
+        let free = Standing { held: Quantity::ZERO, held_drawn: Quantity::ZERO, ..standing };
+        let frees = !standing.held.is_zero() && match standing.window.sliding_length() {
+            Some(_) => self.touch.alone() <= standing.base,
+            None => self.touch.claim(&free).beyond <= standing.held_drawn,
+        };
+        let held = self.account.held_in(self.limits.meter().id, standing.window);
+        if frees { held.map(|held| held.ends_at).max() } else { None }
     }
 }
 

@@ -31,6 +31,7 @@ pub(super) fn give(account: &Account, new: &NewGrant, catalogue: &Catalogue, now
         meter: new.meter,
         amount: new.amount,
         used: Quantity::ZERO,
+        held: Quantity::ZERO,
         priority: new.priority,
         starts_at,
         expires_at: new.expires_at,
@@ -71,7 +72,7 @@ fn described(grant: &Grant, meter: &Meter) -> Fields {
         Some(Ended::Voided(at)) => Some(at),
         _ => None,
     };
-    let remaining = if grant.ended.is_some() { Quantity::ZERO } else { grant.amount.minus(grant.used) };
+    let remaining = if grant.ended.is_some() { Quantity::ZERO } else { grant.left() };
     Fields::default()
         .with("grant", grant.id.0)
         .with("meter", meter.key.as_str())

@@ -157,12 +157,14 @@ impl World {
         let outcome = self.ask(command)?;
         for entry in &outcome.entries {
             apply::apply(&mut self.account, entry);
-            self.seen.extend(uses(entry).iter().filter_map(remembered));
+            self.seen.extend(entry.what.uses().iter().filter_map(remembered));
         }
         self.entries.extend(outcome.entries);
         self.audit.extend(outcome.audit);
-        if let Reply::Decided(verdicts) = &outcome.reply {
-            verdicts.iter().for_each(show::assert_adds_up);
+        match &outcome.reply {
+            Reply::Decided(verdicts) => verdicts.iter().for_each(show::assert_adds_up),
+            Reply::Reserved(reserved) => show::assert_adds_up(&reserved.verdict),
+            Reply::Granted(_) | Reply::Recorded | Reply::Done => {}
         }
         Ok(outcome.reply)
     }
@@ -219,15 +221,6 @@ impl World {
 
     pub(crate) fn profile(&self) -> &Arc<Profile> {
         &self.account.profile
-    }
-}
-
-/// What an entry used.
-pub(crate) fn uses(entry: &Entry) -> &[Use] {
-    match &entry.what {
-        What::Decided(decided) => &decided.uses,
-        What::Recorded(recorded) => &recorded.uses,
-        _ => &[],
     }
 }
 

@@ -14,6 +14,7 @@ mod limits;
 mod machine;
 mod model;
 mod operators;
+mod reservations;
 mod sliding;
 mod together;
 mod trials;

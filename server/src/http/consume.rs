@@ -19,6 +19,7 @@ use crate::catalogue::Snapshot;
 use crate::store::{Caller, ConsumeRequest, DecidedReceipt, Receipt, Request};
 
 use ask::quantity_of;
+pub(super) use ask::unmeasured;
 
 mod ask;
 mod check;
@@ -28,7 +29,7 @@ pub const MOST_ITEMS: usize = 1000;
 /// Meters in one decision together at most.
 pub const MOST_TOGETHER: usize = 100;
 /// The longest `properties` in bytes.
-const MOST_PROPERTIES: usize = 16 * 1024;
+pub(super) const MOST_PROPERTIES: usize = 16 * 1024;
 
 /// What is asked: one decision on one meter, or with `together` one on several.
 #[derive(Deserialize)]

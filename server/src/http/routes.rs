@@ -14,13 +14,18 @@ use utoipa_axum::routes;
 
 use super::service::{Route, not_found};
 use super::state::App;
-use super::{backups, catalog, docs, health, hot, jobs, keys, organizations, quota, reports, team};
+use super::{backups, catalog, docs, health, hot, jobs, keys, organizations, quota, reports, reservations, team};
 
 /// Every route of the API, in the order in which they are shown.
 fn api() -> OpenApiRouter<App> {
     OpenApiRouter::new()
         .routes(routes!(hot::consume))
         .routes(routes!(hot::check))
+        .routes(routes!(reservations::create))
+        .routes(routes!(reservations::get))
+        .routes(routes!(reservations::extend))
+        .routes(routes!(reservations::commit))
+        .routes(routes!(reservations::release))
         .routes(routes!(hot::ingest, reports::events))
         .routes(routes!(reports::usage))
         .routes(routes!(keys::get_import, keys::put_import))

@@ -1,14 +1,16 @@
 //! Recent events of an organization, decisions among them (M11).
 
-use metergate_rules::id::{MeterId, OrganizationRef};
+use metergate_rules::command::Completion;
+use metergate_rules::id::{MeterId, OrganizationId, OrganizationRef};
 use metergate_rules::meter::Measure;
-use metergate_rules::outcome::{Decided, Recorded, Use, What};
-use metergate_rules::quantity::Quantity;
+use metergate_rules::grant;
+use metergate_rules::outcome::{Decided, Hold, Recorded, Settled, Use, What};
 use metergate_rules::time::{MINUTE, Time};
 use serde::Serialize;
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
+use super::reservations::ReservationRef;
 use super::{Listed, Report, Timestamp, bad_cursor, stored_object};
 use crate::http::number::Number;
 use crate::store::Key;
@@ -115,6 +117,7 @@ impl Position {
 /// A page that is being filled.
 struct Filling<'a> {
     report: &'a Report<'a>,
+    organization: OrganizationId,
     filter: &'a EventFilter,
     limit: usize,
     after: Option<Position>,
@@ -147,6 +150,7 @@ impl Report<'_> {
         };
         let mut filling = Filling {
             report: self,
+            organization: account.id,
             filter,
             limit,
             after,
@@ -164,7 +168,6 @@ impl Report<'_> {
     }
 
     fn use_body(&self, used: &Use) -> UseBody {
-        let drawn = used.draws.iter().fold(Quantity::ZERO, |sum, draw| sum.saturating_add(draw.quantity));
         let (quantity, value) = match used.measure {
             Measure::Add(quantity) | Measure::Peak(quantity) | Measure::Level(quantity) => (Some(quantity), None),
             Measure::Value(hash) => (None, Some(format!("{:032x}", u128::from_be_bytes(hash.0)))),
@@ -174,7 +177,7 @@ impl Report<'_> {
             quantity: quantity.map(|quantity| self.number(used.meter, quantity)),
             value,
             overage: self.number(used.meter, used.overage),
-            from_grants: self.number(used.meter, drawn),
+            from_grants: self.number(used.meter, grant::total(&used.draws)),
         }
     }
 }
@@ -195,6 +198,12 @@ impl Filling<'_> {
         match &record.entry.what {
             What::Decided(decided) => self.take_decided(sequence, offset, record, decided),
             What::Recorded(recorded) => self.take_recorded(sequence, offset, record, recorded),
+            What::Reservation(hold) => match &**hold {
+                Hold::Settled(settled) => self.take_settled(sequence, offset, record, settled),
+                Hold::Made(_) | Hold::Extended { .. } | Hold::Released(_) => {
+                    self.pass(Position { sequence, offset, item: u16::MAX })
+                }
+            },
             What::Due(_) | What::Changed(_) => self.pass(Position { sequence, offset, item: u16::MAX }),
         }
     }
@@ -215,28 +224,39 @@ impl Filling<'_> {
     /// An allowed decision is an event on each of its meters; a refusal is none.
     fn take_decided(&mut self, sequence: u64, offset: u32, record: &Record, decided: &Decided) -> bool {
         for (item, used) in (0..).zip(&decided.uses) {
-            let meter = self.report.catalogue.rules.meter(used.meter);
-            let meter_key = self.report.catalogue.meter_key(used.meter);
-            let position = Position { sequence, offset, item };
-            let event = EventBody {
-                id: match &record.key {
-                    Some(Key::Decision(_, id) | Key::Together(id)) => id.to_string(),
-                    Some(Key::Header(..)) | None => format!("{sequence}-{offset}"),
-                },
-                source: format!("{DECISION_SOURCE}{meter_key}"),
-                event_type: meter.map_or(meter_key, |meter| meter.event_type.as_str()).to_owned(),
-                time: Timestamp(used.time),
-                recorded_at: Timestamp(record.entry.at),
-                data: stored_object(&decided.properties),
-                duration_ms: decided.outcome.duration_ms,
-                status: decided.outcome.status,
-                uses: vec![self.report.use_body(used)],
+            let id = match &record.key {
+                Some(Key::Decision(_, id) | Key::Together(id)) => id.to_string(),
+                Some(Key::Header(..)) | None => format!("{sequence}-{offset}"),
             };
-            if !self.put(position, &[used.meter], event) {
+            let event = self.decision(id, record, used, &decided.properties, decided.outcome);
+            if !self.put(Position { sequence, offset, item }, &[used.meter], event) {
                 return false;
             }
         }
         true
+    }
+
+    /// What a reservation came to is one, under the reservation's id.
+    fn take_settled(&mut self, sequence: u64, offset: u32, record: &Record, settled: &Settled) -> bool {
+        let id = ReservationRef { organization: self.organization, number: settled.id }.to_string();
+        let event = self.decision(id, record, &settled.used, &settled.properties, settled.outcome);
+        self.put(Position { sequence, offset, item: 0 }, &[settled.used.meter], event)
+    }
+
+    fn decision(&self, id: String, record: &Record, used: &Use, properties: &str, outcome: Completion) -> EventBody {
+        let meter = self.report.catalogue.rules.meter(used.meter);
+        let meter_key = self.report.catalogue.meter_key(used.meter);
+        EventBody {
+            id,
+            source: format!("{DECISION_SOURCE}{meter_key}"),
+            event_type: meter.map_or(meter_key, |meter| meter.event_type.as_str()).to_owned(),
+            time: Timestamp(used.time),
+            recorded_at: Timestamp(record.entry.at),
+            data: stored_object(properties),
+            duration_ms: outcome.duration_ms,
+            status: outcome.status,
+            uses: vec![self.report.use_body(used)],
+        }
     }
 
     fn take_recorded(&mut self, sequence: u64, offset: u32, record: &Record, recorded: &Recorded) -> bool {

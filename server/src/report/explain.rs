@@ -77,8 +77,8 @@ pub struct MeterExplanation {
 /// Where the window has a limit, with *credit* the sum of `remaining` over the meter's grants whose `state` is
 /// `active` if the window is `lifted`, else 0 (D6):
 ///
-/// - `remaining` = max(0, `max` + `extra` − (`used` − `fromGrants`) − `held`) + *credit*
-/// - `limit` = `max` + `extra` + `fromGrants` + *credit*
+/// - `remaining` = max(0, `max` + `extra` − (`used` − `fromGrants`) − (`held` − `heldFromGrants`)) + *credit*
+/// - `limit` = `max` + `extra` + `fromGrants` + `heldFromGrants` + *credit*
 /// - `overage` = max(0, `used` − `fromGrants` − `max` − `extra`)
 #[derive(Clone, Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
@@ -113,6 +113,8 @@ pub struct WindowExplanation {
     pub from_grants: Number,
     /// What reservations hold.
     pub held: Number,
+    /// The part of it that grants hold.
+    pub held_from_grants: Number,
     /// The limit to show; `null` without limit.
     pub limit: Option<Number>,
     /// What may still be used; `null` without limit.
@@ -201,7 +203,8 @@ impl Report<'_> {
             extra: number(figures.extra),
             used: number(figures.used),
             from_grants: number(figures.drawn),
-            held: number(Quantity::ZERO),
+            held: number(figures.held),
+            held_from_grants: number(figures.held_drawn),
             limit: figures.limit().map(number),
             remaining: figures.remaining().map(number),
             overage: number(figures.overage()),

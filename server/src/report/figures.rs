@@ -5,6 +5,7 @@ use metergate_rules::limits::{InForce, Limits, use_in};
 use metergate_rules::meter::Meter;
 use metergate_rules::plan::Max;
 use metergate_rules::quantity::Quantity;
+use metergate_rules::reservation::Reservation;
 use metergate_rules::time::{Span, Time};
 use metergate_rules::window::Window;
 
@@ -30,6 +31,10 @@ pub(super) struct Figures {
     pub(super) used: Quantity,
     /// The part of it that came from grants; zero unless lifted.
     pub(super) drawn: Quantity,
+    /// What reservations hold.
+    pub(super) held: Quantity,
+    /// The part of it that grants hold; zero unless lifted.
+    pub(super) held_drawn: Quantity,
     /// What grants can still give; zero unless lifted.
     pub(super) available: Quantity,
 }
@@ -58,6 +63,8 @@ impl Figures {
             extra: only_lifted(account.extra_of(meter.id)),
             used: use_in(used, meter, window, now),
             drawn: only_lifted(counter.map_or(Quantity::ZERO, |counter| counter.drawn)),
+            held: limits.held(window, |held| held.quantity),
+            held_drawn: only_lifted(limits.held(window, Reservation::from_grants)),
             available: only_lifted(grant::available(&account.grants, meter.id, now)),
         }
     }
@@ -87,9 +94,9 @@ impl Figures {
         self.max().map(|max| max.saturating_add(self.extra))
     }
 
-    /// What grants gave since the counter began, and what they can still give.
+    /// What grants gave since the counter began, hold, and can still give.
     pub(super) const fn granted(&self) -> Quantity {
-        self.drawn.saturating_add(self.available)
+        self.drawn.saturating_add(self.held_drawn).saturating_add(self.available)
     }
 
     /// The limit to show.
@@ -104,7 +111,8 @@ impl Figures {
 
     /// What may still be used.
     pub(super) fn remaining(&self) -> Option<Quantity> {
-        self.base().map(|base| base.minus(self.base_use()).saturating_add(self.available))
+        let held = self.held.minus(self.held_drawn);
+        self.base().map(|base| base.minus(self.base_use()).minus(held).saturating_add(self.available))
     }
 
     /// What was used beyond the limit.

@@ -79,14 +79,14 @@ impl GrantBody {
         let decimals = catalogue.decimals(grant.meter);
         let number = |quantity: Quantity| Number { units: i128::from(quantity.units()), decimals, text };
         let state = state(grant, now);
-        let left = grant.amount.minus(grant.used);
+        let left = grant.left();
         let is_over = matches!(state, GrantState::Expired | GrantState::Voided);
         Self {
             id: grant.id.0,
             meter: catalogue.meter_key(grant.meter).to_owned(),
             amount: number(grant.amount),
             used: number(grant.used),
-            held: number(Quantity::ZERO),
+            held: number(grant.held),
             remaining: number(if is_over { Quantity::ZERO } else { left }),
             lost: number(if is_over { left } else { Quantity::ZERO }),
             state,

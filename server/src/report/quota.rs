@@ -137,7 +137,7 @@ impl Report<'_> {
             granted: number(figures.granted()),
             limit: figures.limit().map(number),
             used: number(figures.used),
-            held: number(Quantity::ZERO),
+            held: number(figures.held),
             remaining: figures.remaining().map(number),
             enforcement: in_force.enforcement,
             status: match in_force.status {

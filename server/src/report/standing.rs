@@ -2,7 +2,6 @@
 
 use metergate_rules::id::OrganizationRef;
 use metergate_rules::meter::Meter;
-use metergate_rules::quantity::Quantity;
 use metergate_rules::window::Window;
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -86,7 +85,7 @@ impl Report<'_> {
             meter: meter.key.to_string(),
             window: figures.window,
             used: number(figures.used),
-            held: number(Quantity::ZERO),
+            held: number(figures.held),
             limit: figures.limit().map(number),
             remaining: figures.remaining().map(number),
             overage: number(figures.overage()),

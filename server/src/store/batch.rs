@@ -236,7 +236,10 @@ impl<'a> Batch<'a> {
     }
 
     fn change(&mut self, request: &ChangeRequest) -> Result<Pending, Stop> {
-        let existing = self.resolve(&request.organization)?.filter(|id| request.caller.scope.reaches(*id));
+        let existing = match &request.command {
+            Command::Reserve(_) => Some(self.find_or_create(&request.caller, &request.organization)?),
+            _ => self.resolve(&request.organization)?.filter(|id| request.caller.scope.reaches(*id)),
+        };
         let creates = matches!(request.command, Command::Create(_));
         let scope = if creates { TEAM } else { existing.ok_or(StoreError::UnknownOrganization)?.0 };
         if let Some(answer) = self.kept(scope, request.receipt.as_ref())? {

@@ -135,7 +135,7 @@ pub(super) fn is_change(entry: &Entry) -> bool {
     match &entry.what {
         What::Changed(change) => !matches!(**change, Change::Extra { .. } | Change::Granted(_) | Change::Reset { .. }),
         What::Due(effect) => matches!(effect, Effect::TrialEnded { .. }),
-        What::Decided(_) | What::Recorded(_) => false,
+        What::Decided(_) | What::Recorded(_) | What::Reservation(_) => false,
     }
 }
 

@@ -5,7 +5,7 @@ use std::collections::btree_map::Entry;
 
 use metergate_rules::id::{MeterId, OrganizationId};
 use metergate_rules::meter::{Measure, ValueHash};
-use metergate_rules::outcome::{self, Use, What};
+use metergate_rules::outcome::{self, Use};
 use metergate_rules::time::{DAY, MINUTE, Time};
 use serde::{Deserialize, Serialize};
 
@@ -255,7 +255,7 @@ impl Derived {
 
     /// Adds what an entry says.
     pub fn add(&mut self, organization: OrganizationId, entry: &outcome::Entry) {
-        for used in uses(entry) {
+        for used in entry.what.uses() {
             self.add_to_rollup(organization, used);
             self.add_value(organization, used);
         }
@@ -263,7 +263,7 @@ impl Derived {
 
     /// Adds only the values that an entry says were seen.
     pub fn add_values(&mut self, organization: OrganizationId, entry: &outcome::Entry) {
-        uses(entry).iter().for_each(|used| self.add_value(organization, used));
+        entry.what.uses().iter().for_each(|used| self.add_value(organization, used));
     }
 
     fn add_to_rollup(&mut self, organization: OrganizationId, used: &Use) {
@@ -288,14 +288,6 @@ impl Derived {
     pub fn has_value(&self, key: ValueKey, to: Time) -> bool {
         let end = ValueKey { bucket: to, ..key };
         key.bucket < to && self.values.range(key..end).any(|(_, count)| *count > 0)
-    }
-}
-
-fn uses(entry: &outcome::Entry) -> &[Use] {
-    match &entry.what {
-        What::Decided(decided) => &decided.uses,
-        What::Recorded(recorded) => &recorded.uses,
-        What::Due(_) | What::Changed(_) => &[],
     }
 }
 

@@ -7,11 +7,12 @@
 //! override api.day=5!soft until=+1d       clear api.day       plan 2 (overrides stay), plan 2 fresh
 //! lock operator    unlock                 reset, reset api, reset * day month
 //! zone Europe/Berlin
+//! reserve api 75 60s; extend 1 60s; commit 1 40; release 1
 //! ```
 
 use metergate_rules::account::LockCause;
-use metergate_rules::command::{Command, NewGrant, ProfileChange};
-use metergate_rules::id::{GrantId, MeterId, PlanId};
+use metergate_rules::command::{Command, Completion, NewGrant, ProfileChange, Reserve};
+use metergate_rules::id::{GrantId, MeterId, PlanId, ReservationId};
 use metergate_rules::plan::{Enforcement, Limit, Max, MeterLimits, RefusalStatus};
 use metergate_rules::time::{DAY, HOUR, MINUTE, SECOND, Time};
 use metergate_rules::window::{Window, WindowSet};
@@ -67,6 +68,17 @@ impl World {
                 let keep_overrides = words.get(2) != Some(&"fresh");
                 Command::ChangePlan { plan: PlanId(words[1].parse().unwrap()), keep_overrides }
             }
+            "reserve" => Command::Reserve(Reserve {
+                item: self.item(meter(), number(words[2])),
+                ttl: micros(words[3]),
+                properties: String::new(),
+            }),
+            "extend" => Command::Extend { id: reservation(words[1]), ttl: micros(words[2]) },
+            "commit" => {
+                let (id, quantity) = (reservation(words[1]), q(number(words[2])));
+                Command::Commit { id, quantity, outcome: Completion::default() }
+            }
+            "release" => Command::Release(reservation(words[1])),
             "lock" => Command::Lock(cause(words[1])),
             "unlock" => Command::Unlock,
             "reset" => reset(&words[1..]),
@@ -91,6 +103,10 @@ fn reset(words: &[&str]) -> Command {
     let windows: WindowSet = words.iter().skip(1).map(|name| window(name)).collect();
     let usual = || WindowSet::NONE.with(Window::Month).with(Window::BillingPeriod);
     Command::Reset { meters: named, windows: if windows.is_empty() { usual() } else { windows } }
+}
+
+fn reservation(number: &str) -> ReservationId {
+    ReservationId(number.parse().unwrap())
 }
 
 fn number(text: &str) -> i64 {

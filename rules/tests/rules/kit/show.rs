@@ -8,7 +8,7 @@ use metergate_rules::window::Window;
 
 use super::World;
 
-/// `ok day 3/5, period 3/10`: used and limit. What is left is shown only where the base is overdrawn.
+/// `ok day 3/5, period 3+2/10`: used, what reservations hold, and limit. What is left is shown only where the base is overdrawn.
 pub(crate) fn verdict(verdict: &Verdict) -> String {
     let limits: Vec<String> = verdict.limits.iter().map(limit).collect();
     let reason = verdict.reason.map_or("ok", |reason| reason.as_str());
@@ -20,8 +20,9 @@ pub(crate) fn verdict(verdict: &Verdict) -> String {
 }
 
 fn limit(state: &LimitState) -> String {
-    let mut text = format!("{} {}/{}", name(state.window), state.used.units(), state.limit.units());
-    if state.limit.minus(state.used) != state.remaining || state.used > state.limit {
+    let held = if state.held.is_zero() { String::new() } else { format!("+{}", state.held.units()) };
+    let mut text = format!("{} {}{held}/{}", name(state.window), state.used.units(), state.limit.units());
+    if state.limit.minus(state.used).minus(state.held) != state.remaining || state.used > state.limit {
         write!(text, " left {}", state.remaining.units()).unwrap();
     }
     text
@@ -32,6 +33,10 @@ pub(crate) fn reply(reply: &Reply) -> String {
         Reply::Decided(verdicts) => verdicts.iter().map(verdict).collect::<Vec<_>>().join(" & "),
         Reply::Granted(id) => format!("grant {}", id.0),
         Reply::Recorded | Reply::Done => "done".to_owned(),
+        Reply::Reserved(reserved) => match &reserved.reservation {
+            Some(held) => format!("{} {}: {}", reserved.state.as_str(), held.id.0, verdict(&reserved.verdict)),
+            None => verdict(&reserved.verdict),
+        },
     }
 }
 
@@ -48,9 +53,8 @@ pub(crate) const fn name(window: Window) -> &'static str {
 pub(crate) fn assert_adds_up(verdict: &Verdict) {
     for state in &verdict.limits {
         let (limit, used) = (i128::from(state.limit.units()), i128::from(state.used.units()));
-        let left = i128::from(state.remaining.units());
-        assert!(limit - used <= left, "more is shown than is left: {state:?}");
-        assert!(state.held.is_zero(), "nothing holds yet");
+        let (held, left) = (i128::from(state.held.units()), i128::from(state.remaining.units()));
+        assert!(limit - used - held <= left, "more is shown than is left: {state:?}");
         assert!(verdict.reason.is_some() || !state.violated, "allowed, and yet a limit is passed: {verdict:?}");
     }
 }

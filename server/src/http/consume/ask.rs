@@ -108,7 +108,7 @@ pub(super) const fn quantity_of(item: &Item) -> Quantity {
 }
 
 /// An error of a measure, at its place in the body.
-fn unmeasured(at: &str, why: Unmeasured) -> ApiError {
+pub(in crate::http) fn unmeasured(at: &str, why: Unmeasured) -> ApiError {
     let own = why.property == "quantity";
     let properties = format!("{at}/properties");
     let pointer = match why.property.as_str() {

@@ -47,6 +47,11 @@ const fn rule(route: &'static str, right: Right, query: &'static str, body: &'st
 const RULES: &[Rule] = &[
     rule("POST /v1/consume", Right::Scopes(&["consume"]), "", r#"{"organization": "{org}", "meter": "tokens", "id": "asked"}"#),
     rule("POST /v1/check", Right::Scopes(&["consume"]), "", r#"{"organization": "{org}", "meter": "tokens", "id": "asked"}"#),
+    rule("POST /v1/reservations", Right::Scopes(&["consume"]), "", r#"{"organization": "{org}", "meter": "tokens", "ttlSeconds": 60}"#),
+    rule("GET /v1/reservations/{id}", Right::Scopes(&["consume"]), "", ""),
+    rule("POST /v1/reservations/{id}/extend", Right::Scopes(&["consume"]), "", r#"{"ttlSeconds": 60}"#),
+    rule("POST /v1/reservations/{id}/commit", Right::Scopes(&["consume"]), "", r#"{"quantity": 1}"#),
+    rule("POST /v1/reservations/{id}/release", Right::Scopes(&["consume"]), "", ""),
     rule("POST /v1/events", RECORD, "", r#"{"specversion": "1.0", "id": "asked", "source": "/asked", "type": "tokens", "subject": "{org}"}"#),
     rule("GET /v1/events", READ, "?organization={org}", ""),
     rule("GET /v1/usage", READ, "?organization={org}", ""),

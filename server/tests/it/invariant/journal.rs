@@ -82,11 +82,7 @@ impl Journal {
 
 /// What an entry did to meters.
 pub(super) fn uses(record: &Record) -> &[Use] {
-    match &record.entry.what {
-        What::Decided(decided) => &decided.uses,
-        What::Recorded(recorded) => &recorded.uses,
-        What::Due(_) | What::Changed(_) => &[],
-    }
+    record.entry.what.uses()
 }
 
 /// What a use added to what adds up.

@@ -1,0 +1,232 @@
+//! Reservations: hold, extend, commit, release (D5).
+
+use crate::account::Account;
+use crate::apply;
+use crate::catalogue::Catalogue;
+use crate::command::{Completion, Item, Reserve};
+use crate::grant::{self, Draw};
+use crate::id::ReservationId;
+use crate::limits::{Claim, Limits};
+use crate::meter::{Measure, Meter};
+use crate::outcome::{Hold, Outcome, Reply, Reserved, Settled, Use, Verdict, What};
+use crate::plan::{Plan, RefusalStatus};
+use crate::quantity::Quantity;
+use crate::reservation::{LONGEST, MOST_OPEN, Reservation, SHORTEST, State};
+use crate::time::Time;
+use crate::window::{Window, WindowSet};
+
+use super::consume::{Taken, Weighed};
+use super::{Problem, entry};
+
+/// Holds so much of one meter if every limit has it.
+pub(super) fn hold(
+    account: &Account,
+    asked: &Reserve,
+    catalogue: &Catalogue,
+    now: Time,
+) -> Result<Outcome, Problem> {
+    let (plan, meter) = terms(account, &asked.item, catalogue)?;
+    let ends_at = end(asked.ttl, now)?;
+    let Measure::Add(quantity) = asked.item.measure else { return Err(Problem::NotReservable) };
+    let weighed = Weighed::new(account, plan, meter, &asked.item, WindowSet::NONE, now)?;
+    let allowed = weighed.is_allowed();
+    let verdict = weighed.verdict(meter.id, Taken::Held.only_if(allowed), now);
+    if !allowed {
+        return Ok(answered(Vec::new(), None, State::Held, quantity, verdict));
+    } else if account.reservations.len() >= MOST_OPEN {
+        return Err(Problem::TooManyReservations);
+    }
+    let id = ReservationId(account.reserved.checked_add(1).ok_or(Problem::Inconsistent("too many reservations"))?);
+    let reservation = Reservation {
+        id,
+        meter: meter.id,
+        quantity,
+        draws: grant::draw(&account.grants, meter.id, weighed.claim().from_grants, now),
+        at: now,
+        ends_at,
+        dimensions: asked.item.dimensions.clone(),
+        properties: asked.properties.clone(),
+    };
+    let made = What::Reservation(Box::new(Hold::Made(reservation.clone())));
+    Ok(answered(vec![entry(now, made)], Some(reservation), State::Held, quantity, verdict))
+}
+
+/// Holds on for so long from now.
+pub(super) fn extend(
+    account: &Account,
+    id: ReservationId,
+    ttl: i64,
+    catalogue: &Catalogue,
+    now: Time,
+) -> Result<Outcome, Problem> {
+    let held = find(account, id)?;
+    let ends_at = end(ttl, now)?;
+    let verdict = verdict_now(account, held, catalogue, Quantity::ZERO, now)?;
+    let reservation = Reservation { ends_at, ..held.clone() };
+    let entries = match ends_at == held.ends_at {
+        true => Vec::new(),
+        false => vec![entry(now, What::Reservation(Box::new(Hold::Extended { id, ends_at })))],
+    };
+    Ok(answered(entries, Some(reservation), State::Held, held.quantity, verdict))
+}
+
+/// Gives back what is held.
+pub(super) fn release(
+    account: &Account,
+    id: ReservationId,
+    catalogue: &Catalogue,
+    now: Time,
+) -> Result<Outcome, Problem> {
+    let held = find(account, id)?;
+    let released = entry(now, What::Reservation(Box::new(Hold::Released(id))));
+    let verdict = verdict_after(account, held, &released, catalogue, Quantity::ZERO, now)?;
+    Ok(answered(vec![released], Some(held.clone()), State::Released, held.quantity, verdict))
+}
+
+/// Records the true quantity, in the windows in which it was held. What exceeds the hold takes what is free, the rest is
+/// overage; neither a lock nor the end of a grant stops it.
+pub(super) fn commit(
+    account: &Account,
+    id: ReservationId,
+    quantity: Quantity,
+    outcome: Completion,
+    catalogue: &Catalogue,
+    now: Time,
+) -> Result<Outcome, Problem> {
+    let held = find(account, id)?;
+    let (claim, windows) = claim(account, held, quantity, catalogue, now)?;
+    let used = account.meter(held.meter);
+    if used.is_some_and(|used| used.counters.iter().any(|counter| counter.used.checked_add(quantity).is_none())) {
+        return Err(crate::quantity::InvalidQuantity::TooLarge.into());
+    }
+    let used = Use {
+        meter: held.meter,
+        measure: Measure::Add(quantity),
+        time: held.at,
+        windows,
+        ahead: WindowSet::NONE,
+        epochs: used.map_or([0; 4], |used| used.counters.map(|counter| counter.epoch)),
+        sliding: false,
+        draws: draws(account, held, claim.from_grants, now),
+        overage: claim.beyond,
+        dimensions: held.dimensions.clone(),
+        bucket: None,
+    };
+    let settled = Settled { id, used, properties: held.properties.clone(), outcome };
+    let settled = entry(now, What::Reservation(Box::new(Hold::Settled(settled))));
+    let verdict = verdict_after(account, held, &settled, catalogue, claim.beyond, now)?;
+    Ok(answered(vec![settled], Some(held.clone()), State::Committed, quantity, verdict))
+}
+
+/// What the true quantity takes, as if nothing had been held for it, and the windows that are still those in which it was.
+fn claim(
+    account: &Account,
+    held: &Reservation,
+    quantity: Quantity,
+    catalogue: &Catalogue,
+    now: Time,
+) -> Result<(Claim, WindowSet), Problem> {
+    let item = Item { meter: held.meter, measure: Measure::Add(quantity), dimensions: String::new() };
+    let (plan, meter) = terms(account, &item, catalogue)?;
+    let windows: WindowSet =
+        Window::COUNTED.into_iter().filter(|window| account.windows.get(*window).contains(held.at)).collect();
+    let mut without = account.clone();
+    apply::forget(&mut without, held.id);
+    let limits = Limits::new(&without, plan, meter);
+    let lifted = limits.period_window();
+    let of_window = |window| {
+        let mut standing = limits.standing(window, now)?;
+        if Some(window) == lifted {
+            standing.available = standing.available.saturating_add(closed(account, held, now));
+        }
+        Some(standing.claim(quantity))
+    };
+    let mut claim = Claim::largest(windows.iter().filter_map(of_window));
+    if lifted.is_some_and(|window| !windows.has(window)) {
+        let need = quantity.minus(held.quantity.minus(held.from_grants()));
+        let from_grants = need.min(held.from_grants());
+        claim = Claim::largest([claim, Claim { from_grants, beyond: need.minus(from_grants) }]);
+    }
+    Ok((claim, windows))
+}
+
+/// What it holds of grants that give nothing any more to others.
+fn closed(account: &Account, held: &Reservation, now: Time) -> Quantity {
+    let is_open = |draw: &&Draw| account.grants.iter().any(|grant| grant.id == draw.grant && grant.is_open(now));
+    held.draws.iter().filter(|draw| !is_open(draw)).fold(Quantity::ZERO, |sum, draw| sum.saturating_add(draw.quantity))
+}
+
+/// First from what it holds, then from what is free.
+fn draws(account: &Account, held: &Reservation, need: Quantity, now: Time) -> Vec<Draw> {
+    let (mut draws, mut left) = (Vec::new(), need);
+    for draw in &held.draws {
+        let quantity = draw.quantity.min(left);
+        left = left.minus(quantity);
+        if !quantity.is_zero() {
+            draws.push(Draw { quantity, ..*draw });
+        }
+    }
+    for more in grant::draw(&account.grants, held.meter, left, now) {
+        match draws.iter_mut().find(|draw| draw.grant == more.grant) {
+            Some(draw) => draw.quantity = draw.quantity.saturating_add(more.quantity),
+            None => draws.push(more),
+        }
+    }
+    draws
+}
+
+fn find(account: &Account, id: ReservationId) -> Result<&Reservation, Problem> {
+    let open = account.reservations.iter().find(|reservation| reservation.id == id);
+    let over = if (1..=account.reserved).contains(&id.0) { Problem::ReservationOver } else { Problem::UnknownReservation };
+    open.ok_or(over)
+}
+
+fn end(ttl: i64, now: Time) -> Result<Time, Problem> {
+    if (SHORTEST..=LONGEST).contains(&ttl) { Ok(now.plus(ttl)) } else { Err(Problem::InvalidTtl) }
+}
+
+fn terms<'c>(account: &Account, item: &Item, catalogue: &'c Catalogue) -> Result<(&'c Plan, &'c Meter), Problem> {
+    let plan = catalogue.plan(account.plan).ok_or(Problem::UnknownPlan)?;
+    Ok((plan, catalogue.meter(item.meter).ok_or(Problem::UnknownMeter)?))
+}
+
+/// Where the meter stands after an entry.
+fn verdict_after(
+    account: &Account,
+    held: &Reservation,
+    entry: &crate::outcome::Entry,
+    catalogue: &Catalogue,
+    overage: Quantity,
+    now: Time,
+) -> Result<Verdict, Problem> {
+    let mut after = account.clone();
+    apply::apply(&mut after, entry);
+    verdict_now(&after, held, catalogue, overage, now)
+}
+
+/// Where the meter stands: no limit is in the way of what only changes a reservation.
+fn verdict_now(
+    account: &Account,
+    held: &Reservation,
+    catalogue: &Catalogue,
+    overage: Quantity,
+    now: Time,
+) -> Result<Verdict, Problem> {
+    let item = Item { meter: held.meter, measure: Measure::Add(Quantity::ZERO), dimensions: String::new() };
+    let (plan, meter) = terms(account, &item, catalogue)?;
+    let weighed = Weighed::new(account, plan, meter, &item, WindowSet::NONE, now)?;
+    let verdict = weighed.verdict(held.meter, Taken::Nothing, now);
+    Ok(Verdict { reason: None, overage, retry_at: None, status: RefusalStatus::default(), ..verdict })
+}
+
+fn answered(
+    entries: Vec<crate::outcome::Entry>,
+    reservation: Option<Reservation>,
+    state: State,
+    quantity: Quantity,
+    verdict: Verdict,
+) -> Outcome {
+    let is_made = entries.iter().any(|entry| matches!(&entry.what, What::Reservation(h) if matches!(**h, Hold::Made(_))));
+    let reply = Reply::Reserved(Box::new(Reserved { reservation, is_made, state, quantity, verdict }));
+    Outcome { entries, reply, audit: Vec::new() }
+}

@@ -1,0 +1,69 @@
+//! Reservations: quantity held for a short time before the true quantity is known (D5).
+
+use serde::{Deserialize, Serialize};
+
+use crate::grant::{self, Draw};
+use crate::id::{MeterId, ReservationId};
+use crate::quantity::Quantity;
+use crate::time::{DAY, SECOND, Time};
+
+/// The shortest time to hold in microseconds.
+pub const SHORTEST: i64 = SECOND;
+/// The longest time to hold, from the reservation or its last extension, in microseconds.
+pub const LONGEST: i64 = DAY;
+/// Open reservations of one organization at most.
+pub const MOST_OPEN: usize = 1000;
+
+/// Quantity that is held.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reservation {
+    /// Its number within the organization.
+    pub id: ReservationId,
+    /// The meter.
+    pub meter: MeterId,
+    /// How much is held, from the base and from grants.
+    pub quantity: Quantity,
+    /// The part that grants hold.
+    pub draws: Vec<Draw>,
+    /// When it was made: it counts in the windows that contain this.
+    pub at: Time,
+    /// When it lapses.
+    pub ends_at: Time,
+    /// The values of the meter's dimensions.
+    pub dimensions: String,
+    /// What the caller said about it: the text of a JSON object, empty without any.
+    pub properties: String,
+}
+
+impl Reservation {
+    /// What of it grants hold.
+    pub fn from_grants(&self) -> Quantity {
+        grant::total(&self.draws)
+    }
+}
+
+/// Where a reservation is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum State {
+    /// It holds.
+    Held,
+    /// The true quantity was recorded.
+    Committed,
+    /// It was given back.
+    Released,
+    /// Its time was up.
+    Lapsed,
+}
+
+impl State {
+    /// The name on the wire.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Held => "held",
+            Self::Committed => "committed",
+            Self::Released => "released",
+            Self::Lapsed => "lapsed",
+        }
+    }
+}

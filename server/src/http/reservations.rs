@@ -1,0 +1,310 @@
+//! Reservations: quantity held before the true quantity is known (D5).
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::{HeaderMap, Response, StatusCode, Uri};
+use metergate_rules::command::{Command, Completion, Reserve};
+use metergate_rules::decide::Problem;
+use metergate_rules::id::OrganizationRef;
+use metergate_rules::outcome::Reply;
+use metergate_rules::time::SECOND;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use utoipa::ToSchema;
+
+use super::auth::Credential;
+use super::body::Raw;
+use super::change::written;
+use super::consume::{MOST_PROPERTIES, unmeasured};
+use super::decision::{Answered, DecisionBody, DecisionRef, json as json_answer};
+use super::error::ApiError;
+use super::measure::{self, Properties};
+use super::number::{Number, QuantityText};
+use super::path::Path;
+use super::query::Pairs;
+use super::state::App;
+use super::{idempotency, json};
+use crate::report::reservations::{ReservationDetail, ReservationRef};
+use crate::report::{Report, Timestamp};
+use crate::store::{After, Answer, Caller, ChangeRequest, Receipt, Request, Respond, StoreError};
+
+/// What to hold.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ReserveBody {
+    /// Whose: id or key.
+    pub organization: String,
+    /// The meter's key; of one that adds up.
+    pub meter: String,
+    /// How much; 1 without one.
+    pub quantity: Option<QuantityText>,
+    /// For how long: 1 to 86,400 seconds.
+    pub ttl_seconds: u32,
+    /// What the caller wants to remember of it, and the meter's dimensions.
+    #[schema(value_type = Option<Object>)]
+    pub properties: Option<Box<RawValue>>,
+}
+
+/// For how much longer.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ExtendBody {
+    /// From now on: 1 to 86,400 seconds.
+    pub ttl_seconds: u32,
+}
+
+/// What was used.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct CommitBody {
+    /// The true quantity, less or more than what is held.
+    pub quantity: QuantityText,
+    /// How long it took, in milliseconds.
+    pub duration_ms: Option<u32>,
+    /// How it ended, such as an HTTP status.
+    pub status: Option<u16>,
+}
+
+/// Nothing more has to be said.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ReleaseBody {}
+
+/// A reservation, and the decision about it.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ReservationBody<'a> {
+    /// The decision; its `id` is the reservation's, `null` where it was refused.
+    #[serde(flatten)]
+    pub decision: DecisionBody<'a>,
+    /// `held`, `committed` or `released`; `null` where it was refused.
+    pub state: Option<&'static str>,
+    /// When it lapses, or would have; `null` where it was refused.
+    pub expires_at: Option<Timestamp>,
+}
+
+/// Holds so much if every limit has it. What is held counts as used until it is committed, released, or lapses by itself.
+#[utoipa::path(post, operation_id = "create_reservation", path = "/v1/reservations", tag = "reservations", request_body = ReserveBody,
+    responses((status = 201, body = ReservationBody), (status = 200, description = "Refused: nothing is held, `id` is null", body = ReservationBody),
+        (status = 404, description = "Unknown organization or meter"), (status = 409, description = "Too many are open"), (status = 422, description = "Not valid")))]
+pub async fn create(
+    State(app): State<App>,
+    credential: Credential,
+    uri: Uri,
+    headers: HeaderMap,
+    Raw(body): Raw,
+) -> Result<Response<Body>, ApiError> {
+    let caller = credential.may_consume()?;
+    let (text, asked) = (numbers(&uri)?, json::parse::<ReserveBody>(&body)?);
+    let organization = asked.organization.parse().map_err(|_| ApiError::unknown_organization())?;
+    let snapshot = app.snapshot();
+    let meter = snapshot.meter(&asked.meter).ok_or_else(ApiError::unknown_meter)?;
+    let properties = asked.properties.as_deref();
+    if properties.is_some_and(|properties| properties.get().len() > MOST_PROPERTIES) {
+        return Err(ApiError::invalid("#/properties", "At most 16 KiB."));
+    }
+    let wrong = |why| unmeasured("#", why);
+    let picked = Properties::pick(properties, std::iter::once(&**meter)).map_err(wrong)?;
+    let quantity = asked.quantity.as_ref().map(QuantityText::as_str);
+    let item = measure::item(meter, quantity, &picked, app.shared.store.values_key()).map_err(wrong)?;
+    let properties = properties.map_or_else(String::new, |properties| properties.get().to_owned());
+    let command = Command::Reserve(Reserve { item, ttl: i64::from(asked.ttl_seconds) * SECOND, properties });
+    let asking = Asking { app: &app, caller, headers: &headers, route: "POST /v1/reservations", parts: &[&body] };
+    asking.run(organization, command, text).await.map_err(|error| error.response())
+}
+
+/// Where a reservation stands, also once it is over.
+#[utoipa::path(get, operation_id = "get_reservation", path = "/v1/reservations/{id}", tag = "reservations", params(("id" = String, Path)),
+    responses((status = 200, body = ReservationDetail), (status = 404, description = "Unknown")))]
+pub async fn get(
+    State(app): State<App>,
+    Path(id): Path<String>,
+    credential: Credential,
+    uri: Uri,
+) -> Result<Response<Body>, ApiError> {
+    let caller = credential.may_consume()?;
+    let detail = find(&app, &caller, reference(&id)?, numbers(&uri)?).await?;
+    Ok(json_answer(StatusCode::OK, &detail))
+}
+
+/// Holds on for so long from now.
+#[utoipa::path(post, operation_id = "extend_reservation", path = "/v1/reservations/{id}/extend", tag = "reservations", request_body = ExtendBody,
+    params(("id" = String, Path)),
+    responses((status = 200, body = ReservationBody), (status = 404, description = "Unknown"), (status = 409, description = "It is over: `reservation-lapsed`, `-committed`, `-released`"), (status = 422, description = "Not valid")))]
+pub async fn extend(
+    State(app): State<App>,
+    Path(id): Path<String>,
+    credential: Credential,
+    uri: Uri,
+    headers: HeaderMap,
+    Raw(body): Raw,
+) -> Result<Response<Body>, ApiError> {
+    let caller = credential.may_consume()?;
+    let (id, asked) = (reference(&id)?, json::parse::<ExtendBody>(&body)?);
+    let command = Command::Extend { id: id.number, ttl: i64::from(asked.ttl_seconds) * SECOND };
+    let call = Call { app: &app, caller, uri: &uri, headers: &headers, body: &body };
+    call.on(id, "POST /v1/reservations/{id}/extend", command).await
+}
+
+/// Records the true quantity and ends the reservation. What exceeds the hold takes what is free, the rest is overage.
+#[utoipa::path(post, operation_id = "commit_reservation", path = "/v1/reservations/{id}/commit", tag = "reservations", request_body = CommitBody,
+    params(("id" = String, Path)),
+    responses((status = 200, body = ReservationBody), (status = 404, description = "Unknown"), (status = 409, description = "It is over: `reservation-lapsed`, `-committed`, `-released`"), (status = 422, description = "Not valid")))]
+pub async fn commit(
+    State(app): State<App>,
+    Path(id): Path<String>,
+    credential: Credential,
+    uri: Uri,
+    headers: HeaderMap,
+    Raw(body): Raw,
+) -> Result<Response<Body>, ApiError> {
+    let caller = credential.may_consume()?;
+    let (id, asked) = (reference(&id)?, json::parse::<CommitBody>(&body)?);
+    let held = find(&app, &caller, id, false).await?;
+    let decimals = app.snapshot().meter(&held.meter).map_or(0, |meter| meter.decimals);
+    let quantity = asked.quantity.parse(decimals).map_err(|why| ApiError::invalid_quantity("#/quantity", why))?;
+    let outcome = Completion { duration_ms: asked.duration_ms, status: asked.status };
+    let call = Call { app: &app, caller, uri: &uri, headers: &headers, body: &body };
+    call.on(id, "POST /v1/reservations/{id}/commit", Command::Commit { id: id.number, quantity, outcome }).await
+}
+
+/// Gives back what is held.
+#[utoipa::path(post, operation_id = "release_reservation", path = "/v1/reservations/{id}/release", tag = "reservations",
+    params(("id" = String, Path)),
+    responses((status = 200, body = ReservationBody), (status = 404, description = "Unknown"), (status = 409, description = "It is over: `reservation-lapsed`, `-committed`, `-released`")))]
+pub async fn release(
+    State(app): State<App>,
+    Path(id): Path<String>,
+    credential: Credential,
+    uri: Uri,
+    headers: HeaderMap,
+    Raw(body): Raw,
+) -> Result<Response<Body>, ApiError> {
+    let caller = credential.may_consume()?;
+    let id = reference(&id)?;
+    if !body.is_empty() {
+        json::parse::<ReleaseBody>(&body)?;
+    }
+    let call = Call { app: &app, caller, uri: &uri, headers: &headers, body: &body };
+    call.on(id, "POST /v1/reservations/{id}/release", Command::Release(id.number)).await
+}
+
+/// A call about a reservation that there is.
+struct Call<'a> {
+    app: &'a App,
+    caller: Caller,
+    uri: &'a Uri,
+    headers: &'a HeaderMap,
+    body: &'a [u8],
+}
+
+impl Call<'_> {
+    async fn on(self, id: ReservationRef, route: &'static str, command: Command) -> Result<Response<Body>, ApiError> {
+        let (app, text, caller) = (self.app, numbers(self.uri)?, self.caller.clone());
+        let parts: &[&[u8]] = &[id.to_string().as_bytes(), self.body];
+        let asking = Asking { app, caller: self.caller, headers: self.headers, route, parts };
+        match asking.run(OrganizationRef::Id(id.organization), command, text).await {
+            Ok(response) => Ok(response),
+            Err(Refused::Store(StoreError::UnknownOrganization)) => Err(ApiError::not_found()),
+            Err(Refused::Store(StoreError::Problem(Problem::ReservationOver))) => {
+                Err(over(find(app, &caller, id, false).await?.state))
+            }
+            Err(refused) => Err(refused.response()),
+        }
+    }
+}
+
+/// A command about reservations on its way.
+struct Asking<'a> {
+    app: &'a App,
+    caller: Caller,
+    headers: &'a HeaderMap,
+    route: &'static str,
+    parts: &'a [&'a [u8]],
+}
+
+/// Why there is no answer.
+enum Refused {
+    Store(StoreError),
+    Api(ApiError),
+}
+
+impl Refused {
+    fn response(self) -> ApiError {
+        match self {
+            Self::Store(error) => error.into(),
+            Self::Api(error) => error,
+        }
+    }
+}
+
+impl Asking<'_> {
+    async fn run(self, organization: OrganizationRef, command: Command, text: bool) -> Result<Response<Body>, Refused> {
+        let receipt = idempotency::receipt(self.headers, self.route, self.parts).map_err(Refused::Api)?;
+        let respond: Respond = Arc::new(move |after| answer(after, text));
+        let (reason, only_if_changes) = (String::new(), None);
+        let caller = self.caller;
+        let request = ChangeRequest { caller, organization, reason, receipt, command, only_if_changes, respond };
+        let answers = self.app.execute(vec![Request::Change(Box::new(request))]).await.map_err(Refused::Api)?;
+        match answers.into_iter().next() {
+            Some(Ok(Receipt::Answered { answer, replayed })) => Ok(written(answer, replayed)),
+            Some(Err(error)) => Err(Refused::Store(error)),
+            _ => Err(Refused::Api(ApiError::internal("a reservation was answered with something else"))),
+        }
+    }
+}
+
+fn answer(after: &After<'_>, text: bool) -> Answer {
+    let Reply::Reserved(reserved) = after.reply else {
+        return Answer { status: 500, body: Vec::new(), version: None };
+    };
+    let held = reserved.reservation.as_ref();
+    let id = held.map(|held| ReservationRef { organization: after.account.id, number: held.id }.to_string());
+    let meter = reserved.verdict.meter;
+    let answered = Answered {
+        organization: after.account.profile.key.as_str(),
+        meter: after.catalogue.meter_key(meter),
+        decimals: after.catalogue.decimals(meter),
+        id: id.as_deref().map_or(DecisionRef::Nowhere, DecisionRef::Given),
+        quantity: reserved.quantity.units(),
+        verdict: &reserved.verdict,
+        at: after.now,
+        allowed: held.is_some(),
+    };
+    let body = ReservationBody {
+        decision: answered.body(text),
+        state: held.map(|_| reserved.state.as_str()),
+        expires_at: held.map(|held| Timestamp(held.ends_at)),
+    };
+    let status = if reserved.is_made { 201 } else { 200 };
+    Answer { status, body: serde_json::to_vec(&body).unwrap_or_default(), version: None }
+}
+
+async fn find(app: &App, caller: &Caller, id: ReservationRef, text: bool) -> Result<ReservationDetail, ApiError> {
+    let (catalogue, now, scope) = (app.snapshot(), app.now(), caller.scope);
+    app.read(move |view| Report { view, catalogue: &catalogue, scope, now, text }.reservation(id)).await.map_err(
+        |error| if error.code() == ApiError::unknown_organization().code() { ApiError::not_found() } else { error },
+    )
+}
+
+fn over(state: &str) -> ApiError {
+    let (code, detail) = match state {
+        "committed" => ("reservation-committed", "The reservation was committed before: its quantity counts."),
+        "released" => ("reservation-released", "The reservation was released before: nothing of it counts."),
+        _ => (
+            "reservation-lapsed",
+            "The reservation's time was up, and nothing of it counts. Record what was used as an event.",
+        ),
+    };
+    ApiError::conflict(code, detail)
+}
+
+fn reference(text: &str) -> Result<ReservationRef, ApiError> {
+    text.parse().map_err(|_| ApiError::not_found())
+}
+
+fn numbers(uri: &Uri) -> Result<bool, ApiError> {
+    Pairs::of(uri, &["numbers"])?.text()
+}
