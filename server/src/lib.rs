@@ -11,6 +11,7 @@ pub mod folder;
 pub mod hex;
 pub mod http;
 pub mod jobs;
+pub mod paced;
 pub mod random;
 pub mod report;
 pub mod start;

@@ -8,11 +8,10 @@ use sha2::{Digest, Sha256};
 
 use super::{BackupError, Watch, of};
 use crate::hex::hex;
+use crate::paced::Paced;
 
 /// Bytes that are read at once.
 const STEP: usize = 1 << 20;
-/// After so many bytes they are sent to the disk, so that the server's own syncs never wait for more.
-const SYNC_EVERY: u64 = 8 << 20;
 
 /// What was read: its length and its SHA-256 in lower-case hex.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,18 +27,9 @@ pub(super) fn digest(file: &mut File, path: &Path, watch: &dyn Watch) -> Result<
 
 /// Copies what is left of a file into a new one, which is on disk then.
 pub(super) fn copy(from: &mut File, path: &Path, to: &Path, watch: &dyn Watch) -> Result<Seen, BackupError> {
-    let mut copy = File::create_new(to).map_err(of(to))?;
-    let mut unsynced = 0;
-    let seen = through(from, path, watch, |bytes| {
-        copy.write_all(bytes).map_err(of(to))?;
-        unsynced += bytes.len() as u64;
-        if unsynced >= SYNC_EVERY {
-            copy.sync_data().map_err(of(to))?;
-            unsynced = 0;
-        }
-        Ok(())
-    })?;
-    copy.sync_all().map_err(of(to))?;
+    let mut copy = Paced::new(File::create_new(to).map_err(of(to))?);
+    let seen = through(from, path, watch, |bytes| copy.write_all(bytes).map_err(of(to)))?;
+    copy.into_inner().sync_all().map_err(of(to))?;
     Ok(seen)
 }
 

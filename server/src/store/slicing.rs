@@ -19,6 +19,7 @@ use super::slice::{Extent, IdFile, Records};
 use super::sqlite::{SliceChange, SqliteError};
 use super::writer::Writer;
 use crate::dies_at;
+use crate::paced::yield_to_others;
 
 /// Files of ids at most, so many filters are asked for a new id.
 const MOST_FILES: usize = 8;
@@ -134,7 +135,10 @@ impl Writer {
         let table = self.ledger.known.close(ids.map(Arc::new));
         let blocks = self.recent.write().close(records);
         // A hundred megabytes in small pieces: who waits for a commit does not wait for them to be freed.
-        let freeing = std::thread::Builder::new().name("freeing".to_owned()).spawn(move || drop((table, blocks)));
+        let freeing = std::thread::Builder::new().name("freeing".to_owned()).spawn(move || {
+            yield_to_others();
+            drop((table, blocks));
+        });
         if let Err(error) = freeing {
             tracing::warn!(%error, "no thread to free the memory of a closed slice; the writer did");
         }

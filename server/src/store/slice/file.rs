@@ -12,6 +12,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::SliceError;
+use crate::paced::Paced;
 
 /// Bytes of the trailer: what kind of file it is, the length of the tail, its CRC-32, and as many zeros.
 const TRAILER: usize = 24;
@@ -51,7 +52,7 @@ pub enum Damage {
 
 /// Writes a file from its beginning to its end.
 pub(super) struct Writing {
-    out: BufWriter<File>,
+    out: BufWriter<Paced<File>>,
     path: PathBuf,
     position: u64,
 }
@@ -60,7 +61,8 @@ impl Writing {
     /// Makes the file, in place of what a start before has left there.
     pub(super) fn at(path: &Path) -> io::Result<Self> {
         let file = File::options().write(true).create(true).truncate(true).open(path)?;
-        Ok(Self { out: BufWriter::with_capacity(BUFFER, file), path: path.to_owned(), position: 0 })
+        let out = BufWriter::with_capacity(BUFFER, Paced::new(file));
+        Ok(Self { out, path: path.to_owned(), position: 0 })
     }
 
     /// Writes bytes that carry their checksum themselves. Answers where they begin.
@@ -89,7 +91,7 @@ impl Writing {
         self.write(&(tail.len() as u64).to_le_bytes())?;
         self.write(&crc32fast::hash(&tail).to_le_bytes())?;
         self.write(&[0; 4])?;
-        self.out.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()?;
+        self.out.into_inner().map_err(io::IntoInnerError::into_error)?.into_inner().sync_all()?;
         let folder = self.path.parent().ok_or(io::ErrorKind::NotADirectory)?;
         File::open(folder)?.sync_all()
     }

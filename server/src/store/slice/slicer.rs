@@ -7,6 +7,8 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender, TryRecvError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use crate::paced::yield_to_others;
+
 use super::make::{Maker, Unmade};
 use super::{Extent, IdFile, IdTable, Records};
 
@@ -48,7 +50,10 @@ impl Slicer {
         let (done, made) = mpsc::channel();
         let stop = Arc::new(AtomicBool::new(false));
         let (folder, stopped) = (folder.to_owned(), Arc::clone(&stop));
-        let work = move || work(&Maker { folder: &folder, stop: &stopped }, &waiting, &done, &wake);
+        let work = move || {
+            yield_to_others();
+            work(&Maker { folder: &folder, stop: &stopped }, &waiting, &done, &wake);
+        };
         let thread = std::thread::Builder::new().name("slicer".to_owned()).spawn(work)?;
         Ok(Self { jobs: Some(jobs), made, stop, thread: Some(thread), busy: false })
     }

@@ -10,6 +10,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::records::{RUN_HEADER, RunKey, run_header, store_run};
+use crate::paced::Paced;
 use crate::store::block::Block;
 
 /// Bytes of records that are sorted at once.
@@ -48,7 +49,7 @@ impl Sorter {
 
     fn spill(&mut self) -> io::Result<()> {
         self.runs.sort_unstable();
-        let mut out = BufWriter::with_capacity(BUFFER, &*self.spilled);
+        let mut out = BufWriter::with_capacity(BUFFER, Paced::new(&*self.spilled));
         for (_, start, end) in &self.runs {
             out.write_all(&self.stored[*start..*end])?;
         }
