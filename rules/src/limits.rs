@@ -177,7 +177,9 @@ impl Standing {
 
     /// What may still be used: limit − used − held, unless the base is overdrawn; then what grants can give.
     pub const fn remaining(&self) -> Quantity {
-        self.free_base().saturating_add(self.available)
+        let from_base = self.used.minus(self.drawn).saturating_add(self.held.minus(self.held_drawn));
+        let is_overdrawn = from_base.units() > self.base.units();
+        if is_overdrawn { self.available } else { self.limit().minus(self.used).minus(self.held) }
     }
 
     /// The limit to show: base, what grants gave since the counter began, hold, and can still give.

@@ -164,7 +164,11 @@ impl<'a> Weighed<'a> {
 
     /// When a counted window begins anew. Levels are carried over and a lifetime lasts: time frees nothing there.
     fn ends_at(&self, window: Window) -> Option<Time> {
-        if self.touch.is_level() || window == Window::Lifetime { None } else { Some(self.account.windows.get(window).end) }
+        if self.touch.is_level() || window == Window::Lifetime {
+            None
+        } else {
+            Some(self.account.windows.get(window).end)
+        }
     }
 
     /// When every violated limit has freed enough; `None` if one never does.
@@ -195,10 +199,11 @@ impl<'a> Weighed<'a> {
     fn lapsed(&self, weight: &Weight) -> Option<Time> {
         let standing = weight.standing;
         let free = Standing { held: Quantity::ZERO, held_drawn: Quantity::ZERO, ..standing };
-        let frees = !standing.held.is_zero() && match standing.window.sliding_length() {
-            Some(_) => self.touch.alone() <= standing.base,
-            None => self.touch.claim(&free).beyond <= standing.held_drawn,
-        };
+        let frees = !standing.held.is_zero()
+            && match standing.window.sliding_length() {
+                Some(_) => self.touch.alone() <= standing.base,
+                None => self.touch.claim(&free).beyond <= standing.held_drawn,
+            };
         let held = self.account.held_in(self.limits.meter().id, standing.window);
         if frees { held.map(|held| held.ends_at).max() } else { None }
     }

@@ -19,12 +19,7 @@ use super::consume::{Taken, Weighed};
 use super::{Problem, entry};
 
 /// Holds so much of one meter if every limit has it.
-pub(super) fn hold(
-    account: &Account,
-    asked: &Reserve,
-    catalogue: &Catalogue,
-    now: Time,
-) -> Result<Outcome, Problem> {
+pub(super) fn hold(account: &Account, asked: &Reserve, catalogue: &Catalogue, now: Time) -> Result<Outcome, Problem> {
     let (plan, meter) = terms(account, &asked.item, catalogue)?;
     let ends_at = end(asked.ttl, now)?;
     let Measure::Add(quantity) = asked.item.measure else { return Err(Problem::NotReservable) };
@@ -177,7 +172,8 @@ fn draws(account: &Account, held: &Reservation, need: Quantity, now: Time) -> Ve
 
 fn find(account: &Account, id: ReservationId) -> Result<&Reservation, Problem> {
     let open = account.reservations.iter().find(|reservation| reservation.id == id);
-    let over = if (1..=account.reserved).contains(&id.0) { Problem::ReservationOver } else { Problem::UnknownReservation };
+    let over =
+        if (1..=account.reserved).contains(&id.0) { Problem::ReservationOver } else { Problem::UnknownReservation };
     open.ok_or(over)
 }
 
@@ -226,7 +222,8 @@ fn answered(
     quantity: Quantity,
     verdict: Verdict,
 ) -> Outcome {
-    let is_made = entries.iter().any(|entry| matches!(&entry.what, What::Reservation(h) if matches!(**h, Hold::Made(_))));
+    let is_made =
+        entries.iter().any(|entry| matches!(&entry.what, What::Reservation(h) if matches!(**h, Hold::Made(_))));
     let reply = Reply::Reserved(Box::new(Reserved { reservation, is_made, state, quantity, verdict }));
     Outcome { entries, reply, audit: Vec::new() }
 }

@@ -14,7 +14,7 @@ use metergate_rules::id::{
 };
 use metergate_rules::limits::use_in;
 use metergate_rules::meter::{Aggregation, Measure, Meter, ValueHash};
-use metergate_rules::outcome::{Entry, Outcome, Reply, Use, Verdict, What};
+use metergate_rules::outcome::{Entry, Outcome, Reply, Use, Verdict};
 use metergate_rules::period::Zone;
 use metergate_rules::plan::{Cycle, Plan, Trial, TrialEnd};
 use metergate_rules::quantity::Quantity;
@@ -229,4 +229,9 @@ fn remembered(used: &Use) -> Option<(MeterId, ValueHash, Time)> {
         Measure::Value(value) => Some((used.meter, value, used.bucket?)),
         _ => None,
     }
+}
+
+/// What an entry used.
+pub(crate) fn uses(entry: &Entry) -> &[Use] {
+    entry.what.uses()
 }

@@ -24,7 +24,7 @@ fn a_hold_counts_as_used_until_it_is_committed_or_given_back() {
         // A reservation of nothing is one, and costs nothing.
         ("api.period=10", "reserve api 0 60s; commit 1 3", "held 1: ok period 0/10; committed 1: ok period 3/10"),
         ("api.period=10!soft", "reserve api 12 60s; commit 1 12; api 1",
-            "held 1: ok period 0+12/10 left 0 over 2; committed 1: ok period 12/10 left 0 over 2; ok period 13/10 left 0 over 1"),
+            "held 1: ok period 0+12/10 over 2; committed 1: ok period 12/10 left 0 over 2; ok period 13/10 left 0 over 1"),
     ]);
 }
 

@@ -21,7 +21,7 @@ use super::consume::{MOST_PROPERTIES, unmeasured};
 use super::decision::{Answered, DecisionBody, DecisionRef, json as json_answer};
 use super::error::ApiError;
 use super::measure::{self, Properties};
-use super::number::{Number, QuantityText};
+use super::number::QuantityText;
 use super::path::Path;
 use super::query::Pairs;
 use super::state::App;
@@ -203,7 +203,8 @@ struct Call<'a> {
 impl Call<'_> {
     async fn on(self, id: ReservationRef, route: &'static str, command: Command) -> Result<Response<Body>, ApiError> {
         let (app, text, caller) = (self.app, numbers(self.uri)?, self.caller.clone());
-        let parts: &[&[u8]] = &[id.to_string().as_bytes(), self.body];
+        let named = id.to_string();
+        let parts: &[&[u8]] = &[named.as_bytes(), self.body];
         let asking = Asking { app, caller: self.caller, headers: self.headers, route, parts };
         match asking.run(OrganizationRef::Id(id.organization), command, text).await {
             Ok(response) => Ok(response),

@@ -1,9 +1,9 @@
 //! Recent events of an organization, decisions among them (M11).
 
 use metergate_rules::command::Completion;
+use metergate_rules::grant;
 use metergate_rules::id::{MeterId, OrganizationId, OrganizationRef};
 use metergate_rules::meter::Measure;
-use metergate_rules::grant;
 use metergate_rules::outcome::{Decided, Hold, Recorded, Settled, Use, What};
 use metergate_rules::time::{MINUTE, Time};
 use serde::Serialize;

@@ -4,7 +4,6 @@ use metergate_rules::due::status_name;
 use metergate_rules::id::{MeterKey, OrganizationRef};
 use metergate_rules::meter::{Aggregation, Meter};
 use metergate_rules::plan::Enforcement;
-use metergate_rules::quantity::Quantity;
 use metergate_rules::time::Time;
 use metergate_rules::window::Window;
 use serde::Serialize;

@@ -4,7 +4,6 @@ use metergate_rules::account::Override;
 use metergate_rules::id::OrganizationRef;
 use metergate_rules::meter::Meter;
 use metergate_rules::plan::{Enforcement, RefusalStatus};
-use metergate_rules::quantity::Quantity;
 use metergate_rules::window::Window;
 use serde::Serialize;
 use utoipa::ToSchema;

@@ -87,7 +87,8 @@ impl Found {
             What::Due(Effect::ReservationLapsed(lapsed)) if *lapsed == id => self.end = Some((State::Lapsed, None)),
             What::Reservation(hold) => match &**hold {
                 Hold::Settled(settled) if settled.id == id => {
-                    let quantity = if let Measure::Add(quantity) = settled.used.measure { Some(quantity) } else { None };
+                    let quantity =
+                        if let Measure::Add(quantity) = settled.used.measure { Some(quantity) } else { None };
                     self.end = Some((State::Committed, quantity));
                 }
                 Hold::Released(released) if *released == id => self.end = Some((State::Released, None)),

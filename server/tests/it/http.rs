@@ -13,5 +13,6 @@ mod overrides;
 mod quantities;
 mod refusals;
 mod repeats;
+mod reservations;
 pub(crate) mod server;
 mod team;

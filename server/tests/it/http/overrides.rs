@@ -42,8 +42,10 @@ fn adds_up(client: &Client) -> usize {
             let (extra, available) = if lifted { (number(&meter["extra"]), available) } else { (0, 0) };
             let (used, drawn) = (number(&window["used"]), number(&window["fromGrants"]));
             let base = number(&window["max"]) + extra;
-            let remaining = (base - (used - drawn) - number(&window["held"])).max(0) + available;
-            let limit = base + drawn + available;
+            let remaining = (base - (used - drawn) - (number(&window["held"]) - number(&window["heldFromGrants"])))
+                .max(0)
+                + available;
+            let limit = base + drawn + number(&window["heldFromGrants"]) + available;
             let name = format!("{} {}", meter["meter"], window["window"]);
             assert_eq!(
                 (number(&window["remaining"]), number(&window["limit"])),
