@@ -194,6 +194,17 @@ impl MeterUse {
     }
 }
 
+/// A change of plan that is yet to come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Scheduled {
+    /// The version.
+    pub plan: PlanId,
+    /// Whether the overrides stay.
+    pub keep_overrides: bool,
+    /// When: the end of a billing period.
+    pub at: Time,
+}
+
 /// The state of one organization: the fold of its entries.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Account {
@@ -213,6 +224,14 @@ pub struct Account {
     pub anchor: Anchor,
     /// The windows that are open.
     pub windows: OpenWindows,
+    /// Where the open billing period is shown to begin, if not at its start: after a move of the cycle.
+    pub shown_start: Option<Time>,
+    /// When a member last brought the next reset forward.
+    pub brought_forward: Option<Time>,
+    /// A change of plan that waits for the end of the period.
+    pub scheduled: Option<Scheduled>,
+    /// Its own time, of a test organization that has one.
+    pub clock: Option<Time>,
     /// Use by meter, in order of meter.
     pub meters: Vec<Arc<MeterUse>>,
     /// All grants, in order of creation.
@@ -247,6 +266,27 @@ impl Account {
             }
         };
         Arc::make_mut(&mut self.meters[at])
+    }
+
+    /// The open billing period as it is shown.
+    pub fn shown_period(&self) -> Span {
+        Span { start: self.shown_start.unwrap_or(self.windows.period.start), ..self.windows.period }
+    }
+
+    /// Whether nothing was recorded and nothing given, so that it could have been created at any time.
+    pub fn is_untouched(&self) -> bool {
+        self.meters.is_empty() && self.grants.is_empty() && self.overrides.is_empty() && self.reserved == 0
+    }
+
+    /// Whether setting its clock to this lets time pass. The first setting of one that is untouched does not: it is as if it
+    /// had been created then.
+    pub fn goes_forward(&self, to: Time) -> bool {
+        self.clock.map_or_else(|| !self.is_untouched() && self.time <= to, |clock| clock <= to)
+    }
+
+    /// The time at which something happens to it that happens at `now`: its own clock's, where it has one.
+    pub fn own_time(&self, now: Time) -> Time {
+        self.clock.unwrap_or(now).max(self.time)
     }
 
     /// The lock of a cause.

@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use crate::account::{Account, Counter, ExtraQuota, Level, MeterUse, TrialState};
+use crate::account::{Account, Counter, ExtraQuota, Level, MeterUse, Scheduled, TrialState};
 use crate::grant::{self, Ended};
 use crate::id::{GrantId, MeterId, OrganizationId, ReservationId};
 use crate::meter::Measure;
-use crate::outcome::{Change, Effect, Entry, Hold, Use, What};
+use crate::outcome::{Change, Effect, Entry, Hold, PlanState, Rebased, Use, What};
 use crate::quantity::Quantity;
 use crate::reservation::Reservation;
 use crate::time::{HOUR, MINUTE, Span, Time};
@@ -25,6 +25,10 @@ pub fn create(id: OrganizationId, entry: &Entry) -> Option<Account> {
         locks: Vec::new(),
         anchor: *anchor,
         windows: *windows,
+        shown_start: None,
+        brought_forward: None,
+        scheduled: None,
+        clock: None,
         meters: Vec::new(),
         grants: Vec::new(),
         overrides: Vec::new(),
@@ -63,6 +67,7 @@ fn due(account: &mut Account, effect: &Effect, at: Time) {
         Effect::PeriodBegan(period) => {
             begin(account, Window::BillingPeriod, account.windows.period, *period);
             account.windows.period = *period;
+            account.shown_start = None;
         }
         Effect::TrialEnded { status, lock, plan } => {
             account.changes += 1;
@@ -76,6 +81,10 @@ fn due(account: &mut Account, effect: &Effect, at: Time) {
             clear_override(account, *meter, *window);
         }
         Effect::GrantExpired { grant, .. } => end_grant(account, *grant, Ended::Expired(at)),
+        Effect::PlanChanged(state) => {
+            account.changes += 1;
+            set_plan(account, state);
+        }
         Effect::ReservationLapsed(id) => end_hold(account, *id, Quantity::ZERO, at),
     }
 }
@@ -185,13 +194,21 @@ fn change(account: &mut Account, change: &Change, at: Time) {
             account.profile = Arc::clone(profile);
             account.windows = *windows;
         }
-        Change::Plan { plan, status, trial, locks, overrides } => {
-            account.plan = *plan;
-            account.status = *status;
-            account.trial = *trial;
-            account.locks.clone_from(locks);
-            account.overrides.clone_from(overrides);
+        Change::Plan(state) => set_plan(account, state),
+        Change::Scheduled(scheduled) => account.scheduled = Some(*scheduled),
+        Change::Cycle { anchor, period, shown_start, brought_forward } => {
+            account.anchor = *anchor;
+            account.windows.period = *period;
+            account.shown_start = *shown_start;
+            account.brought_forward = *brought_forward;
+            account.scheduled = account.scheduled.map(|scheduled| Scheduled { at: period.end, ..scheduled });
         }
+        Change::Trial { status, trial, locks } => {
+            account.status = *status;
+            account.trial = Some(*trial);
+            account.locks.clone_from(locks);
+        }
+        Change::Clock { to, rebased } => set_clock(account, *to, rebased.as_deref()),
         Change::Override(new) => {
             clear_override(account, new.meter, new.window);
             account.overrides.push(new.clone());
@@ -208,6 +225,29 @@ fn change(account: &mut Account, change: &Change, at: Time) {
         Change::Reset { meters, windows } => {
             meters.iter().for_each(|meter| reset(account.meter_mut(*meter), *windows, at));
         }
+    }
+}
+
+fn set_plan(account: &mut Account, state: &PlanState) {
+    account.plan = state.plan;
+    account.status = state.status;
+    account.trial = state.trial;
+    account.locks.clone_from(&state.locks);
+    account.overrides.clone_from(&state.overrides);
+    account.scheduled = None;
+}
+
+/// The only thing that can bring an organization's time back: nothing has happened in it yet.
+fn set_clock(account: &mut Account, to: Time, rebased: Option<&Rebased>) {
+    account.clock = Some(to);
+    account.time = if rebased.is_some() { to } else { account.time.max(to) };
+    if let Some(rebased) = rebased {
+        account.profile = Arc::clone(&rebased.profile);
+        account.status = rebased.status;
+        account.trial = rebased.trial;
+        account.anchor = rebased.anchor;
+        account.windows = rebased.windows;
+        account.shown_start = None;
     }
 }
 

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::account::{LockCause, Profile};
 use crate::id::{EventId, EventSource, EventType, GrantId, MeterId, OrganizationKey, PlanId, ReservationId};
 use crate::meter::Measure;
-use crate::period::Zone;
+use crate::period::{Anchor, Zone};
 use crate::plan::{Enforcement, Max};
 use crate::quantity::Quantity;
 use crate::time::Time;
@@ -42,13 +42,29 @@ pub enum Command {
     },
     /// Gives back what a reservation holds.
     Release(ReservationId),
-    /// Moves it to a version of a plan, now.
+    /// Moves it to a version of a plan.
     ChangePlan {
         /// The version.
         plan: PlanId,
         /// Whether its overrides stay.
         keep_overrides: bool,
+        /// Whether it waits for the end of the billing period.
+        at_period_end: bool,
     },
+    /// Counts billing periods from another date.
+    MoveCycle {
+        /// From where.
+        start: CycleStart,
+        /// Whether a member asks, who may not bring the next reset forward as often as wanted.
+        by_member: bool,
+    },
+    /// Lets a trial end at another time.
+    SetTrial {
+        /// When.
+        ends_at: Time,
+    },
+    /// Sets the own clock of a test organization.
+    SetClock(Time),
     /// Sets a limit in place of the plan's.
     SetOverride {
         /// The meter.
@@ -81,7 +97,12 @@ pub enum Command {
     /// Takes back what is left of a grant.
     VoidGrant(GrantId),
     /// Stops consumption.
-    Lock(LockCause),
+    Lock {
+        /// In whose name.
+        cause: LockCause,
+        /// Why, where somebody says so.
+        reason: Option<String>,
+    },
     /// Lifts every lock.
     Unlock,
     /// Sets counters to zero.
@@ -93,6 +114,25 @@ pub enum Command {
     },
     /// Lets what is due take effect, nothing else.
     Touch,
+}
+
+/// From where billing periods are to be counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CycleStart {
+    /// What the wall clock of the organization's zone shows.
+    Civil(Anchor),
+    /// An instant.
+    Instant(Time),
+}
+
+impl CycleStart {
+    /// What is kept of it.
+    pub fn anchor(self, zone: &Zone) -> Anchor {
+        match self {
+            Self::Civil(anchor) => anchor,
+            Self::Instant(time) => Anchor::at(time, zone),
+        }
+    }
 }
 
 /// A new organization.

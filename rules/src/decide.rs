@@ -15,6 +15,7 @@ use crate::window::{Window, WindowSet};
 
 mod consume;
 mod create;
+pub mod cycle;
 mod grants;
 mod operate;
 mod record;
@@ -22,6 +23,7 @@ mod reserve;
 mod tally;
 
 pub use create::create;
+pub(crate) use operate::{plan_after, plan_change};
 
 /// Why a command cannot be decided at all. Nothing happens, and the same command fails again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -56,6 +58,24 @@ pub enum Problem {
     /// The window does not fit the meter.
     #[error("minute and hour limits need a meter that adds up: sum or count")]
     NotARate,
+    /// A cycle begins too far in the future.
+    #[error("the billing cycle can begin at most a year ahead")]
+    CycleTooFar,
+    /// A member has brought the next reset forward lately.
+    #[error("the next reset was brought forward within the last 12 months")]
+    CycleMovedRecently,
+    /// The organization has never been in a trial.
+    #[error("the organization has never had a trial")]
+    NoTrial,
+    /// A member of a locked organization cannot change it.
+    #[error("the organization is locked")]
+    Locked,
+    /// Only test organizations have a clock.
+    #[error("only a test organization has a clock of its own")]
+    NotATest,
+    /// Something was recorded, and time does not run back.
+    #[error("the clock can only be moved forward once something is recorded")]
+    ClockRunsBack,
     /// A level, a peak or a distinct value cannot be held.
     #[error("reservations hold what adds up: sum and count meters")]
     NotReservable,
@@ -137,6 +157,15 @@ pub fn decide(
         Command::Create(_) => Err(Problem::Inconsistent("the organization exists already")),
         Command::Touch => Ok(Outcome { entries: Vec::new(), reply: Reply::Done, audit: Vec::new() }),
         other => operate::operate(account, other, catalogue, now),
+    }
+}
+
+/// The time at which a command happens that is asked at `now`: by the organization's own clock, where it has one. What is due
+/// until a clock is moved to happens before the move.
+pub fn time_of(account: &Account, command: &Command, now: Time) -> Time {
+    match command {
+        Command::SetClock(to) if account.profile.test && account.goes_forward(*to) => (*to).max(account.time),
+        _ => account.own_time(now),
     }
 }
 

@@ -6,7 +6,7 @@ use crate::account::{Account, Lock, LockCause, Status};
 use crate::apply::apply;
 use crate::audit::{Draft, Fields};
 use crate::catalogue::Catalogue;
-use crate::decide::Problem;
+use crate::decide::{Problem, plan_after, plan_change};
 use crate::outcome::{Effect, Entry, What};
 use crate::period::{self, Grid};
 use crate::plan::TrialEnd;
@@ -40,7 +40,9 @@ impl Account {
         let overrides = self.overrides.iter().filter_map(|o| o.until);
         let open = self.grants.iter().filter(|grant| grant.ended.is_none() && grant.used < grant.amount);
         let lapses = self.reservations.iter().map(|held| held.ends_at);
+        let scheduled = self.scheduled.map(|scheduled| scheduled.at);
         let times = overrides.chain(open.filter_map(|grant| grant.expires_at)).chain(trial).chain(lapses);
+        let times = times.chain(scheduled);
         times.fold(self.windows.period.end, Time::min)
     }
 
@@ -92,6 +94,10 @@ fn next_effect(account: &Account, catalogue: &Catalogue, now: Time) -> Result<En
     if let Some(trial) = account.trial.filter(|trial| !trial.over && trial.ends_at <= now) {
         due.push((trial.ends_at, trial_end(account, catalogue, trial.ends_at)?));
     }
+    if let Some(scheduled) = account.scheduled.filter(|scheduled| scheduled.at <= now) {
+        let state = plan_after(account, scheduled.plan, scheduled.keep_overrides, catalogue, scheduled.at)?;
+        due.push((scheduled.at, Effect::PlanChanged(state)));
+    }
     due.extend(ended_overrides(account, now));
     due.extend(expired_grants(account, now));
     let lapsed = account.reservations.iter().filter(|held| held.ends_at <= now);
@@ -131,8 +137,12 @@ fn trial_end(account: &Account, catalogue: &Catalogue, end: Time) -> Result<Effe
     Ok(Effect::TrialEnded { status, lock, plan })
 }
 
-/// Of what time brings about only the end of a trial is an entry of the audit log here.
+/// Of what time brings about only the end of a trial and a change of plan are entries of the audit log here.
 fn draft(account: &Account, entry: &Entry, catalogue: &Catalogue) -> Option<Draft> {
+    if let What::Due(Effect::PlanChanged(state)) = &entry.what {
+        let (before, after) = plan_change(account, state, catalogue);
+        return Some(Draft { at: entry.at, action: "plan.change", category: "quota", by_system: true, before, after });
+    }
     let What::Due(Effect::TrialEnded { status, lock, plan }) = &entry.what else { return None };
     let name = |plan| catalogue.plan(plan).map(|plan| plan.key.to_string());
     let before = Fields::default().with("status", status_name(account.status)).with("plan", name(account.plan));

@@ -3,22 +3,23 @@
 //! An entry holds all that [`crate::apply`] needs, so that replaying it years later under another catalogue gives the
 //! same account.
 
-use std::sync::Arc;
-
 use serde::{Deserialize, Serialize};
 
-use crate::account::{Lock, OpenWindows, Override, Profile, Status, TrialState};
+use crate::account::{Lock, Status};
 use crate::audit::Draft;
 use crate::command::{Completion, Event};
-use crate::grant::{Draw, Grant};
+use crate::grant::Draw;
 use crate::id::{GrantId, MeterId, PlanId, ReservationId};
 use crate::meter::Measure;
-use crate::period::Anchor;
 use crate::plan::{Enforcement, RefusalStatus};
 use crate::quantity::Quantity;
 use crate::reservation::{Reservation, State};
 use crate::time::{Span, Time};
 use crate::window::{Window, WindowSet};
+
+mod change;
+
+pub use change::{Change, PlanState, Rebased};
 
 /// One thing that happened to an organization, at its time.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -93,6 +94,8 @@ pub enum Effect {
     },
     /// A reservation's time was up.
     ReservationLapsed(ReservationId),
+    /// A change of plan that had waited.
+    PlanChanged(PlanState),
 }
 
 /// What one decision or event did to one meter.
@@ -240,77 +243,6 @@ pub struct Verdict {
     pub retry_at: Option<Time>,
     /// The status for gateways where the reason is a limit.
     pub status: RefusalStatus,
-}
-
-/// What an operator or a member changed. Each holds the whole new value.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Change {
-    /// The organization was created.
-    Created {
-        /// Who it is.
-        profile: Arc<Profile>,
-        /// Its plan.
-        plan: PlanId,
-        /// In its trial or active.
-        status: Status,
-        /// The trial that it begins with.
-        trial: Option<TrialState>,
-        /// From where its periods are counted.
-        anchor: Anchor,
-        /// The first open windows.
-        windows: OpenWindows,
-    },
-    /// Who it is changed; with the zone its open windows do.
-    Profile {
-        /// Who it is now.
-        profile: Arc<Profile>,
-        /// Its open windows now.
-        windows: OpenWindows,
-    },
-    /// The plan changed.
-    Plan {
-        /// The new version.
-        plan: PlanId,
-        /// The status after it.
-        status: Status,
-        /// The trial after it.
-        trial: Option<TrialState>,
-        /// The locks that stay.
-        locks: Vec<Lock>,
-        /// The overrides that stay.
-        overrides: Vec<Override>,
-    },
-    /// An override was set.
-    Override(Override),
-    /// An override was taken away.
-    OverrideCleared {
-        /// The meter.
-        meter: MeterId,
-        /// The window.
-        window: Window,
-    },
-    /// Extra quota was set.
-    Extra {
-        /// The meter.
-        meter: MeterId,
-        /// The whole addition.
-        quantity: Quantity,
-    },
-    /// Credit was given.
-    Granted(Grant),
-    /// What was left of a grant was taken back.
-    GrantVoided(GrantId),
-    /// A lock was put.
-    Locked(Lock),
-    /// All locks were lifted.
-    Unlocked,
-    /// Counters were set to zero.
-    Reset {
-        /// These meters.
-        meters: Vec<MeterId>,
-        /// These windows.
-        windows: WindowSet,
-    },
 }
 
 /// What deciding a command gave.

@@ -7,6 +7,7 @@ pub mod catalog;
 mod change;
 pub mod cloudevents;
 pub mod consume;
+pub mod cycle;
 pub mod decision;
 pub mod docs;
 pub mod error;

@@ -19,6 +19,7 @@ use crate::http::number::Number;
 use crate::store::reader::{ReadError, View};
 use crate::store::{Scope, StoreError};
 
+pub mod cycle;
 pub mod entitlements;
 pub mod events;
 pub mod explain;
@@ -62,7 +63,7 @@ impl<'a> Report<'a> {
     /// [`StoreError::UnknownOrganization`] where there is none for this caller.
     pub(crate) fn current(&self, organization: &OrganizationRef) -> Result<Current<'a>, ReadError> {
         let account = self.view.account(self.scope, organization)?;
-        let now = self.now.max(account.time);
+        let now = account.own_time(self.now);
         let settled = account.at(&self.catalogue.rules, now).map_err(StoreError::Problem)?;
         let account = settled.account.into_owned();
         let unknown = StoreError::Problem(metergate_rules::decide::Problem::UnknownPlan);

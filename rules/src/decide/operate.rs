@@ -2,29 +2,31 @@
 
 use std::sync::Arc;
 
-use crate::account::{Account, Lock, LockCause, MeterUse, OpenWindows, Override, Profile, Status, TrialState};
+use crate::account::{
+    Account, Lock, LockCause, MeterUse, OpenWindows, Override, Profile, Scheduled, Status, TrialState,
+};
 use crate::audit::{Draft, Fields};
 use crate::catalogue::Catalogue;
 use crate::command::{Command, ProfileChange};
 use crate::due::status_name;
 use crate::id::{MeterId, PlanId};
 use crate::meter::Meter;
-use crate::outcome::{Change, Outcome, Reply, What};
+use crate::outcome::{Change, Outcome, PlanState, Reply, What};
 use crate::period::{self, Zone};
 use crate::plan::{Enforcement, Max};
 use crate::quantity::{InvalidQuantity, Quantity};
 use crate::time::{DAY, Span, Time};
 use crate::window::{Window, WindowSet};
 
-use super::{Problem, entry};
+use super::{Problem, cycle, entry};
 
 /// A change and how the audit log tells it.
-struct Told {
-    change: Change,
-    action: &'static str,
-    category: &'static str,
-    before: Fields,
-    after: Fields,
+pub(super) struct Told {
+    pub(super) change: Change,
+    pub(super) action: &'static str,
+    pub(super) category: &'static str,
+    pub(super) before: Fields,
+    pub(super) after: Fields,
 }
 
 pub(super) fn operate(
@@ -35,14 +37,24 @@ pub(super) fn operate(
 ) -> Result<Outcome, Problem> {
     let told = match command {
         Command::Update(change) => update(account, change, now),
-        Command::ChangePlan { plan, keep_overrides } => change_plan(account, *plan, *keep_overrides, catalogue, now)?,
+        Command::ChangePlan { plan, keep_overrides, at_period_end: false } => {
+            change_plan(account, *plan, *keep_overrides, catalogue, now)?
+        }
+        Command::ChangePlan { plan, keep_overrides, at_period_end: true } => {
+            schedule_plan(account, *plan, *keep_overrides, catalogue)?
+        }
+        Command::MoveCycle { start, by_member } => {
+            cycle::move_cycle(account, start.anchor(&account.profile.zone), *by_member, now)?
+        }
+        Command::SetTrial { ends_at } => cycle::set_trial(account, *ends_at, now)?,
+        Command::SetClock(to) => cycle::set_clock(account, *to)?,
         Command::SetOverride { meter, window, max, enforcement, until } => {
             let new = Override { meter: *meter, window: *window, max: *max, enforcement: *enforcement, until: *until };
             set_override(account, new, catalogue, now)?
         }
         Command::ClearOverride { meter, window } => clear_override(account, *meter, *window, catalogue)?,
         Command::SetExtra { meter, quantity } => set_extra(account, *meter, *quantity, catalogue)?,
-        Command::Lock(cause) => lock(account, *cause, now),
+        Command::Lock { cause, reason } => lock(account, *cause, reason.as_ref(), now),
         Command::Unlock => unlock(account),
         Command::Reset { meters, windows } => reset(account, meters.as_deref(), *windows, catalogue, now)?,
         _ => return Err(Problem::Inconsistent("not an operator's command")),
@@ -92,8 +104,7 @@ fn moved(open: &OpenWindows, zone: &Zone, now: Time) -> OpenWindows {
     }
 }
 
-/// Limits follow the new plan at once, counters stay. A plan without trial ends a trial that runs and lifts its lock; a
-/// plan with one begins none for an organization that has had one.
+/// Limits follow the new plan at once, counters stay.
 fn change_plan(
     account: &Account,
     plan: PlanId,
@@ -101,11 +112,26 @@ fn change_plan(
     catalogue: &Catalogue,
     now: Time,
 ) -> Result<Option<Told>, Problem> {
-    let new = catalogue.plan(plan).ok_or(Problem::UnknownPlan)?;
-    let overrides = if keep_overrides { account.overrides.clone() } else { Vec::new() };
-    if plan == account.plan && overrides == account.overrides {
+    let state = plan_after(account, plan, keep_overrides, catalogue, now)?;
+    if plan == account.plan && state.overrides == account.overrides && account.scheduled.is_none() {
         return Ok(None);
     }
+    let (before, after) = plan_change(account, &state, catalogue);
+    let change = Change::Plan(state);
+    Ok(Some(Told { change, action: "plan.change", category: "quota", before, after }))
+}
+
+/// What comes with a plan. One without trial ends a trial that runs and lifts its lock; one with a trial begins none for an
+/// organization that has had one.
+pub(crate) fn plan_after(
+    account: &Account,
+    plan: PlanId,
+    keep_overrides: bool,
+    catalogue: &Catalogue,
+    now: Time,
+) -> Result<PlanState, Problem> {
+    let new = catalogue.plan(plan).ok_or(Problem::UnknownPlan)?;
+    let overrides = if keep_overrides { account.overrides.clone() } else { Vec::new() };
     let (mut status, mut trial, mut locks) = (account.status, account.trial, account.locks.clone());
     match &new.trial {
         None => {
@@ -119,10 +145,39 @@ fn change_plan(
         }
         Some(_) => {}
     }
+    Ok(PlanState { plan, status, trial, locks, overrides })
+}
+
+/// How the audit log tells it, before and after.
+pub(crate) fn plan_change(account: &Account, state: &PlanState, catalogue: &Catalogue) -> (Fields, Fields) {
+    let scheduled = account.scheduled.and_then(|scheduled| catalogue.plan(scheduled.plan));
     let before = plan_fields(account.plan, account.status, account.trial, account.overrides.len(), catalogue);
-    let after = plan_fields(plan, status, trial, overrides.len(), catalogue);
-    let (before, after) = (before.and(locks_fields(&account.locks)), after.and(locks_fields(&locks)));
-    let change = Change::Plan { plan, status, trial, locks, overrides };
+    let after = plan_fields(state.plan, state.status, state.trial, state.overrides.len(), catalogue);
+    let before = before.with("scheduledPlan", scheduled.map(|plan| plan.key.to_string()));
+    (before.and(locks_fields(&account.locks)), after.and(locks_fields(&state.locks)))
+}
+
+/// The same at the end of the open period.
+fn schedule_plan(
+    account: &Account,
+    plan: PlanId,
+    keep_overrides: bool,
+    catalogue: &Catalogue,
+) -> Result<Option<Told>, Problem> {
+    catalogue.plan(plan).ok_or(Problem::UnknownPlan)?;
+    let scheduled = Scheduled { plan, keep_overrides, at: account.windows.period.end };
+    if account.scheduled == Some(scheduled) {
+        return Ok(None);
+    }
+    let described = |of: Option<Scheduled>| {
+        let plan = of.and_then(|of| catalogue.plan(of.plan));
+        Fields::default()
+            .with("scheduledPlan", plan.map(|plan| plan.key.to_string()))
+            .with("scheduledVersion", plan.map(|plan| plan.version))
+            .with("scheduledAt", of.map(|of| of.at))
+    };
+    let (before, after) = (described(account.scheduled), described(Some(scheduled)));
+    let change = Change::Scheduled(scheduled);
     Ok(Some(Told { change, action: "plan.change", category: "quota", before, after }))
 }
 
@@ -208,7 +263,7 @@ fn set_extra(
     Ok(Some(Told { change, action: "quota.grant", category: "quota", before, after }))
 }
 
-fn locks_fields(locks: &[Lock]) -> Fields {
+pub(super) fn locks_fields(locks: &[Lock]) -> Fields {
     let names = locks.iter().map(|lock| cause_name(lock.cause).to_owned()).collect::<Vec<_>>();
     Fields::default().with("locked", !locks.is_empty()).with("locks", names)
 }
@@ -222,11 +277,11 @@ const fn cause_name(cause: LockCause) -> &'static str {
     }
 }
 
-fn lock(account: &Account, cause: LockCause, now: Time) -> Option<Told> {
+fn lock(account: &Account, cause: LockCause, reason: Option<&String>, now: Time) -> Option<Told> {
     if account.lock(cause).is_some() {
         return None;
     }
-    let new = Lock { cause, reason: None, since: now };
+    let new = Lock { cause, reason: reason.cloned(), since: now };
     let mut locks = account.locks.clone();
     locks.push(new.clone());
     let (before, after) = (locks_fields(&account.locks), locks_fields(&locks));

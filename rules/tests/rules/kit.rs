@@ -131,12 +131,13 @@ impl World {
 
     /// What a store would be told, without telling it.
     pub(crate) fn ask(&self, command: &Command) -> Result<Outcome, Problem> {
-        let settled = self.account.at(&self.catalogue, self.now)?;
+        let now = decide::time_of(&self.account, command, self.now);
+        let settled = self.account.at(&self.catalogue, now)?;
         let mut seen = vec![WindowSet::NONE; 100];
         for question in decide::questions(&settled.account, command) {
             seen[question.item] = self.windows_of(&question);
         }
-        let outcome = decide::decide(&settled.account, command, &seen, true, &self.catalogue, self.now)?;
+        let outcome = decide::decide(&settled.account, command, &seen, true, &self.catalogue, now)?;
         Ok(Outcome {
             entries: settled.entries.into_iter().chain(outcome.entries).collect(),
             audit: settled.audit.into_iter().chain(outcome.audit).collect(),
@@ -211,7 +212,7 @@ impl World {
 
     /// The account with all that has fallen due by now.
     pub(crate) fn settled(&self) -> Account {
-        self.account.at(&self.catalogue, self.now).unwrap().account.into_owned()
+        self.account.at(&self.catalogue, self.account.own_time(self.now)).unwrap().account.into_owned()
     }
 
     pub(crate) fn used(&self, meter: MeterId, window: Window) -> i64 {

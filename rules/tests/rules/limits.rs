@@ -140,7 +140,7 @@ fn reasons_have_an_order() {
     assert_eq!(world.consume(API, 2).reason, Some(Reason::QuotaExceeded));
     assert_eq!(world.consume(OTHER, 2).reason, Some(Reason::NotEntitled));
     for (cause, reason) in locks.into_iter().zip(reasons) {
-        world.run(&Command::Lock(cause)).unwrap();
+        world.run(&Command::Lock { cause, reason: None }).unwrap();
         for meter in [API, OTHER] {
             let verdict = world.consume(meter, 2);
             assert_eq!((verdict.reason, verdict.retry_at), (Some(reason), None), "waiting does not lift a lock");

@@ -209,11 +209,13 @@ fn command(world: &World, step: &Step) -> Command {
             until: end.as_ref().map(in_time),
         },
         Step::Clear(meter, window) => Command::ClearOverride { meter: *meter, window: *window },
-        Step::Plan(plan, keep) => Command::ChangePlan { plan: plan_id(*plan), keep_overrides: *keep },
+        Step::Plan(plan, keep) => {
+            Command::ChangePlan { plan: plan_id(*plan), keep_overrides: *keep, at_period_end: false }
+        }
         Step::Reset(meter, windows) => {
             Command::Reset { meters: meter.map(|meter| vec![meter]), windows: windows.iter().copied().collect() }
         }
-        Step::Lock(cause) => Command::Lock(*cause),
+        Step::Lock(cause) => Command::Lock { cause: *cause, reason: None },
         Step::Unlock => Command::Unlock,
     }
 }

@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "in a test a panic is the report")]
 
 mod arithmetic;
+mod cycles;
 mod events;
 mod fold;
 mod grants;

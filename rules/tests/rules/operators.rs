@@ -113,7 +113,7 @@ fn unknown_names_are_problems() {
         (over, Problem::UnknownMeter),
         (Command::SetExtra { meter, quantity: q(1) }, Problem::UnknownMeter),
         (Command::Reset { meters: Some(vec![meter]), windows: WindowSet::NONE }, Problem::UnknownMeter),
-        (Command::ChangePlan { plan: PlanId(99), keep_overrides: true }, Problem::UnknownPlan),
+        (Command::ChangePlan { plan: PlanId(99), keep_overrides: true, at_period_end: false }, Problem::UnknownPlan),
     ];
     for (command, problem) in cases {
         assert_eq!(world.run(&command), Err(problem), "{command:?}");

@@ -127,7 +127,10 @@ pub async fn lock(
 ) -> Result<Response<Body>, ApiError> {
     let operation =
         Operation { app: &app, org: &org, headers: &headers, body: &body, route: "PUT /v1/organizations/{org}/lock" };
-    operation.run(operator, Command::Lock(LockCause::Operator), reason(&body)?, organization_answer(200)).await
+    let reason = reason(&body)?;
+    let command =
+        Command::Lock { cause: LockCause::Operator, reason: Some(reason.clone()).filter(|it| !it.is_empty()) };
+    operation.run(operator, command, reason, organization_answer(200)).await
 }
 
 /// Lifts every lock.

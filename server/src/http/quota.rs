@@ -34,12 +34,26 @@ pub struct PlanChangeBody {
     pub plan: String,
     /// Its version; the newest without one.
     pub version: Option<u32>,
+    /// When: now, or at the end of the billing period.
+    #[serde(default)]
+    pub at: PlanChangeTime,
     /// Whether the organization's overrides stay.
     #[serde(default)]
     pub keep_overrides: bool,
     /// Why; kept in the audit log.
     #[serde(default)]
     pub reason: String,
+}
+
+/// When a plan changes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum PlanChangeTime {
+    /// At once.
+    #[default]
+    Now,
+    /// When the open billing period ends.
+    PeriodEnd,
 }
 
 /// A limit for one organization in place of its plan's.
@@ -135,7 +149,7 @@ pub struct ResetBody {
     pub reason: String,
 }
 
-/// Moves an organization to a plan, now. Limits follow at once, counters stay.
+/// Moves an organization to a plan, now or at the end of its billing period. Limits follow at once, counters stay.
 #[utoipa::path(put, path = "/v1/organizations/{org}/plan", tag = "limits and credits", request_body = PlanChangeBody,
     params(("org" = String, Path, description = "Id or key")), responses((status = 200, body = OrganizationBody), (status = 404, description = "Unknown organization or plan")))]
 pub async fn change_plan(
@@ -154,7 +168,8 @@ pub async fn change_plan(
     };
     let operation =
         Operation { app: &app, org: &org, headers: &headers, body: &body, route: "PUT /v1/organizations/{org}/plan" };
-    let command = Command::ChangePlan { plan, keep_overrides: change.keep_overrides };
+    let at_period_end = change.at == PlanChangeTime::PeriodEnd;
+    let command = Command::ChangePlan { plan, keep_overrides: change.keep_overrides, at_period_end };
     operation.run(operator, command, change.reason, organization_answer(200)).await
 }
 

@@ -14,7 +14,9 @@ use utoipa_axum::routes;
 
 use super::service::{Route, not_found};
 use super::state::App;
-use super::{backups, catalog, docs, health, hot, jobs, keys, organizations, quota, reports, reservations, team};
+use super::{
+    backups, catalog, cycle, docs, health, hot, jobs, keys, organizations, quota, reports, reservations, team,
+};
 
 /// Every route of the API, in the order in which they are shown.
 fn api() -> OpenApiRouter<App> {
@@ -35,6 +37,9 @@ fn api() -> OpenApiRouter<App> {
         .routes(routes!(reports::entitlements))
         .routes(routes!(reports::explain))
         .routes(routes!(reports::quota))
+        .routes(routes!(cycle::get, cycle::update))
+        .routes(routes!(cycle::trial))
+        .routes(routes!(cycle::clock))
         .routes(routes!(organizations::lock, organizations::unlock))
         .routes(routes!(quota::change_plan))
         .routes(routes!(quota::set_override, quota::clear_override))

@@ -181,6 +181,25 @@ impl From<Problem> for ApiError {
             Problem::UnknownMeter => Self::unknown_meter(),
             Problem::UnknownPlan => Self::unknown_plan(),
             Problem::UnknownGrant | Problem::UnknownReservation => Self::not_found(),
+            Problem::CycleTooFar => Self::invalid("#/billingCycleStartDate", problem.to_string()),
+            Problem::CycleMovedRecently => Self::conflict(
+                "cycle-moved-recently",
+                "The next reset was brought forward within the last 12 months. Ask an operator of the platform to do it.",
+            ),
+            Problem::NoTrial => Self::conflict("no-trial", "The organization has never had a trial."),
+            Problem::Locked => Self::new(
+                axum::http::StatusCode::FORBIDDEN,
+                "organization-locked",
+                "The organization is locked: until an operator unlocks it, its members can only read.",
+            ),
+            Problem::NotATest => Self::conflict(
+                "not-a-test-organization",
+                "Only a test organization has a clock of its own: create one with \"test\": true.",
+            ),
+            Problem::ClockRunsBack => Self::conflict(
+                "clock-runs-back",
+                "Something was recorded already, so the clock can only be moved forward.",
+            ),
             Problem::NotReservable => Self::invalid("#/meter", problem.to_string()),
             Problem::InvalidTtl => Self::invalid("#/ttlSeconds", problem.to_string()),
             Problem::ReservationOver => Self::conflict("reservation-over", "The reservation is over."),

@@ -155,7 +155,7 @@ impl Report<'_> {
             locked: !account.locks.is_empty(),
             locks: LockBody::all(&account.locks),
             time_zone: account.profile.zone.name().to_owned(),
-            current_period: account.windows.period.into(),
+            current_period: account.shown_period().into(),
             meters: meters.into_iter().map(|meter| self.meter_explanation(&current, meter)).collect(),
             audit: entries::behind(self.view, account.id, meter.map(MeterKey::as_str))?,
         })

@@ -1,6 +1,6 @@
 //! An organization as a resource.
 
-use metergate_rules::account::{Account, Lock, LockCause};
+use metergate_rules::account::{Account, Lock, LockCause, Scheduled};
 use metergate_rules::due::status_name;
 use metergate_rules::id::OrganizationRef;
 use serde::Serialize;
@@ -37,6 +37,8 @@ pub struct OrganizationBody {
     pub locks: Vec<LockBody>,
     /// The billing period that is open.
     pub current_period: Period,
+    /// The change of plan that waits for it; `null` without one.
+    pub scheduled_plan: Option<ScheduledPlan>,
     /// When the next billing period begins.
     pub next_reset_date: Timestamp,
     /// When it was created.
@@ -46,6 +48,28 @@ pub struct OrganizationBody {
     pub metadata: Box<RawValue>,
     /// Whether it is a test organization.
     pub test: bool,
+    /// What the own clock of a test organization shows; `null` without one.
+    pub clock: Option<Timestamp>,
+}
+
+/// A change of plan that is yet to come.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ScheduledPlan {
+    /// The plan's key.
+    pub plan: String,
+    /// Its version.
+    pub version: u32,
+    /// When.
+    pub at: Timestamp,
+}
+
+impl ScheduledPlan {
+    fn of(scheduled: Scheduled, catalogue: &Snapshot) -> Self {
+        let plan = catalogue.plan_by_id(scheduled.plan);
+        let (plan, version) = plan.map_or_else(Default::default, |plan| (plan.key.to_string(), plan.version));
+        Self { plan, version, at: Timestamp(scheduled.at) }
+    }
 }
 
 /// A stop on an organization's consumption.
@@ -88,11 +112,13 @@ impl OrganizationBody {
             time_zone: profile.zone.name().to_owned(),
             locked: !account.locks.is_empty(),
             locks: LockBody::all(&account.locks),
-            current_period: account.windows.period.into(),
+            current_period: account.shown_period().into(),
+            scheduled_plan: account.scheduled.map(|scheduled| ScheduledPlan::of(scheduled, catalogue)),
             next_reset_date: Timestamp(account.windows.period.end),
             created_at: Timestamp(profile.created_at),
             metadata: stored_object(&profile.metadata),
             test: profile.test,
+            clock: account.clock.map(Timestamp),
         }
     }
 }

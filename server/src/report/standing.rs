@@ -70,7 +70,7 @@ impl Report<'_> {
         let account = &current.account;
         Ok(Standing {
             organization: account.profile.key.to_string(),
-            current_period: account.windows.period.into(),
+            current_period: account.shown_period().into(),
             next_reset_date: Timestamp(account.windows.period.end),
             locked: !account.locks.is_empty(),
             meters: self.meters_of(&current).into_iter().map(|meter| self.meter_standing(&current, meter)).collect(),

@@ -217,7 +217,7 @@ impl Report<'_> {
         let start = |account: &Account| account.windows.period.start.floor(QUARTER);
         let (Some(from), Some(to)) = (
             query.from.or_else(|| one.map(start)),
-            query.to.or_else(|| one.map(|_| self.now.floor(QUARTER).plus(QUARTER))),
+            query.to.or_else(|| one.map(|account| account.own_time(self.now).floor(QUARTER).plus(QUARTER))),
         ) else {
             return refuse("from, to: both are needed unless exactly one organization is named");
         };

@@ -256,7 +256,7 @@ impl<'a> Batch<'a> {
             account: &account,
             reply: &reply,
             catalogue: &self.ledger.catalogue,
-            now: self.now.max(account.time),
+            now: account.own_time(self.now),
         };
         let answer = (request.respond)(&after);
         if let Some(receipt) = &request.receipt {

@@ -134,7 +134,7 @@ impl DirtyAccount {
 pub(super) fn is_change(entry: &Entry) -> bool {
     match &entry.what {
         What::Changed(change) => !matches!(**change, Change::Extra { .. } | Change::Granted(_) | Change::Reset { .. }),
-        What::Due(effect) => matches!(effect, Effect::TrialEnded { .. }),
+        What::Due(effect) => matches!(effect, Effect::TrialEnded { .. } | Effect::PlanChanged(_)),
         What::Decided(_) | What::Recorded(_) | What::Reservation(_) => false,
     }
 }

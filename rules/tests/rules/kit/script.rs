@@ -7,11 +7,12 @@
 //! override api.day=5!soft until=+1d       clear api.day       plan 2 (overrides stay), plan 2 fresh
 //! lock operator    unlock                 reset, reset api, reset * day month
 //! zone Europe/Berlin
+//! cycle 2026-11-01 (member)  trial +9d   plan 2 later     own 2026-12-01T00:00:00Z (a test organization's clock)
 //! reserve api 75 60s; extend 1 60s; commit 1 40; release 1
 //! ```
 
 use metergate_rules::account::LockCause;
-use metergate_rules::command::{Command, Completion, NewGrant, ProfileChange, Reserve};
+use metergate_rules::command::{Command, Completion, CycleStart, NewGrant, ProfileChange, Reserve};
 use metergate_rules::id::{GrantId, MeterId, PlanId, ReservationId};
 use metergate_rules::plan::{Enforcement, Limit, Max, MeterLimits, RefusalStatus};
 use metergate_rules::time::{DAY, HOUR, MINUTE, SECOND, Time};
@@ -66,7 +67,8 @@ impl World {
             }
             "plan" => {
                 let keep_overrides = words.get(2) != Some(&"fresh");
-                Command::ChangePlan { plan: PlanId(words[1].parse().unwrap()), keep_overrides }
+                let at_period_end = words.get(2) == Some(&"later");
+                Command::ChangePlan { plan: PlanId(words[1].parse().unwrap()), keep_overrides, at_period_end }
             }
             "reserve" => Command::Reserve(Reserve {
                 item: self.item(meter(), number(words[2])),
@@ -79,7 +81,13 @@ impl World {
                 Command::Commit { id, quantity, outcome: Completion::default() }
             }
             "release" => Command::Release(reservation(words[1])),
-            "lock" => Command::Lock(cause(words[1])),
+            "cycle" => {
+                let start = words[1].parse().map_or_else(|_| CycleStart::Instant(time(words[1])), CycleStart::Civil);
+                Command::MoveCycle { start, by_member: words.get(2) == Some(&"member") }
+            }
+            "trial" => Command::SetTrial { ends_at: self.moment(words[1]) },
+            "own" => Command::SetClock(time(words[1])),
+            "lock" => Command::Lock { cause: cause(words[1]), reason: None },
             "unlock" => Command::Unlock,
             "reset" => reset(&words[1..]),
             "zone" => Command::Update(ProfileChange { zone: Some(words[1].parse().unwrap()), ..Default::default() }),

@@ -37,7 +37,7 @@ fn check_one(
     now: metergate_rules::time::Time,
 ) -> Result<DecidedReceipt, StoreError> {
     let account = view.account(request.caller.scope, &request.organization).map_err(ReadError::told)?;
-    let at = now.max(account.time);
+    let at = account.own_time(now);
     let account = account.at(&snapshot.rules, at)?.account;
     let command = Command::Consume(request.consume.clone());
     let mut seen = Vec::new();

@@ -25,7 +25,7 @@ fn organizations_are_listed_by_key_and_filtered_as_they_are_now() {
     for (key, plan) in [("c_1", "free"), ("b", "trial"), ("a", "free"), ("cx1", "closed"), ("D", "trial")] {
         kit.create(key, plan, "UTC");
     }
-    kit.change("a", Command::Lock(LockCause::Operator));
+    kit.change("a", Command::Lock { cause: LockCause::Operator, reason: None });
     let (now, after_trial) = (kit.store.now(), kit.store.now().plus(31 * DAY));
     let none = OrganizationFilter::default;
     let plan = |key| Some(PlanKey::new(key).unwrap());

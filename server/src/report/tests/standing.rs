@@ -145,7 +145,7 @@ fn an_organization_is_shown_as_it_is_now_though_nothing_was_written_since() {
     let end: Time = before["trialEndsAt"].as_str().unwrap().parse().unwrap();
     let (after, version) = body(end);
     assert_eq!((&after["locked"], &after["locks"][0]["cause"], version), (&true.into(), &"trial".into(), 2));
-    kit.change("acme", Command::Lock(LockCause::Operator));
+    kit.change("acme", Command::Lock { cause: LockCause::Operator, reason: None });
     let (locked, _) = body(kit.store.now());
     assert_eq!(locked["locks"][0]["cause"], "operator");
     assert_eq!((&locked["plan"], &locked["planVersion"]), (&"trial".into(), &1.into()));

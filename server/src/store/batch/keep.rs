@@ -6,7 +6,7 @@ use metergate_rules::account::{Account, Profile};
 use metergate_rules::apply::{self, apply};
 use metergate_rules::audit::Draft;
 use metergate_rules::command::{Command, NewOrganization};
-use metergate_rules::decide::{Problem, Question, create, decide, questions};
+use metergate_rules::decide::{Problem, Question, create, decide, questions, time_of};
 use metergate_rules::due::Settled;
 use metergate_rules::id::{OrganizationId, OrganizationRef};
 use metergate_rules::outcome::{Entry, Outcome, What};
@@ -36,7 +36,7 @@ impl Batch<'_> {
         } else {
             self.account(organization)?
         };
-        let now = self.now.max(account.time);
+        let now = time_of(&account, command, self.now);
         let catalogue = Arc::clone(&self.ledger.catalogue);
         let Settled { account, entries, audit } = account.at(&catalogue.rules, now)?;
         let seen = self.seen(&account, questions(&account, command))?;

@@ -52,12 +52,19 @@ fn chains(sqlite: &Sqlite) -> BTreeMap<[u8; 16], Vec<AuditRow>> {
 /// The action under which the audit log tells an entry of the journal.
 const fn action(what: &What) -> Option<&'static str> {
     let What::Changed(change) = what else {
-        return if matches!(what, What::Due(Effect::TrialEnded { .. })) { Some("trial.end") } else { None };
+        return match what {
+            What::Due(Effect::TrialEnded { .. }) => Some("trial.end"),
+            What::Due(Effect::PlanChanged(_)) => Some("plan.change"),
+            _ => None,
+        };
     };
     Some(match **change {
         Change::Created { .. } => "organization.create",
         Change::Profile { .. } => "organization.update",
-        Change::Plan { .. } => "plan.change",
+        Change::Plan(_) | Change::Scheduled(_) => "plan.change",
+        Change::Cycle { .. } => "billing.cycle",
+        Change::Trial { .. } => "trial.extend",
+        Change::Clock { .. } => "clock.move",
         Change::Override(_) | Change::OverrideCleared { .. } => "limit.change",
         Change::Extra { .. } => "quota.grant",
         Change::Granted(_) => "credit.grant",

@@ -22,7 +22,7 @@ fn grant(amount: Quantity) -> Command {
 #[test]
 fn the_largest_quantity_counts_once_and_is_too_large_beyond() {
     let mut kit = Kit::new();
-    kit.made(&make(Command::ChangePlan { plan: LARGE, keep_overrides: false }));
+    kit.made(&make(Command::ChangePlan { plan: LARGE, keep_overrides: false, at_period_end: false }));
     for (name, _) in METERS.iter().filter(|(name, _)| ["credits", "tokens"].contains(name)) {
         assert!(kit.allows(&ask(name, MOST)), "{name}");
         assert_eq!(kit.send(&ask(name, 1)), Err(TOO_LARGE), "{name}");
@@ -74,7 +74,7 @@ fn the_largest_limits_extra_quotas_and_grants_add_up_without_wrapping() {
 #[test]
 fn a_reset_makes_room_without_moving_anything_else() {
     let kit = Kit::new();
-    kit.made(&make(Command::ChangePlan { plan: LARGE, keep_overrides: false }));
+    kit.made(&make(Command::ChangePlan { plan: LARGE, keep_overrides: false, at_period_end: false }));
     assert!(kit.records(&tell("tokens", MOST - 5, "a")));
     let windows = Window::COUNTED.into_iter().collect::<WindowSet>();
     kit.made(&make(Command::Reset { meters: None, windows }));
@@ -87,7 +87,7 @@ fn a_reset_makes_room_without_moving_anything_else() {
 #[test]
 fn hostile_requests_harm_no_other_in_their_batch() {
     let kit = Kit::new();
-    kit.made(&make(Command::ChangePlan { plan: LARGE, keep_overrides: false }));
+    kit.made(&make(Command::ChangePlan { plan: LARGE, keep_overrides: false, at_period_end: false }));
     assert!(kit.records(&tell("tokens", MOST, "most")));
     let hostile: [Request; 9] = [
         (&ask("tokens", 1)).into(),

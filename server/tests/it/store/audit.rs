@@ -46,7 +46,7 @@ fn each_change_has_one_entry_with_what_stood_before_and_what_stands_now() {
     let kit = Kit::new();
     assert!(kit.allows(&ask("calls", 7)));
     let clear = Command::ClearOverride { meter: meter("calls"), window: Window::BillingPeriod };
-    let plan = Command::ChangePlan { plan: LARGE, keep_overrides: false };
+    let plan = Command::ChangePlan { plan: LARGE, keep_overrides: false, at_period_end: false };
     #[rustfmt::skip]
     let rows = [
         (set_extra(5), "quota.grant", json!({"extra": 0}), json!({"extra": 5})),
@@ -58,7 +58,7 @@ fn each_change_has_one_entry_with_what_stood_before_and_what_stands_now() {
         (Command::VoidGrant(GrantId(1)), "credit.void", json!({"remaining": 9}), json!({"remaining": 0})),
         (rename("Acme & Co"), "organization.update", json!({"name": "acme"}), json!({"name": "Acme & Co"})),
         (plan, "plan.change", json!({"plan": "free"}), json!({"plan": "large"})),
-        (Command::Lock(LockCause::Operator), "billing.lock", json!({"locked": false}), json!({"locked": true})),
+        (Command::Lock { cause: LockCause::Operator, reason: None }, "billing.lock", json!({"locked": false}), json!({"locked": true})),
         (Command::Unlock, "billing.unlock", json!({"locked": true}), json!({"locked": false})),
         (reset(), "usage.reset", json!({"calls.billingPeriod": 7}), json!({"windows": ["billingPeriod"]})),
     ];
@@ -78,7 +78,13 @@ fn each_change_has_one_entry_with_what_stood_before_and_what_stands_now() {
 #[test]
 fn what_changes_nothing_has_no_entry() {
     let kit = Kit::new();
-    for command in [set_extra(5), set_override(50), Command::Lock(LockCause::Operator), rename("New"), grant(5)] {
+    for command in [
+        set_extra(5),
+        set_override(50),
+        Command::Lock { cause: LockCause::Operator, reason: None },
+        rename("New"),
+        grant(5),
+    ] {
         kit.made(&make(command));
     }
     kit.made(&make(Command::VoidGrant(GrantId(1))));
@@ -86,11 +92,11 @@ fn what_changes_nothing_has_no_entry() {
     let same = [
         set_extra(5),
         set_override(50),
-        Command::Lock(LockCause::Operator),
+        Command::Lock { cause: LockCause::Operator, reason: None },
         rename("New"),
         Command::VoidGrant(GrantId(1)),
         Command::ClearOverride { meter: meter("calls"), window: Window::Day },
-        Command::ChangePlan { plan: super::asks::FREE, keep_overrides: true },
+        Command::ChangePlan { plan: super::asks::FREE, keep_overrides: true, at_period_end: false },
         Command::Touch,
     ];
     for command in same {

@@ -14,7 +14,7 @@ use crate::invariant::most_in_any;
 #[test]
 fn calls_at_once_are_admitted_to_the_limit_exactly() {
     let kit = Kit::new();
-    kit.made(&make(Command::ChangePlan { plan: LARGE, keep_overrides: false }));
+    kit.made(&make(Command::ChangePlan { plan: LARGE, keep_overrides: false, at_period_end: false }));
     let answers = kit.each_alone(vec![&ask("calls", 1); 1500]);
     assert_eq!(allowed(&answers), 1000);
     assert_eq!(kit.used("acme", "calls", Window::BillingPeriod), 1000);

@@ -122,8 +122,14 @@ fn command(random: &mut Random, name: &str, now: Time) -> Command {
             enforcement: *random.one_of(&[Enforcement::Hard, Enforcement::Soft]),
             until: (random.below(2) == 0).then(|| now.plus(1 + random.below(9 * DAY))),
         },
-        7 => Command::ChangePlan { plan: *random.one_of(&[FREE, LARGE]), keep_overrides: random.below(2) == 0 },
-        8 => random.one_of(&[Command::Lock(LockCause::Operator), Command::Unlock, Command::Unlock]).clone(),
+        7 => Command::ChangePlan {
+            plan: *random.one_of(&[FREE, LARGE]),
+            keep_overrides: random.below(2) == 0,
+            at_period_end: false,
+        },
+        8 => random
+            .one_of(&[Command::Lock { cause: LockCause::Operator, reason: None }, Command::Unlock, Command::Unlock])
+            .clone(),
         _ => {
             let zone = Zone::new(random.one_of::<&str>(&["UTC", "Europe/Berlin", "America/New_York"])).unwrap();
             Command::Update(ProfileChange { zone: Some(zone), ..ProfileChange::default() })

@@ -1,0 +1,131 @@
+//! Moving what time brings about: the billing cycle (P3), the end of a trial (P5), a test organization's clock (P10).
+
+use std::sync::Arc;
+
+use crate::account::{Account, LockCause, OpenWindows, Profile, Status, TrialState};
+use crate::audit::Fields;
+use crate::due::status_name;
+use crate::outcome::{Change, Rebased};
+use crate::period::{self, Anchor, Grid};
+use crate::time::{DAY, Span, Time};
+
+use super::Problem;
+use super::operate::{Told, locks_fields};
+
+/// How far ahead a cycle may begin.
+const FURTHEST: i64 = 366 * DAY;
+/// How long a member waits until the next reset can be brought forward again.
+const ONCE_IN: i64 = 365 * DAY;
+
+/// The open period as a move makes it: counters keep their values, and only dates move.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Moved {
+    /// The open period. Its start stays, so that periods tile.
+    pub period: Span,
+    /// Where it is shown to begin, if not at its start: where a period of the new grid does.
+    pub shown_start: Option<Time>,
+}
+
+/// What a move of the cycle to `anchor` would make of the open period.
+///
+/// # Errors
+/// [`Problem::CycleTooFar`] where it would begin more than a year ahead.
+pub fn moved(account: &Account, anchor: Anchor, now: Time) -> Result<Moved, Problem> {
+    let (grid, open) = (Grid { anchor, zone: &account.profile.zone }, account.windows.period);
+    let start = grid.boundary(0);
+    if start > now.plus(FURTHEST) {
+        return Err(Problem::CycleTooFar);
+    } else if start > now {
+        return Ok(Moved { period: Span { end: start, ..open }, shown_start: None });
+    }
+    let of_grid = grid.containing(now);
+    let shown_start = (of_grid.start != open.start).then_some(of_grid.start);
+    Ok(Moved { period: Span { end: of_grid.end, ..open }, shown_start })
+}
+
+pub(super) fn move_cycle(
+    account: &Account,
+    anchor: Anchor,
+    by_member: bool,
+    now: Time,
+) -> Result<Option<Told>, Problem> {
+    if by_member && !account.locks.is_empty() {
+        return Err(Problem::Locked);
+    }
+    let Moved { period, shown_start } = moved(account, anchor, now)?;
+    if (anchor, period, shown_start) == (account.anchor, account.windows.period, account.shown_start) {
+        return Ok(None);
+    }
+    let forward = by_member && period.end < account.windows.period.end;
+    if forward && account.brought_forward.is_some_and(|last| now < last.plus(ONCE_IN)) {
+        return Err(Problem::CycleMovedRecently);
+    }
+    let brought_forward = if forward { Some(now) } else { account.brought_forward };
+    let described = |anchor: Anchor, start: Time, end: Time| {
+        let fields = Fields::default().with("billingCycleStartDate", anchor.to_string());
+        fields.with("periodStart", start).with("nextResetDate", end)
+    };
+    let shown = account.shown_period();
+    let before = described(account.anchor, shown.start, shown.end);
+    let after = described(anchor, shown_start.unwrap_or(period.start), period.end);
+    let change = Change::Cycle { anchor, period, shown_start, brought_forward };
+    Ok(Some(Told { change, action: "billing.cycle", category: "billing", before, after }))
+}
+
+/// A new end of the trial that it is in or was: it goes on until then, and its lock is lifted.
+pub(super) fn set_trial(account: &Account, ends_at: Time, now: Time) -> Result<Option<Told>, Problem> {
+    let Some(old) = account.trial else { return Err(Problem::NoTrial) };
+    if ends_at <= now {
+        return Err(Problem::EndsTooEarly);
+    }
+    let trial = TrialState { ends_at, over: false };
+    if trial == old {
+        return Ok(None);
+    }
+    let status = if account.status == Status::Active { Status::Trial } else { account.status };
+    let mut locks = account.locks.clone();
+    locks.retain(|lock| lock.cause != LockCause::Trial);
+    let described = |status, trial: TrialState| {
+        Fields::default().with("status", status_name(status)).with("trialEndsAt", trial.ends_at)
+    };
+    let before = described(account.status, old).and(locks_fields(&account.locks));
+    let after = described(status, trial).and(locks_fields(&locks));
+    let change = Change::Trial { status, trial, locks };
+    Ok(Some(Told { change, action: "trial.extend", category: "trial", before, after }))
+}
+
+/// Sets a test organization's own clock: to any time while nothing is recorded, as if it had been created then, and from
+/// then on only forward. What falls due on the way has happened before this is asked.
+pub(super) fn set_clock(account: &Account, to: Time) -> Result<Option<Told>, Problem> {
+    if !account.profile.test {
+        return Err(Problem::NotATest);
+    } else if account.clock == Some(to) {
+        return Ok(None);
+    }
+    let rebased = match (account.goes_forward(to), account.is_untouched()) {
+        (true, _) => None,
+        (false, true) => Some(rebased(account, to)),
+        (false, false) => return Err(Problem::ClockRunsBack),
+    };
+    let described = |clock: Option<Time>| Fields::default().with("clock", clock);
+    let (before, after) = (described(account.clock), described(Some(to)));
+    let change = Change::Clock { to, rebased: rebased.map(Box::new) };
+    Ok(Some(Told { change, action: "clock.move", category: "config", before, after }))
+}
+
+fn rebased(account: &Account, to: Time) -> Rebased {
+    let zone = &account.profile.zone;
+    let length = |trial: TrialState| trial.ends_at.since(account.profile.created_at);
+    let trial = account.trial.map(|trial| TrialState { ends_at: to.plus(length(trial)), over: false });
+    let status = if trial.is_some() { Status::Trial } else { account.status };
+    let from_first = account.windows.period.start != account.profile.created_at;
+    let anchor = match from_first {
+        true => Anchor::date(period::date_of(to, zone).first_of_month()),
+        false => Anchor::at(to, zone),
+    };
+    let of_grid = Grid { anchor, zone }.containing(to);
+    let period = if from_first { of_grid } else { Span { start: to, ..of_grid } };
+    let windows = OpenWindows { day: period::day(to, zone), month: period::month(to, zone), period };
+    let profile = Arc::new(Profile { created_at: to, ..(*account.profile).clone() });
+    Rebased { profile, status, trial, anchor, windows }
+}

@@ -1,0 +1,132 @@
+//! What operators and members change.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::account::{Lock, OpenWindows, Override, Profile, Scheduled, Status, TrialState};
+use crate::grant::Grant;
+use crate::id::{GrantId, MeterId, PlanId};
+use crate::period::Anchor;
+use crate::quantity::Quantity;
+use crate::time::{Span, Time};
+use crate::window::{Window, WindowSet};
+
+/// A plan, and what comes with it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlanState {
+    /// The version.
+    pub plan: PlanId,
+    /// The status after it.
+    pub status: Status,
+    /// The trial after it.
+    pub trial: Option<TrialState>,
+    /// The locks that stay.
+    pub locks: Vec<Lock>,
+    /// The overrides that stay.
+    pub overrides: Vec<Override>,
+}
+
+/// A test organization as if it had been created at another time.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rebased {
+    /// With that time.
+    pub profile: Arc<Profile>,
+    /// In its trial or active.
+    pub status: Status,
+    /// The trial that it begins with.
+    pub trial: Option<TrialState>,
+    /// From where its periods are counted.
+    pub anchor: Anchor,
+    /// The first open windows.
+    pub windows: OpenWindows,
+}
+
+/// What an operator or a member changed. Each holds the whole new value.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Change {
+    /// The organization was created.
+    Created {
+        /// Who it is.
+        profile: Arc<Profile>,
+        /// Its plan.
+        plan: PlanId,
+        /// In its trial or active.
+        status: Status,
+        /// The trial that it begins with.
+        trial: Option<TrialState>,
+        /// From where its periods are counted.
+        anchor: Anchor,
+        /// The first open windows.
+        windows: OpenWindows,
+    },
+    /// Who it is changed; with the zone its open windows do.
+    Profile {
+        /// Who it is now.
+        profile: Arc<Profile>,
+        /// Its open windows now.
+        windows: OpenWindows,
+    },
+    /// The plan changed.
+    Plan(PlanState),
+    /// The plan will change at the end of the billing period.
+    Scheduled(Scheduled),
+    /// Billing periods are counted from elsewhere.
+    Cycle {
+        /// From where.
+        anchor: Anchor,
+        /// The open period.
+        period: Span,
+        /// Where it is shown to begin, if not at its start.
+        shown_start: Option<Time>,
+        /// When a member last brought the next reset forward.
+        brought_forward: Option<Time>,
+    },
+    /// The trial ends at another time.
+    Trial {
+        /// The status after it.
+        status: Status,
+        /// The trial after it.
+        trial: TrialState,
+        /// The locks that stay.
+        locks: Vec<Lock>,
+    },
+    /// The own clock of a test organization was set.
+    Clock {
+        /// To this time.
+        to: Time,
+        /// What it is as if it had been created then, where nothing had been recorded.
+        rebased: Option<Box<Rebased>>,
+    },
+    /// An override was set.
+    Override(Override),
+    /// An override was taken away.
+    OverrideCleared {
+        /// The meter.
+        meter: MeterId,
+        /// The window.
+        window: Window,
+    },
+    /// Extra quota was set.
+    Extra {
+        /// The meter.
+        meter: MeterId,
+        /// The whole addition.
+        quantity: Quantity,
+    },
+    /// Credit was given.
+    Granted(Grant),
+    /// What was left of a grant was taken back.
+    GrantVoided(GrantId),
+    /// A lock was put.
+    Locked(Lock),
+    /// All locks were lifted.
+    Unlocked,
+    /// Counters were set to zero.
+    Reset {
+        /// These meters.
+        meters: Vec<MeterId>,
+        /// These windows.
+        windows: WindowSet,
+    },
+}

@@ -1,0 +1,177 @@
+//! What time brings about, moved: billing cycles (P3), trials (P5), plans at the period's end (P6), test clocks (P10).
+
+use metergate_rules::account::{Account, Status};
+use metergate_rules::decide::cycle::moved;
+use metergate_rules::outcome::{Effect, What};
+use metergate_rules::plan::TrialEnd;
+
+use crate::kit::{API, World, plan, show, time, trial};
+
+/// The open period with the start that is shown, as `22 Nov 11:06 to 22 Dec 11:06`.
+fn period(account: &Account) -> String {
+    let day = |at: metergate_rules::time::Time| at.to_string()[..16].replace('T', " ");
+    let (shown, stored) = (account.shown_period(), account.windows.period);
+    let start = if shown == stored { String::new() } else { format!("{} shown as ", day(stored.start)) };
+    format!("{start}{} to {}", day(shown.start), day(shown.end))
+}
+
+#[test]
+fn a_move_of_the_cycle_moves_dates_only() {
+    #[rustfmt::skip]
+    let cases = [ // cycle, the open period, the next one; created 2026-11-22T11:06, moved on 30 November
+        ("2026-11-01",           "2026-11-22 11:06 shown as 2026-11-01 00:00 to 2026-12-01 00:00", "2026-12-01 00:00 to 2027-01-01 00:00"),
+        ("2024-01-31",           "2026-11-22 11:06 shown as 2026-11-30 00:00 to 2026-12-31 00:00", "2026-12-31 00:00 to 2027-01-31 00:00"),
+        ("2026-12-15",           "2026-11-22 11:06 to 2026-12-15 00:00", "2026-12-15 00:00 to 2027-01-15 00:00"),
+        ("2027-11-30",           "2026-11-22 11:06 to 2027-11-30 00:00", "2027-11-30 00:00 to 2027-12-30 00:00"),
+        ("2026-11-10T08:30:00Z", "2026-11-22 11:06 shown as 2026-11-10 08:30 to 2026-12-10 08:30", "2026-12-10 08:30 to 2027-01-10 08:30"),
+    ];
+    for (cycle, open, next) in cases {
+        let mut world = World::new([plan(1, "api.period=10")]);
+        let answers = world.play(&format!("api 4; clock 2026-11-30T12:00:00Z; cycle {cycle}; api 1"));
+        assert_eq!(answers, "ok period 4/10; done; ok period 5/10", "{cycle}: the counter keeps its value");
+        assert_eq!(period(&world.settled()), open, "{cycle}");
+        world.now = world.account.windows.period.end;
+        assert_eq!(world.play("api 1"), "ok period 1/10", "{cycle}");
+        assert_eq!(period(&world.settled()), next, "{cycle}");
+    }
+}
+
+#[test]
+fn a_date_is_midnight_in_the_organizations_zone() {
+    let mut world = World::at("2026-11-22T11:06:00Z", "America/New_York", [plan(1, "api.period=10")]);
+    world.play("cycle 2026-12-15");
+    assert_eq!(world.account.windows.period.end, time("2026-12-15T05:00:00Z"));
+}
+
+#[test]
+fn a_preview_is_what_the_move_makes() {
+    let mut world = World::new([plan(1, "api.period=10")]);
+    for cycle in ["2026-11-01", "2027-03-31", "2020-02-29"] {
+        let foreseen = moved(&world.settled(), cycle.parse().unwrap(), world.now).unwrap();
+        world.play(&format!("cycle {cycle}"));
+        let made = (world.account.windows.period, world.account.shown_start);
+        assert_eq!((foreseen.period, foreseen.shown_start), made, "{cycle}");
+    }
+}
+
+#[test]
+fn a_member_brings_the_next_reset_forward_once_a_year() {
+    let cases = [
+        (
+            "cycle 2026-12-01 member; cycle 2026-11-25 member",
+            "done; the next reset was brought forward within the last 12 months",
+        ),
+        ("cycle 2026-12-01 member; cycle 2027-06-01 member", "done; done"), // later is no advantage
+        ("cycle 2026-12-01 member; cycle 2026-11-25", "done; done"),        // an operator may
+        ("cycle 2026-12-01; cycle 2026-11-25 member", "done; done"),
+        ("cycle 2026-12-01 member; wait 365d; cycle 2027-11-25 member", "done; done"),
+        ("lock billing; cycle 2026-12-01 member; cycle 2026-12-01", "done; the organization is locked; done"),
+        (
+            "cycle 2027-11-24; cycle 2026-12-22T11:06:00Z; cycle 2026-12-22T11:06:00Z",
+            "the billing cycle can begin at most a year ahead; done; done",
+        ),
+    ];
+    for (script, answers) in cases {
+        assert_eq!(World::new([plan(1, "")]).play(script), answers, "{script}");
+    }
+}
+
+#[test]
+fn what_is_moved_tells_the_audit_log_and_its_repetition_does_not() {
+    let mut world =
+        World::new([metergate_rules::plan::Plan { trial: trial(30, TrialEnd::Lock), ..plan(1, "") }, plan(2, "")]);
+    world.play("touch");
+    for (change, action) in [
+        ("cycle 2026-11-01", "billing.cycle"),
+        ("trial 2027-03-01T00:00:00Z", "trial.extend"),
+        ("plan 2 later", "plan.change"),
+    ] {
+        for (times, more) in [(1, 1), (2, 0)] {
+            let (entries, audit) = (world.entries.len(), world.audit.len());
+            assert_eq!(world.play(change), "done");
+            let now = (world.entries.len() - entries, world.audit.len() - audit);
+            assert_eq!(now, (more, more), "{change}, time {times}");
+        }
+        let told = world.audit.last().unwrap();
+        assert_eq!(told.action, action);
+        assert_ne!(told.before, told.after);
+    }
+}
+
+#[test]
+fn an_extended_trial_goes_on_and_lifts_its_lock() {
+    let mut world =
+        World::new([metergate_rules::plan::Plan { trial: trial(30, TrialEnd::Lock), ..plan(1, "api.period=9") }]);
+    let answers = world.play("wait 30d; api 1; trial +10d; api 1; wait 10d; api 1; trial -1d");
+    let expected = "trial-expired period 0/9; done; ok period 1/9; trial-expired period 1/9; \
+                    the end must lie in the future and after the start";
+    assert_eq!(answers, expected);
+    assert_eq!(World::new([plan(1, "")]).play("trial +10d"), "the organization has never had a trial");
+}
+
+#[test]
+fn a_plan_at_the_periods_end_waits_for_it() {
+    let mut world = World::new([plan(1, "api.period=5"), plan(2, "api.period=9")]);
+    let answers = world.play("api 5; plan 2 later; api 1; clock 2026-12-22T11:06:00Z; api 9");
+    assert_eq!(answers, "ok period 5/5; done; quota-exceeded period 5/5; ok period 9/9");
+    let told = world.audit.last().unwrap();
+    assert_eq!((told.action, told.by_system, told.at), ("plan.change", true, time("2026-12-22T11:06:00Z")));
+    // A change now takes its place, and a move of the cycle takes it along.
+    let mut world = World::new([plan(1, "api.period=5"), plan(2, "api.period=9")]);
+    world.play("plan 2 later; plan 1; clock 2026-12-22T11:06:00Z; touch");
+    assert_eq!((world.account.plan.0, world.account.scheduled), (1, None));
+    let mut world = World::new([plan(1, "api.period=5"), plan(2, "api.period=9")]);
+    world.play("plan 2 later; cycle 2026-12-01; clock 2026-12-01T00:00:00Z; touch");
+    assert_eq!(world.account.plan.0, 2);
+}
+
+/// A test organization, untouched.
+fn test_world() -> World {
+    let mut world = World::new([
+        metergate_rules::plan::Plan { trial: trial(30, TrialEnd::Lock), ..plan(1, "api.day=3 api.period=9") },
+        plan(2, "api.period=5"),
+    ]);
+    let mut profile = (**world.profile()).clone();
+    profile.test = true;
+    world.account.profile = profile.into();
+    world.entries.clear();
+    world
+}
+
+#[test]
+fn a_test_organization_lives_in_its_own_time() {
+    let mut world = test_world();
+    let mut step = |script: &str| {
+        let words: Vec<&str> = script.split(' ').collect();
+        let command = world.command(&words);
+        let answer = world.run(&command).map_or_else(|problem| problem.to_string(), |reply| show::reply(&reply));
+        (answer, world.account.clone())
+    };
+    let (answer, account) = step("own 2020-01-31T10:00:00Z");
+    assert_eq!((answer.as_str(), period(&account).as_str()), ("done", "2020-01-31 10:00 to 2020-02-29 10:00"));
+    assert_eq!(account.trial.map(|trial| trial.ends_at), Some(time("2020-03-01T10:00:00Z")), "30 times 24 hours");
+    assert_eq!(step("api 3").0, "ok day 3/3, period 3/9");
+    assert_eq!(step("own 2020-01-31T09:00:00Z").0, "the clock can only be moved forward once something is recorded");
+    assert_eq!(step("own 2020-02-29T10:00:00Z").0, "done");
+    assert_eq!(step("api 1").0, "ok day 1/3, period 1/9", "a period has begun");
+    let (_, account) = step("own 2020-05-01T00:00:00Z");
+    assert_eq!((account.status, account.locks.len()), (Status::Trial, 1), "the trial is over");
+    assert_eq!(step("api 1").0, "trial-expired day 0/3, period 0/9");
+    let due: Vec<String> = world
+        .entries
+        .iter()
+        .filter_map(|entry| match &entry.what {
+            What::Due(Effect::PeriodBegan(_)) => Some(format!("period {}", &entry.at.to_string()[..10])),
+            What::Due(Effect::TrialEnded { .. }) => Some(format!("trial {}", &entry.at.to_string()[..10])),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(due, ["period 2020-02-29", "trial 2020-03-01", "period 2020-03-31", "period 2020-04-30"]);
+    assert_eq!(world.used(API, metergate_rules::window::Window::Lifetime), 4);
+}
+
+#[test]
+fn only_test_organizations_have_a_clock() {
+    let answer = World::new([plan(1, "")]).play("own 2020-01-31T10:00:00Z");
+    assert_eq!(answer, "only a test organization has a clock of its own");
+}
