@@ -145,9 +145,11 @@ fn begin(account: &mut Account, window: Window, old: Span, new: Span) {
 /// Counts what one decision or event did to one meter.
 fn count(account: &mut Account, used: &Use) {
     let drawn = grant::total(&used.draws);
+    let is_less = matches!(used.measure, Measure::Adjust(..0));
+    let add = if is_less { Quantity::minus } else { Quantity::saturating_add };
     for draw in &used.draws {
         if let Some(grant) = account.grants.iter_mut().find(|grant| grant.id == draw.grant) {
-            grant.used = grant.used.saturating_add(draw.quantity);
+            grant.used = add(grant.used, draw.quantity);
         }
     }
     let meter = account.meter_mut(used.meter);
@@ -160,7 +162,7 @@ fn count(account: &mut Account, used: &Use) {
     for window in used.windows.iter() {
         if let Some(counter) = meter.counter_mut(window) {
             counter.used = after(counter.used, used);
-            counter.drawn = counter.drawn.saturating_add(drawn);
+            counter.drawn = add(counter.drawn, drawn).min(counter.used);
         }
     }
     for window in used.ahead.iter() {
@@ -183,6 +185,8 @@ fn after(counted: Quantity, used: &Use) -> Quantity {
         Measure::Add(quantity) => counted.saturating_add(quantity),
         Measure::Peak(quantity) => counted.max(quantity),
         Measure::Value(_) => counted.saturating_add(Quantity::ONE),
+        Measure::Adjust(units) if units < 0 => counted.minus(Quantity::at_least_zero(units.saturating_neg())),
+        Measure::Adjust(units) => counted.saturating_add(Quantity::at_least_zero(units)),
         Measure::Level(_) => counted,
     }
 }
@@ -220,6 +224,7 @@ fn change(account: &mut Account, change: &Change, at: Time) {
         }
         Change::Granted(grant) => account.grants.push(grant.clone()),
         Change::GrantVoided(grant) => end_grant(account, *grant, Ended::Voided(at)),
+        Change::Adjusted(used) => count(account, used),
         Change::Locked(lock) => account.locks.push(lock.clone()),
         Change::Unlocked => account.locks.clear(),
         Change::Reset { meters, windows } => {

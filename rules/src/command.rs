@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::account::{LockCause, Profile};
+pub use crate::decide::adjust::Adjustment;
 use crate::id::{EventId, EventSource, EventType, GrantId, MeterId, OrganizationKey, PlanId, ReservationId};
 use crate::meter::Measure;
 use crate::period::{Anchor, Zone};
@@ -105,6 +106,8 @@ pub enum Command {
     },
     /// Lifts every lock.
     Unlock,
+    /// Corrects what was counted.
+    Adjust(Adjustment),
     /// Sets counters to zero.
     Reset {
         /// These meters, or all.

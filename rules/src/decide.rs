@@ -13,6 +13,7 @@ use crate::quantity::InvalidQuantity;
 use crate::time::{Span, Time};
 use crate::window::{Window, WindowSet};
 
+pub(crate) mod adjust;
 mod consume;
 mod create;
 pub mod cycle;
@@ -70,6 +71,15 @@ pub enum Problem {
     /// A member of a locked organization cannot change it.
     #[error("the organization is locked")]
     Locked,
+    /// A peak or distinct values cannot be corrected by an amount.
+    #[error("only sum and count meters are adjusted by an amount; of a level the level is set")]
+    NotAdjustable,
+    /// There was never so much.
+    #[error("more than was ever counted")]
+    AdjustsTooMuch,
+    /// A correction is of the past.
+    #[error("an adjustment cannot lie in the future")]
+    FutureAdjustment,
     /// Only test organizations have a clock.
     #[error("only a test organization has a clock of its own")]
     NotATest,

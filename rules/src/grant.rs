@@ -73,6 +73,14 @@ impl Grant {
     }
 }
 
+/// What the grants of a meter gave that are open at `now`, in the reverse of the order in which they are drawn.
+pub fn given(grants: &[Grant], meter: MeterId, now: Time) -> Vec<Draw> {
+    let gives = |grant: &&Grant| grant.meter == meter && grant.is_open(now) && !grant.used.is_zero();
+    let mut gave: Vec<&Grant> = grants.iter().filter(gives).collect();
+    gave.sort_by_key(|grant| std::cmp::Reverse(grant.burn_order()));
+    gave.into_iter().map(|grant| Draw { grant: grant.id, quantity: grant.used }).collect()
+}
+
 /// All of these together.
 pub fn total(draws: &[Draw]) -> Quantity {
     draws.iter().fold(Quantity::ZERO, |sum, draw| sum.saturating_add(draw.quantity))

@@ -77,6 +77,8 @@ pub enum Measure {
     Level(Quantity),
     /// A value that may be new (`uniqueCount`).
     Value(ValueHash),
+    /// A correction: so many of the smallest unit more, or less where it is negative. It is no event.
+    Adjust(i64),
 }
 
 impl Meter {

@@ -55,7 +55,11 @@ impl What {
                 Hold::Settled(settled) => std::slice::from_ref(&settled.used),
                 Hold::Made(_) | Hold::Extended { .. } | Hold::Released(_) => &[],
             },
-            Self::Due(_) | Self::Changed(_) => &[],
+            Self::Changed(change) => match &**change {
+                Change::Adjusted(used) => std::slice::from_ref(used),
+                _ => &[],
+            },
+            Self::Due(_) => &[],
         }
     }
 }

@@ -18,7 +18,7 @@ use crate::quantity::{InvalidQuantity, Quantity};
 use crate::time::{DAY, Span, Time};
 use crate::window::{Window, WindowSet};
 
-use super::{Problem, cycle, entry};
+use super::{Problem, adjust, cycle, entry};
 
 /// A change and how the audit log tells it.
 pub(super) struct Told {
@@ -47,6 +47,7 @@ pub(super) fn operate(
             cycle::move_cycle(account, start.anchor(&account.profile.zone), *by_member, now)?
         }
         Command::SetTrial { ends_at } => cycle::set_trial(account, *ends_at, now)?,
+        Command::Adjust(adjustment) => adjust::adjust(account, adjustment, catalogue, now)?,
         Command::SetClock(to) => cycle::set_clock(account, *to)?,
         Command::SetOverride { meter, window, max, enforcement, until } => {
             let new = Override { meter: *meter, window: *window, max: *max, enforcement: *enforcement, until: *until };

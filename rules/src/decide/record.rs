@@ -40,7 +40,7 @@ pub(super) fn record(
 }
 
 /// What an event does to one meter: base first, then grants, the rest is overage.
-fn fact(
+pub(super) fn fact(
     account: &Account,
     plan: &Plan,
     item: &Item,

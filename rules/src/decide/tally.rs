@@ -75,7 +75,7 @@ impl<'a> Touch<'a> {
         };
         let (open, next) = (chosen(|span, time| span.contains(time)), chosen(|span, time| span.end <= time));
         let (windows, ahead, bucket) = match item.measure {
-            Measure::Add(_) | Measure::Peak(_) => (open, next, None),
+            Measure::Add(_) | Measure::Peak(_) | Measure::Adjust(_) => (open, next, None),
             Measure::Value(_) => (open.without(seen), next.without(seen), Some(bucket(&spans, time))),
             Measure::Level(_) if used.and_then(|used| used.level).is_some_and(|level| time < level.time) => {
                 (WindowSet::NONE, WindowSet::NONE, None)
@@ -95,6 +95,7 @@ impl<'a> Touch<'a> {
         match self.item.measure {
             Measure::Add(quantity) | Measure::Peak(quantity) | Measure::Level(quantity) => quantity,
             Measure::Value(_) => Quantity::ONE,
+            Measure::Adjust(units) => Quantity::at_least_zero(units),
         }
     }
 

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::account::{Lock, OpenWindows, Override, Profile, Scheduled, Status, TrialState};
 use crate::grant::Grant;
 use crate::id::{GrantId, MeterId, PlanId};
+use crate::outcome::Use;
 use crate::period::Anchor;
 use crate::quantity::Quantity;
 use crate::time::{Span, Time};
@@ -118,6 +119,8 @@ pub enum Change {
     Granted(Grant),
     /// What was left of a grant was taken back.
     GrantVoided(GrantId),
+    /// What was counted was corrected.
+    Adjusted(Use),
     /// A lock was put.
     Locked(Lock),
     /// All locks were lifted.

@@ -15,7 +15,8 @@ use utoipa_axum::routes;
 use super::service::{Route, not_found};
 use super::state::App;
 use super::{
-    backups, catalog, cycle, docs, health, hot, jobs, keys, organizations, quota, reports, reservations, team,
+    adjustments, backups, catalog, cycle, docs, health, hot, jobs, keys, organizations, quota, reports, reservations,
+    team,
 };
 
 /// Every route of the API, in the order in which they are shown.
@@ -47,6 +48,7 @@ fn api() -> OpenApiRouter<App> {
         .routes(routes!(quota::grant, reports::grants))
         .routes(routes!(quota::void_grant))
         .routes(routes!(quota::reset))
+        .routes(routes!(adjustments::create))
         .routes(routes!(team::list_meters))
         .routes(routes!(team::get_meter, team::put_meter, team::delete_meter))
         .routes(routes!(team::list_plans))

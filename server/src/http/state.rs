@@ -181,6 +181,9 @@ impl From<Problem> for ApiError {
             Problem::UnknownMeter => Self::unknown_meter(),
             Problem::UnknownPlan => Self::unknown_plan(),
             Problem::UnknownGrant | Problem::UnknownReservation => Self::not_found(),
+            Problem::NotAdjustable => Self::invalid("#/meter", problem.to_string()),
+            Problem::AdjustsTooMuch => Self::invalid("#/quantity", problem.to_string()),
+            Problem::FutureAdjustment => Self::invalid("#/time", problem.to_string()),
             Problem::CycleTooFar => Self::invalid("#/billingCycleStartDate", problem.to_string()),
             Problem::CycleMovedRecently => Self::conflict(
                 "cycle-moved-recently",

@@ -170,6 +170,7 @@ impl Report<'_> {
     fn use_body(&self, used: &Use) -> UseBody {
         let (quantity, value) = match used.measure {
             Measure::Add(quantity) | Measure::Peak(quantity) | Measure::Level(quantity) => (Some(quantity), None),
+            Measure::Adjust(_) => (None, None),
             Measure::Value(hash) => (None, Some(format!("{:032x}", u128::from_be_bytes(hash.0)))),
         };
         UseBody {

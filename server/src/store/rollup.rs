@@ -298,6 +298,7 @@ fn slot(used: &Use) -> Slot {
         Measure::Peak(peak) => Slot { max: peak.units(), ..one },
         Measure::Level(level) => Slot { last: Some((used.time, level.units())), ..one },
         Measure::Value(_) => one,
+        Measure::Adjust(units) => Slot { sum: units, ..Slot::default() },
     }
 }
 

@@ -8,11 +8,12 @@
 //! lock operator    unlock                 reset, reset api, reset * day month
 //! zone Europe/Berlin
 //! cycle 2026-11-01 (member)  trial +9d   plan 2 later     own 2026-12-01T00:00:00Z (a test organization's clock)
+//! adjust api -3 @-2h
 //! reserve api 75 60s; extend 1 60s; commit 1 40; release 1
 //! ```
 
 use metergate_rules::account::LockCause;
-use metergate_rules::command::{Command, Completion, CycleStart, NewGrant, ProfileChange, Reserve};
+use metergate_rules::command::{Adjustment, Command, Completion, CycleStart, NewGrant, ProfileChange, Reserve};
 use metergate_rules::id::{GrantId, MeterId, PlanId, ReservationId};
 use metergate_rules::plan::{Enforcement, Limit, Max, MeterLimits, RefusalStatus};
 use metergate_rules::time::{DAY, HOUR, MINUTE, SECOND, Time};
@@ -85,6 +86,7 @@ impl World {
                 let start = words[1].parse().map_or_else(|_| CycleStart::Instant(time(words[1])), CycleStart::Civil);
                 Command::MoveCycle { start, by_member: words.get(2) == Some(&"member") }
             }
+            "adjust" => Command::Adjust(Adjustment { meter: meter(), units: number(words[2]), time: option("@") }),
             "trial" => Command::SetTrial { ends_at: self.moment(words[1]) },
             "own" => Command::SetClock(time(words[1])),
             "lock" => Command::Lock { cause: cause(words[1]), reason: None },

@@ -104,6 +104,7 @@ pub(super) const fn quantity_of(item: &Item) -> Quantity {
     match item.measure {
         Measure::Add(quantity) | Measure::Peak(quantity) | Measure::Level(quantity) => quantity,
         Measure::Value(_) => Quantity::ONE,
+        Measure::Adjust(units) => Quantity::at_least_zero(units),
     }
 }
 

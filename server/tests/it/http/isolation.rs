@@ -79,6 +79,7 @@ const RULES: &[Rule] = &[
     rule("GET /v1/organizations/{org}/grants", READ, "", ""),
     rule("DELETE /v1/organizations/{org}/grants/{id}", Right::Operator, "", ""),
     rule("POST /v1/organizations/{org}/usage/reset", Right::Operator, "", "{}"),
+    rule("POST /v1/organizations/{org}/adjustments", Right::Operator, "", r#"{"meter": "tokens", "quantity": 5, "reason": "r"}"#),
     rule("GET /v1/meters", READ, "", ""),
     rule("GET /v1/meters/{key}", READ, "", ""),
     rule("PUT /v1/meters/{key}", Right::Operator, "", r#"{"aggregation": "sum"}"#),

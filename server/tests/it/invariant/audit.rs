@@ -72,6 +72,7 @@ const fn action(what: &What) -> Option<&'static str> {
         Change::Locked(_) => "billing.lock",
         Change::Unlocked => "billing.unlock",
         Change::Reset { .. } => "usage.reset",
+        Change::Adjusted(_) => "usage.adjust",
     })
 }
 

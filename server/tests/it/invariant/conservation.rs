@@ -156,7 +156,7 @@ fn counter(account: &Account, meter: MeterId, window: Window, records: &[&Record
     let Some(counter) = account.meter(meter).and_then(|used| used.counter(window)) else { return Ok(()) };
     let place = Window::COUNTED.iter().position(|other| *other == window).unwrap();
     let of_meter: Vec<_> = records.iter().flat_map(|record| uses(record)).filter(|one| one.meter == meter).collect();
-    let adds = |one: &&Use| matches!(one.measure, Measure::Add(_) | Measure::Value(_));
+    let adds = |one: &&Use| matches!(one.measure, Measure::Add(_) | Measure::Value(_) | Measure::Adjust(_));
     // What came early for a window is carried into it; nothing here recomputes that.
     if !of_meter.iter().all(adds) || of_meter.iter().any(|one| one.ahead.has(window)) {
         return Ok(());
@@ -164,17 +164,26 @@ fn counter(account: &Account, meter: MeterId, window: Window, records: &[&Record
     let (mut used, mut drawn) = (0, 0);
     for one in of_meter.iter().filter(|one| one.windows.has(window) && one.epochs[place] == counter.epoch) {
         used += i128::from(added(one));
-        drawn += one.draws.iter().map(|draw| i128::from(draw.quantity.units())).sum::<i128>();
+        drawn += i128::from(drawn_by(one));
     }
     let what = format!("{} of meter {} of organization {}", window.as_str(), meter.0, account.id);
     equal(NAME, format!("used in the {what}"), &i128::from(counter.used.units()), &used)?;
     equal(NAME, format!("drawn from grants in the {what}"), &i128::from(counter.drawn.units()), &drawn)
 }
 
+/// What a use drew from grants; below zero where it returned something.
+fn drawn_by(used: &Use) -> i64 {
+    let drawn: i64 = used.draws.iter().map(|draw| draw.quantity.units()).sum();
+    if matches!(used.measure, Measure::Adjust(..0)) { -drawn } else { drawn }
+}
+
 /// Granted = used + what can still be drawn + expired + voided.
 fn credit(grant: &Grant, records: &[&Record]) -> Held {
-    let draws = records.iter().flat_map(|record| uses(record)).flat_map(|used| &used.draws);
-    let drawn: i64 = draws.filter(|draw| draw.grant == grant.id).map(|draw| draw.quantity.units()).sum();
+    let of_grant = |used: &Use| Use {
+        draws: used.draws.iter().copied().filter(|draw| draw.grant == grant.id).collect(),
+        ..used.clone()
+    };
+    let drawn: i64 = records.iter().flat_map(|record| uses(record)).map(|used| drawn_by(&of_grant(used))).sum();
     let what = format!("grant {}", grant.id.0);
     equal(NAME, format!("drawn from {what}"), &grant.used.units(), &drawn)?;
     holds(NAME, grant.used <= grant.amount, || format!("{what} gave {drawn} of {}", grant.amount.units()))?;

@@ -91,6 +91,7 @@ pub(super) fn added(used: &Use) -> i64 {
         Measure::Add(quantity) => quantity.units(),
         Measure::Value(_) => 1,
         Measure::Peak(_) | Measure::Level(_) => 0,
+        Measure::Adjust(units) => units,
     }
 }
 

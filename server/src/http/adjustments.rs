@@ -1,0 +1,93 @@
+//! Corrections by an amount (M6).
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::{HeaderMap, Response};
+use metergate_rules::command::{Adjustment, Command};
+use metergate_rules::meter::Meter;
+use metergate_rules::quantity::{InvalidQuantity, Quantity};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::body::Raw;
+use super::change::{Operation, answer, time};
+use super::error::ApiError;
+use super::json;
+use super::number::{Number, QuantityText};
+use super::path::Path;
+use super::quota::known_meter;
+use super::state::{App, Operator};
+use crate::report::Timestamp;
+use crate::store::Respond;
+
+/// What is to be corrected.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct AdjustmentBody {
+    /// The meter's key: one that adds up, or a level.
+    pub meter: String,
+    /// So much more, or less where it is negative; of a level the level.
+    #[schema(value_type = f64)]
+    pub quantity: QuantityText,
+    /// The time of what is corrected; now without one.
+    pub time: Option<String>,
+    /// Why; kept in the audit log.
+    pub reason: String,
+}
+
+/// A correction that was made.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct AdjustmentAnswer {
+    /// The meter's key.
+    pub meter: String,
+    /// What was added, or taken off where it is negative.
+    pub quantity: Number,
+    /// Of when.
+    pub time: Timestamp,
+    /// Why.
+    pub reason: String,
+    /// When it was made.
+    pub created_at: Timestamp,
+}
+
+/// Corrects what was counted. Reports and open counters follow, never below zero; what was recorded stays.
+#[utoipa::path(post, operation_id = "create_adjustment", path = "/v1/organizations/{org}/adjustments", tag = "usage", request_body = AdjustmentBody,
+    params(("org" = String, Path, description = "Id or key")),
+    responses((status = 201, body = AdjustmentAnswer), (status = 404, description = "Unknown organization or meter"), (status = 422, description = "Not valid, or more than was ever counted")))]
+pub async fn create(
+    State(app): State<App>,
+    Path(org): Path<String>,
+    operator: Operator,
+    headers: HeaderMap,
+    Raw(body): Raw,
+) -> Result<Response<Body>, ApiError> {
+    let asked: AdjustmentBody = json::parse(&body)?;
+    if asked.reason.trim().is_empty() {
+        return Err(ApiError::invalid("#/reason", "Say why."));
+    }
+    let meter = known_meter(&app, &asked.meter)?;
+    let units = signed(&meter, asked.quantity.as_str())?;
+    let time = asked.time.as_deref().map(|text| time("#/time", text)).transpose()?;
+    let command = Command::Adjust(Adjustment { meter: meter.id, units, time });
+    let route = "POST /v1/organizations/{org}/adjustments";
+    let operation = Operation { app: &app, org: &org, headers: &headers, body: &body, route };
+    let (reason, key) = (asked.reason.clone(), meter.key.to_string());
+    let respond: Respond = Arc::new(move |after| {
+        let quantity = Number { units: i128::from(units), decimals: after.catalogue.decimals(meter.id), text: false };
+        let (meter, reason, now) = (key.clone(), reason.clone(), Timestamp(after.now));
+        let made = AdjustmentAnswer { meter, quantity, time: time.map_or(now, Timestamp), reason, created_at: now };
+        answer(201, after, &made)
+    });
+    operation.run(operator, command, asked.reason, respond).await
+}
+
+fn signed(meter: &Meter, text: &str) -> Result<i64, ApiError> {
+    let wrong = |why: InvalidQuantity| ApiError::invalid_quantity("#/quantity", why);
+    match text.strip_prefix('-') {
+        Some(rest) => Ok(-Quantity::parse(rest, meter.decimals).map_err(wrong)?.units()),
+        None => Ok(Quantity::parse(text, meter.decimals).map_err(wrong)?.units()),
+    }
+}

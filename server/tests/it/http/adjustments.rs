@@ -1,0 +1,77 @@
+//! Corrections over HTTP: counters and reports follow, and the audit log says who and why (M6).
+
+use serde_json::{Value, json};
+
+use super::client::Client;
+use super::server::Server;
+
+fn started() -> (Server, Client) {
+    let server = Server::start();
+    let admin = server.admin();
+    admin.post("/v1/organizations", json!({"key": "acme", "plan": "pro"})).is(201);
+    admin.post("/v1/consume", json!({"organization": "acme", "meter": "tokens", "quantity": 100})).is(200);
+    (server, admin)
+}
+
+fn used(client: &Client) -> i64 {
+    let usage = client.get("/v1/organizations/acme/usage").is(200).json();
+    let meter = usage["meters"].as_array().unwrap().iter().find(|one| one["meter"] == "tokens").unwrap();
+    meter["used"].as_i64().unwrap()
+}
+
+/// Sum and count of all time.
+fn reported(client: &Client) -> (i64, i64) {
+    let path = "/v1/usage?organization=acme&meter=tokens&from=2020-01-01T00:00:00Z&to=2190-01-01T00:00:00Z";
+    let row = client.get(path).is(200).json()["data"][0].clone();
+    (row["value"].as_i64().unwrap(), row["count"].as_i64().unwrap())
+}
+
+fn adjust(client: &Client, body: &Value) -> super::client::Answer {
+    client.post("/v1/organizations/acme/adjustments", body)
+}
+
+#[test]
+fn counters_reports_and_the_audit_log_follow_also_after_a_restart() {
+    let (mut server, admin) = started();
+    let made = adjust(&admin, &json!({"meter": "tokens", "quantity": -30, "reason": "counted twice"})).is(201).json();
+    assert_eq!((&made["quantity"], &made["reason"]), (&json!(-30), &json!("counted twice")));
+    adjust(&admin, &json!({"meter": "tokens", "quantity": 5, "reason": "lost"})).is(201);
+    assert_eq!((used(&admin), reported(&admin)), (75, (75, 1)), "a correction is no event");
+    let told = admin.get("/v1/organizations/acme/explain?meter=tokens").is(200).json()["audit"][1].clone();
+    assert_eq!((&told["action"], &told["reason"]), (&json!("usage.adjust"), &json!("counted twice")));
+    assert_eq!((&told["before"]["used"], &told["after"]["quantity"]), (&json!("100"), &json!("-30")));
+    server.kill();
+    server.start_again();
+    let admin = server.admin();
+    assert_eq!((used(&admin), reported(&admin)), (75, (75, 1)));
+}
+
+#[test]
+fn one_of_a_closed_period_does_not_touch_the_open_one() {
+    let (_server, admin) = started();
+    adjust(&admin, &json!({"meter": "tokens", "quantity": 40, "time": "2026-01-05T00:00:00Z", "reason": "late"}))
+        .is(201);
+    assert_eq!((used(&admin), reported(&admin).0), (100, 140));
+}
+
+#[test]
+fn wrong_ones_say_what_is_wrong_and_change_nothing() {
+    let (_server, admin) = started();
+    let wrong = [
+        (json!({"quantity": -101}), "validation", "#/quantity"),
+        (json!({"quantity": 0}), "invalid-quantity", "#/quantity"),
+        (json!({"quantity": "0.5"}), "invalid-quantity", "#/quantity"),
+        (json!({"quantity": "--1"}), "invalid-quantity", "#/quantity"),
+        (json!({"reason": " "}), "validation", "#/reason"),
+        (json!({"meter": "active_users"}), "validation", "#/meter"),
+        (json!({"time": "2190-01-01T00:00:00Z"}), "validation", "#/time"),
+        (json!({"until": 1}), "validation", "#/until"),
+    ];
+    for (change, code, pointer) in wrong {
+        let mut body = json!({"meter": "tokens", "quantity": 1, "reason": "r"});
+        body.as_object_mut().unwrap().extend(change.as_object().unwrap().clone());
+        let problem = adjust(&admin, &body).expect_problem(422, code);
+        assert_eq!(problem["errors"][0]["pointer"], pointer, "{problem}");
+    }
+    assert_eq!((used(&admin), reported(&admin)), (100, (100, 1)));
+}
