@@ -10,7 +10,7 @@ use crate::limits::{Claim, Limits, use_in};
 use crate::meter::{Aggregation, Measure, Meter};
 use crate::outcome::{Change, Use};
 use crate::plan::Plan;
-use crate::quantity::{InvalidQuantity, Quantity};
+use crate::quantity::{Decimal, InvalidQuantity, Quantity};
 use crate::time::Time;
 use crate::window::{Window, WindowSet};
 
@@ -105,8 +105,7 @@ fn returned(account: &Account, meter: MeterId, most: Quantity, now: Time) -> Vec
 fn told(account: &Account, meter: &Meter, used: Use, units: i64, now: Time) -> Told {
     let decimals = meter.decimals;
     let counted = use_in(account.meter(meter.id), meter, Window::BillingPeriod, now);
-    let sign = if units < 0 { "-" } else { "" };
-    let quantity = format!("{sign}{}", Quantity::at_least_zero(units.saturating_abs()).display(decimals));
+    let quantity = Decimal { units: i128::from(units), decimals };
     let fields = Fields::default().with("meter", meter.key.as_str());
     let before = fields.clone().with("used", counted.display(decimals));
     let after = fields.with("quantity", quantity).with("time", used.time);

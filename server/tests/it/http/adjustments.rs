@@ -39,7 +39,7 @@ fn counters_reports_and_the_audit_log_follow_also_after_a_restart() {
     assert_eq!((used(&admin), reported(&admin)), (75, (75, 1)), "a correction is no event");
     let told = admin.get("/v1/organizations/acme/explain?meter=tokens").is(200).json()["audit"][1].clone();
     assert_eq!((&told["action"], &told["reason"]), (&json!("usage.adjust"), &json!("counted twice")));
-    assert_eq!((&told["before"]["used"], &told["after"]["quantity"]), (&json!("100"), &json!("-30")));
+    assert_eq!((&told["before"]["used"], &told["after"]["quantity"]), (&json!(100), &json!(-30)));
     server.kill();
     server.start_again();
     let admin = server.admin();
