@@ -64,6 +64,11 @@ impl<'a> Report<'a> {
     pub(crate) fn current(&self, organization: &OrganizationRef) -> Result<Current<'a>, ReadError> {
         let account = self.view.account(self.scope, organization)?;
         let now = account.own_time(self.now);
+        self.settled(account, now)
+    }
+
+    /// An account with everything applied that has fallen due by `now`.
+    fn settled(&self, account: Account, now: Time) -> Result<Current<'a>, ReadError> {
         let settled = account.at(&self.catalogue.rules, now).map_err(StoreError::Problem)?;
         let account = settled.account.into_owned();
         let unknown = StoreError::Problem(metergate_rules::decide::Problem::UnknownPlan);

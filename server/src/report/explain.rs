@@ -13,12 +13,13 @@ use super::figures::Figures;
 use super::grants::GrantBody;
 use super::organization::{LockBody, plan_of};
 use super::quota::{Source, source_of};
-use super::{Current, Period, Report, Timestamp, refuse};
+use super::{Current, Period, Report, Timestamp};
 use crate::http::number::Number;
 use crate::store::StoreError;
 use crate::store::reader::ReadError;
 
 mod entries;
+mod past;
 
 pub use entries::AuditEntryBody;
 
@@ -125,21 +126,21 @@ pub struct WindowExplanation {
 }
 
 impl Report<'_> {
-    /// `GET /v1/organizations/{org}/explain`: one meter or all that concern the organization, as they are now.
+    /// `GET /v1/organizations/{org}/explain`: one meter or all that concern the organization, as they are now, or were.
     ///
     /// # Errors
-    /// [`ReadError::Store`] where there is no such organization for this caller or no such meter, or where a time in the
-    /// past is asked for.
+    /// [`ReadError::Store`] where there is no such organization for this caller or no such meter, or where that time
+    /// cannot be explained.
     pub fn explain(
         &self,
         organization: &OrganizationRef,
         meter: Option<&MeterKey>,
         at: Option<Time>,
     ) -> Result<Explanation, ReadError> {
-        if at.is_some_and(|at| at != self.now) {
-            return refuse("at: only the present can be explained yet; leave it out");
-        }
-        let current = self.current(organization)?;
+        let current = match at {
+            Some(at) => self.current_at(organization, at)?,
+            None => self.current(organization)?,
+        };
         let meters = match meter {
             Some(key) => vec![self.meter(key)?],
             None => self.meters_of(&current),
@@ -157,7 +158,7 @@ impl Report<'_> {
             time_zone: account.profile.zone.name().to_owned(),
             current_period: account.shown_period().into(),
             meters: meters.into_iter().map(|meter| self.meter_explanation(&current, meter)).collect(),
-            audit: entries::behind(self.view, account.id, meter.map(MeterKey::as_str))?,
+            audit: entries::behind(self.view, account.id, meter.map(MeterKey::as_str), current.now)?,
         })
     }
 

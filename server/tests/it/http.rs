@@ -12,6 +12,7 @@ mod limits;
 mod openapi;
 mod organizations;
 mod overrides;
+mod past;
 mod quantities;
 mod refusals;
 mod repeats;

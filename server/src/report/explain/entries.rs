@@ -1,6 +1,7 @@
 //! The entries of the audit log behind an organization's figures.
 
 use metergate_rules::id::OrganizationId;
+use metergate_rules::time::Time;
 use serde::Serialize;
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
@@ -63,11 +64,12 @@ impl AuditEntryBody {
     }
 }
 
-/// The last entries that a figure may follow from, newest first; with a meter without those about another one.
+/// The last entries up to a time that a figure may follow from, newest first; with a meter without those about another one.
 pub(super) fn behind(
     view: &View<'_>,
     organization: OrganizationId,
     meter: Option<&str>,
+    until: Time,
 ) -> Result<Vec<AuditEntryBody>, ReadError> {
     let (mut found, mut read, mut before) = (Vec::new(), 0, u64::MAX);
     while found.len() < MOST_SHOWN && read < MOST_READ {
@@ -75,7 +77,7 @@ pub(super) fn behind(
         let Some(last) = rows.last() else { break };
         before = last.sequence;
         read += rows.len();
-        found.extend(rows.into_iter().filter(|row| concerns(row, meter)).map(AuditEntryBody::of));
+        found.extend(rows.into_iter().filter(|row| row.at <= until && concerns(row, meter)).map(AuditEntryBody::of));
     }
     found.truncate(MOST_SHOWN);
     Ok(found)
