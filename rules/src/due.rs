@@ -140,7 +140,7 @@ fn draft(account: &Account, entry: &Entry, catalogue: &Catalogue) -> Option<Draf
         .with("status", status_name(*status))
         .with("plan", name(plan.unwrap_or(account.plan)))
         .with("locked", lock.is_some() || !account.locks.is_empty());
-    Some(Draft { at: entry.at, action: "trial.end", category: "trial", by_system: true, before, after })
+    Some(Draft { by_system: true, ..Draft::new(entry.at, "trial.end", "trial", before, after) })
 }
 
 /// The name of a status on the wire.

@@ -1,5 +1,6 @@
 //! HTTP: how requests come in, what each route does, how answers are written.
 
+pub mod audit;
 pub mod auth;
 pub mod backups;
 pub mod body;

@@ -34,7 +34,7 @@ use crate::store::Scope;
 use crate::store::reader::ReadError;
 
 /// Runs a report on one snapshot, with what the caller may see.
-async fn report<T: Send + 'static>(
+pub(super) async fn report<T: Send + 'static>(
     app: &App,
     credential: &Credential,
     text: bool,
@@ -46,7 +46,7 @@ async fn report<T: Send + 'static>(
     app.read(move |view| make(&Report { view, catalogue: &catalogue, scope, now, text })).await
 }
 
-fn organization(text: &str) -> Result<OrganizationRef, ApiError> {
+pub(super) fn organization(text: &str) -> Result<OrganizationRef, ApiError> {
     text.parse().map_err(|_| ApiError::unknown_organization())
 }
 

@@ -14,7 +14,9 @@ use utoipa_axum::routes;
 
 use super::service::{Route, not_found};
 use super::state::App;
-use super::{backups, catalog, docs, health, hot, jobs, keys, organizations, quota, reports, reservations, team};
+use super::{
+    audit, backups, catalog, docs, health, hot, jobs, keys, organizations, quota, reports, reservations, team,
+};
 
 /// Every route of the API, in the order in which they are shown.
 fn api() -> OpenApiRouter<App> {
@@ -42,6 +44,9 @@ fn api() -> OpenApiRouter<App> {
         .routes(routes!(quota::grant, reports::grants))
         .routes(routes!(quota::void_grant))
         .routes(routes!(quota::reset))
+        .routes(routes!(audit::append, audit::list))
+        .routes(routes!(audit::resolve))
+        .routes(routes!(audit::list_of_team))
         .routes(routes!(team::list_meters))
         .routes(routes!(team::get_meter, team::put_meter, team::delete_meter))
         .routes(routes!(team::list_plans))

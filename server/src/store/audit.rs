@@ -1,6 +1,7 @@
 //! Entries of the audit log as they are stored, and the check of a chain.
 
-use metergate_rules::audit::{Draft, Fields, GENESIS, Hash, Sealed, seal};
+use metergate_rules::audit::actions::RESOLVE;
+use metergate_rules::audit::{Draft, GENESIS, Hash, Object, Sealed, seal};
 use metergate_rules::id::OrganizationId;
 use metergate_rules::time::Time;
 
@@ -59,18 +60,17 @@ impl AuditRow {
 
     /// The entry that follows `head`.
     pub(super) fn after(head: Head, chain: [u8; 16], draft: &Draft, actor: &str, reason: &str) -> Self {
-        let json = |fields: &Fields| serde_json::to_string(fields).unwrap_or_else(|_| "{}".to_owned());
         let actor = if draft.by_system { "system" } else { actor };
         let mut row = Self {
             chain,
             sequence: head.sequence + 1,
             at: draft.at,
             actor: actor.to_owned(),
-            action: draft.action.to_owned(),
-            category: draft.category.to_owned(),
+            action: draft.action.to_string(),
+            category: draft.category.to_string(),
             before: json(&draft.before),
             after: json(&draft.after),
-            details: "{}".to_owned(),
+            details: json(&draft.details),
             reason: reason.to_owned(),
             salt: crate::random::bytes(),
             hash: GENESIS,
@@ -79,9 +79,36 @@ impl AuditRow {
         row
     }
 
+    /// The place of the entry of its chain that it marks as dealt with.
+    pub fn resolves(&self) -> Option<u64> {
+        #[derive(serde::Deserialize)]
+        struct Details {
+            seq: u64,
+        }
+        let details = (self.action == RESOLVE).then(|| serde_json::from_str::<Details>(&self.details).ok());
+        details.flatten().map(|details| details.seq)
+    }
+
+    /// What it says of the entry that it marks as dealt with.
+    pub fn note(&self) -> Option<String> {
+        #[derive(serde::Deserialize)]
+        struct After {
+            note: String,
+        }
+        self.resolves()?;
+        serde_json::from_str::<After>(&self.after).ok().map(|after| after.note)
+    }
+
     /// The end of the chain after this entry.
     pub(super) const fn head(&self) -> Head {
         Head { sequence: self.sequence, hash: self.hash }
+    }
+}
+
+fn json(object: &Object) -> String {
+    match object {
+        Object::Fields(fields) => serde_json::to_string(fields).unwrap_or_else(|_| "{}".to_owned()),
+        Object::Text(text) => text.clone(),
     }
 }
 

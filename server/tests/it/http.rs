@@ -1,5 +1,6 @@
 //! The API from outside: a real server in its own process, asked over HTTP.
 
+mod audit;
 mod backups;
 pub(crate) mod client;
 mod consume;

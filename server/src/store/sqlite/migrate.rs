@@ -6,9 +6,10 @@ use rusqlite::{Connection, TransactionBehavior};
 
 use super::SqliteError;
 
-const MIGRATIONS: [&str; 2] = [
+const MIGRATIONS: [&str; 3] = [
     include_str!("../../../migrations/sqlite/0001_start.sql"),
     include_str!("../../../migrations/sqlite/0002_slices.sql"),
+    include_str!("../../../migrations/sqlite/0003_audit_resolutions.sql"),
 ];
 
 /// The version of the schema that this program makes and reads.

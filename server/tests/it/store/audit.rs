@@ -2,7 +2,9 @@
 
 use metergate::store::audit::{AuditRow, Broken, verify};
 use metergate_rules::account::LockCause;
-use metergate_rules::command::{Command, NewGrant, ProfileChange};
+use metergate_rules::audit::actions::is_own;
+use metergate_rules::command::{Command, NewGrant, Note, ProfileChange};
+use metergate_rules::decide::Problem;
 use metergate_rules::id::GrantId;
 use metergate_rules::plan::{Enforcement, Max};
 use metergate_rules::window::{Window, WindowSet};
@@ -66,6 +68,7 @@ fn each_change_has_one_entry_with_what_stood_before_and_what_stands_now() {
         kit.made(&make(command));
         let entries = kit.audit("acme");
         assert_eq!(entries.len(), i + 2, "{action}: one entry more, after that of the creation");
+        assert!(is_own(action), "the application cannot write {action}");
         let entry = entries.last().unwrap();
         assert_eq!((entry.action.as_str(), &*entry.actor, &*entry.reason), (action, "key:test", "a test"));
         assert!(contains(&entry.before, &before), "{action}: before is {}, not {before}", entry.before);
@@ -102,6 +105,31 @@ fn what_changes_nothing_has_no_entry() {
     }
     assert!(kit.send(&create("acme")).is_err());
     assert_eq!(kit.audit("acme").len(), entries, "nor has what was refused");
+    kit.check().unwrap();
+}
+
+#[test]
+fn the_applications_entries_and_notes_on_them_are_in_the_chain_and_change_nothing_else() {
+    let mut kit = Kit::new();
+    let object = || r#"{"pages":3}"#.to_owned();
+    let (action, category) = ("document.upload".to_owned(), "chat".to_owned());
+    let append = Command::Append(Note { action, category, before: object(), after: object(), details: object() });
+    let resolve = |seq, note: &str| Command::Resolve { seq, note: note.to_owned(), before: None };
+    // Notes on what is in the same batch, and the same one twice.
+    let batch = [append.clone(), resolve(2, "a"), resolve(2, "a"), resolve(2, "b"), resolve(1, "c")];
+    kit.in_one_batch(batch.into_iter().map(|command| (&make(command)).into()).collect());
+    kit.reopen();
+    kit.made(&make(resolve(2, "b")));
+    kit.made(&make(append));
+    let told: Vec<_> = kit.audit("acme").into_iter().map(|row| (row.resolves(), row.note(), row.details)).collect();
+    let noted = |seq: u64, note: &str| (Some(seq), Some(note.to_owned()), format!(r#"{{"seq":{seq}}}"#));
+    let created = (None, None, "{}".to_owned());
+    let appended = (None, None, object());
+    assert_eq!(told, [created, appended.clone(), noted(2, "a"), noted(2, "b"), noted(1, "c"), appended]);
+    for seq in [0, 7, u64::MAX] {
+        let refused = kit.send(&make(resolve(seq, "x")));
+        assert_eq!(refused.unwrap_err(), metergate::store::StoreError::Problem(Problem::UnknownEntry), "{seq}");
+    }
     kit.check().unwrap();
 }
 

@@ -1,0 +1,120 @@
+//! The audit log: its entries in chains, and by which of them others were marked as dealt with.
+
+use metergate_rules::audit::Hash;
+use metergate_rules::time::Time;
+use rusqlite::{OptionalExtension, Params, Row, Transaction};
+
+use super::{Sqlite, SqliteError};
+use crate::store::audit::AuditRow;
+use crate::store::ledger::Head;
+
+/// What [`audit_row`] reads.
+const AUDIT: &str =
+    "SELECT chain, sequence, at, actor, action, category, before, after, details, reason, salt, hash FROM audit";
+
+impl Sqlite {
+    /// Entries of a chain before a place, newest first.
+    ///
+    /// # Errors
+    /// [`SqliteError`] if it cannot be read.
+    pub fn audit_before(&self, chain: [u8; 16], before: u64, limit: usize) -> Result<Vec<AuditRow>, SqliteError> {
+        let before = i64::try_from(before).unwrap_or(i64::MAX);
+        let rest = "WHERE chain = ? AND sequence < ? ORDER BY sequence DESC LIMIT ?";
+        self.audit_rows(rest, (&chain, before, i64::try_from(limit).unwrap_or(i64::MAX)))
+    }
+
+    /// One entry of a chain.
+    ///
+    /// # Errors
+    /// [`SqliteError`] if it cannot be read.
+    pub fn audit_entry(&self, chain: [u8; 16], sequence: u64) -> Result<Option<AuditRow>, SqliteError> {
+        let Ok(sequence) = i64::try_from(sequence) else { return Ok(None) };
+        let found = self.audit_rows("WHERE chain = ? AND sequence = ?", (&chain, sequence))?;
+        Ok(found.into_iter().next())
+    }
+
+    /// The entry by which another one was marked as dealt with, the last time. What the table says is believed only where
+    /// the chain says it too.
+    ///
+    /// # Errors
+    /// [`SqliteError`] if it cannot be read.
+    pub fn audit_resolution(&self, chain: [u8; 16], sequence: u64) -> Result<Option<AuditRow>, SqliteError> {
+        let Ok(place) = i64::try_from(sequence) else { return Ok(None) };
+        let sql = "SELECT resolution FROM audit_resolutions WHERE chain = ? AND sequence = ?";
+        let mut query = self.connection.prepare_cached(sql)?;
+        let found = query.query_row((&chain, place), |row| row.get::<_, i64>(0)).optional()?;
+        let Some(resolution) = found else { return Ok(None) };
+        Ok(self.audit_entry(chain, resolution.unsigned_abs())?.filter(|row| row.resolves() == Some(sequence)))
+    }
+
+    /// The end of a chain.
+    pub(in crate::store) fn audit_head(&self, chain: [u8; 16]) -> Result<Head, SqliteError> {
+        let sql = "SELECT sequence, hash FROM audit WHERE chain = ? ORDER BY sequence DESC LIMIT 1";
+        let read =
+            |row: &Row<'_>| Ok(Head { sequence: row.get::<_, i64>(0)?.unsigned_abs(), hash: row.get::<_, Hash>(1)? });
+        let head = self.connection.prepare_cached(sql)?.query_row([&chain], read).optional()?;
+        Ok(head.unwrap_or(Head::EMPTY))
+    }
+
+    fn audit_rows(&self, rest: &str, asked: impl Params) -> Result<Vec<AuditRow>, SqliteError> {
+        let mut query = self.connection.prepare_cached(&format!("{AUDIT} {rest}"))?;
+        let rows = query.query_map(asked, audit_row)?;
+        Ok(rows.collect::<rusqlite::Result<_>>()?)
+    }
+
+    /// Goes through the whole audit log, chain by chain, each from its first entry.
+    pub(in crate::store) fn each_audit_row<E: From<SqliteError>>(
+        &self,
+        mut each: impl FnMut(AuditRow) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let sql = format!("{AUDIT} ORDER BY chain, sequence");
+        let mut query = self.connection.prepare(&sql).map_err(SqliteError::from)?;
+        let rows = query.query_map([], audit_row).map_err(SqliteError::from)?;
+        rows.into_iter().try_for_each(|row| each(row.map_err(SqliteError::from)?))
+    }
+}
+
+fn audit_row(row: &Row<'_>) -> rusqlite::Result<AuditRow> {
+    Ok(AuditRow {
+        chain: row.get(0)?,
+        sequence: row.get::<_, i64>(1)?.unsigned_abs(),
+        at: Time::from_micros(row.get(2)?),
+        actor: row.get(3)?,
+        action: row.get(4)?,
+        category: row.get(5)?,
+        before: row.get(6)?,
+        after: row.get(7)?,
+        details: row.get(8)?,
+        reason: row.get(9)?,
+        salt: row.get(10)?,
+        hash: row.get(11)?,
+    })
+}
+
+/// Writes an entry; of one that marks another as dealt with also where to look for it.
+pub(super) fn write_audit(transaction: &Transaction<'_>, row: &AuditRow) -> Result<(), SqliteError> {
+    let sql = "INSERT INTO audit
+               (chain, sequence, at, actor, action, category, before, after, details, reason, salt, hash)
+               VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
+    let values = (
+        row.chain,
+        row.sequence.cast_signed(),
+        row.at.micros(),
+        &row.actor,
+        &row.action,
+        &row.category,
+        &row.before,
+        &row.after,
+        &row.details,
+        &row.reason,
+        row.salt,
+        row.hash,
+    );
+    transaction.prepare_cached(sql)?.execute(values)?;
+    if let Some(resolved) = row.resolves() {
+        let sql = "INSERT OR REPLACE INTO audit_resolutions (chain, sequence, resolution) VALUES (?, ?, ?)";
+        let values = (row.chain, resolved.cast_signed(), row.sequence.cast_signed());
+        transaction.prepare_cached(sql)?.execute(values)?;
+    }
+    Ok(())
+}
