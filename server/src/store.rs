@@ -167,8 +167,7 @@ pub struct After<'a> {
     pub account: &'a Account,
     /// What the rules answered.
     pub reply: &'a Reply,
-    /// What it wrote into the audit log, the command's own entry last; of an entry that was dealt with that one, then the
-    /// one that says so.
+    /// The entry of the audit log that it wrote; of one that was dealt with that one, then the one that says so.
     pub audit: &'a [audit::AuditRow],
     /// Meters and plans.
     pub catalogue: &'a Snapshot,

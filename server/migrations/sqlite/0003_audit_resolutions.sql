@@ -6,3 +6,5 @@ CREATE TABLE audit_resolutions (
     resolution INTEGER NOT NULL,       -- audit.sequence of the entry that says so
     PRIMARY KEY (chain, sequence)
 ) WITHOUT ROWID, STRICT;
+
+-- One setting more is made at a start: audit_key (hex), by which the ends of the audit chains are signed.

@@ -7,7 +7,7 @@ use axum::extract::State;
 use axum::http::{HeaderMap, Response, Uri};
 use metergate_rules::command::{Command, Note};
 use metergate_rules::id::OrganizationRef;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
@@ -22,8 +22,9 @@ use super::query::Pairs;
 use super::reports::{organization, report};
 use super::state::{App, Operator};
 use crate::report::audit::{AuditEntryBody, AuditFilter, csv};
-use crate::store::audit::AuditRow;
 use crate::store::{After, Answer, Respond};
+
+pub mod verify;
 
 /// The most bytes of each of before, after and details.
 const MOST_OBJECT: usize = 16 * 1024;
@@ -149,7 +150,7 @@ fn format(pairs: &Pairs, headers: &HeaderMap) -> Result<Format, ApiError> {
     }
 }
 
-fn lines(entries: &[AuditEntryBody]) -> Result<Vec<u8>, ApiError> {
+fn lines<T: Serialize>(entries: &[T]) -> Result<Vec<u8>, ApiError> {
     let mut lines = Vec::new();
     for entry in entries {
         serde_json::to_writer(&mut lines, entry).map_err(ApiError::internal)?;
@@ -181,8 +182,7 @@ pub async fn append(
     };
     let route = "POST /v1/organizations/{org}/audit-log";
     let operation = Operation { app: &app, org: &org, headers: &headers, body: &body, route };
-    let written = entry_answer(201, |entries| Some((entries.last()?.clone(), None)));
-    operation.run_for(caller, uri.path(), Command::Append(note), asked.reason, written).await
+    operation.run_for(caller, uri.path(), Command::Append(note), asked.reason, entry_answer(201)).await
 }
 
 /// Marks an entry as dealt with, by another entry. A later note takes the place of an earlier one.
@@ -203,14 +203,15 @@ pub async fn resolve(
     }
     let route = "POST /v1/organizations/{org}/audit-log/{seq}/resolve";
     let operation = Operation { app: &app, org: &org, headers: &headers, body: &body, route };
-    let resolved = entry_answer(200, |entries| Some((entries.first()?.clone(), entries.get(1).cloned())));
-    operation.run(operator, Command::Resolve { seq, note, before: None }, String::new(), resolved).await
+    let command = Command::Resolve { seq, note, before: None };
+    operation.run(operator, command, String::new(), entry_answer(200)).await
 }
 
-/// Answers with an entry, and how it was dealt with.
-fn entry_answer(status: u16, pick: fn(&[AuditRow]) -> Option<(AuditRow, Option<AuditRow>)>) -> Respond {
+/// Answers with the entry that the change is about.
+fn entry_answer(status: u16) -> Respond {
     Arc::new(move |after: &After<'_>| {
-        let body = pick(after.audit).map(|(row, resolution)| AuditEntryBody::of(row, resolution));
+        let (entry, resolution) = (after.audit.first().cloned(), after.audit.get(1).cloned());
+        let body = entry.map(|entry| AuditEntryBody::of(entry, resolution));
         Answer { version: None, ..answer(status, after, &body) }
     })
 }

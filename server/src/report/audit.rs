@@ -14,8 +14,10 @@ use crate::store::reader::{ReadError, View};
 use crate::store::{Scope, StoreError};
 
 mod csv;
+mod verification;
 
 pub use csv::csv;
+pub use verification::{ChainHeadBody, FindingBody, HeadBody, Noted, VerificationBody};
 
 /// Entries that are looked at for one page at most.
 const MOST_READ: usize = 5_000;

@@ -7,6 +7,14 @@ use metergate_rules::time::Time;
 
 use super::ledger::Head;
 
+mod chain;
+mod root;
+mod walk;
+
+pub(super) use chain::Chain;
+pub use root::{Root, Signed};
+pub use walk::{Finding, Place, Walked, compare, heads, walk};
+
 /// The team's own chain.
 pub const TEAM: [u8; 16] = [0; 16];
 
@@ -126,6 +134,37 @@ pub enum Broken {
     /// An entry, or the one before it, is not what was written.
     #[error("entry {0} does not match its hash: it was changed, or an entry before it was")]
     Changed(u64),
+    /// The chain ends before an entry that it had.
+    #[error("entry {expected} is gone: the chain ends at entry {found}, so it was cut off")]
+    CutOff {
+        /// The place of an entry that is known from elsewhere.
+        expected: u64,
+        /// The place of the last entry; 0 without any.
+        found: u64,
+    },
+    /// An entry has another hash than it had: the chain was made anew.
+    #[error("entry {0} has another hash than it had: the chain up to it was written anew")]
+    Rewritten(u64),
+}
+
+impl Broken {
+    /// The place of the first entry that does not fit.
+    pub const fn place(&self) -> u64 {
+        match self {
+            Self::Missing { expected, .. } | Self::CutOff { expected, .. } => *expected,
+            Self::Changed(place) | Self::Rewritten(place) => *place,
+        }
+    }
+
+    /// What became of it, in a word.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Missing { .. } => "missing",
+            Self::Changed(_) => "changed",
+            Self::CutOff { .. } => "cut-off",
+            Self::Rewritten(_) => "rewritten",
+        }
+    }
 }
 
 /// Checks a chain in order from its first entry. Answers the hash of its end.
@@ -149,6 +188,16 @@ pub(super) fn follow(head: Head, row: &AuditRow) -> Result<Head, Broken> {
         return Err(Broken::Changed(row.sequence));
     }
     Ok(row.head())
+}
+
+/// Whose chain it is: `team`, or an organization's id.
+pub fn owner(chain: &[u8; 16]) -> String {
+    if *chain == TEAM { "team".to_owned() } else { OrganizationId(*chain).to_string() }
+}
+
+/// The chain of an [`owner`].
+pub fn chain_owned_by(owner: &str) -> Option<[u8; 16]> {
+    if owner == "team" { Some(TEAM) } else { owner.parse().ok().map(chain_of) }
 }
 
 /// The chain of an organization.

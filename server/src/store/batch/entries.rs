@@ -26,15 +26,17 @@ impl Batch<'_> {
         Ok(Cow::Owned(Command::Resolve { seq: *seq, note: note.clone(), before }))
     }
 
-    /// The entries to show of a change: the one that was dealt with and the one that says so; else those that it wrote,
-    /// which begin at `first`.
+    /// The entry that a change is about: the one that was dealt with, and then the one that says so; else the last that it
+    /// wrote, where `first` of this batch's were there before.
     pub(super) fn entries_of(
         &self,
         organization: OrganizationId,
         command: &Command,
         first: usize,
     ) -> Result<Vec<AuditRow>, SqliteError> {
-        let Command::Resolve { seq, .. } = command else { return Ok(self.audit[first..].to_vec()) };
+        let Command::Resolve { seq, .. } = command else {
+            return Ok(self.audit[first..].last().cloned().into_iter().collect());
+        };
         let chain = chain_of(organization);
         let both = [self.audit_entry(chain, *seq)?, self.audit_resolution(chain, *seq)?];
         Ok(both.into_iter().flatten().collect())

@@ -1,11 +1,12 @@
 //! The audit log: its entries in chains, and by which of them others were marked as dealt with.
 
 use metergate_rules::audit::Hash;
+use metergate_rules::id::OrganizationId;
 use metergate_rules::time::Time;
 use rusqlite::{OptionalExtension, Params, Row, Transaction};
 
 use super::{Sqlite, SqliteError};
-use crate::store::audit::AuditRow;
+use crate::store::audit::{AuditRow, TEAM};
 use crate::store::ledger::Head;
 
 /// What [`audit_row`] reads.
@@ -65,12 +66,50 @@ impl Sqlite {
     /// Goes through the whole audit log, chain by chain, each from its first entry.
     pub(in crate::store) fn each_audit_row<E: From<SqliteError>>(
         &self,
+        each: impl FnMut(AuditRow) -> Result<(), E>,
+    ) -> Result<(), E> {
+        self.each_audit_row_after(None, usize::MAX, each)
+    }
+
+    /// Goes through so many entries after a place, chain by chain.
+    pub(in crate::store) fn each_audit_row_after<E: From<SqliteError>>(
+        &self,
+        after: Option<([u8; 16], u64)>,
+        most: usize,
         mut each: impl FnMut(AuditRow) -> Result<(), E>,
     ) -> Result<(), E> {
-        let sql = format!("{AUDIT} ORDER BY chain, sequence");
+        // Places begin at 1, but what is damaged may stand anywhere.
+        let (chain, sequence) = after.map_or((TEAM, i64::MIN), |(chain, sequence)| (chain, sequence.cast_signed()));
+        let sql = format!("{AUDIT} WHERE (chain, sequence) > (?, ?) ORDER BY chain, sequence LIMIT ?");
+        let most = i64::try_from(most).unwrap_or(i64::MAX);
         let mut query = self.connection.prepare(&sql).map_err(SqliteError::from)?;
-        let rows = query.query_map([], audit_row).map_err(SqliteError::from)?;
+        let rows = query.query_map((chain, sequence, most), audit_row).map_err(SqliteError::from)?;
         rows.into_iter().try_for_each(|row| each(row.map_err(SqliteError::from)?))
+    }
+
+    /// The first chain from this one on.
+    pub(in crate::store) fn audit_chain_from(&self, chain: [u8; 16]) -> Result<Option<[u8; 16]>, SqliteError> {
+        self.audit_chain("SELECT chain FROM audit WHERE chain >= ? ORDER BY chain LIMIT 1", chain)
+    }
+
+    /// The next chain.
+    pub(in crate::store) fn audit_chain_after(&self, chain: [u8; 16]) -> Result<Option<[u8; 16]>, SqliteError> {
+        self.audit_chain("SELECT chain FROM audit WHERE chain > ? ORDER BY chain LIMIT 1", chain)
+    }
+
+    fn audit_chain(&self, sql: &str, chain: [u8; 16]) -> Result<Option<[u8; 16]>, SqliteError> {
+        Ok(self.connection.prepare_cached(sql)?.query_row([&chain], |row| row.get(0)).optional()?)
+    }
+
+    /// Some of the organizations that have no entry at all.
+    pub(in crate::store) fn organizations_without_audit(
+        &self,
+        most: usize,
+    ) -> Result<Vec<OrganizationId>, SqliteError> {
+        let sql = "SELECT id FROM organizations o WHERE NOT EXISTS (SELECT 1 FROM audit WHERE chain = o.id) LIMIT ?";
+        let mut query = self.connection.prepare_cached(sql)?;
+        let rows = query.query_map([i64::try_from(most).unwrap_or(i64::MAX)], |row| row.get(0).map(OrganizationId))?;
+        Ok(rows.collect::<rusqlite::Result<_>>()?)
     }
 }
 

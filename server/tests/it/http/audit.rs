@@ -5,6 +5,8 @@ use serde_json::{Value, json};
 use super::client::Client;
 use super::server::Server;
 
+mod chains;
+
 const LOG: &str = "/v1/organizations/acme/audit-log";
 
 fn started() -> (Server, Client) {

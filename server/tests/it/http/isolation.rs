@@ -80,6 +80,8 @@ const RULES: &[Rule] = &[
     rule("POST /v1/organizations/{org}/audit-log", Right::Scopes(&["ingest"]), "", r#"{"action": "document.upload", "category": "chat"}"#),
     rule("POST /v1/organizations/{org}/audit-log/{seq}/resolve", Right::Operator, "", r#"{"note": "n"}"#),
     rule("GET /v1/audit-log", Right::Operator, "?organization={org}", ""),
+    rule("GET /v1/audit-log/verify", Right::Operator, "", ""),
+    rule("GET /v1/audit-log/head", Right::Operator, "", ""),
     rule("GET /v1/meters", READ, "", ""),
     rule("GET /v1/meters/{key}", READ, "", ""),
     rule("PUT /v1/meters/{key}", Right::Operator, "", r#"{"aggregation": "sum"}"#),

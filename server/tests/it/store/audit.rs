@@ -1,6 +1,7 @@
 //! `audit`: every committed change has exactly one entry with the real before and after, and tampering is found.
 
-use metergate::store::audit::{AuditRow, Broken, verify};
+use metergate::store::audit::{AuditRow, Broken, Finding, Place, Walked, verify, walk};
+use metergate::store::sqlite::Sqlite;
 use metergate_rules::account::LockCause;
 use metergate_rules::audit::actions::is_own;
 use metergate_rules::command::{Command, NewGrant, Note, ProfileChange};
@@ -178,6 +179,37 @@ fn what_was_changed_dropped_moved_or_cut_off_is_found() {
     sealed_anew[3].after = "{}".to_owned();
     sealed_anew[3].hash = sealed_anew[3].sealed(&sealed_anew[2].hash);
     assert_eq!(verify(&sealed_anew), Err(Broken::Changed(5)), "the next entry shows it");
+}
+
+#[test]
+fn a_walk_in_parts_finds_what_one_at_once_does() {
+    let kit = Kit::new();
+    kit.send(&create("other")).unwrap();
+    for units in 1..=4 {
+        kit.made(&make(set_extra(units)));
+    }
+    let walked = |most: usize| {
+        let sqlite = Sqlite::open_to_read(kit.folder()).unwrap();
+        let mut all = walk(&sqlite, None, most).unwrap();
+        while let Some(place) = all.next {
+            let next = walk(&sqlite, Place::from_bytes(&place.to_bytes()), most).unwrap();
+            all.chains += next.chains;
+            all.entries += next.entries;
+            all.findings.extend(next.findings);
+            all.next = next.next;
+        }
+        all
+    };
+    let whole = walked(1000);
+    assert!(whole.findings.is_empty() && whole.entries >= 6 && whole.chains >= 2, "{whole:?}");
+    assert_eq!(walked(1), whole);
+    let acme = kit.audit("acme")[0].chain;
+    kit.database().execute("UPDATE audit SET after = '{}' WHERE chain = ? AND sequence = 3", [&acme]).unwrap();
+    let expected = vec![Finding { chain: acme, broken: Broken::Changed(3) }];
+    for most in [1, 2, 3, 1000] {
+        assert_eq!(walked(most), Walked { findings: expected.clone(), ..whole.clone() }, "{most}");
+    }
+    assert_eq!(Place::from_bytes(&[0; 66]), None);
 }
 
 #[test]
