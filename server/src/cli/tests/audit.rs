@@ -57,7 +57,11 @@ fn every_part_of_the_log_is_verified_and_what_is_wrong_is_named() {
     fake.answer(&format!("{verify}?cursor=c1"), 200, &part(5, &[], &Value::Null, &Value::Null));
     assert_eq!(printed(&fake, "audit verify"), "2 chains with 10005 entries: every hash is right");
     let finding = json!({"chain": "team", "seq": 3, "problem": "missing", "detail": "entry 3 is missing."});
-    fake.answer(&format!("{verify}?cursor=c1"), 200, &part(5, &[finding.clone()], &Value::Null, &Value::Null));
+    fake.answer(
+        &format!("{verify}?cursor=c1"),
+        200,
+        &part(5, std::slice::from_ref(&finding), &Value::Null, &Value::Null),
+    );
     let paper = Paper::default();
     assert_eq!(run_line(&fake, "audit verify", &paper).unwrap(), Ending::Failed);
     assert_eq!(paper.text(), "team: entry 3 is missing.");
