@@ -6,7 +6,7 @@ use metergate_rules::time::Time;
 use rusqlite::{OptionalExtension, Params, Row, Transaction};
 
 use super::{Sqlite, SqliteError};
-use crate::store::audit::{AuditRow, TEAM};
+use crate::store::audit::AuditRow;
 use crate::store::ledger::Head;
 
 /// What [`audit_row`] reads.
@@ -78,8 +78,9 @@ impl Sqlite {
         most: usize,
         mut each: impl FnMut(AuditRow) -> Result<(), E>,
     ) -> Result<(), E> {
-        // Places begin at 1, but what is damaged may stand anywhere.
-        let (chain, sequence) = after.map_or((TEAM, i64::MIN), |(chain, sequence)| (chain, sequence.cast_signed()));
+        // Names have 16 bytes and places begin at 1, but what is damaged may stand anywhere.
+        let chain = after.as_ref().map_or(&[][..], |(chain, _)| chain);
+        let sequence = after.map_or(i64::MIN, |(_, sequence)| sequence.cast_signed());
         let sql = format!("{AUDIT} WHERE (chain, sequence) > (?, ?) ORDER BY chain, sequence LIMIT ?");
         let most = i64::try_from(most).unwrap_or(i64::MAX);
         let mut query = self.connection.prepare(&sql).map_err(SqliteError::from)?;
