@@ -118,6 +118,12 @@ fn filters_take_both_spellings_of_an_action_and_a_span() {
     let count = |query: &str| admin.list(&format!("{LOG}?{query}")).len();
     assert_eq!(count(&format!("from={}&to={}", at(3), at(1))), 2, "the first instant is in, the last is not");
     assert_eq!((count("from=2099-01-01T00:00:00Z"), count("to=2020-01-01T00:00:00Z")), (0, 0));
+    // Of a test organization every entry is looked at.
+    let of_test = admin.post("/v1/organizations", json!({"key": "trying", "test": true, "plan": "pro"})).is(201).json();
+    for (from, expected) in [("2020-01-01T00:00:00Z", 1), ("2099-01-01T00:00:00Z", 0)] {
+        let path = format!("/v1/organizations/{}/audit-log?from={from}", of_test["id"].as_str().unwrap());
+        assert_eq!(admin.list(&path).len(), expected, "{from}");
+    }
 }
 
 #[test]
