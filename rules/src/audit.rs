@@ -1,6 +1,8 @@
 //! The audit log: one chain per organization and one for the team, in which each entry carries the hash of the one
 //! before.
 
+use std::borrow::Cow;
+
 use serde::Serialize;
 use serde::ser::{SerializeMap, Serializer};
 use sha2::{Digest, Sha256};
@@ -8,21 +10,55 @@ use sha2::{Digest, Sha256};
 use crate::quantity::Decimal;
 use crate::time::Time;
 
+pub mod actions;
+
 /// An entry before it has its place in the chain.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Draft {
     /// When it happened.
     pub at: Time,
     /// What was done, such as `quota.grant`.
-    pub action: &'static str,
+    pub action: Cow<'static, str>,
     /// The kind of thing it was done to, such as `quota`.
-    pub category: &'static str,
+    pub category: Cow<'static, str>,
     /// Whether time did it, not the caller.
     pub by_system: bool,
     /// What stood before.
-    pub before: Fields,
+    pub before: Object,
     /// What stands now.
-    pub after: Fields,
+    pub after: Object,
+    /// What else there is to say.
+    pub details: Object,
+}
+
+impl Draft {
+    /// A change by the caller.
+    pub fn new(at: Time, action: &'static str, category: &'static str, before: Fields, after: Fields) -> Self {
+        Self {
+            at,
+            action: action.into(),
+            category: category.into(),
+            by_system: false,
+            before: Object::Fields(before),
+            after: Object::Fields(after),
+            details: Object::default(),
+        }
+    }
+}
+
+/// A JSON object in an entry.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Object {
+    /// Of values that the rules know.
+    Fields(Fields),
+    /// The text of one, as the application wrote it.
+    Text(String),
+}
+
+impl Default for Object {
+    fn default() -> Self {
+        Self::Fields(Fields::default())
+    }
 }
 
 /// Named values, in order; written as a JSON object.

@@ -115,6 +115,17 @@ pub enum Command {
         /// These windows.
         windows: WindowSet,
     },
+    /// Adds an entry of the application's own to the audit log.
+    Append(Note),
+    /// Marks an entry of the audit log as dealt with.
+    Resolve {
+        /// Its place in the organization's chain.
+        seq: u64,
+        /// What became of it.
+        note: String,
+        /// The note that it has already, which the store looks up.
+        before: Option<String>,
+    },
     /// Lets what is due take effect, nothing else.
     Touch,
 }
@@ -136,6 +147,21 @@ impl CycleStart {
             Self::Instant(time) => Anchor::at(time, zone),
         }
     }
+}
+
+/// An entry of the application's own for the audit log.
+#[derive(Clone, Debug)]
+pub struct Note {
+    /// What was done; none of Metergate's own [actions](crate::audit::actions).
+    pub action: String,
+    /// To which kind of thing: one of [`CATEGORIES`](crate::audit::actions::CATEGORIES).
+    pub category: String,
+    /// What stood before: the text of a JSON object.
+    pub before: String,
+    /// What stands now: the text of a JSON object.
+    pub after: String,
+    /// What else there is to say: the text of a JSON object.
+    pub details: String,
 }
 
 /// A new organization.

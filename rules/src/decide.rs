@@ -18,6 +18,7 @@ mod consume;
 mod create;
 pub mod cycle;
 mod grants;
+mod note;
 mod operate;
 mod record;
 mod reserve;
@@ -101,6 +102,18 @@ pub enum Problem {
     /// More than [`MOST_OPEN`](crate::reservation::MOST_OPEN) would be open.
     #[error("the organization has too many open reservations")]
     TooManyReservations,
+    /// The application cannot write what only Metergate does.
+    #[error("this action is one of Metergate's own; name yours otherwise")]
+    OwnAction,
+    /// The name of an action has another form.
+    #[error("an action is 1 to 128 letters, digits, dots, colons, underscores and hyphens")]
+    InvalidAction,
+    /// The category is none that the application may use.
+    #[error("the category must be trial, quota, billing, usage, knowledge_base, chat, config, auth, webhook or error")]
+    UnknownCategory,
+    /// The organization's audit log has no entry of that number.
+    #[error("there is no such entry in the audit log")]
+    UnknownEntry,
     /// The state contradicts itself: a defect.
     #[error("inconsistent state: {0}")]
     Inconsistent(&'static str),
@@ -164,6 +177,8 @@ pub fn decide(
         Command::Release(id) => reserve::release(account, *id, catalogue, now),
         Command::Grant(new) => grants::give(account, new, catalogue, now),
         Command::VoidGrant(id) => grants::void(account, *id, catalogue, now),
+        Command::Append(entry) => note::append(entry, now),
+        Command::Resolve { seq, note, before } => Ok(note::resolve(*seq, note, before.as_deref(), now)),
         Command::Create(_) => Err(Problem::Inconsistent("the organization exists already")),
         Command::Touch => Ok(Outcome { entries: Vec::new(), reply: Reply::Done, audit: Vec::new() }),
         other => operate::operate(account, other, catalogue, now),

@@ -141,7 +141,7 @@ fn trial_end(account: &Account, catalogue: &Catalogue, end: Time) -> Result<Effe
 fn draft(account: &Account, entry: &Entry, catalogue: &Catalogue) -> Option<Draft> {
     if let What::Due(Effect::PlanChanged(state)) = &entry.what {
         let (before, after) = plan_change(account, state, catalogue);
-        return Some(Draft { at: entry.at, action: "plan.change", category: "quota", by_system: true, before, after });
+        return Some(Draft { by_system: true, ..Draft::new(entry.at, "plan.change", "quota", before, after) });
     }
     let What::Due(Effect::TrialEnded { status, lock, plan }) = &entry.what else { return None };
     let name = |plan| catalogue.plan(plan).map(|plan| plan.key.to_string());
@@ -150,7 +150,7 @@ fn draft(account: &Account, entry: &Entry, catalogue: &Catalogue) -> Option<Draf
         .with("status", status_name(*status))
         .with("plan", name(plan.unwrap_or(account.plan)))
         .with("locked", lock.is_some() || !account.locks.is_empty());
-    Some(Draft { at: entry.at, action: "trial.end", category: "trial", by_system: true, before, after })
+    Some(Draft { by_system: true, ..Draft::new(entry.at, "trial.end", "trial", before, after) })
 }
 
 /// The name of a status on the wire.

@@ -12,6 +12,7 @@ use screen::{Screen, Terminal};
 use crate::store::DISK_FAILED;
 use crate::store::sqlite::SqliteError;
 
+mod audit;
 mod backup;
 mod catalogue;
 mod client;
@@ -57,6 +58,8 @@ enum Command {
     Org(Remote<organization::Command>),
     /// Report usage
     Usage(RemoteOptions<usage::Options>),
+    /// List, export and verify the audit log
+    Audit(Remote<audit::Command>),
     /// Import past usage from a CSV file; running it again counts nothing twice
     Import(RemoteOptions<import::Options>),
     /// Have the running server write a copy of everything
@@ -127,6 +130,7 @@ fn run(command: Command, screen: &dyn Screen) -> anyhow::Result<Ending> {
         Command::Catalogue(catalogue) => catalogue::run(&catalogue.connection.client()?, &catalogue.command, screen),
         Command::Org(org) => organization::run(&org.connection.client()?, &org.command, screen),
         Command::Usage(usage) => usage::run(&usage.connection.client()?, &usage.options, screen),
+        Command::Audit(audit) => audit::run(&audit.connection.client()?, &audit.command, screen),
         Command::Import(import) => {
             let client = import.connection.client()?.patient(client::Patience::LONG);
             import::run(&client, &import.options, screen)

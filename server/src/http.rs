@@ -1,6 +1,7 @@
 //! HTTP: how requests come in, what each route does, how answers are written.
 
 pub mod adjustments;
+pub mod audit;
 pub mod auth;
 pub mod backups;
 pub mod body;

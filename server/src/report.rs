@@ -19,6 +19,7 @@ use crate::http::number::Number;
 use crate::store::reader::{ReadError, View};
 use crate::store::{Scope, StoreError};
 
+pub mod audit;
 pub mod cycle;
 pub mod entitlements;
 pub mod events;

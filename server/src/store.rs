@@ -86,12 +86,15 @@ pub enum Request {
 }
 
 impl Request {
-    /// About how many bytes it adds to a block.
+    /// About how many bytes it adds to a commit.
     fn bytes(&self) -> usize {
         match self {
             Self::Consume(request) => request.consume.properties.len(),
             Self::Record(request) => request.event.data.len(),
-            Self::Change(_) => 0,
+            Self::Change(request) => match &request.command {
+                Command::Append(note) => note.before.len() + note.after.len() + note.details.len(),
+                _ => 0,
+            },
         }
     }
 }
@@ -164,6 +167,8 @@ pub struct After<'a> {
     pub account: &'a Account,
     /// What the rules answered.
     pub reply: &'a Reply,
+    /// The entry of the audit log that it wrote; of one that was dealt with that one, then the one that says so.
+    pub audit: &'a [audit::AuditRow],
     /// Meters and plans.
     pub catalogue: &'a Snapshot,
     /// When it was decided.

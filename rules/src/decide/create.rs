@@ -25,14 +25,8 @@ pub fn create(new: &NewOrganization, catalogue: &Catalogue, now: Time) -> Result
     let status = if trial.is_some() { Status::Trial } else { Status::Active };
     let (anchor, period) = first_period(plan, &profile, now);
     let (day, month) = (period::day(now, &profile.zone), period::month(now, &profile.zone));
-    let audit = Draft {
-        at: now,
-        action: "organization.create",
-        category: "config",
-        by_system: false,
-        before: Fields::default(),
-        after: described(&profile, plan, status, trial),
-    };
+    let after = described(&profile, plan, status, trial);
+    let audit = Draft::new(now, "organization.create", "config", Fields::default(), after);
     let change = Change::Created {
         profile: Arc::new(profile),
         plan: plan.id,

@@ -64,7 +64,7 @@ pub(super) fn void(account: &Account, id: GrantId, catalogue: &Catalogue, now: T
 }
 
 fn draft(action: &'static str, at: Time, before: Fields, after: Fields) -> Draft {
-    Draft { at, action, category: "quota", by_system: false, before, after }
+    Draft::new(at, action, "quota", before, after)
 }
 
 fn described(grant: &Grant, meter: &Meter) -> Fields {

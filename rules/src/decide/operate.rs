@@ -67,7 +67,7 @@ fn outcome(told: Option<Told>, now: Time) -> Outcome {
     let Some(Told { change, action, category, before, after }) = told else {
         return Outcome { entries: Vec::new(), reply: Reply::Done, audit: Vec::new() };
     };
-    let audit = vec![Draft { at: now, action, category, by_system: false, before, after }];
+    let audit = vec![Draft::new(now, action, category, before, after)];
     Outcome { entries: vec![entry(now, What::Changed(Box::new(change)))], reply: Reply::Done, audit }
 }
 

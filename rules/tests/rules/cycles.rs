@@ -115,7 +115,7 @@ fn a_plan_at_the_periods_end_waits_for_it() {
     let answers = world.play("api 5; plan 2 later; api 1; clock 2026-12-22T11:06:00Z; api 9");
     assert_eq!(answers, "ok period 5/5; done; quota-exceeded period 5/5; ok period 9/9");
     let told = world.audit.last().unwrap();
-    assert_eq!((told.action, told.by_system, told.at), ("plan.change", true, time("2026-12-22T11:06:00Z")));
+    assert_eq!((&*told.action, told.by_system, told.at), ("plan.change", true, time("2026-12-22T11:06:00Z")));
     // A change now takes its place, and a move of the cycle takes it along.
     let mut world = World::new([plan(1, "api.period=5"), plan(2, "api.period=9")]);
     world.play("plan 2 later; plan 1; clock 2026-12-22T11:06:00Z; touch");

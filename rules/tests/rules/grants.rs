@@ -92,7 +92,7 @@ fn a_grant_ends_once() {
     let ends: Vec<_> = world.account.grants.iter().map(|grant| grant.ended).collect();
     let expired = time("2026-11-22T12:06:00Z");
     assert_eq!(ends, [Some(Ended::Expired(expired)), Some(Ended::Voided(time(crate::kit::BEGIN)))]);
-    let actions: Vec<_> = world.audit.iter().map(|draft| draft.action).collect();
+    let actions: Vec<_> = world.audit.iter().map(|draft| &*draft.action).collect();
     assert_eq!(actions, ["organization.create", "credit.grant", "credit.grant", "credit.void"]);
 }
 

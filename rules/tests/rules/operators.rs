@@ -32,7 +32,7 @@ fn every_change_writes_one_entry_and_one_line_of_the_audit_log_and_its_repeat_no
         assert_eq!((world.entries.len(), world.audit.len()), (entries + 1, audit + 1), "{change}");
         assert_eq!(world.account.changes, changes + 1, "{change}: the entity tag is another");
         let draft = world.audit.last().unwrap();
-        assert_eq!((draft.action, draft.by_system), (action, false));
+        assert_eq!((&*draft.action, draft.by_system), (action, false));
         assert_ne!(draft.before, draft.after, "{change}");
         assert_eq!(world.play(change), "done", "{change} again");
         let same = (world.entries.len(), world.audit.len(), world.account.changes);

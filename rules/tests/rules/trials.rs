@@ -1,7 +1,7 @@
 //! Trials and plan changes (P4, P5, P6).
 
 use metergate_rules::account::{LockCause, Status};
-use metergate_rules::audit::Fields;
+use metergate_rules::audit::Object;
 use metergate_rules::plan::{Plan, TrialEnd};
 use metergate_rules::time::DAY;
 
@@ -71,7 +71,10 @@ fn moving_to_a_plan_without_trial_ends_it_and_lifts_a_trial_lock_only() {
         "done; done; organization-locked day 0/2; done; ok day 2/2"
     );
     let change = world.audit.iter().find(|draft| draft.action == "plan.change").unwrap();
-    let shown = |fields: &Fields| serde_json::to_value(fields).unwrap();
+    let shown = |object: &Object| match object {
+        Object::Fields(fields) => serde_json::to_value(fields).unwrap(),
+        Object::Text(text) => panic!("{text} is the application's"),
+    };
     assert_eq!(shown(&change.before)["locks"], serde_json::json!(["trial", "operator"]));
     assert_eq!(shown(&change.after)["locks"], serde_json::json!(["operator"]), "side effects stand in the entry");
 }

@@ -174,7 +174,7 @@ struct Changing {
 
 impl Changing {
     fn draft(&self, action: &'static str, category: &'static str, before: Fields, after: Fields) -> Option<Draft> {
-        Some(Draft { at: self.now, action, category, by_system: false, before, after })
+        Some(Draft::new(self.now, action, category, before, after))
     }
 
     fn put_meter(&mut self, snapshot: &Snapshot, key: &MeterKey, spec: &MeterSpec) -> Decided {

@@ -118,17 +118,31 @@ impl Client {
     /// Every item of a list, over all its pages.
     pub(super) fn list(&self, path: &str, query: &[(&str, &str)]) -> Result<Vec<Box<RawValue>>, Failure> {
         let mut items = Vec::new();
+        self.each_page(path, query, |page| {
+            items.extend(page);
+            Ok::<_, Failure>(true)
+        })?;
+        Ok(items)
+    }
+
+    /// Every page of a list, in order, until `each` has enough.
+    pub(super) fn each_page<E: From<Failure>>(
+        &self,
+        path: &str,
+        query: &[(&str, &str)],
+        mut each: impl FnMut(Vec<Box<RawValue>>) -> Result<bool, E>,
+    ) -> Result<(), E> {
         let mut cursor: Option<String> = None;
         loop {
             let mut pairs = query.to_vec();
             pairs.push(("limit", "200"));
             pairs.extend(cursor.as_deref().map(|cursor| ("cursor", cursor)));
             let page: Page = self.read(path, &self.get(&with_query(path, &pairs))?)?;
-            items.extend(page.data);
+            let wants_more = each(page.data)?;
             // A server that repeats its cursor would keep this going for ever.
             match page.next_cursor {
-                Some(next) if cursor.as_ref() != Some(&next) => cursor = Some(next),
-                _ => return Ok(items),
+                Some(next) if wants_more && cursor.as_ref() != Some(&next) => cursor = Some(next),
+                _ => return Ok(()),
             }
         }
     }

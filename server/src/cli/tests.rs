@@ -5,6 +5,8 @@ use serde_json::{Value, json};
 use super::fake::{Fake, Fault, Paper};
 use super::*;
 
+mod audit;
+
 /// Runs a command line against the fake.
 fn run_line(fake: &Fake, line: &str, paper: &Paper) -> anyhow::Result<Ending> {
     let words = std::iter::once("metergate").chain(line.split(' '));

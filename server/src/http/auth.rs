@@ -127,6 +127,23 @@ impl Credential {
         self.may(self.scopes.read, "read")
     }
 
+    /// For an organization's own audit log (O6): by its administrators and by operators.
+    ///
+    /// # Errors
+    /// 403 without scope `admin`.
+    pub fn may_administer(&self) -> Result<Caller, ApiError> {
+        self.may(false, "admin")
+    }
+
+    /// For entries of the application's own in the audit log (O6): written in the name of its key.
+    ///
+    /// # Errors
+    /// 403 without scope `ingest`.
+    pub fn may_append(&self) -> Result<Caller, ApiError> {
+        let caller = self.may(self.scopes.ingest, "ingest")?;
+        Ok(Caller { actor: format!("app:{}", self.name).into(), ..caller })
+    }
+
     /// For operators' commands.
     ///
     /// # Errors

@@ -14,10 +14,10 @@ use super::error::ApiError;
 use super::state::{App, Operator};
 use super::{idempotency, json};
 use crate::report::organization::OrganizationBody;
-use crate::store::{After, Answer, ChangeRequest, Receipt, Request, Respond};
+use crate::store::{After, Answer, Caller, ChangeRequest, Receipt, Request, Respond};
 
 /// The longest reason in bytes.
-const MOST_REASON: usize = 4096;
+pub(super) const MOST_REASON: usize = 4096;
 
 /// Why something is done.
 #[derive(Debug, Default, Deserialize, ToSchema)]
@@ -46,6 +46,18 @@ impl Operation<'_> {
         respond: Respond,
     ) -> Result<Response<Body>, ApiError> {
         let Operator { caller, path, .. } = operator;
+        self.run_for(caller, &path, command, reason, respond).await
+    }
+
+    /// The same for somebody who need not be an operator, of whom it is known that they may.
+    pub(super) async fn run_for(
+        self,
+        caller: Caller,
+        path: &str,
+        command: Command,
+        reason: String,
+        respond: Respond,
+    ) -> Result<Response<Body>, ApiError> {
         if reason.len() > MOST_REASON {
             return Err(ApiError::invalid("#/reason", format!("Send at most {MOST_REASON} bytes.")));
         }

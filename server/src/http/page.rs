@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 
 use axum::Json;
 use axum::body::Body;
-use axum::http::header::LINK;
+use axum::http::header::{CONTENT_TYPE, LINK};
 use axum::http::{HeaderValue, Response, Uri};
 use axum::response::IntoResponse;
 use serde::{Deserialize, Serialize};
@@ -118,6 +118,18 @@ impl<T: Serialize> Paged<T> {
     /// The answer to a request for `uri`, with its `Link` to the next page.
     pub fn response(&self, uri: &Uri) -> Response<Body> {
         let mut response = Json(self).into_response();
+        if let Some(link) = self.next_cursor.as_deref().and_then(|cursor| next_link(uri, cursor)) {
+            response.headers_mut().insert(LINK, link);
+        }
+        response
+    }
+}
+
+impl<T> Paged<T> {
+    /// The page as `body` in another form. Its `Link` alone leads to the next one, with the query that it was asked by.
+    pub fn response_as(&self, uri: &Uri, content_type: &'static str, body: Vec<u8>) -> Response<Body> {
+        let mut response = Response::new(Body::from(body));
+        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
         if let Some(link) = self.next_cursor.as_deref().and_then(|cursor| next_link(uri, cursor)) {
             response.headers_mut().insert(LINK, link);
         }

@@ -15,8 +15,8 @@ use utoipa_axum::routes;
 use super::service::{Route, not_found};
 use super::state::App;
 use super::{
-    adjustments, backups, catalog, cycle, docs, health, hot, jobs, keys, organizations, quota, reports, reservations,
-    team,
+    adjustments, audit, backups, catalog, cycle, docs, health, hot, jobs, keys, organizations, quota, reports,
+    reservations, team,
 };
 
 /// Every route of the API, in the order in which they are shown.
@@ -49,6 +49,11 @@ fn api() -> OpenApiRouter<App> {
         .routes(routes!(quota::void_grant))
         .routes(routes!(quota::reset))
         .routes(routes!(adjustments::create))
+        .routes(routes!(audit::append, audit::list))
+        .routes(routes!(audit::resolve))
+        .routes(routes!(audit::list_of_team))
+        .routes(routes!(audit::verify::verify))
+        .routes(routes!(audit::verify::head))
         .routes(routes!(team::list_meters))
         .routes(routes!(team::get_meter, team::put_meter, team::delete_meter))
         .routes(routes!(team::list_plans))

@@ -9,6 +9,7 @@ use metergate_rules::window::Window;
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::audit::AuditEntryBody;
 use super::figures::Figures;
 use super::grants::GrantBody;
 use super::organization::{LockBody, plan_of};
@@ -20,8 +21,6 @@ use crate::store::reader::ReadError;
 
 mod entries;
 mod past;
-
-pub use entries::AuditEntryBody;
 
 /// Everything that an organization's figures are made of, at one time.
 #[derive(Clone, Debug, Serialize, ToSchema)]

@@ -1,10 +1,19 @@
 //! Entries of the audit log as they are stored, and the check of a chain.
 
-use metergate_rules::audit::{Draft, Fields, GENESIS, Hash, Sealed, seal};
+use metergate_rules::audit::actions::RESOLVE;
+use metergate_rules::audit::{Draft, GENESIS, Hash, Object, Sealed, seal};
 use metergate_rules::id::OrganizationId;
 use metergate_rules::time::Time;
 
 use super::ledger::Head;
+
+mod chain;
+mod root;
+mod walk;
+
+pub(super) use chain::Chain;
+pub use root::{Root, Signed};
+pub use walk::{Finding, Place, Walked, compare, heads, walk};
 
 /// The team's own chain.
 pub const TEAM: [u8; 16] = [0; 16];
@@ -59,18 +68,17 @@ impl AuditRow {
 
     /// The entry that follows `head`.
     pub(super) fn after(head: Head, chain: [u8; 16], draft: &Draft, actor: &str, reason: &str) -> Self {
-        let json = |fields: &Fields| serde_json::to_string(fields).unwrap_or_else(|_| "{}".to_owned());
         let actor = if draft.by_system { "system" } else { actor };
         let mut row = Self {
             chain,
             sequence: head.sequence + 1,
             at: draft.at,
             actor: actor.to_owned(),
-            action: draft.action.to_owned(),
-            category: draft.category.to_owned(),
+            action: draft.action.to_string(),
+            category: draft.category.to_string(),
             before: json(&draft.before),
             after: json(&draft.after),
-            details: "{}".to_owned(),
+            details: json(&draft.details),
             reason: reason.to_owned(),
             salt: crate::random::bytes(),
             hash: GENESIS,
@@ -79,9 +87,36 @@ impl AuditRow {
         row
     }
 
+    /// The place of the entry of its chain that it marks as dealt with.
+    pub fn resolves(&self) -> Option<u64> {
+        #[derive(serde::Deserialize)]
+        struct Details {
+            seq: u64,
+        }
+        let details = (self.action == RESOLVE).then(|| serde_json::from_str::<Details>(&self.details).ok());
+        details.flatten().map(|details| details.seq)
+    }
+
+    /// What it says of the entry that it marks as dealt with.
+    pub fn note(&self) -> Option<String> {
+        #[derive(serde::Deserialize)]
+        struct After {
+            note: String,
+        }
+        self.resolves()?;
+        serde_json::from_str::<After>(&self.after).ok().map(|after| after.note)
+    }
+
     /// The end of the chain after this entry.
     pub(super) const fn head(&self) -> Head {
         Head { sequence: self.sequence, hash: self.hash }
+    }
+}
+
+fn json(object: &Object) -> String {
+    match object {
+        Object::Fields(fields) => serde_json::to_string(fields).unwrap_or_else(|_| "{}".to_owned()),
+        Object::Text(text) => text.clone(),
     }
 }
 
@@ -99,6 +134,37 @@ pub enum Broken {
     /// An entry, or the one before it, is not what was written.
     #[error("entry {0} does not match its hash: it was changed, or an entry before it was")]
     Changed(u64),
+    /// The chain ends before an entry that it had.
+    #[error("entry {expected} is gone: the chain ends at entry {found}, so it was cut off")]
+    CutOff {
+        /// The place of an entry that is known from elsewhere.
+        expected: u64,
+        /// The place of the last entry; 0 without any.
+        found: u64,
+    },
+    /// An entry has another hash than it had: the chain was made anew.
+    #[error("entry {0} has another hash than it had: the chain up to it was written anew")]
+    Rewritten(u64),
+}
+
+impl Broken {
+    /// The place of the first entry that does not fit.
+    pub const fn place(&self) -> u64 {
+        match self {
+            Self::Missing { expected, .. } | Self::CutOff { expected, .. } => *expected,
+            Self::Changed(place) | Self::Rewritten(place) => *place,
+        }
+    }
+
+    /// What became of it, in a word.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Missing { .. } => "missing",
+            Self::Changed(_) => "changed",
+            Self::CutOff { .. } => "cut-off",
+            Self::Rewritten(_) => "rewritten",
+        }
+    }
 }
 
 /// Checks a chain in order from its first entry. Answers the hash of its end.
@@ -122,6 +188,16 @@ pub(super) fn follow(head: Head, row: &AuditRow) -> Result<Head, Broken> {
         return Err(Broken::Changed(row.sequence));
     }
     Ok(row.head())
+}
+
+/// Whose chain it is: `team`, or an organization's id.
+pub fn owner(chain: &[u8; 16]) -> String {
+    if *chain == TEAM { "team".to_owned() } else { OrganizationId(*chain).to_string() }
+}
+
+/// The chain of an [`owner`].
+pub fn chain_owned_by(owner: &str) -> Option<[u8; 16]> {
+    if owner == "team" { Some(TEAM) } else { owner.parse().ok().map(chain_of) }
 }
 
 /// The chain of an organization.

@@ -27,6 +27,7 @@ use super::{
 use crate::faults::planted;
 use search::{Search, Spot};
 
+mod entries;
 mod keep;
 mod search;
 
@@ -245,6 +246,7 @@ impl<'a> Batch<'a> {
         if let Some(answer) = self.kept(scope, request.receipt.as_ref())? {
             return Ok(Pending::Ready(Ok(Receipt::Answered { answer, replayed: true })));
         }
+        let first = self.audit.len();
         let (organization, reply) = match (&request.command, existing) {
             (Command::Create(_), Some(_)) => return Err(StoreError::OrganizationKeyTaken.into()),
             (Command::Create(new), None) => (self.create(&request.caller, new, &request.reason)?, Reply::Done),
@@ -252,9 +254,11 @@ impl<'a> Batch<'a> {
             (_, None) => return Err(StoreError::UnknownOrganization.into()),
         };
         let account = self.account(organization)?;
+        let audit = self.entries_of(organization, &request.command, first)?;
         let after = After {
             account: &account,
             reply: &reply,
+            audit: &audit,
             catalogue: &self.ledger.catalogue,
             now: account.own_time(self.now),
         };
@@ -281,6 +285,7 @@ impl<'a> Batch<'a> {
         {
             return Err(StoreError::OrganizationKeyTaken.into());
         }
+        let command = &*self.informed(organization, command)?;
         let (_, outcome) = self.run(organization, command, false)?;
         self.write_audit(organization, &outcome.audit, &request.caller.actor, &request.reason)?;
         self.keep(organization, outcome.entries, None, 0)?;

@@ -8,12 +8,10 @@ use std::path::Path;
 
 use metergate_rules::id::OrganizationId;
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
-use super::audit::{AuditRow, TEAM, follow};
+use super::audit::{Chain, Root, TEAM, owner};
 use super::block::{Block, Record};
 use super::known::Id;
-use super::ledger::Head;
 use super::sqlite::{SCHEMA, Sqlite, SqliteError};
 use crate::hex::hex;
 
@@ -220,62 +218,31 @@ impl Examination<'_> {
     }
 
     fn audit(&mut self) -> Result<(), Halt> {
-        let (mut chain, mut heads) = (Chain::default(), Sha256::new());
+        let (mut chain, mut root) = (None::<Chain>, Root::default());
         self.sqlite.each_audit_row(|row| {
             self.go_on()?;
-            if chain.name != Some(row.chain) {
-                chain.end(&mut heads);
-                chain = Chain { name: Some(row.chain), ..Chain::default() };
+            let follows = chain.filter(|chain| chain.name == row.chain);
+            if follows.is_none() {
+                end(chain, &mut root);
                 self.seen.census.audit_chains += 1;
             }
             self.seen.census.audit_entries += 1;
-            if let Err(finding) = chain.follow(&row) {
-                self.find(finding);
+            let mut now = follows.unwrap_or_else(|| Chain::begin(row.chain));
+            if let Err(broken) = now.follow(&row) {
+                let whose = if row.chain == TEAM { "the team".to_owned() } else { owner(&row.chain) };
+                self.find(format!("the audit log of {whose}: {broken}"));
             }
+            chain = Some(now);
             Ok::<_, Halt>(())
         })?;
-        chain.end(&mut heads);
-        self.seen.census.audit_heads = hex(&heads.finalize());
+        end(chain, &mut root);
+        self.seen.census.audit_heads = hex(&root.finish());
         Ok(())
     }
 }
 
-/// A chain of the audit log as far as it was gone through.
-struct Chain {
-    name: Option<[u8; 16]>,
-    head: Head,
-    broken: bool,
-}
-
-impl Default for Chain {
-    fn default() -> Self {
-        Self { name: None, head: Head::EMPTY, broken: false }
-    }
-}
-
-impl Chain {
-    /// The first entry that does not fit is told; what comes after it proves nothing.
-    fn follow(&mut self, row: &AuditRow) -> Result<(), String> {
-        if self.broken {
-            return Ok(());
-        }
-        match follow(self.head, row) {
-            Ok(head) => self.head = head,
-            Err(broken) => {
-                self.broken = true;
-                let whose =
-                    if row.chain == TEAM { "the team".to_owned() } else { OrganizationId(row.chain).to_string() };
-                return Err(format!("the audit log of {whose}: {broken}"));
-            }
-        }
-        Ok(())
-    }
-
-    fn end(&self, heads: &mut Sha256) {
-        if let Some(name) = self.name {
-            heads.update(name);
-            heads.update(self.head.sequence.to_be_bytes());
-            heads.update(self.head.hash);
-        }
+fn end(chain: Option<Chain>, root: &mut Root) {
+    if let Some(Chain { name, head, .. }) = chain {
+        root.add(&name, head.sequence, &head.hash);
     }
 }

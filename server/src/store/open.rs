@@ -72,6 +72,7 @@ pub struct Store {
     thread: Mutex<Option<JoinHandle<()>>>,
     reader: Reader,
     values_key: [u8; 16],
+    audit_key: [u8; 16],
     last_commit: Time,
 }
 
@@ -85,6 +86,7 @@ impl Store {
         dies_at!("start-opened");
         let snapshot = Arc::new(snapshot_of(&sqlite)?);
         let values_key = installation_key(&sqlite, "values_key")?;
+        let audit_key = installation_key(&sqlite, "audit_key")?;
         let hasher = IdHasher::new(&installation_key(&sqlite, "ids_key")?);
         let files = Files::open(&settings.folder, &sqlite)?;
         dies_at!("start-slices-opened");
@@ -116,7 +118,8 @@ impl Store {
         writer.write_listings().map_err(Failure::into_sqlite)?;
         let thread = std::thread::Builder::new().name("writer".to_owned()).spawn(move || writer.run());
         let thread = thread.map_err(|error| SqliteError::Unusable(format!("no thread for the writer: {error}")))?;
-        Ok(Self { inbox, catalogue, clock, thread: Mutex::new(Some(thread)), reader, values_key, last_commit })
+        let thread = Mutex::new(Some(thread));
+        Ok(Self { inbox, catalogue, clock, thread, reader, values_key, audit_key, last_commit })
     }
 
     /// A door to the store for one core. Its [`Port::receive`] must run there.
@@ -162,6 +165,11 @@ impl Store {
         &self.values_key
     }
 
+    /// The key by which this installation signs the ends of its audit chains.
+    pub const fn audit_key(&self) -> &[u8; 16] {
+        &self.audit_key
+    }
+
     /// Answers what waits, then stops.
     pub fn close(&self) {
         self.inbox.close();
@@ -185,7 +193,7 @@ fn snapshot_of(sqlite: &Sqlite) -> Result<Snapshot, SqliteError> {
     Snapshot::new(sqlite.stored()?).map_err(|error| unreadable("the catalogue", error))
 }
 
-/// A key made once for an installation: under it a value or an id has the same hash for ever, and in no other
+/// A key made once for an installation: under it a value, an id or a root has the same hash for ever, and in no other
 /// installation.
 fn installation_key(sqlite: &Sqlite, name: &str) -> Result<[u8; 16], SqliteError> {
     if let Some(text) = sqlite.setting(name)? {

@@ -7,15 +7,14 @@ use std::ops::RangeInclusive;
 use std::path::Path;
 
 use metergate_rules::account::Account;
-use metergate_rules::audit::Hash;
 use metergate_rules::id::OrganizationId;
 use metergate_rules::time::Time;
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Row};
 
-use super::ledger::Head;
 use super::seal::unseal;
 use crate::faults::planted;
 
+mod audit;
 mod derived;
 mod durable;
 mod error;
@@ -137,16 +136,6 @@ impl Sqlite {
     pub(super) fn account_sequence(&self, id: OrganizationId) -> Result<Option<u64>, SqliteError> {
         let mut query = self.connection.prepare_cached("SELECT sequence FROM accounts WHERE id = ?")?;
         Ok(query.query_row([id.bytes()], |row| row.get::<_, i64>(0)).optional()?.map(i64::unsigned_abs))
-    }
-
-    pub(super) fn audit_head(&self, chain: [u8; 16]) -> Result<Head, SqliteError> {
-        let mut query = self
-            .connection
-            .prepare_cached("SELECT sequence, hash FROM audit WHERE chain = ? ORDER BY sequence DESC LIMIT 1")?;
-        let head = query.query_row([&chain], |row: &Row<'_>| {
-            Ok(Head { sequence: row.get::<_, i64>(0)?.unsigned_abs(), hash: row.get::<_, Hash>(1)? })
-        });
-        Ok(head.optional()?.unwrap_or(Head::EMPTY))
     }
 
     /// A stored block.

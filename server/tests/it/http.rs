@@ -1,6 +1,7 @@
 //! The API from outside: a real server in its own process, asked over HTTP.
 
 mod adjustments;
+mod audit;
 mod backups;
 pub(crate) mod client;
 mod consume;

@@ -4,11 +4,12 @@ use std::path::Path;
 
 use rusqlite::{Connection, TransactionBehavior};
 
-use super::SqliteError;
+use super::{SqliteError, unreadable};
 
-const MIGRATIONS: [&str; 2] = [
+const MIGRATIONS: [&str; 3] = [
     include_str!("../../../migrations/sqlite/0001_start.sql"),
     include_str!("../../../migrations/sqlite/0002_slices.sql"),
+    include_str!("../../../migrations/sqlite/0003_audit_resolutions.sql"),
 ];
 
 /// The version of the schema that this program makes and reads.
@@ -29,8 +30,7 @@ pub(super) fn migrate(connection: &mut Connection, folder: &Path) -> Result<(), 
         )));
     }
     if done > 0 && done < MIGRATIONS.len() {
-        let copy = folder.join(format!("{}.before-{}", super::FILE, MIGRATIONS.len()));
-        connection.execute("VACUUM INTO ?", [copy.to_string_lossy()])?;
+        copy_once(connection, folder)?;
     }
     for (version, sql) in MIGRATIONS.iter().enumerate().skip(done) {
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Exclusive)?;
@@ -39,4 +39,20 @@ pub(super) fn migrate(connection: &mut Connection, folder: &Path) -> Result<(), 
         transaction.commit()?;
     }
     Ok(())
+}
+
+/// Copies the database as it is before the first migration. A start that ends in between leaves half a copy, which the next
+/// one makes anew, or a whole one, which stays: what is copied later may have been migrated in part.
+fn copy_once(connection: &Connection, folder: &Path) -> Result<(), SqliteError> {
+    let whole = folder.join(format!("{}.before-{}", super::FILE, MIGRATIONS.len()));
+    let part = whole.with_extension(format!("before-{}.part", MIGRATIONS.len()));
+    if whole.exists() {
+        return Ok(());
+    }
+    let failed = |error: std::io::Error| unreadable(part.display().to_string(), error);
+    if part.exists() {
+        std::fs::remove_file(&part).map_err(failed)?;
+    }
+    connection.execute("VACUUM INTO ?", [part.to_string_lossy()])?;
+    std::fs::rename(&part, &whole).map_err(failed)
 }

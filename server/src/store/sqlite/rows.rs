@@ -1,4 +1,4 @@
-//! Reading what is the team's, and the audit log.
+//! Reading what is the team's.
 
 use std::path::Path;
 
@@ -12,12 +12,8 @@ use super::{Sqlite, SqliteError, settings, unreadable};
 use crate::catalogue::change::ImportRecord;
 use crate::catalogue::key::{ApiKey, KeyScope};
 use crate::catalogue::{MeterEntry, PlanEntry, Stored};
-use crate::store::audit::AuditRow;
 use rusqlite::OptionalExtension;
 
-/// What [`audit_row`] reads.
-const AUDIT: &str =
-    "SELECT chain, sequence, at, actor, action, category, before, after, details, reason, salt, hash FROM audit";
 /// The setting in which the checksum of meters, plans and keys stands. They are few, and all in memory: one for all.
 const CHECKSUM: &str = "catalogue_checksum";
 /// The checksum of no rows.
@@ -107,18 +103,6 @@ impl Sqlite {
         Ok(query.query_row([source], read).optional()?)
     }
 
-    /// Entries of a chain before a place, newest first.
-    ///
-    /// # Errors
-    /// [`SqliteError`] if it cannot be read.
-    pub fn audit_before(&self, chain: [u8; 16], before: u64, limit: usize) -> Result<Vec<AuditRow>, SqliteError> {
-        let before = i64::try_from(before).unwrap_or(i64::MAX);
-        let sql = format!("{AUDIT} WHERE chain = ? AND sequence < ? ORDER BY sequence DESC LIMIT ?");
-        let mut query = self.connection.prepare_cached(&sql)?;
-        let rows = query.query_map((&chain, before, i64::try_from(limit).unwrap_or(i64::MAX)), audit_row)?;
-        Ok(rows.collect::<rusqlite::Result<_>>()?)
-    }
-
     /// The names of the closed slices' files.
     ///
     /// # Errors
@@ -128,17 +112,6 @@ impl Sqlite {
         let paths = records.iter().map(|extent| extent.records_in(Path::new("")));
         let paths = paths.chain(ids.iter().map(|extent| extent.ids_in(Path::new(""))));
         Ok(paths.filter_map(|path| Some(path.file_name()?.to_str()?.to_owned())).collect())
-    }
-
-    /// Goes through the whole audit log, chain by chain, each from its first entry.
-    pub(in crate::store) fn each_audit_row<E: From<SqliteError>>(
-        &self,
-        mut each: impl FnMut(AuditRow) -> Result<(), E>,
-    ) -> Result<(), E> {
-        let sql = format!("{AUDIT} ORDER BY chain, sequence");
-        let mut query = self.connection.prepare(&sql).map_err(SqliteError::from)?;
-        let rows = query.query_map([], audit_row).map_err(SqliteError::from)?;
-        rows.into_iter().try_for_each(|row| each(row.map_err(SqliteError::from)?))
     }
 }
 
@@ -180,22 +153,5 @@ fn api_key(row: &Row<'_>) -> rusqlite::Result<ApiKey> {
         created_at: Time::from_micros(row.get("created_at")?),
         expires_at: time("expires_at")?,
         revoked_at: time("revoked_at")?,
-    })
-}
-
-fn audit_row(row: &Row<'_>) -> rusqlite::Result<AuditRow> {
-    Ok(AuditRow {
-        chain: row.get(0)?,
-        sequence: row.get::<_, i64>(1)?.unsigned_abs(),
-        at: Time::from_micros(row.get(2)?),
-        actor: row.get(3)?,
-        action: row.get(4)?,
-        category: row.get(5)?,
-        before: row.get(6)?,
-        after: row.get(7)?,
-        details: row.get(8)?,
-        reason: row.get(9)?,
-        salt: row.get(10)?,
-        hash: row.get(11)?,
     })
 }

@@ -8,6 +8,7 @@ use metergate_rules::due::status_name;
 use metergate_rules::time::Time;
 use rusqlite::{Transaction, TransactionBehavior};
 
+use super::audit::write_audit;
 use super::derived::find_rollup;
 use super::find::ReceiptRow;
 use super::rows::write_catalogue_checksum;
@@ -115,28 +116,6 @@ fn write_changes(transaction: &Transaction<'_>, commit: &Commit<'_>) -> Result<(
     commit.team.iter().try_for_each(|row| write_team(transaction, row, commit.at))?;
     let of_catalogue = |row: &TeamRow| !matches!(row, TeamRow::Import(_));
     if commit.team.iter().any(of_catalogue) { write_catalogue_checksum(transaction) } else { Ok(()) }
-}
-
-fn write_audit(transaction: &Transaction<'_>, row: &AuditRow) -> Result<(), SqliteError> {
-    let sql = "INSERT INTO audit
-               (chain, sequence, at, actor, action, category, before, after, details, reason, salt, hash)
-               VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
-    let values = (
-        row.chain,
-        row.sequence.cast_signed(),
-        row.at.micros(),
-        &row.actor,
-        &row.action,
-        &row.category,
-        &row.before,
-        &row.after,
-        &row.details,
-        &row.reason,
-        row.salt,
-        row.hash,
-    );
-    transaction.prepare_cached(sql)?.execute(values)?;
-    Ok(())
 }
 
 fn write_team(transaction: &Transaction<'_>, row: &TeamRow, at: Time) -> Result<(), SqliteError> {

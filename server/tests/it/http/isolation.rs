@@ -80,6 +80,13 @@ const RULES: &[Rule] = &[
     rule("DELETE /v1/organizations/{org}/grants/{id}", Right::Operator, "", ""),
     rule("POST /v1/organizations/{org}/usage/reset", Right::Operator, "", "{}"),
     rule("POST /v1/organizations/{org}/adjustments", Right::Operator, "", r#"{"meter": "tokens", "quantity": 5, "reason": "r"}"#),
+    // Administrators of the organization may too; but no key that is bound to one has scope admin.
+    rule("GET /v1/organizations/{org}/audit-log", Right::Operator, "", ""),
+    rule("POST /v1/organizations/{org}/audit-log", Right::Scopes(&["ingest"]), "", r#"{"action": "document.upload", "category": "chat"}"#),
+    rule("POST /v1/organizations/{org}/audit-log/{seq}/resolve", Right::Operator, "", r#"{"note": "n"}"#),
+    rule("GET /v1/audit-log", Right::Operator, "?organization={org}", ""),
+    rule("GET /v1/audit-log/verify", Right::Operator, "", ""),
+    rule("GET /v1/audit-log/head", Right::Operator, "", ""),
     rule("GET /v1/meters", READ, "", ""),
     rule("GET /v1/meters/{key}", READ, "", ""),
     rule("PUT /v1/meters/{key}", Right::Operator, "", r#"{"aggregation": "sum"}"#),
@@ -109,7 +116,8 @@ impl Rule {
         // Things of B: its key's id, the name of its import; of the team's: what there is.
         let path =
             path.replace("{org}", organization).replace("{meter}", "tokens").replace("{window}", "billingPeriod");
-        let path = path.replace("{source}", CANARY).replace("{id}", "1").replace("{key}", "tokens");
+        let path =
+            path.replace("{source}", CANARY).replace("{id}", "1").replace("{key}", "tokens").replace("{seq}", "1");
         let path = format!("{path}{}", self.query.replace("{org}", organization));
         // One id for all, so that equal answers have equal bytes.
         let call = client.call(method, &path).header("x-request-id", "asked");

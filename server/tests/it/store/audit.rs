@@ -1,8 +1,11 @@
 //! `audit`: every committed change has exactly one entry with the real before and after, and tampering is found.
 
-use metergate::store::audit::{AuditRow, Broken, verify};
+use metergate::store::audit::{AuditRow, Broken, Finding, Place, Walked, verify, walk};
+use metergate::store::sqlite::Sqlite;
 use metergate_rules::account::LockCause;
-use metergate_rules::command::{Command, NewGrant, ProfileChange};
+use metergate_rules::audit::actions::is_own;
+use metergate_rules::command::{Command, NewGrant, Note, ProfileChange};
+use metergate_rules::decide::Problem;
 use metergate_rules::id::GrantId;
 use metergate_rules::plan::{Enforcement, Max};
 use metergate_rules::window::{Window, WindowSet};
@@ -66,6 +69,7 @@ fn each_change_has_one_entry_with_what_stood_before_and_what_stands_now() {
         kit.made(&make(command));
         let entries = kit.audit("acme");
         assert_eq!(entries.len(), i + 2, "{action}: one entry more, after that of the creation");
+        assert!(is_own(action), "the application cannot write {action}");
         let entry = entries.last().unwrap();
         assert_eq!((entry.action.as_str(), &*entry.actor, &*entry.reason), (action, "key:test", "a test"));
         assert!(contains(&entry.before, &before), "{action}: before is {}, not {before}", entry.before);
@@ -108,6 +112,31 @@ fn what_changes_nothing_has_no_entry() {
     }
     assert!(kit.send(&create("acme")).is_err());
     assert_eq!(kit.audit("acme").len(), entries, "nor has what was refused");
+    kit.check().unwrap();
+}
+
+#[test]
+fn the_applications_entries_and_notes_on_them_are_in_the_chain_and_change_nothing_else() {
+    let mut kit = Kit::new();
+    let object = || r#"{"pages":3}"#.to_owned();
+    let (action, category) = ("document.upload".to_owned(), "chat".to_owned());
+    let append = Command::Append(Note { action, category, before: object(), after: object(), details: object() });
+    let resolve = |seq, note: &str| Command::Resolve { seq, note: note.to_owned(), before: None };
+    // Notes on what is in the same batch, and the same one twice.
+    let batch = [append.clone(), resolve(2, "a"), resolve(2, "a"), resolve(2, "b"), resolve(1, "c")];
+    kit.in_one_batch(batch.into_iter().map(|command| (&make(command)).into()).collect());
+    kit.reopen();
+    kit.made(&make(resolve(2, "b")));
+    kit.made(&make(append));
+    let told: Vec<_> = kit.audit("acme").into_iter().map(|row| (row.resolves(), row.note(), row.details)).collect();
+    let noted = |seq: u64, note: &str| (Some(seq), Some(note.to_owned()), format!(r#"{{"seq":{seq}}}"#));
+    let created = (None, None, "{}".to_owned());
+    let appended = (None, None, object());
+    assert_eq!(told, [created, appended.clone(), noted(2, "a"), noted(2, "b"), noted(1, "c"), appended]);
+    for seq in [0, 7, u64::MAX] {
+        let refused = kit.send(&make(resolve(seq, "x")));
+        assert_eq!(refused.unwrap_err(), metergate::store::StoreError::Problem(Problem::UnknownEntry), "{seq}");
+    }
     kit.check().unwrap();
 }
 
@@ -159,6 +188,37 @@ fn what_was_changed_dropped_moved_or_cut_off_is_found() {
 }
 
 #[test]
+fn a_walk_in_parts_finds_what_one_at_once_does() {
+    let kit = Kit::new();
+    kit.send(&create("other")).unwrap();
+    for units in 1..=4 {
+        kit.made(&make(set_extra(units)));
+    }
+    let walked = |most: usize| {
+        let sqlite = Sqlite::open_to_read(kit.folder()).unwrap();
+        let mut all = walk(&sqlite, None, most).unwrap();
+        while let Some(place) = all.next {
+            let next = walk(&sqlite, Place::from_bytes(&place.to_bytes()), most).unwrap();
+            all.chains += next.chains;
+            all.entries += next.entries;
+            all.findings.extend(next.findings);
+            all.next = next.next;
+        }
+        all
+    };
+    let whole = walked(1000);
+    assert!(whole.findings.is_empty() && whole.entries >= 6 && whole.chains >= 2, "{whole:?}");
+    assert_eq!(walked(1), whole);
+    let acme = kit.audit("acme")[0].chain;
+    kit.database().execute("UPDATE audit SET after = '{}' WHERE chain = ? AND sequence = 3", [&acme]).unwrap();
+    let expected = vec![Finding { chain: acme, broken: Broken::Changed(3) }];
+    for most in [1, 2, 3, 1000] {
+        assert_eq!(walked(most), Walked { findings: expected.clone(), ..whole.clone() }, "{most}");
+    }
+    assert_eq!(Place::from_bytes(&[0; 66]), None);
+}
+
+#[test]
 fn the_chain_goes_on_after_a_restart() {
     let mut kit = Kit::new();
     for units in 1..=3 {
@@ -166,4 +226,24 @@ fn the_chain_goes_on_after_a_restart() {
         kit.reopen();
     }
     assert_eq!(verify(&kit.audit("acme")).unwrap().0, 4);
+}
+
+#[test]
+fn a_store_from_before_entries_were_dealt_with_is_copied_and_brought_up_to_date() {
+    let mut kit = Kit::new();
+    kit.made(&make(set_extra(1)));
+    let (entries, now) = (kit.audit("acme"), kit.now());
+    kit.close();
+    kit.database().execute_batch("DROP TABLE audit_resolutions; PRAGMA user_version = 2").unwrap();
+    // What a start that was killed left behind.
+    std::fs::write(kit.folder().join("metergate.sqlite.before-3.part"), "half a copy").unwrap();
+    kit.reopen_at(now);
+    assert_eq!(kit.audit("acme"), entries);
+    kit.made(&make(Command::Resolve { seq: 2, note: "n".to_owned(), before: None }));
+    assert_eq!(kit.count("audit_resolutions"), 1);
+    let copy = rusqlite::Connection::open(kit.folder().join("metergate.sqlite.before-3")).unwrap();
+    let count = |table: &str| copy.query_row(&format!("SELECT count(*) FROM {table}"), [], |row| row.get::<_, i64>(0));
+    assert_eq!((count("audit").unwrap() >= 2, count("audit_resolutions").is_err()), (true, true));
+    assert!(!kit.folder().join("metergate.sqlite.before-3.part").exists());
+    kit.check().unwrap();
 }

@@ -1,0 +1,180 @@
+//! The audit log as callers read it (O6).
+
+use metergate_rules::audit::actions::is_meant;
+use metergate_rules::id::OrganizationRef;
+use metergate_rules::time::Time;
+use serde::Serialize;
+use serde_json::value::RawValue;
+use utoipa::ToSchema;
+
+use super::{Listed, Report, Timestamp, bad_cursor, stored_object};
+use crate::hex::hex;
+use crate::store::audit::{AuditRow, TEAM, chain_of};
+use crate::store::reader::{ReadError, View};
+use crate::store::{Scope, StoreError};
+
+mod csv;
+mod verification;
+
+pub use csv::csv;
+pub use verification::{ChainHeadBody, FindingBody, HeadBody, Noted, VerificationBody};
+
+/// Entries that are looked at for one page at most.
+const MOST_READ: usize = 5_000;
+/// Entries that are read at once.
+const STEP: usize = 200;
+
+/// An entry of the audit log.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct AuditEntryBody {
+    /// Its place in its chain, the organization's or the team's, from 1.
+    pub seq: u64,
+    /// When.
+    pub time: Timestamp,
+    /// Who.
+    pub actor: String,
+    /// What was done.
+    pub action: String,
+    /// To which kind of thing.
+    pub category: String,
+    /// What stood before.
+    #[schema(value_type = Object)]
+    pub before: Box<RawValue>,
+    /// What stands now.
+    #[schema(value_type = Object)]
+    pub after: Box<RawValue>,
+    /// What else there is to say.
+    #[schema(value_type = Object)]
+    pub details: Box<RawValue>,
+    /// Why, where somebody said so.
+    pub reason: Option<String>,
+    /// How it was dealt with, where it was.
+    pub resolved: Option<ResolutionBody>,
+    /// The hash that the next entry carries, in hexadecimal digits.
+    pub hash: String,
+}
+
+/// That an entry was dealt with.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct ResolutionBody {
+    /// When.
+    pub at: Timestamp,
+    /// Who says so.
+    pub by: String,
+    /// What became of it.
+    pub note: String,
+}
+
+impl AuditEntryBody {
+    /// An entry, with the one that says how it was dealt with.
+    pub fn of(row: AuditRow, resolution: Option<AuditRow>) -> Self {
+        Self {
+            seq: row.sequence,
+            time: Timestamp(row.at),
+            before: stored_object(&row.before),
+            after: stored_object(&row.after),
+            details: stored_object(&row.details),
+            actor: row.actor,
+            action: row.action,
+            category: row.category,
+            reason: Some(row.reason).filter(|reason| !reason.is_empty()),
+            resolved: resolution.and_then(ResolutionBody::of),
+            hash: hex(&row.hash),
+        }
+    }
+
+    /// A stored entry.
+    pub(super) fn stored(view: &View<'_>, row: AuditRow) -> Result<Self, ReadError> {
+        let resolution = view.sqlite().audit_resolution(row.chain, row.sequence)?;
+        Ok(Self::of(row, resolution))
+    }
+}
+
+impl ResolutionBody {
+    fn of(row: AuditRow) -> Option<Self> {
+        let note = row.note()?;
+        Some(Self { at: Timestamp(row.at), by: row.actor, note })
+    }
+}
+
+/// Which entries.
+#[derive(Clone, Debug, Default)]
+pub struct AuditFilter {
+    /// By this actor.
+    pub actor: Option<String>,
+    /// Of this action, under either of its names.
+    pub action: Option<String>,
+    /// Of this category.
+    pub category: Option<String>,
+    /// Not before this.
+    pub from: Option<Time>,
+    /// Before this.
+    pub to: Option<Time>,
+}
+
+impl AuditFilter {
+    fn takes(&self, row: &AuditRow) -> bool {
+        self.actor.as_ref().is_none_or(|actor| *actor == row.actor)
+            && self.action.as_ref().is_none_or(|asked| is_meant(&row.action, asked))
+            && self.category.as_ref().is_none_or(|category| *category == row.category)
+            && self.to.is_none_or(|to| row.at < to)
+            && !self.is_before(row)
+    }
+
+    fn is_before(&self, row: &AuditRow) -> bool {
+        self.from.is_some_and(|from| row.at < from)
+    }
+}
+
+impl Report<'_> {
+    /// The audit log of an organization, or the team's own: newest first. A page may be short, or empty, though more
+    /// follows: so many entries were looked at.
+    ///
+    /// # Errors
+    /// [`ReadError::Store`] where there is no such organization for this caller, or `after` is no cursor of this list.
+    pub fn audit(
+        &self,
+        organization: Option<&OrganizationRef>,
+        filter: &AuditFilter,
+        limit: usize,
+        after: Option<&[u8]>,
+    ) -> Result<Listed<AuditEntryBody>, ReadError> {
+        let (chain, in_order) = self.chain(organization)?;
+        let Ok(mut before) = after.map_or(Ok(u64::MAX), |bytes| bytes.try_into().map(u64::from_be_bytes)) else {
+            return bad_cursor();
+        };
+        let (mut data, mut read) = (Vec::new(), 0);
+        while data.len() < limit && read < MOST_READ {
+            let rows = self.view.sqlite().audit_before(chain, before, STEP)?;
+            read += rows.len();
+            let is_last = rows.len() < STEP;
+            for row in rows {
+                if data.len() == limit {
+                    return Ok(Listed { data, next: Some(before.to_be_bytes().to_vec()) });
+                } else if in_order && filter.is_before(&row) {
+                    return Ok(Listed { data, next: None });
+                }
+                before = row.sequence;
+                if filter.takes(&row) {
+                    data.push(AuditEntryBody::stored(self.view, row)?);
+                }
+            }
+            if is_last {
+                return Ok(Listed { data, next: None });
+            }
+        }
+        Ok(Listed { data, next: Some(before.to_be_bytes().to_vec()) })
+    }
+
+    /// A chain, and whether its times never run back: a test organization's clock can be set to an earlier time.
+    fn chain(&self, organization: Option<&OrganizationRef>) -> Result<([u8; 16], bool), ReadError> {
+        match (organization, self.scope) {
+            (Some(organization), scope) => {
+                let account = self.view.account(scope, organization)?;
+                Ok((chain_of(account.id), !account.profile.test))
+            }
+            (None, Scope::Team) => Ok((TEAM, true)),
+            (None, Scope::Organization(_)) => Err(StoreError::UnknownOrganization.into()),
+        }
+    }
+}

@@ -1,0 +1,128 @@
+//! Going through all chains of the audit log a part at a time, and comparing them with what is known from elsewhere.
+
+use metergate_rules::audit::Hash;
+use metergate_rules::id::OrganizationId;
+
+use super::{Broken, Chain, TEAM, chain_of};
+use crate::store::ledger::Head;
+use crate::store::sqlite::{Sqlite, SqliteError};
+
+/// Findings of one part at most; a log with more is no better known by them.
+const MOST_FINDINGS: usize = 100;
+
+/// Where a walk stands: at the last entry that it has looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    chain: Chain,
+    /// The place of that entry, which may lie behind the last that fits.
+    sequence: u64,
+}
+
+impl Place {
+    /// For a cursor.
+    pub fn to_bytes(self) -> Vec<u8> {
+        let Chain { name, head, broken } = self.chain;
+        let numbers = [self.sequence.to_be_bytes(), head.sequence.to_be_bytes()].concat();
+        [&name[..], &numbers, &head.hash, &[u8::from(broken)]].concat()
+    }
+
+    /// Out of a cursor.
+    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        let (name, rest) = bytes.split_first_chunk()?;
+        let (sequence, rest) = rest.split_first_chunk()?;
+        let (held, rest) = rest.split_first_chunk()?;
+        let (hash, rest) = rest.split_first_chunk()?;
+        let [broken @ (0 | 1)] = rest else { return None };
+        let head = Head { sequence: u64::from_be_bytes(*held), hash: *hash };
+        let chain = Chain { name: *name, head, broken: *broken == 1 };
+        Some(Self { chain, sequence: u64::from_be_bytes(*sequence) })
+    }
+}
+
+/// The first thing that is wrong with a chain.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// Which chain.
+    pub chain: [u8; 16],
+    /// What is wrong.
+    pub broken: Broken,
+}
+
+/// A part of a walk.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Walked {
+    /// Chains that begin in it.
+    pub chains: u64,
+    /// Entries that were looked at.
+    pub entries: u64,
+    /// What is wrong.
+    pub findings: Vec<Finding>,
+    /// Where the next part goes on.
+    pub next: Option<Place>,
+}
+
+/// Goes through so many entries, chain by chain, each from its first one. The first part also looks for organizations of
+/// whose chain nothing is left.
+///
+/// # Errors
+/// [`SqliteError`] if the log cannot be read.
+pub fn walk(sqlite: &Sqlite, from: Option<Place>, most: usize) -> Result<Walked, SqliteError> {
+    let mut walked = Walked::default();
+    if from.is_none() {
+        walked.findings.extend(sqlite.organizations_without_audit(MOST_FINDINGS)?.into_iter().map(without_chain));
+    }
+    let mut at = from;
+    sqlite.each_audit_row_after(at.map(|at| (at.chain.name, at.sequence)), most, |row| {
+        let mut chain = at.map(|at| at.chain).filter(|chain| chain.name == row.chain).unwrap_or_else(|| {
+            walked.chains += 1;
+            Chain::begin(row.chain)
+        });
+        walked.entries += 1;
+        if let Err(broken) = chain.follow(&row)
+            && walked.findings.len() < MOST_FINDINGS
+        {
+            walked.findings.push(Finding { chain: row.chain, broken });
+        }
+        at = Some(Place { chain, sequence: row.sequence });
+        Ok::<_, SqliteError>(())
+    })?;
+    let is_full = usize::try_from(walked.entries).is_ok_and(|entries| entries == most);
+    Ok(Walked { next: at.filter(|_| is_full), ..walked })
+}
+
+/// Its creation is an entry, so that every organization has one.
+fn without_chain(organization: OrganizationId) -> Finding {
+    Finding { chain: chain_of(organization), broken: Broken::CutOff { expected: 1, found: 0 } }
+}
+
+/// Whether a chain still has the entry that was its last one when somebody noted it.
+///
+/// # Errors
+/// [`SqliteError`] if the log cannot be read.
+pub fn compare(sqlite: &Sqlite, chain: [u8; 16], sequence: u64, hash: &Hash) -> Result<Option<Finding>, SqliteError> {
+    let found = sqlite.audit_entry(chain, sequence)?;
+    let broken = match found {
+        Some(row) if row.hash == *hash => return Ok(None),
+        Some(_) => Broken::Rewritten(sequence),
+        None => match sqlite.audit_head(chain)?.sequence {
+            last if last > sequence => Broken::Missing { expected: sequence, found: last },
+            last => Broken::CutOff { expected: sequence, found: last },
+        },
+    };
+    Ok(Some(Finding { chain, broken }))
+}
+
+/// The ends of all chains, in order of their names, each with its place and hash; the team's is the first.
+///
+/// # Errors
+/// [`SqliteError`] if the log cannot be read.
+pub fn heads(sqlite: &Sqlite) -> Result<Vec<([u8; 16], u64, Hash)>, SqliteError> {
+    let mut heads = Vec::new();
+    let mut next = sqlite.audit_chain_from(TEAM)?;
+    while let Some(chain) = next {
+        let head = sqlite.audit_head(chain)?;
+        heads.push((chain, head.sequence, head.hash));
+        next = sqlite.audit_chain_after(chain)?;
+    }
+    Ok(heads)
+}

@@ -1,0 +1,60 @@
+//! Entries of the audit log that a change is about: those of this batch, and those that are durable.
+
+use std::borrow::Cow;
+
+use metergate_rules::command::Command;
+use metergate_rules::decide::Problem;
+use metergate_rules::id::OrganizationId;
+
+use super::{Batch, Stop};
+use crate::store::audit::{AuditRow, chain_of};
+use crate::store::sqlite::SqliteError;
+
+impl Batch<'_> {
+    /// The command with what the audit log says of the entry that it is about.
+    pub(super) fn informed<'c>(
+        &self,
+        organization: OrganizationId,
+        command: &'c Command,
+    ) -> Result<Cow<'c, Command>, Stop> {
+        let Command::Resolve { seq, note, .. } = command else { return Ok(Cow::Borrowed(command)) };
+        let chain = chain_of(organization);
+        if self.audit_entry(chain, *seq)?.is_none() {
+            return Err(Problem::UnknownEntry.into());
+        }
+        let before = self.audit_resolution(chain, *seq)?.and_then(|row| row.note());
+        Ok(Cow::Owned(Command::Resolve { seq: *seq, note: note.clone(), before }))
+    }
+
+    /// The entry that a change is about: the one that was dealt with, and then the one that says so; else the last that it
+    /// wrote, where `first` of this batch's were there before.
+    pub(super) fn entries_of(
+        &self,
+        organization: OrganizationId,
+        command: &Command,
+        first: usize,
+    ) -> Result<Vec<AuditRow>, SqliteError> {
+        let Command::Resolve { seq, .. } = command else {
+            return Ok(self.audit[first..].last().cloned().into_iter().collect());
+        };
+        let chain = chain_of(organization);
+        let both = [self.audit_entry(chain, *seq)?, self.audit_resolution(chain, *seq)?];
+        Ok(both.into_iter().flatten().collect())
+    }
+
+    fn audit_entry(&self, chain: [u8; 16], sequence: u64) -> Result<Option<AuditRow>, SqliteError> {
+        let is_it = |row: &&AuditRow| row.chain == chain && row.sequence == sequence;
+        match self.audit.iter().find(is_it) {
+            Some(row) => Ok(Some(row.clone())),
+            None => self.sqlite.audit_entry(chain, sequence),
+        }
+    }
+
+    fn audit_resolution(&self, chain: [u8; 16], sequence: u64) -> Result<Option<AuditRow>, SqliteError> {
+        let is_it = |row: &&AuditRow| row.chain == chain && row.resolves() == Some(sequence);
+        match self.audit.iter().rfind(is_it) {
+            Some(row) => Ok(Some(row.clone())),
+            None => self.sqlite.audit_resolution(chain, sequence),
+        }
+    }
+}

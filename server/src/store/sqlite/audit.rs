@@ -1,0 +1,160 @@
+//! The audit log: its entries in chains, and by which of them others were marked as dealt with.
+
+use metergate_rules::audit::Hash;
+use metergate_rules::id::OrganizationId;
+use metergate_rules::time::Time;
+use rusqlite::{OptionalExtension, Params, Row, Transaction};
+
+use super::{Sqlite, SqliteError};
+use crate::store::audit::AuditRow;
+use crate::store::ledger::Head;
+
+/// What [`audit_row`] reads.
+const AUDIT: &str =
+    "SELECT chain, sequence, at, actor, action, category, before, after, details, reason, salt, hash FROM audit";
+
+impl Sqlite {
+    /// Entries of a chain before a place, newest first.
+    ///
+    /// # Errors
+    /// [`SqliteError`] if it cannot be read.
+    pub fn audit_before(&self, chain: [u8; 16], before: u64, limit: usize) -> Result<Vec<AuditRow>, SqliteError> {
+        let before = i64::try_from(before).unwrap_or(i64::MAX);
+        let rest = "WHERE chain = ? AND sequence < ? ORDER BY sequence DESC LIMIT ?";
+        self.audit_rows(rest, (&chain, before, i64::try_from(limit).unwrap_or(i64::MAX)))
+    }
+
+    /// One entry of a chain.
+    ///
+    /// # Errors
+    /// [`SqliteError`] if it cannot be read.
+    pub fn audit_entry(&self, chain: [u8; 16], sequence: u64) -> Result<Option<AuditRow>, SqliteError> {
+        let Ok(sequence) = i64::try_from(sequence) else { return Ok(None) };
+        let found = self.audit_rows("WHERE chain = ? AND sequence = ?", (&chain, sequence))?;
+        Ok(found.into_iter().next())
+    }
+
+    /// The entry by which another one was marked as dealt with, the last time. What the table says is believed only where
+    /// the chain says it too.
+    ///
+    /// # Errors
+    /// [`SqliteError`] if it cannot be read.
+    pub fn audit_resolution(&self, chain: [u8; 16], sequence: u64) -> Result<Option<AuditRow>, SqliteError> {
+        let Ok(place) = i64::try_from(sequence) else { return Ok(None) };
+        let sql = "SELECT resolution FROM audit_resolutions WHERE chain = ? AND sequence = ?";
+        let mut query = self.connection.prepare_cached(sql)?;
+        let found = query.query_row((&chain, place), |row| row.get::<_, i64>(0)).optional()?;
+        let Some(resolution) = found else { return Ok(None) };
+        Ok(self.audit_entry(chain, resolution.unsigned_abs())?.filter(|row| row.resolves() == Some(sequence)))
+    }
+
+    /// The end of a chain.
+    pub(in crate::store) fn audit_head(&self, chain: [u8; 16]) -> Result<Head, SqliteError> {
+        let sql = "SELECT sequence, hash FROM audit WHERE chain = ? ORDER BY sequence DESC LIMIT 1";
+        let read =
+            |row: &Row<'_>| Ok(Head { sequence: row.get::<_, i64>(0)?.unsigned_abs(), hash: row.get::<_, Hash>(1)? });
+        let head = self.connection.prepare_cached(sql)?.query_row([&chain], read).optional()?;
+        Ok(head.unwrap_or(Head::EMPTY))
+    }
+
+    fn audit_rows(&self, rest: &str, asked: impl Params) -> Result<Vec<AuditRow>, SqliteError> {
+        let mut query = self.connection.prepare_cached(&format!("{AUDIT} {rest}"))?;
+        let rows = query.query_map(asked, audit_row)?;
+        Ok(rows.collect::<rusqlite::Result<_>>()?)
+    }
+
+    /// Goes through the whole audit log, chain by chain, each from its first entry.
+    pub(in crate::store) fn each_audit_row<E: From<SqliteError>>(
+        &self,
+        each: impl FnMut(AuditRow) -> Result<(), E>,
+    ) -> Result<(), E> {
+        self.each_audit_row_after(None, usize::MAX, each)
+    }
+
+    /// Goes through so many entries after a place, chain by chain.
+    pub(in crate::store) fn each_audit_row_after<E: From<SqliteError>>(
+        &self,
+        after: Option<([u8; 16], u64)>,
+        most: usize,
+        mut each: impl FnMut(AuditRow) -> Result<(), E>,
+    ) -> Result<(), E> {
+        // Names have 16 bytes and places begin at 1, but what is damaged may stand anywhere.
+        let chain = after.as_ref().map_or(&[][..], |(chain, _)| chain);
+        let sequence = after.map_or(i64::MIN, |(_, sequence)| sequence.cast_signed());
+        let sql = format!("{AUDIT} WHERE (chain, sequence) > (?, ?) ORDER BY chain, sequence LIMIT ?");
+        let most = i64::try_from(most).unwrap_or(i64::MAX);
+        let mut query = self.connection.prepare(&sql).map_err(SqliteError::from)?;
+        let rows = query.query_map((chain, sequence, most), audit_row).map_err(SqliteError::from)?;
+        rows.into_iter().try_for_each(|row| each(row.map_err(SqliteError::from)?))
+    }
+
+    /// The first chain from this one on.
+    pub(in crate::store) fn audit_chain_from(&self, chain: [u8; 16]) -> Result<Option<[u8; 16]>, SqliteError> {
+        self.audit_chain("SELECT chain FROM audit WHERE chain >= ? ORDER BY chain LIMIT 1", chain)
+    }
+
+    /// The next chain.
+    pub(in crate::store) fn audit_chain_after(&self, chain: [u8; 16]) -> Result<Option<[u8; 16]>, SqliteError> {
+        self.audit_chain("SELECT chain FROM audit WHERE chain > ? ORDER BY chain LIMIT 1", chain)
+    }
+
+    fn audit_chain(&self, sql: &str, chain: [u8; 16]) -> Result<Option<[u8; 16]>, SqliteError> {
+        Ok(self.connection.prepare_cached(sql)?.query_row([&chain], |row| row.get(0)).optional()?)
+    }
+
+    /// Some of the organizations that have no entry at all.
+    pub(in crate::store) fn organizations_without_audit(
+        &self,
+        most: usize,
+    ) -> Result<Vec<OrganizationId>, SqliteError> {
+        let sql = "SELECT id FROM organizations o WHERE NOT EXISTS (SELECT 1 FROM audit WHERE chain = o.id) LIMIT ?";
+        let mut query = self.connection.prepare_cached(sql)?;
+        let rows = query.query_map([i64::try_from(most).unwrap_or(i64::MAX)], |row| row.get(0).map(OrganizationId))?;
+        Ok(rows.collect::<rusqlite::Result<_>>()?)
+    }
+}
+
+fn audit_row(row: &Row<'_>) -> rusqlite::Result<AuditRow> {
+    Ok(AuditRow {
+        chain: row.get(0)?,
+        sequence: row.get::<_, i64>(1)?.unsigned_abs(),
+        at: Time::from_micros(row.get(2)?),
+        actor: row.get(3)?,
+        action: row.get(4)?,
+        category: row.get(5)?,
+        before: row.get(6)?,
+        after: row.get(7)?,
+        details: row.get(8)?,
+        reason: row.get(9)?,
+        salt: row.get(10)?,
+        hash: row.get(11)?,
+    })
+}
+
+/// Writes an entry; of one that marks another as dealt with also where to look for it.
+pub(super) fn write_audit(transaction: &Transaction<'_>, row: &AuditRow) -> Result<(), SqliteError> {
+    let sql = "INSERT INTO audit
+               (chain, sequence, at, actor, action, category, before, after, details, reason, salt, hash)
+               VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
+    let values = (
+        row.chain,
+        row.sequence.cast_signed(),
+        row.at.micros(),
+        &row.actor,
+        &row.action,
+        &row.category,
+        &row.before,
+        &row.after,
+        &row.details,
+        &row.reason,
+        row.salt,
+        row.hash,
+    );
+    transaction.prepare_cached(sql)?.execute(values)?;
+    if let Some(resolved) = row.resolves() {
+        let sql = "INSERT OR REPLACE INTO audit_resolutions (chain, sequence, resolution) VALUES (?, ?, ?)";
+        let values = (row.chain, resolved.cast_signed(), row.sequence.cast_signed());
+        transaction.prepare_cached(sql)?.execute(values)?;
+    }
+    Ok(())
+}
