@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::account::{LockCause, Profile};
+use crate::account::{ExtraQuota, LockCause, Profile};
 use crate::id::{EventId, EventSource, EventType, GrantId, MeterId, OrganizationKey, PlanId, ReservationId};
 use crate::meter::Measure;
 use crate::period::Zone;
@@ -69,15 +69,19 @@ pub enum Command {
         /// The window.
         window: Window,
     },
-    /// Sets the standing addition to a meter's period limit.
-    SetExtra {
-        /// The meter.
-        meter: MeterId,
-        /// The whole addition, not an increment.
-        quantity: Quantity,
+    /// Sets the period limits of meters, on top of a plan where one is given.
+    SetLimits {
+        /// The version of a plan to move to, now; the overrides from before go.
+        plan: Option<PlanId>,
+        /// Each meter once.
+        limits: Vec<PeriodLimit>,
     },
+    /// Sets the standing additions to meters' period limits: each the whole addition, not an increment; each meter once.
+    SetExtra(Vec<ExtraQuota>),
     /// Gives credit.
     Grant(NewGrant),
+    /// Gives credit that ends with the billing period that is open.
+    GrantForPeriod(NewGrant),
     /// Takes back what is left of a grant.
     VoidGrant(GrantId),
     /// Stops consumption.
@@ -93,6 +97,22 @@ pub enum Command {
     },
     /// Lets what is due take effect, nothing else.
     Touch,
+}
+
+impl Command {
+    /// Sets the extra quota of one meter.
+    pub fn extra(meter: MeterId, quantity: Quantity) -> Self {
+        Self::SetExtra(vec![ExtraQuota { meter, quantity }])
+    }
+}
+
+/// A period limit to set in place of a plan's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PeriodLimit {
+    /// The meter.
+    pub meter: MeterId,
+    /// The most that may be used; above zero.
+    pub max: Max,
 }
 
 /// A new organization.

@@ -5,7 +5,7 @@
 
 use crate::account::Account;
 use crate::catalogue::Catalogue;
-use crate::command::{Command, Item};
+use crate::command::{Command, Item, NewGrant};
 use crate::id::{InvalidId, MeterId};
 use crate::meter::{Measure, ValueHash};
 use crate::outcome::{Entry, Outcome, Reply, What};
@@ -133,6 +133,10 @@ pub fn decide(
         Command::Commit { id, quantity, outcome } => reserve::commit(account, *id, *quantity, *outcome, catalogue, now),
         Command::Release(id) => reserve::release(account, *id, catalogue, now),
         Command::Grant(new) => grants::give(account, new, catalogue, now),
+        Command::GrantForPeriod(new) => {
+            let expires_at = Some(account.windows.period.end);
+            grants::give(account, &NewGrant { expires_at, ..new.clone() }, catalogue, now)
+        }
         Command::VoidGrant(id) => grants::void(account, *id, catalogue, now),
         Command::Create(_) => Err(Problem::Inconsistent("the organization exists already")),
         Command::Touch => Ok(Outcome { entries: Vec::new(), reply: Reply::Done, audit: Vec::new() }),

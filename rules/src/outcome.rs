@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::account::{Lock, OpenWindows, Override, Profile, Status, TrialState};
+use crate::account::{ExtraQuota, Lock, OpenWindows, Override, Profile, Status, TrialState};
 use crate::audit::Draft;
 use crate::command::{Completion, Event};
 use crate::grant::{Draw, Grant};
@@ -311,6 +311,10 @@ pub enum Change {
         /// These windows.
         windows: WindowSet,
     },
+    /// Extra quota of several meters was set.
+    Extras(Vec<ExtraQuota>),
+    /// Overrides were set: these are all that there are now.
+    Overrides(Vec<Override>),
 }
 
 /// What deciding a command gave.

@@ -18,6 +18,8 @@ use crate::window::{Window, WindowSet};
 
 use super::{Problem, entry};
 
+mod limits;
+
 /// A change and how the audit log tells it.
 struct Told {
     change: Change,
@@ -35,13 +37,17 @@ pub(super) fn operate(
 ) -> Result<Outcome, Problem> {
     let told = match command {
         Command::Update(change) => update(account, change, now),
-        Command::ChangePlan { plan, keep_overrides } => change_plan(account, *plan, *keep_overrides, catalogue, now)?,
+        Command::ChangePlan { plan, keep_overrides } => {
+            let overrides = if *keep_overrides { account.overrides.clone() } else { Vec::new() };
+            change_plan(account, *plan, overrides, catalogue, now)?
+        }
+        Command::SetLimits { plan, limits } => limits::set_limits(account, *plan, limits, catalogue, now)?,
         Command::SetOverride { meter, window, max, enforcement, until } => {
             let new = Override { meter: *meter, window: *window, max: *max, enforcement: *enforcement, until: *until };
             set_override(account, new, catalogue, now)?
         }
         Command::ClearOverride { meter, window } => clear_override(account, *meter, *window, catalogue)?,
-        Command::SetExtra { meter, quantity } => set_extra(account, *meter, *quantity, catalogue)?,
+        Command::SetExtra(new) => limits::set_extra(account, new, catalogue)?,
         Command::Lock(cause) => lock(account, *cause, now),
         Command::Unlock => unlock(account),
         Command::Reset { meters, windows } => reset(account, meters.as_deref(), *windows, catalogue, now)?,
@@ -97,13 +103,12 @@ fn moved(open: &OpenWindows, zone: &Zone, now: Time) -> OpenWindows {
 fn change_plan(
     account: &Account,
     plan: PlanId,
-    keep_overrides: bool,
+    overrides: Vec<Override>,
     catalogue: &Catalogue,
     now: Time,
 ) -> Result<Option<Told>, Problem> {
     let new = catalogue.plan(plan).ok_or(Problem::UnknownPlan)?;
-    let overrides = if keep_overrides { account.overrides.clone() } else { Vec::new() };
-    if plan == account.plan && overrides == account.overrides {
+    if plan == account.plan && are_same(&overrides, &account.overrides) {
         return Ok(None);
     }
     let (mut status, mut trial, mut locks) = (account.status, account.trial, account.locks.clone());
@@ -124,6 +129,11 @@ fn change_plan(
     let (before, after) = (before.and(locks_fields(&account.locks)), after.and(locks_fields(&locks)));
     let change = Change::Plan { plan, status, trial, locks, overrides };
     Ok(Some(Told { change, action: "plan.change", category: "quota", before, after }))
+}
+
+/// Whether these are the same overrides, in whatever order they were set.
+fn are_same(some: &[Override], others: &[Override]) -> bool {
+    some.len() == others.len() && some.iter().all(|one| others.contains(one))
 }
 
 fn plan_fields(
@@ -187,25 +197,6 @@ fn override_fields(meter: &Meter, window: Window, it: Option<&Override>) -> Fiel
         .with("unlimited", it.is_some_and(|o| o.max == Max::Unlimited))
         .with("soft", it.is_some_and(|o| o.enforcement == Enforcement::Soft))
         .with("until", it.and_then(|o| o.until))
-}
-
-fn set_extra(
-    account: &Account,
-    meter: MeterId,
-    quantity: Quantity,
-    catalogue: &Catalogue,
-) -> Result<Option<Told>, Problem> {
-    let known = catalogue.meter(meter).ok_or(Problem::UnknownMeter)?;
-    let old = account.extra_of(meter);
-    if old == quantity {
-        return Ok(None);
-    }
-    let described = |extra: Quantity| {
-        Fields::default().with("meter", known.key.as_str()).with("extra", extra.display(known.decimals))
-    };
-    let change = Change::Extra { meter, quantity };
-    let (before, after) = (described(old), described(quantity));
-    Ok(Some(Told { change, action: "quota.grant", category: "quota", before, after }))
 }
 
 fn locks_fields(locks: &[Lock]) -> Fields {

@@ -133,7 +133,9 @@ impl DirtyAccount {
 /// Whether an entry changes what organizations are listed by.
 pub(super) fn is_change(entry: &Entry) -> bool {
     match &entry.what {
-        What::Changed(change) => !matches!(**change, Change::Extra { .. } | Change::Granted(_) | Change::Reset { .. }),
+        What::Changed(change) => {
+            !matches!(**change, Change::Extra { .. } | Change::Extras(_) | Change::Granted(_) | Change::Reset { .. })
+        }
         What::Due(effect) => matches!(effect, Effect::TrialEnded { .. }),
         What::Decided(_) | What::Recorded(_) | What::Reservation(_) => false,
     }

@@ -12,7 +12,7 @@ use super::asks::{LARGE, ask, create, make, meter, quantity};
 use super::kit::Kit;
 
 fn set_extra(units: i64) -> Command {
-    Command::SetExtra { meter: meter("calls"), quantity: quantity(units) }
+    Command::extra(meter("calls"), quantity(units))
 }
 
 fn set_override(units: i64) -> Command {

@@ -101,7 +101,7 @@ fn request(random: &mut Random, step: usize, now: Time) -> Request {
 fn command(random: &mut Random, name: &str, now: Time) -> Command {
     let meter = meter(name);
     match random.below(10) {
-        0 => Command::SetExtra { meter, quantity: quantity(random.below(30)) },
+        0 => Command::extra(meter, quantity(random.below(30))),
         1..=3 => Command::Grant(NewGrant {
             meter,
             amount: quantity(1 + random.below(20)),
