@@ -9,6 +9,7 @@ pub mod cloudevents;
 pub mod consume;
 pub mod decision;
 pub mod docs;
+pub mod documented;
 pub mod error;
 pub mod events;
 pub mod health;

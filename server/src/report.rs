@@ -19,6 +19,7 @@ use crate::http::number::Number;
 use crate::store::reader::{ReadError, View};
 use crate::store::{Scope, StoreError};
 
+pub mod documented;
 pub mod entitlements;
 pub mod events;
 pub mod explain;
@@ -57,6 +58,18 @@ pub(crate) struct Current<'a> {
     pub(crate) now: Time,
 }
 
+impl<'a> Current<'a> {
+    /// Of an account on which everything has been applied that has fallen due.
+    ///
+    /// # Errors
+    /// Where the catalogue does not have its plan.
+    pub(crate) fn of(account: Account, catalogue: &'a Snapshot, now: Time) -> Result<Self, StoreError> {
+        let unknown = StoreError::Problem(metergate_rules::decide::Problem::UnknownPlan);
+        let plan = catalogue.rules.plan(account.plan).ok_or(unknown)?;
+        Ok(Self { account, plan, now })
+    }
+}
+
 impl<'a> Report<'a> {
     /// # Errors
     /// [`StoreError::UnknownOrganization`] where there is none for this caller.
@@ -65,9 +78,7 @@ impl<'a> Report<'a> {
         let now = self.now.max(account.time);
         let settled = account.at(&self.catalogue.rules, now).map_err(StoreError::Problem)?;
         let account = settled.account.into_owned();
-        let unknown = StoreError::Problem(metergate_rules::decide::Problem::UnknownPlan);
-        let plan = self.catalogue.rules.plan(account.plan).ok_or(unknown)?;
-        Ok(Current { account, plan, now })
+        Ok(Current::of(account, self.catalogue, now)?)
     }
 
     /// A quantity of a meter as it goes out.

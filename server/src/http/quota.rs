@@ -329,7 +329,7 @@ fn number(quantity: Quantity, decimals: u8) -> Number {
     Number { units: i128::from(quantity.units()), decimals, text: false }
 }
 
-fn known_meter(app: &App, key: &str) -> Result<Arc<Meter>, ApiError> {
+pub(super) fn known_meter(app: &App, key: &str) -> Result<Arc<Meter>, ApiError> {
     app.snapshot().meter(key).cloned().ok_or_else(ApiError::unknown_meter)
 }
 

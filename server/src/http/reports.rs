@@ -34,7 +34,7 @@ use crate::store::Scope;
 use crate::store::reader::ReadError;
 
 /// Runs a report on one snapshot, with what the caller may see.
-async fn report<T: Send + 'static>(
+pub(super) async fn report<T: Send + 'static>(
     app: &App,
     credential: &Credential,
     text: bool,
@@ -42,11 +42,21 @@ async fn report<T: Send + 'static>(
 ) -> Result<T, ApiError> {
     let caller = credential.may_read()?;
     let scope = if planted("report-without-organization") { Scope::Team } else { caller.scope };
+    report_to(app, scope, text, make).await
+}
+
+/// The same for a caller whose right to it has been checked.
+pub(super) async fn report_to<T: Send + 'static>(
+    app: &App,
+    scope: Scope,
+    text: bool,
+    make: impl FnOnce(&Report<'_>) -> Result<T, ReadError> + Send + 'static,
+) -> Result<T, ApiError> {
     let (catalogue, now) = (app.snapshot(), app.now());
     app.read(move |view| make(&Report { view, catalogue: &catalogue, scope, now, text })).await
 }
 
-fn organization(text: &str) -> Result<OrganizationRef, ApiError> {
+pub(super) fn organization(text: &str) -> Result<OrganizationRef, ApiError> {
     text.parse().map_err(|_| ApiError::unknown_organization())
 }
 

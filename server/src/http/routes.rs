@@ -12,6 +12,7 @@ use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityRequirement
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use super::documented::{clients, internal, portal, usage};
 use super::service::{Route, not_found};
 use super::state::App;
 use super::{backups, catalog, docs, health, hot, jobs, keys, organizations, quota, reports, reservations, team};
@@ -55,6 +56,17 @@ fn api() -> OpenApiRouter<App> {
         .routes(routes!(jobs::get))
         .routes(routes!(keys::caps))
         .routes(routes!(keys::me))
+        .routes(routes!(internal::usage))
+        .routes(routes!(internal::reset))
+        .routes(routes!(internal::grant_quota))
+        .routes(routes!(internal::lock))
+        .routes(routes!(internal::unlock))
+        .routes(routes!(internal::audit_log))
+        .routes(routes!(portal::billing_status))
+        .routes(routes!(usage::all))
+        .routes(routes!(usage::one))
+        .routes(routes!(clients::set_quota, clients::quota))
+        .routes(routes!(clients::credits))
         .routes(routes!(health::livez))
         .routes(routes!(health::readyz))
         .routes(routes!(health::metrics))

@@ -19,6 +19,7 @@ use tower::ServiceExt;
 use super::auth;
 use super::body::{self, Limited, Limits};
 use super::consume::{self, Call, Mode};
+use super::documented;
 use super::error::{ApiError, with_instance};
 use super::events;
 use super::request_id::{RequestId, RequestIds, X_REQUEST_ID};
@@ -88,15 +89,21 @@ impl Service {
     async fn routed(&self, request: Request<Incoming>, id: &RequestId) -> Response<Body> {
         let (mut parts, incoming) = request.into_parts();
         parts.extensions.insert(id.clone());
+        let is_documented = documented::covers(parts.uri.path());
+        let refused = |error: ApiError| match is_documented {
+            true => documented::refusal(&error, id),
+            false => error.response(Some(id)),
+        };
         if let Err(error) = self.refuse_large_of_strangers(&parts, &incoming) {
-            return error.response(Some(id));
+            return refused(error);
         }
         // Before anybody answers: a connection with a body that was left unread is closed, under the next request on it.
         let body = match body::read(Limited::new(incoming, self.limits())).await {
             Ok(body) => Body::from(body),
-            Err(error) => return error.response(Some(id)),
+            Err(error) => return refused(error),
         };
         match self.router.clone().oneshot(Request::from_parts(parts, body)).await {
+            Ok(response) if is_documented => documented::with_error_text(response, id),
             Ok(response) => with_instance(response, id),
             Err(never) => match never {},
         }

@@ -3,6 +3,7 @@
 mod backups;
 pub(crate) mod client;
 mod consume;
+mod documented;
 mod events;
 mod isolation;
 mod keys;
