@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use metergate_rules::id::{MeterKey, OrganizationRef};
 use metergate_rules::period::{Date, Zone, date_of, start_of_date};
-use metergate_rules::time::{Span, Time};
+use metergate_rules::time::{DAY, Span, Time};
 use serde::{Serialize, Serializer};
 use utoipa::openapi::RefOr;
 use utoipa::openapi::schema::{KnownFormat, ObjectBuilder, Schema, SchemaFormat, Type};
@@ -19,7 +19,7 @@ use crate::http::number::Number;
 use crate::store::reader::ReadError;
 
 /// Days in an answer at most.
-const MOST_DAYS: usize = 3_660;
+const MOST_DAYS: i64 = 3_660;
 const METERS: [&str; 3] = ["api_calls", "storage_bytes", "active_users"];
 
 /// A day or an instant: where a report begins or ends.
@@ -169,12 +169,13 @@ impl Report<'_> {
         let last = to.map_or_else(|| date_of(current.now, zone), |bound| bound.day(zone));
         let first =
             from.map_or_else(|| date_of(current.account.windows.period.start, zone).min(last), |bound| bound.day(zone));
-        let dates = dates(first, last)?;
         let span = Span { start: start_of_date(first, zone), end: Bound::Day(last).end(zone) };
+        check_length(span)?;
         let query = self.tenant_query(organization, span);
         let mut totals = TenantFigures::NONE;
         self.usage(&query)?.data.iter().for_each(|row| totals.take(row));
-        let mut days: BTreeMap<Date, TenantFigures> = dates.iter().map(|date| (*date, TenantFigures::NONE)).collect();
+        let mut days: BTreeMap<Date, TenantFigures> =
+            dates(first, last).into_iter().map(|date| (date, TenantFigures::NONE)).collect();
         for row in self.usage(&UsageQuery { granularity: Granularity::Day, ..query })?.data {
             if let Some(day) = days.get_mut(&date_of(row.start.0, zone)) {
                 day.take(&row);
@@ -201,14 +202,16 @@ impl Report<'_> {
     }
 }
 
-fn dates(first: Date, last: Date) -> Result<Vec<Date>, ReadError> {
-    if last < first {
+fn dates(first: Date, last: Date) -> Vec<Date> {
+    first.series(jiff::Span::new().days(1)).take_while(|date| *date <= last).collect()
+}
+
+/// Refuses a time that does not go forward, or is too long to be told by day.
+pub(super) fn check_length(span: Span) -> Result<(), ReadError> {
+    if span.end <= span.start {
         return refuse("to: must not be before from");
-    }
-    let dates: Vec<Date> =
-        first.series(jiff::Span::new().days(1)).take_while(|date| *date <= last).take(MOST_DAYS + 1).collect();
-    if dates.len() > MOST_DAYS {
+    } else if span.end.since(span.start) > MOST_DAYS * DAY {
         return refuse(format!("to: ask for at most {MOST_DAYS} days at once"));
     }
-    Ok(dates)
+    Ok(())
 }

@@ -78,6 +78,9 @@ fn tenants_are_told_by_metric_with_cost_and_errors() {
     calls(&admin, "acme", "2026-01-01T12:00:00Z", 5);
     calls(&admin, "acme", "2026-01-02T12:00:00Z", 6);
     calls(&admin, "beta", "2026-02-01T12:00:00Z", 7);
+    for quantity in ["0.000000075", "1.5"] {
+        event(&admin, "beta", "llm_cost", "2026-03-05T00:00:00Z", json!({"quantity": quantity}));
+    }
     event(&admin, "beta", "errors", "2026-01-05T00:00:00Z", json!({"quantity": 2}));
     let get = |query: &str| admin.get(&format!("/api/admin/usage?{query}")).is(200).json();
     let tenant = |key: &str, calls: u64, errors: u64| json!({"tenantId": key, "totals": {"apiCalls": calls, "tokens": 0}, "cost": 0, "errors": errors});
@@ -99,6 +102,11 @@ fn tenants_are_told_by_metric_with_cost_and_errors() {
         json!([{"date": "2026-01", "apiCalls": 0}, {"date": "2026-02", "apiCalls": 7}])
     );
     assert_eq!(monthly["totals"], json!({"apiCalls": 18}));
+    let cost =
+        admin.get("/api/admin/usage?tenant=beta&metrics=llmCost&period=monthly&from=2026-03-01&to=2026-03-31").is(200);
+    for at in ["/tenants/0/cost", "/tenants/0/totals/llmCost", "/tenants/0/series/0/llmCost", "/totals/llmCost"] {
+        assert_eq!(cost.raw(at), "1.500000075", "{at}");
+    }
     // Pages.
     let first = get("metrics=apiCalls&from=2026-01-01&to=2026-01-31&limit=2");
     assert_eq!(first["tenants"].as_array().unwrap().len(), 2);
@@ -132,7 +140,8 @@ fn without_bounds_the_period_is_the_current_or_the_one_before() {
     let wrong = [
         ("period=weekly",             "period: Send current, previous, daily or monthly."),
         ("metrics=nothing",           "metrics: there is no nothing; known: activeUsers, apiCalls, chatMessages, conversations, embeddings, errors, generations, llmCost, messages, storageBytes, tokens"),
-        ("from=2026-01-01T00:01:00Z", "from: must be at a quarter hour, such as 2026-01-01T00:00:00Z"),
+        ("from=1990-01-01",           "to: ask for at most 3660 days at once"),
+        ("from=2026-01-01T00:01:00Z&to=2026-02-01", "from: must be at a quarter hour, such as 2026-01-01T00:00:00Z"),
     ];
     for (query, text) in wrong {
         assert_eq!(admin.get(&format!("/api/admin/usage?{query}")).expect_error_text(422), text);
