@@ -93,11 +93,16 @@ fn why(body: &[u8]) -> Result<String, ApiError> {
     Ok(optional::<WhyBody>(body)?.reason.unwrap_or_default())
 }
 
+fn failed(error: &ApiError) -> Answer {
+    let body = serde_json::to_vec(&ErrorText::of(error)).unwrap_or_default();
+    Answer { status: error.status().as_u16(), body, version: None }
+}
+
 /// Answers a change with the organization as it is after it.
 fn answered<T: Serialize>(make: impl Fn(&Current<'_>, &Snapshot) -> T + Send + Sync + 'static) -> Respond {
     Arc::new(move |after| match Current::of(after.account.clone(), after.catalogue, after.now) {
         Ok(current) => answer(200, after, &make(&current, after.catalogue)),
         // The plan was there when the change was decided.
-        Err(_) => Answer { status: 500, body: Vec::new(), version: None },
+        Err(error) => failed(&error.into()),
     })
 }

@@ -68,9 +68,9 @@ impl Service {
     }
 
     async fn hot(&self, hot: Hot, request: Request<Incoming>, id: &RequestId) -> Response<Body> {
-        let (parts, incoming) = request.into_parts();
+        let (parts, mut incoming) = request.into_parts();
         let answered = async {
-            self.refuse_large_of_strangers(&parts, &incoming)?;
+            self.refuse_large_of_strangers(&parts, &mut incoming).await?;
             let body = body::read(Limited::new(incoming, self.limits())).await?;
             let (headers, query, request) = (&parts.headers, parts.uri.query(), id.clone());
             match hot {
@@ -87,14 +87,14 @@ impl Service {
     }
 
     async fn routed(&self, request: Request<Incoming>, id: &RequestId) -> Response<Body> {
-        let (mut parts, incoming) = request.into_parts();
+        let (mut parts, mut incoming) = request.into_parts();
         parts.extensions.insert(id.clone());
         let is_documented = documented::covers(parts.uri.path());
         let refused = |error: ApiError| match is_documented {
             true => documented::refusal(&error, id),
             false => error.response(Some(id)),
         };
-        if let Err(error) = self.refuse_large_of_strangers(&parts, &incoming) {
+        if let Err(error) = self.refuse_large_of_strangers(&parts, &mut incoming).await {
             return refused(error);
         }
         // Before anybody answers: a connection with a body that was left unread is closed, under the next request on it.
@@ -109,13 +109,21 @@ impl Service {
         }
     }
 
-    /// A stranger's body is not read beyond what every request may have.
-    fn refuse_large_of_strangers(&self, parts: &Parts, body: &Incoming) -> Result<(), ApiError> {
-        if body.size_hint().upper().is_some_and(|bytes| bytes <= SMALL_BODY) {
+    /// A stranger's body is not read beyond what every request may have. Of one that does not say its length so much is
+    /// read before the refusal: a connection with a body that was left unread is closed, under the next request on it.
+    async fn refuse_large_of_strangers(&self, parts: &Parts, body: &mut Incoming) -> Result<(), ApiError> {
+        let announced = body.size_hint().upper();
+        if announced.is_some_and(|bytes| bytes <= SMALL_BODY) {
             return Ok(());
         }
         let (shared, now) = (&self.app.shared, self.app.now());
-        auth::authenticate(&parts.headers, &shared.admin_key, &shared.store.catalogue(), now).map(|_| ())
+        let known = auth::authenticate(&parts.headers, &shared.admin_key, &shared.store.catalogue(), now);
+        if known.is_err() && announced.is_none() {
+            let limits = Limits { bytes: SMALL_BODY, ..self.limits() };
+            // Too long or too slow: it is refused all the same.
+            let _ = body::read(Limited::new(body, limits)).await;
+        }
+        known.map(|_| ())
     }
 
     fn limits(&self) -> Limits {
