@@ -227,7 +227,8 @@ fn an_error_is_exactly_its_text() {
     let stranger = server.stranger().post(grant, "x".repeat(100_000));
     assert_eq!(stranger.header("www-authenticate"), Some("Bearer"));
     stranger.expect_error_text(401);
-    let text = admin.post(grant, " ".repeat(100_000)).expect_error_text(413);
+    // On a connection of its own: it is closed with its body unread.
+    let text = server.admin().post(grant, " ".repeat(100_000)).expect_error_text(413);
     assert_eq!(text, "A body has at most 65536 bytes here.");
     assert_eq!(log(&admin).len(), 1, "nothing of that changed anything");
 }
