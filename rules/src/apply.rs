@@ -218,10 +218,9 @@ fn change(account: &mut Account, change: &Change, at: Time) {
             account.overrides.push(new.clone());
         }
         Change::OverrideCleared { meter, window } => clear_override(account, *meter, *window),
-        Change::Extra { meter, quantity } => {
-            account.extra.retain(|extra| extra.meter != *meter);
-            account.extra.push(ExtraQuota { meter: *meter, quantity: *quantity });
-        }
+        Change::Extra { meter, quantity } => set_extra(account, ExtraQuota { meter: *meter, quantity: *quantity }),
+        Change::Extras(new) => new.iter().for_each(|extra| set_extra(account, *extra)),
+        Change::Overrides(all) => account.overrides.clone_from(all),
         Change::Granted(grant) => account.grants.push(grant.clone()),
         Change::GrantVoided(grant) => end_grant(account, *grant, Ended::Voided(at)),
         Change::Adjusted(used) => count(account, used),
@@ -254,6 +253,11 @@ fn set_clock(account: &mut Account, to: Time, rebased: Option<&Rebased>) {
         account.windows = rebased.windows;
         account.shown_start = None;
     }
+}
+
+fn set_extra(account: &mut Account, new: ExtraQuota) {
+    account.extra.retain(|extra| extra.meter != new.meter);
+    account.extra.push(new);
 }
 
 fn clear_override(account: &mut Account, meter: MeterId, window: Window) {

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::account::{LockCause, Profile};
+use crate::account::{ExtraQuota, LockCause, Profile};
 pub use crate::decide::adjust::Adjustment;
 use crate::id::{EventId, EventSource, EventType, GrantId, MeterId, OrganizationKey, PlanId, ReservationId};
 use crate::meter::Measure;
@@ -86,15 +86,19 @@ pub enum Command {
         /// The window.
         window: Window,
     },
-    /// Sets the standing addition to a meter's period limit.
-    SetExtra {
-        /// The meter.
-        meter: MeterId,
-        /// The whole addition, not an increment.
-        quantity: Quantity,
+    /// Sets the period limits of meters, on top of a plan where one is given.
+    SetLimits {
+        /// The version of a plan to move to, now; the overrides from before go.
+        plan: Option<PlanId>,
+        /// Each meter once.
+        limits: Vec<PeriodLimit>,
     },
+    /// Sets the standing additions to meters' period limits: each the whole addition, not an increment; each meter once.
+    SetExtra(Vec<ExtraQuota>),
     /// Gives credit.
     Grant(NewGrant),
+    /// Gives credit that ends with the billing period that is open.
+    GrantForPeriod(NewGrant),
     /// Takes back what is left of a grant.
     VoidGrant(GrantId),
     /// Stops consumption.
@@ -162,6 +166,22 @@ pub struct Note {
     pub after: String,
     /// What else there is to say: the text of a JSON object.
     pub details: String,
+}
+
+impl Command {
+    /// Sets the extra quota of one meter.
+    pub fn extra(meter: MeterId, quantity: Quantity) -> Self {
+        Self::SetExtra(vec![ExtraQuota { meter, quantity }])
+    }
+}
+
+/// A period limit to set in place of a plan's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PeriodLimit {
+    /// The meter.
+    pub meter: MeterId,
+    /// The most that may be used; above zero.
+    pub max: Max,
 }
 
 /// A new organization.

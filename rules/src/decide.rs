@@ -5,7 +5,7 @@
 
 use crate::account::Account;
 use crate::catalogue::Catalogue;
-use crate::command::{Command, Item};
+use crate::command::{Command, Item, NewGrant};
 use crate::id::{InvalidId, MeterId};
 use crate::meter::{Measure, ValueHash};
 use crate::outcome::{Entry, Outcome, Reply, What};
@@ -25,7 +25,7 @@ mod reserve;
 mod tally;
 
 pub use create::create;
-pub(crate) use operate::{plan_after, plan_change};
+pub(crate) use operate::{kept, plan_after, plan_change};
 
 /// Why a command cannot be decided at all. Nothing happens, and the same command fails again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -176,6 +176,10 @@ pub fn decide(
         Command::Commit { id, quantity, outcome } => reserve::commit(account, *id, *quantity, *outcome, catalogue, now),
         Command::Release(id) => reserve::release(account, *id, catalogue, now),
         Command::Grant(new) => grants::give(account, new, catalogue, now),
+        Command::GrantForPeriod(new) => {
+            let expires_at = Some(account.windows.period.end);
+            grants::give(account, &NewGrant { expires_at, ..new.clone() }, catalogue, now)
+        }
         Command::VoidGrant(id) => grants::void(account, *id, catalogue, now),
         Command::Append(entry) => note::append(entry, now),
         Command::Resolve { seq, note, before } => Ok(note::resolve(*seq, note, before.as_deref(), now)),

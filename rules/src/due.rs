@@ -6,7 +6,7 @@ use crate::account::{Account, Lock, LockCause, Status};
 use crate::apply::apply;
 use crate::audit::{Draft, Fields};
 use crate::catalogue::Catalogue;
-use crate::decide::{Problem, plan_after, plan_change};
+use crate::decide::{Problem, kept, plan_after, plan_change};
 use crate::outcome::{Effect, Entry, What};
 use crate::period::{self, Grid};
 use crate::plan::TrialEnd;
@@ -95,7 +95,8 @@ fn next_effect(account: &Account, catalogue: &Catalogue, now: Time) -> Result<En
         due.push((trial.ends_at, trial_end(account, catalogue, trial.ends_at)?));
     }
     if let Some(scheduled) = account.scheduled.filter(|scheduled| scheduled.at <= now) {
-        let state = plan_after(account, scheduled.plan, scheduled.keep_overrides, catalogue, scheduled.at)?;
+        let state =
+            plan_after(account, scheduled.plan, kept(account, scheduled.keep_overrides), catalogue, scheduled.at)?;
         due.push((scheduled.at, Effect::PlanChanged(state)));
     }
     due.extend(ended_overrides(account, now));

@@ -12,6 +12,7 @@ pub mod consume;
 pub mod cycle;
 pub mod decision;
 pub mod docs;
+pub mod documented;
 pub mod error;
 pub mod events;
 pub mod health;

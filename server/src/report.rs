@@ -21,6 +21,7 @@ use crate::store::{Scope, StoreError};
 
 pub mod audit;
 pub mod cycle;
+pub mod documented;
 pub mod entitlements;
 pub mod events;
 pub mod explain;
@@ -59,6 +60,18 @@ pub(crate) struct Current<'a> {
     pub(crate) now: Time,
 }
 
+impl<'a> Current<'a> {
+    /// Of an account on which everything has been applied that has fallen due.
+    ///
+    /// # Errors
+    /// Where the catalogue does not have its plan.
+    pub(crate) fn of(account: Account, catalogue: &'a Snapshot, now: Time) -> Result<Self, StoreError> {
+        let unknown = StoreError::Problem(metergate_rules::decide::Problem::UnknownPlan);
+        let plan = catalogue.rules.plan(account.plan).ok_or(unknown)?;
+        Ok(Self { account, plan, now })
+    }
+}
+
 impl<'a> Report<'a> {
     /// # Errors
     /// [`StoreError::UnknownOrganization`] where there is none for this caller.
@@ -72,9 +85,7 @@ impl<'a> Report<'a> {
     fn settled(&self, account: Account, now: Time) -> Result<Current<'a>, ReadError> {
         let settled = account.at(&self.catalogue.rules, now).map_err(StoreError::Problem)?;
         let account = settled.account.into_owned();
-        let unknown = StoreError::Problem(metergate_rules::decide::Problem::UnknownPlan);
-        let plan = self.catalogue.rules.plan(account.plan).ok_or(unknown)?;
-        Ok(Current { account, plan, now })
+        Ok(Current::of(account, self.catalogue, now)?)
     }
 
     /// A quantity of a meter as it goes out.

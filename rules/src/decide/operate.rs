@@ -20,6 +20,8 @@ use crate::window::{Window, WindowSet};
 
 use super::{Problem, adjust, cycle, entry};
 
+mod limits;
+
 /// A change and how the audit log tells it.
 pub(super) struct Told {
     pub(super) change: Change,
@@ -38,7 +40,8 @@ pub(super) fn operate(
     let told = match command {
         Command::Update(change) => update(account, change, now),
         Command::ChangePlan { plan, keep_overrides, at_period_end: false } => {
-            change_plan(account, *plan, *keep_overrides, catalogue, now)?
+            let overrides = kept(account, *keep_overrides);
+            change_plan(account, *plan, overrides, catalogue, now)?
         }
         Command::ChangePlan { plan, keep_overrides, at_period_end: true } => {
             schedule_plan(account, *plan, *keep_overrides, catalogue)?
@@ -49,12 +52,13 @@ pub(super) fn operate(
         Command::SetTrial { ends_at } => cycle::set_trial(account, *ends_at, now)?,
         Command::Adjust(adjustment) => adjust::adjust(account, adjustment, catalogue, now)?,
         Command::SetClock(to) => cycle::set_clock(account, *to)?,
+        Command::SetLimits { plan, limits } => limits::set_limits(account, *plan, limits, catalogue, now)?,
         Command::SetOverride { meter, window, max, enforcement, until } => {
             let new = Override { meter: *meter, window: *window, max: *max, enforcement: *enforcement, until: *until };
             set_override(account, new, catalogue, now)?
         }
         Command::ClearOverride { meter, window } => clear_override(account, *meter, *window, catalogue)?,
-        Command::SetExtra { meter, quantity } => set_extra(account, *meter, *quantity, catalogue)?,
+        Command::SetExtra(new) => limits::set_extra(account, new, catalogue)?,
         Command::Lock { cause, reason } => lock(account, *cause, reason.as_ref(), now),
         Command::Unlock => unlock(account),
         Command::Reset { meters, windows } => reset(account, meters.as_deref(), *windows, catalogue, now)?,
@@ -109,12 +113,12 @@ fn moved(open: &OpenWindows, zone: &Zone, now: Time) -> OpenWindows {
 fn change_plan(
     account: &Account,
     plan: PlanId,
-    keep_overrides: bool,
+    overrides: Vec<Override>,
     catalogue: &Catalogue,
     now: Time,
 ) -> Result<Option<Told>, Problem> {
-    let state = plan_after(account, plan, keep_overrides, catalogue, now)?;
-    if plan == account.plan && state.overrides == account.overrides && account.scheduled.is_none() {
+    let state = plan_after(account, plan, overrides, catalogue, now)?;
+    if plan == account.plan && are_same(&state.overrides, &account.overrides) && account.scheduled.is_none() {
         return Ok(None);
     }
     let (before, after) = plan_change(account, &state, catalogue);
@@ -127,12 +131,11 @@ fn change_plan(
 pub(crate) fn plan_after(
     account: &Account,
     plan: PlanId,
-    keep_overrides: bool,
+    overrides: Vec<Override>,
     catalogue: &Catalogue,
     now: Time,
 ) -> Result<PlanState, Problem> {
     let new = catalogue.plan(plan).ok_or(Problem::UnknownPlan)?;
-    let overrides = if keep_overrides { account.overrides.clone() } else { Vec::new() };
     let (mut status, mut trial, mut locks) = (account.status, account.trial, account.locks.clone());
     match &new.trial {
         None => {
@@ -147,6 +150,11 @@ pub(crate) fn plan_after(
         Some(_) => {}
     }
     Ok(PlanState { plan, status, trial, locks, overrides })
+}
+
+/// The overrides that stay.
+pub(crate) fn kept(account: &Account, keep_overrides: bool) -> Vec<Override> {
+    if keep_overrides { account.overrides.clone() } else { Vec::new() }
 }
 
 /// How the audit log tells it, before and after.
@@ -180,6 +188,11 @@ fn schedule_plan(
     let (before, after) = (described(account.scheduled), described(Some(scheduled)));
     let change = Change::Scheduled(scheduled);
     Ok(Some(Told { change, action: "plan.change", category: "quota", before, after }))
+}
+
+/// Whether these are the same overrides, in whatever order they were set.
+fn are_same(some: &[Override], others: &[Override]) -> bool {
+    some.len() == others.len() && some.iter().all(|one| others.contains(one))
 }
 
 fn plan_fields(
@@ -243,25 +256,6 @@ fn override_fields(meter: &Meter, window: Window, it: Option<&Override>) -> Fiel
         .with("unlimited", it.is_some_and(|o| o.max == Max::Unlimited))
         .with("soft", it.is_some_and(|o| o.enforcement == Enforcement::Soft))
         .with("until", it.and_then(|o| o.until))
-}
-
-fn set_extra(
-    account: &Account,
-    meter: MeterId,
-    quantity: Quantity,
-    catalogue: &Catalogue,
-) -> Result<Option<Told>, Problem> {
-    let known = catalogue.meter(meter).ok_or(Problem::UnknownMeter)?;
-    let old = account.extra_of(meter);
-    if old == quantity {
-        return Ok(None);
-    }
-    let described = |extra: Quantity| {
-        Fields::default().with("meter", known.key.as_str()).with("extra", extra.display(known.decimals))
-    };
-    let change = Change::Extra { meter, quantity };
-    let (before, after) = (described(old), described(quantity));
-    Ok(Some(Told { change, action: "quota.grant", category: "quota", before, after }))
 }
 
 pub(super) fn locks_fields(locks: &[Lock]) -> Fields {

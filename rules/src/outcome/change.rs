@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::account::{Lock, OpenWindows, Override, Profile, Scheduled, Status, TrialState};
+use crate::account::{ExtraQuota, Lock, OpenWindows, Override, Profile, Scheduled, Status, TrialState};
 use crate::grant::Grant;
 use crate::id::{GrantId, MeterId, PlanId};
 use crate::outcome::Use;
@@ -119,6 +119,10 @@ pub enum Change {
     Granted(Grant),
     /// What was left of a grant was taken back.
     GrantVoided(GrantId),
+    /// Extra quota of several meters was set.
+    Extras(Vec<ExtraQuota>),
+    /// Overrides were set: these are all that there are now.
+    Overrides(Vec<Override>),
     /// What was counted was corrected.
     Adjusted(Use),
     /// A lock was put.

@@ -200,7 +200,7 @@ fn command(world: &World, step: &Step) -> Command {
             reason: String::new(),
         }),
         Step::Void(nth) => Command::VoidGrant(GrantId(u32::try_from(*nth).unwrap() + 1)),
-        Step::Extra(meter, quantity) => Command::SetExtra { meter: *meter, quantity: q(*quantity) },
+        Step::Extra(meter, quantity) => Command::extra(*meter, q(*quantity)),
         Step::Override(meter, window, max, soft, end) => Command::SetOverride {
             meter: *meter,
             window: *window,

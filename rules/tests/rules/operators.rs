@@ -1,9 +1,11 @@
 //! Operators' changes: each writes one audit entry, what changes nothing writes none (§5).
 
-use metergate_rules::command::{Command, ProfileChange};
+use metergate_rules::audit::{Object, Value};
+use metergate_rules::command::{Command, PeriodLimit, ProfileChange};
 use metergate_rules::decide::Problem;
 use metergate_rules::id::{MeterId, PlanId};
 use metergate_rules::plan::{Enforcement, Max};
+use metergate_rules::quantity::InvalidQuantity;
 use metergate_rules::window::{Window, WindowSet};
 
 use crate::kit::script::table;
@@ -16,7 +18,10 @@ fn every_change_writes_one_entry_and_one_line_of_the_audit_log_and_its_repeat_no
         ("override api.day=2",  "limit.change"),
         ("clear api.day",       "limit.change"),
         ("extra api 5",         "quota.grant"),
+        ("extras api=6 calls=7", "quota.grant"),
+        ("limits api=6 calls=inf", "limit.change"),
         ("plan 2",              "plan.change"),
+        ("limits plan=1 api=5 calls=7", "plan.change"),
         ("lock operator",       "billing.lock"),
         ("unlock",              "billing.unlock"),
         ("reset",               "usage.reset"),
@@ -58,6 +63,54 @@ fn what_changes_nothing_writes_nothing() {
         let outcome = world.ask(&world.command(&step.split(' ').collect::<Vec<_>>())).unwrap();
         assert!(outcome.entries.is_empty() && outcome.audit.is_empty(), "{step}");
     }
+}
+
+#[test]
+fn one_call_tells_all_that_it_changes_in_one_entry() {
+    #[rustfmt::skip]
+    let cases = [
+        ("extras api=5",             "meter=api extra=0",                       "meter=api extra=5"),
+        ("extras api=5 calls=7",     "api.extra=5 calls.extra=0",               "api.extra=5 calls.extra=7"),
+        ("limits api=30 calls=inf",  "api.month=9 calls.billingPeriod=- overridden=[]",
+                                     "api.month=30 calls.billingPeriod=- overridden=[\"api.month\", \"calls.billingPeriod\"]"),
+        ("limits bytes=4",           "bytes.lifetime=5 overridden=[]",          "bytes.lifetime=4 overridden=[\"bytes.lifetime\"]"),
+    ];
+    let mut world = World::new([plan(1, "api.month=9 bytes.life=5!soft"), plan(2, "api.period=7 bytes.life=5")]);
+    for (step, before, after) in cases {
+        assert_eq!(world.play(step), "done", "{step}");
+        let draft = world.audit.last().unwrap();
+        assert_eq!((shown(&draft.before), shown(&draft.after)), (before.to_owned(), after.to_owned()), "{step}");
+    }
+    let soft = world.account.override_of(BYTES, Window::Lifetime).unwrap().enforcement;
+    assert_eq!(soft, Enforcement::Soft, "what happens beyond a limit stays");
+    // A plan takes the overrides of before along, and the call's own stand on it.
+    assert_eq!(world.play("limits plan=2 bytes=3; api 0; bytes 0"), "done; ok period 0/12; ok life 0/3");
+    let draft = world.audit.last().unwrap();
+    assert_eq!((&*draft.action, world.account.overrides.len()), ("plan.change", 1));
+    assert!(shown(&draft.before).ends_with("bytes.lifetime=4 overridden=[\"bytes.lifetime\"]"), "{:?}", draft.before);
+    assert!(shown(&draft.after).ends_with("bytes.lifetime=3 overridden=[\"bytes.lifetime\"]"), "{:?}", draft.after);
+}
+
+fn shown(object: &Object) -> String {
+    let Object::Fields(fields) = object else { panic!("what the rules know: {object:?}") };
+    let shown = fields.0.iter().map(|(name, value)| match value {
+        Value::Null => format!("{name}=-"),
+        Value::List(names) => format!("{name}={names:?}"),
+        Value::Quantity(quantity) => format!("{name}={quantity}"),
+        Value::Text(text) => format!("{name}={text}"),
+        other => format!("{name}={other:?}"),
+    });
+    shown.collect::<Vec<_>>().join(" ")
+}
+
+#[test]
+fn credit_for_the_period_ends_with_it() {
+    let mut world = World::new([plan(1, "api.period=5")]);
+    let end = world.account.windows.period.end;
+    let Command::Grant(new) = world.command(&["grant", "api", "3"]) else { unreachable!() };
+    world.run(&Command::GrantForPeriod(new)).unwrap();
+    assert_eq!(world.account.grants[0].expires_at, Some(end));
+    assert_eq!(world.play("api 6; wait 31d; api 0"), "ok period 6/8; ok period 0/5");
 }
 
 #[test]
@@ -111,12 +164,22 @@ fn unknown_names_are_problems() {
         Command::SetOverride { meter, window, max: Max::Units(q(1)), enforcement: Enforcement::Hard, until: None };
     let cases = [
         (over, Problem::UnknownMeter),
-        (Command::SetExtra { meter, quantity: q(1) }, Problem::UnknownMeter),
+        (Command::extra(meter, q(1)), Problem::UnknownMeter),
+        (
+            Command::SetLimits { plan: None, limits: vec![PeriodLimit { meter, max: Max::Unlimited }] },
+            Problem::UnknownMeter,
+        ),
+        (Command::SetLimits { plan: Some(PlanId(99)), limits: Vec::new() }, Problem::UnknownPlan),
         (Command::Reset { meters: Some(vec![meter]), windows: WindowSet::NONE }, Problem::UnknownMeter),
         (Command::ChangePlan { plan: PlanId(99), keep_overrides: true, at_period_end: false }, Problem::UnknownPlan),
     ];
     for (command, problem) in cases {
         assert_eq!(world.run(&command), Err(problem), "{command:?}");
+    }
+    let zero = world.command(&["limits", "api=0"]);
+    assert_eq!(world.run(&zero), Err(Problem::InvalidQuantity(InvalidQuantity::Zero)));
+    for twice in [["extras", "api=1", "api=2"], ["limits", "api=1", "api=2"]] {
+        assert_eq!(world.run(&world.command(&twice)), Err(Problem::MeterTwice), "{twice:?}");
     }
     let past = world.command(&["override", "api.day=1", "until=-0s"]);
     assert_eq!(world.run(&past), Err(Problem::EndsTooEarly));

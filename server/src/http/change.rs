@@ -65,12 +65,19 @@ impl Operation<'_> {
         // The path is part of the request: the route's template alone does not tell meter, window or grant. The command is
         // not: what a plan's key means may change between a call and its repetition.
         // Nor is how the organization was named: the key's scope is the organization.
-        let below = path.trim_start_matches("/v1/organizations/").split_once('/').map_or("", |(_, below)| below);
+        let below = below_organization(self.route, path);
         let receipt = idempotency::receipt(self.headers, self.route, &[below.as_bytes(), self.body])?;
         let only_if_changes = if_match(self.headers)?;
         let request = ChangeRequest { caller, organization, reason, receipt, command, only_if_changes, respond };
         run(self.app, request).await
     }
+}
+
+/// What stands in a path after the organization, which is the first thing that its route's template names.
+fn below_organization<'p>(route: &str, path: &'p str) -> &'p str {
+    let before = route.split_once(' ').map_or(route, |(_, template)| template);
+    let before = before.split('{').next().unwrap_or(before);
+    path.strip_prefix(before).and_then(|rest| rest.split_once('/')).map_or("", |(_, below)| below)
 }
 
 pub(super) async fn run(app: &App, request: ChangeRequest) -> Result<Response<Body>, ApiError> {

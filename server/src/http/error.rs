@@ -156,9 +156,14 @@ impl ApiError {
         self.0.code
     }
 
-    /// The words for the caller, as the documented paths show them in `{"error": …}`.
+    /// The words for the caller.
     pub fn detail(&self) -> &str {
         &self.0.detail
+    }
+
+    /// What is wrong with the request, thing by thing.
+    pub fn faults(&self) -> &[Fault] {
+        &self.0.faults
     }
 
     /// The problem as JSON, for an item of an array that is in error.

@@ -234,7 +234,7 @@ pub async fn set_extra(
     let quantity = asked.quantity.parse(meter.decimals).map_err(|why| ApiError::invalid_quantity("#/quantity", why))?;
     let route = "PUT /v1/organizations/{org}/extra/{meter}";
     let operation = Operation { app: &app, org: &org, headers: &headers, body: &body, route };
-    operation.run(operator, Command::SetExtra { meter: meter.id, quantity }, asked.reason, extra_answer(meter.id)).await
+    operation.run(operator, Command::extra(meter.id, quantity), asked.reason, extra_answer(meter.id)).await
 }
 
 /// Gives credit.

@@ -42,6 +42,16 @@ pub(super) async fn report<T: Send + 'static>(
 ) -> Result<T, ApiError> {
     let caller = credential.may_read()?;
     let scope = if planted("report-without-organization") { Scope::Team } else { caller.scope };
+    report_to(app, scope, text, make).await
+}
+
+/// The same for a caller whose right to it has been checked.
+pub(super) async fn report_to<T: Send + 'static>(
+    app: &App,
+    scope: Scope,
+    text: bool,
+    make: impl FnOnce(&Report<'_>) -> Result<T, ReadError> + Send + 'static,
+) -> Result<T, ApiError> {
     let (catalogue, now) = (app.snapshot(), app.now());
     app.read(move |view| make(&Report { view, catalogue: &catalogue, scope, now, text })).await
 }

@@ -12,6 +12,7 @@ use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityRequirement
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use super::documented::{self, clients, internal, portal, usage};
 use super::service::{Route, not_found};
 use super::state::App;
 use super::{
@@ -67,9 +68,27 @@ fn api() -> OpenApiRouter<App> {
         .routes(routes!(jobs::get))
         .routes(routes!(keys::caps))
         .routes(routes!(keys::me))
+        .merge(documented_paths())
         .routes(routes!(health::livez))
         .routes(routes!(health::readyz))
         .routes(routes!(health::metrics))
+}
+
+/// The paths that must work as written (§7).
+fn documented_paths() -> OpenApiRouter<App> {
+    OpenApiRouter::new()
+        .routes(routes!(internal::usage))
+        .routes(routes!(internal::reset))
+        .routes(routes!(internal::grant_quota))
+        .routes(routes!(internal::lock))
+        .routes(routes!(internal::unlock))
+        .routes(routes!(internal::audit_log))
+        .routes(routes!(documented::cycle::update))
+        .routes(routes!(portal::billing_status))
+        .routes(routes!(usage::all))
+        .routes(routes!(usage::one))
+        .routes(routes!(clients::set_quota, clients::quota))
+        .routes(routes!(clients::credits))
 }
 
 /// The document at `/openapi.json`.

@@ -19,6 +19,7 @@ use tower::ServiceExt;
 use super::auth;
 use super::body::{self, Limited, Limits};
 use super::consume::{self, Call, Mode};
+use super::documented;
 use super::error::{ApiError, with_instance};
 use super::events;
 use super::request_id::{RequestId, RequestIds, X_REQUEST_ID};
@@ -67,9 +68,9 @@ impl Service {
     }
 
     async fn hot(&self, hot: Hot, request: Request<Incoming>, id: &RequestId) -> Response<Body> {
-        let (parts, incoming) = request.into_parts();
+        let (parts, mut incoming) = request.into_parts();
         let answered = async {
-            self.refuse_large_of_strangers(&parts, &incoming)?;
+            self.refuse_large_of_strangers(&parts, &mut incoming).await?;
             let body = body::read(Limited::new(incoming, self.limits())).await?;
             let (headers, query, request) = (&parts.headers, parts.uri.query(), id.clone());
             match hot {
@@ -86,29 +87,43 @@ impl Service {
     }
 
     async fn routed(&self, request: Request<Incoming>, id: &RequestId) -> Response<Body> {
-        let (mut parts, incoming) = request.into_parts();
+        let (mut parts, mut incoming) = request.into_parts();
         parts.extensions.insert(id.clone());
-        if let Err(error) = self.refuse_large_of_strangers(&parts, &incoming) {
-            return error.response(Some(id));
+        let is_documented = documented::covers(parts.uri.path());
+        let refused = |error: ApiError| match is_documented {
+            true => documented::refusal(&error, id),
+            false => error.response(Some(id)),
+        };
+        if let Err(error) = self.refuse_large_of_strangers(&parts, &mut incoming).await {
+            return refused(error);
         }
         // Before anybody answers: a connection with a body that was left unread is closed, under the next request on it.
         let body = match body::read(Limited::new(incoming, self.limits())).await {
             Ok(body) => Body::from(body),
-            Err(error) => return error.response(Some(id)),
+            Err(error) => return refused(error),
         };
         match self.router.clone().oneshot(Request::from_parts(parts, body)).await {
+            Ok(response) if is_documented => documented::with_error_text(response, id),
             Ok(response) => with_instance(response, id),
             Err(never) => match never {},
         }
     }
 
-    /// A stranger's body is not read beyond what every request may have.
-    fn refuse_large_of_strangers(&self, parts: &Parts, body: &Incoming) -> Result<(), ApiError> {
-        if body.size_hint().upper().is_some_and(|bytes| bytes <= SMALL_BODY) {
+    /// A stranger's body is not read beyond what every request may have. Of one that does not say its length so much is
+    /// read before the refusal: a connection with a body that was left unread is closed, under the next request on it.
+    async fn refuse_large_of_strangers(&self, parts: &Parts, body: &mut Incoming) -> Result<(), ApiError> {
+        let announced = body.size_hint().upper();
+        if announced.is_some_and(|bytes| bytes <= SMALL_BODY) {
             return Ok(());
         }
         let (shared, now) = (&self.app.shared, self.app.now());
-        auth::authenticate(&parts.headers, &shared.admin_key, &shared.store.catalogue(), now).map(|_| ())
+        let known = auth::authenticate(&parts.headers, &shared.admin_key, &shared.store.catalogue(), now);
+        if known.is_err() && announced.is_none() {
+            let limits = Limits { bytes: SMALL_BODY, ..self.limits() };
+            // Too long or too slow: it is refused all the same.
+            let _ = body::read(Limited::new(body, limits)).await;
+        }
+        known.map(|_| ())
     }
 
     fn limits(&self) -> Limits {

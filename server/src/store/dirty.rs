@@ -134,7 +134,8 @@ impl DirtyAccount {
 pub(super) fn is_change(entry: &Entry) -> bool {
     match &entry.what {
         What::Changed(change) => {
-            !matches!(**change, Change::Extra { .. } | Change::Granted(_) | Change::Reset { .. } | Change::Adjusted(_))
+            let is_of_use = matches!(**change, Change::Reset { .. } | Change::Adjusted(_) | Change::Granted(_));
+            !is_of_use && !matches!(**change, Change::Extra { .. } | Change::Extras(_))
         }
         What::Due(effect) => matches!(effect, Effect::TrialEnded { .. } | Effect::PlanChanged(_)),
         What::Decided(_) | What::Recorded(_) | What::Reservation(_) => false,

@@ -200,6 +200,10 @@ fn installation_key(sqlite: &Sqlite, name: &str) -> Result<[u8; 16], SqliteError
         let key = u128::from_str_radix(&text, 16).map_err(|error| unreadable(name, error))?;
         return Ok(key.to_be_bytes());
     }
+    // Under another key nothing that is known would be known again.
+    if sqlite.last_block()?.0 > 0 {
+        return Err(unreadable(format!("the setting {name}"), "it is missing, though there is a journal"));
+    }
     let key: [u8; 16] = crate::random::bytes();
     sqlite.set_setting(name, &format!("{:032x}", u128::from_be_bytes(key)))?;
     Ok(key)

@@ -6,6 +6,7 @@ mod backups;
 pub(crate) mod client;
 mod consume;
 mod cycles;
+mod documented;
 mod events;
 mod isolation;
 mod keys;

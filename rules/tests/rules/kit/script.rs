@@ -4,6 +4,7 @@
 //! api 3            asks for 3             api 3 + calls 1     asks for both together
 //! event api 3 @-2h an event, 2 hours old  wait 1h             clock 2026-12-01T00:00:00Z
 //! grant api 5 prio=1 from=+1d until=+2d   void 1              extra api 5
+//! extras api=5 calls=7  limits api=5 calls=inf  limits plan=2 api=5
 //! override api.day=5!soft until=+1d       clear api.day       plan 2 (overrides stay), plan 2 fresh
 //! lock operator    unlock                 reset, reset api, reset * day month
 //! zone Europe/Berlin
@@ -12,8 +13,11 @@
 //! reserve api 75 60s; extend 1 60s; commit 1 40; release 1
 //! ```
 
+use metergate_rules::account::ExtraQuota;
 use metergate_rules::account::LockCause;
-use metergate_rules::command::{Adjustment, Command, Completion, CycleStart, NewGrant, ProfileChange, Reserve};
+use metergate_rules::command::{
+    Adjustment, Command, Completion, CycleStart, NewGrant, PeriodLimit, ProfileChange, Reserve,
+};
 use metergate_rules::id::{GrantId, MeterId, PlanId, ReservationId};
 use metergate_rules::plan::{Enforcement, Limit, Max, MeterLimits, RefusalStatus};
 use metergate_rules::time::{DAY, HOUR, MINUTE, SECOND, Time};
@@ -57,7 +61,13 @@ impl World {
                 reason: String::new(),
             }),
             "void" => Command::VoidGrant(GrantId(words[1].parse().unwrap())),
-            "extra" => Command::SetExtra { meter: meter(), quantity: q(number(words[2])) },
+            "extra" => Command::extra(meter(), q(number(words[2]))),
+            "extras" => Command::SetExtra(words[1..].iter().map(|word| extra(word)).collect()),
+            "limits" => {
+                let (plan, limits) = words[1..].iter().partition::<Vec<&str>, _>(|word| word.starts_with("plan="));
+                let plan = plan.first().map(|word| PlanId(word["plan=".len()..].parse().unwrap()));
+                Command::SetLimits { plan, limits: limits.into_iter().map(period_limit).collect() }
+            }
             "override" => {
                 let (meter, window, Limit { max, enforcement, .. }) = limit(words[1]);
                 Command::SetOverride { meter, window, max, enforcement, until: option("until=") }
@@ -148,6 +158,17 @@ fn cause(name: &str) -> LockCause {
 
 fn window(name: &str) -> Window {
     Window::ALL.into_iter().find(|window| show::name(*window) == name).unwrap_or_else(|| panic!("no window {name}"))
+}
+
+fn extra(text: &str) -> ExtraQuota {
+    let (meter, units) = text.split_once('=').unwrap();
+    ExtraQuota { meter: meter_named(meter), quantity: q(number(units)) }
+}
+
+fn period_limit(text: &str) -> PeriodLimit {
+    let (meter, max) = text.split_once('=').unwrap();
+    let max = if max == "inf" { Max::Unlimited } else { Max::Units(q(number(max))) };
+    PeriodLimit { meter: meter_named(meter), max }
 }
 
 fn place(text: &str) -> (MeterId, Window) {

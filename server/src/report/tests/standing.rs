@@ -18,7 +18,7 @@ pub(super) fn grant(kit: &Kit, meter: &str, amount: i64, expires_at: Option<Time
 }
 
 pub(super) fn set_extra(kit: &Kit, meter: &str, units: i64) {
-    kit.change("acme", Command::SetExtra { meter: kit.meter(meter), quantity: q(units) });
+    kit.change("acme", Command::extra(kit.meter(meter), q(units)));
 }
 
 pub(super) fn set_override(kit: &Kit, meter: &str, window: Window, max: Max, until: Option<Time>) {

@@ -154,6 +154,16 @@ impl Answer {
         problem
     }
 
+    /// The error of a documented path: exactly `{"error": "<text>"}`. Answers the text.
+    pub(crate) fn expect_error_text(self, status: u16) -> String {
+        let answer = self.is(status);
+        assert_eq!(answer.header("content-type"), Some("application/json"), "{}", answer.asked);
+        let body = answer.json();
+        let members = body.as_object().unwrap_or_else(|| panic!("{} answered {body}", answer.asked));
+        assert_eq!(members.len(), 1, "{} answered {body}", answer.asked);
+        body["error"].as_str().unwrap_or_else(|| panic!("{} answered {body}", answer.asked)).to_owned()
+    }
+
     pub(crate) fn json(&self) -> Value {
         serde_json::from_str(&self.text).unwrap_or_else(|error| panic!("{}: {error}: {}", self.asked, self.text))
     }

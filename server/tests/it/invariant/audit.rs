@@ -67,8 +67,8 @@ const fn action(what: &What) -> Option<&'static str> {
         Change::Cycle { .. } => "billing.cycle",
         Change::Trial { .. } => "trial.extend",
         Change::Clock { .. } => "clock.move",
-        Change::Override(_) | Change::OverrideCleared { .. } => "limit.change",
-        Change::Extra { .. } => "quota.grant",
+        Change::Override(_) | Change::OverrideCleared { .. } | Change::Overrides(_) => "limit.change",
+        Change::Extra { .. } | Change::Extras(_) => "quota.grant",
         Change::Granted(_) => "credit.grant",
         Change::GrantVoided(_) => "credit.void",
         Change::Locked(_) => "billing.lock",
@@ -81,15 +81,24 @@ const fn action(what: &What) -> Option<&'static str> {
 /// What stood before an extra quota is what the last entry about that meter set.
 fn extra_follows(rows: &[AuditRow]) -> Held {
     let mut extra: BTreeMap<String, String> = BTreeMap::new();
-    let figure = |value: &Value| value["extra"].to_string().trim_matches('"').to_owned();
     for row in rows.iter().filter(|row| row.action == "quota.grant") {
-        let (before, after) = (json(&row.before), json(&row.after));
-        let meter = after["meter"].to_string();
-        let stood = extra.get(&meter).cloned().unwrap_or_else(|| "0".to_owned());
-        equal(NAME, format!("extra quota before entry {}", row.sequence), &figure(&before), &stood)?;
-        extra.insert(meter, figure(&after));
+        let stood = |meter: &String| (meter.clone(), extra.get(meter).cloned().unwrap_or_else(|| "0".to_owned()));
+        let (before, after) = (extras(&json(&row.before)), extras(&json(&row.after)));
+        let expected: BTreeMap<_, _> = after.keys().map(stood).collect();
+        equal(NAME, format!("extra quota before entry {}", row.sequence), &before, &expected)?;
+        extra.extend(after);
     }
     Ok(())
+}
+
+/// The extra quota of each meter that an entry names: of one as `meter` and `extra`, of several as `<meter>.extra`.
+fn extras(told: &Value) -> BTreeMap<String, String> {
+    let figure = |value: &Value| value.to_string().trim_matches('"').to_owned();
+    if let Some(meter) = told["meter"].as_str() {
+        return BTreeMap::from([(meter.to_owned(), figure(&told["extra"]))]);
+    }
+    let several = told.as_object().into_iter().flatten();
+    several.filter_map(|(name, value)| Some((name.strip_suffix(".extra")?.to_owned(), figure(value)))).collect()
 }
 
 fn json(text: &str) -> Value {

@@ -55,7 +55,7 @@ fn the_largest_quantity_is_refused_where_a_limit_is_smaller() {
 fn the_largest_limits_extra_quotas_and_grants_add_up_without_wrapping() {
     let kit = Kit::new();
     let calls = meter("calls");
-    kit.made(&make(Command::SetExtra { meter: calls, quantity: Quantity::MAX }));
+    kit.made(&make(Command::extra(calls, Quantity::MAX)));
     kit.made(&make(grant(Quantity::MAX)));
     assert_eq!(kit.send(&make(grant(Quantity::ONE))), Err(TOO_LARGE), "grants together stay in range");
     for window in [Window::BillingPeriod, Window::Day, Window::Minute] {

@@ -2,11 +2,11 @@
 
 use metergate::store::audit::{AuditRow, Broken, Finding, Place, Walked, verify, walk};
 use metergate::store::sqlite::Sqlite;
-use metergate_rules::account::LockCause;
+use metergate_rules::account::{ExtraQuota, LockCause};
 use metergate_rules::audit::actions::is_own;
-use metergate_rules::command::{Command, NewGrant, Note, ProfileChange};
+use metergate_rules::command::{Command, NewGrant, Note, PeriodLimit, ProfileChange};
 use metergate_rules::decide::Problem;
-use metergate_rules::id::GrantId;
+use metergate_rules::id::{GrantId, PlanId};
 use metergate_rules::plan::{Enforcement, Max};
 use metergate_rules::window::{Window, WindowSet};
 use serde_json::{Value, json};
@@ -15,7 +15,16 @@ use super::asks::{LARGE, ask, create, make, meter, quantity};
 use super::kit::Kit;
 
 fn set_extra(units: i64) -> Command {
-    Command::SetExtra { meter: meter("calls"), quantity: quantity(units) }
+    Command::extra(meter("calls"), quantity(units))
+}
+
+fn extras(calls: i64, tokens: i64) -> Vec<ExtraQuota> {
+    let extra = |name, units| ExtraQuota { meter: meter(name), quantity: quantity(units) };
+    vec![extra("calls", calls), extra("tokens", tokens)]
+}
+
+fn set_limits(plan: Option<PlanId>, units: i64) -> Command {
+    Command::SetLimits { plan, limits: vec![PeriodLimit { meter: meter("calls"), max: Max::Units(quantity(units)) }] }
 }
 
 fn set_override(units: i64) -> Command {
@@ -54,13 +63,27 @@ fn each_change_has_one_entry_with_what_stood_before_and_what_stands_now() {
     let rows = [
         (set_extra(5), "quota.grant", json!({"extra": 0}), json!({"extra": 5})),
         (set_extra(2), "quota.grant", json!({"extra": 5}), json!({"extra": 2})),
+        (
+            Command::SetExtra(extras(3, 4)),
+            "quota.grant",
+            json!({"calls.extra": 2, "tokens.extra": 0}),
+            json!({"calls.extra": 3, "tokens.extra": 4}),
+        ),
         (set_override(50), "limit.change", json!({"overridden": false}), json!({"max": 50, "window": "billingPeriod"})),
         (set_override(60), "limit.change", json!({"max": 50}), json!({"max": 60})),
         (clear, "limit.change", json!({"max": 60}), json!({"overridden": false})),
+        (set_limits(None, 70), "limit.change", json!({"overridden": []}), json!({"overridden": ["calls.billingPeriod"]})),
+        (set_limits(None, 71), "limit.change", json!({"calls.billingPeriod": 70}), json!({"calls.billingPeriod": 71})),
         (grant(9), "credit.grant", json!({}), json!({"amount": 9, "grant": 1})),
         (Command::VoidGrant(GrantId(1)), "credit.void", json!({"remaining": 9}), json!({"remaining": 0})),
         (rename("Acme & Co"), "organization.update", json!({"name": "acme"}), json!({"name": "Acme & Co"})),
         (plan, "plan.change", json!({"plan": "free"}), json!({"plan": "large"})),
+        (
+            set_limits(Some(super::asks::FREE), 72),
+            "plan.change",
+            json!({"plan": "large"}),
+            json!({"plan": "free", "calls.billingPeriod": 72}),
+        ),
         (Command::Lock { cause: LockCause::Operator, reason: None }, "billing.lock", json!({"locked": false}), json!({"locked": true})),
         (Command::Unlock, "billing.unlock", json!({"locked": true}), json!({"locked": false})),
         (reset(), "usage.reset", json!({"calls.billingPeriod": 7}), json!({"windows": ["billingPeriod"]})),

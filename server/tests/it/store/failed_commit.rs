@@ -35,7 +35,7 @@ fn requests() -> Vec<Request> {
         (&ask("calls", 1).and("tokens", 1).id("together")).into(),
         (&ask("calls", 2)).into(),
         (&tell("tokens", 5, "event")).into(),
-        (&make(Command::SetExtra { meter: meter("calls"), quantity: quantity(3) }).under("change")).into(),
+        (&make(Command::extra(meter("calls"), quantity(3))).under("change")).into(),
         (&create("newcomer").under("creation")).into(),
         (&ask("calls", 1).of("newcomer").id("first")).into(),
     ]

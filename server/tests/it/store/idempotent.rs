@@ -142,7 +142,7 @@ fn a_repetition_gets_its_answer_though_everything_else_has_changed() {
     let ask = ask("calls", 3).id("a");
     let first = kit.decide(&ask).unwrap();
     kit.made(&make(Command::Lock { cause: metergate_rules::account::LockCause::Operator, reason: None }));
-    kit.made(&make(Command::SetExtra { meter: meter("calls"), quantity: quantity(5) }));
+    kit.made(&make(Command::extra(meter("calls"), quantity(5))));
     for _ in 0..2 {
         let again = kit.decide(&ask).unwrap();
         assert_eq!((told(&again), again.replayed), (told(&first), true));

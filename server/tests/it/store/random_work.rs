@@ -1,9 +1,9 @@
 //! Random work on three organizations: everything that can be asked, in batches and at once, over months.
 
 use metergate::store::{Answers, Receipt, Request, StoreError};
-use metergate_rules::account::LockCause;
-use metergate_rules::command::{Command, NewGrant, ProfileChange};
-use metergate_rules::id::GrantId;
+use metergate_rules::account::{ExtraQuota, LockCause};
+use metergate_rules::command::{Command, NewGrant, PeriodLimit, ProfileChange};
+use metergate_rules::id::{GrantId, MeterId};
 use metergate_rules::period::Zone;
 use metergate_rules::plan::{Enforcement, Max};
 use metergate_rules::time::{DAY, HOUR, MINUTE, Time};
@@ -98,10 +98,17 @@ fn request(random: &mut Random, step: usize, now: Time) -> Request {
     }
 }
 
+/// Extra quota of one meter or two.
+fn extras(random: &mut Random, first: MeterId) -> Command {
+    let second = self::meter(random.one_of(&METERS).0);
+    let meters = [first, second].into_iter().take(if first == second { 1 } else { 2 });
+    Command::SetExtra(meters.map(|meter| ExtraQuota { meter, quantity: quantity(random.below(30)) }).collect())
+}
+
 fn command(random: &mut Random, name: &str, now: Time) -> Command {
     let meter = meter(name);
     match random.below(10) {
-        0 => Command::SetExtra { meter, quantity: quantity(random.below(30)) },
+        0 => extras(random, meter),
         1..=3 => Command::Grant(NewGrant {
             meter,
             amount: quantity(1 + random.below(20)),
@@ -121,6 +128,10 @@ fn command(random: &mut Random, name: &str, now: Time) -> Command {
             max: Max::Units(quantity(random.below(60))),
             enforcement: *random.one_of(&[Enforcement::Hard, Enforcement::Soft]),
             until: (random.below(2) == 0).then(|| now.plus(1 + random.below(9 * DAY))),
+        },
+        7 if random.below(2) == 0 => Command::SetLimits {
+            plan: random.one_of(&[None, None, Some(FREE), Some(LARGE)]).to_owned(),
+            limits: vec![PeriodLimit { meter, max: Max::Units(quantity(random.below(60))) }],
         },
         7 => Command::ChangePlan {
             plan: *random.one_of(&[FREE, LARGE]),

@@ -31,7 +31,7 @@ fn a_change_under_a_key_is_made_once_and_answered_alike() {
     let first = kit.made(&grant);
     assert_eq!(first, ("2 grant 1".to_owned(), true));
     assert!(kit.each_alone(vec![&grant; 30]).iter().all(Result::is_ok), "at once");
-    kit.made(&make(Command::SetExtra { meter: meter("calls"), quantity: quantity(1) }));
+    kit.made(&make(Command::extra(meter("calls"), quantity(1))));
     kit.reopen();
     assert_eq!(kit.made(&grant), first, "after a restart, though the organization has changed since");
     assert_eq!(kit.account("acme").grants.len(), 1);

@@ -19,7 +19,7 @@ fn reliefs() -> Vec<Command> {
         reason: String::new(),
     };
     vec![
-        Command::SetExtra { meter: meter("calls"), quantity: quantity(20) },
+        Command::extra(meter("calls"), quantity(20)),
         Command::Reset { meters: None, windows: WindowSet::NONE.with(Window::BillingPeriod) },
         Command::Grant(grant),
         Command::ChangePlan { plan: LARGE, keep_overrides: false, at_period_end: false },
