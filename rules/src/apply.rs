@@ -251,7 +251,10 @@ fn set_clock(account: &mut Account, to: Time, rebased: Option<&Rebased>) {
         account.trial = rebased.trial;
         account.anchor = rebased.anchor;
         account.windows = rebased.windows;
+        account.locks.clone_from(&rebased.locks);
         account.shown_start = None;
+        let end = rebased.windows.period.end;
+        account.scheduled = account.scheduled.map(|scheduled| Scheduled { at: end, ..scheduled });
     }
 }
 

@@ -25,6 +25,8 @@ pub struct Reservation {
     pub quantity: Quantity,
     /// The part that grants hold.
     pub draws: Vec<Draw>,
+    /// The part that went beyond a soft limit when it was made.
+    pub overage: Quantity,
     /// When it was made: it counts in the windows that contain this.
     pub at: Time,
     /// When it lapses.

@@ -83,8 +83,10 @@ fn less(
     let item = item(asked, Measure::Add(Quantity::ZERO));
     let touch = Touch::new(account, &item, WindowSet::NONE, time)?;
     let lifted = Limits::new(account, plan, meter).period_window().filter(|window| touch.has(*window));
-    let drawn = lifted.and_then(|window| account.meter(meter.id)?.counter(window)).map(|counter| counter.drawn);
-    let draws = returned(account, meter.id, size.min(drawn.unwrap_or_default()), now);
+    let standing = lifted.and_then(|window| Limits::new(account, plan, meter).standing(window, now));
+    // What went beyond the limit was taken last.
+    let most = standing.map_or(Quantity::ZERO, |standing| size.minus(standing.overage()).min(standing.drawn));
+    let draws = returned(account, meter.id, most, now);
     let touched = touch.written(Claim::default(), &account.grants, now, false);
     Ok(Use { measure: Measure::Adjust(asked.units), draws, ..touched })
 }

@@ -40,7 +40,7 @@ pub fn create(new: &NewOrganization, catalogue: &Catalogue, now: Time) -> Result
 }
 
 /// From sign-up the first period begins at that very instant; from the first of the month it is that month.
-fn first_period(plan: &Plan, profile: &Profile, now: Time) -> (Anchor, Span) {
+pub(super) fn first_period(plan: &Plan, profile: &Profile, now: Time) -> (Anchor, Span) {
     match plan.cycle {
         Cycle::SignUp => {
             let anchor = Anchor::at(now, &profile.zone);

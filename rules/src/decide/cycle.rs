@@ -4,12 +4,15 @@ use std::sync::Arc;
 
 use crate::account::{Account, LockCause, OpenWindows, Profile, Status, TrialState};
 use crate::audit::Fields;
+use crate::catalogue::Catalogue;
 use crate::due::status_name;
 use crate::outcome::{Change, Rebased};
 use crate::period::{self, Anchor, Grid};
+use crate::plan::Plan;
 use crate::time::{DAY, Span, Time};
 
 use super::Problem;
+use super::create::first_period;
 use super::operate::{Told, locks_fields};
 
 /// How far ahead a cycle may begin.
@@ -96,7 +99,7 @@ pub(super) fn set_trial(account: &Account, ends_at: Time, now: Time) -> Result<O
 
 /// Sets a test organization's own clock: to any time while nothing is recorded, as if it had been created then, and from
 /// then on only forward. What falls due on the way has happened before this is asked.
-pub(super) fn set_clock(account: &Account, to: Time) -> Result<Option<Told>, Problem> {
+pub(super) fn set_clock(account: &Account, to: Time, catalogue: &Catalogue) -> Result<Option<Told>, Problem> {
     if !account.profile.test {
         return Err(Problem::NotATest);
     } else if account.clock == Some(to) {
@@ -104,7 +107,7 @@ pub(super) fn set_clock(account: &Account, to: Time) -> Result<Option<Told>, Pro
     }
     let rebased = match (account.goes_forward(to), account.is_untouched()) {
         (true, _) => None,
-        (false, true) => Some(rebased(account, to)),
+        (false, true) => Some(rebased(account, catalogue.plan(account.plan).ok_or(Problem::UnknownPlan)?, to)),
         (false, false) => return Err(Problem::ClockRunsBack),
     };
     let described = |clock: Option<Time>| Fields::default().with("clock", clock);
@@ -113,19 +116,18 @@ pub(super) fn set_clock(account: &Account, to: Time) -> Result<Option<Told>, Pro
     Ok(Some(Told { change, action: "clock.move", category: "config", before, after }))
 }
 
-fn rebased(account: &Account, to: Time) -> Rebased {
-    let zone = &account.profile.zone;
-    let length = |trial: TrialState| trial.ends_at.since(account.profile.created_at);
-    let trial = account.trial.map(|trial| TrialState { ends_at: to.plus(length(trial)), over: false });
-    let status = if trial.is_some() { Status::Trial } else { account.status };
-    let from_first = account.windows.period.start != account.profile.created_at;
-    let anchor = match from_first {
-        true => Anchor::date(period::date_of(to, zone).first_of_month()),
-        false => Anchor::at(to, zone),
+/// What its plan would have begun with.
+fn rebased(account: &Account, plan: &Plan, to: Time) -> Rebased {
+    let trial = plan.trial.as_ref().map(|t| TrialState { ends_at: to.plus(i64::from(t.days) * DAY), over: false });
+    let status = match (trial, account.status) {
+        (Some(_), Status::Trial | Status::Active) => Status::Trial,
+        (None, Status::Trial) => Status::Active,
+        (_, status) => status,
     };
-    let of_grid = Grid { anchor, zone }.containing(to);
-    let period = if from_first { of_grid } else { Span { start: to, ..of_grid } };
-    let windows = OpenWindows { day: period::day(to, zone), month: period::month(to, zone), period };
-    let profile = Arc::new(Profile { created_at: to, ..(*account.profile).clone() });
-    Rebased { profile, status, trial, anchor, windows }
+    let locks = account.locks.iter().filter(|lock| lock.cause != LockCause::Trial).cloned().collect();
+    let profile = Profile { created_at: to, ..(*account.profile).clone() };
+    let (anchor, period) = first_period(plan, &profile, to);
+    let (day, month) = (period::day(to, &profile.zone), period::month(to, &profile.zone));
+    let windows = OpenWindows { day, month, period };
+    Rebased { profile: Arc::new(profile), status, trial, locks, anchor, windows }
 }

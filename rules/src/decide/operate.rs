@@ -51,7 +51,7 @@ pub(super) fn operate(
         }
         Command::SetTrial { ends_at } => cycle::set_trial(account, *ends_at, now)?,
         Command::Adjust(adjustment) => adjust::adjust(account, adjustment, catalogue, now)?,
-        Command::SetClock(to) => cycle::set_clock(account, *to)?,
+        Command::SetClock(to) => cycle::set_clock(account, *to, catalogue)?,
         Command::SetLimits { plan, limits } => limits::set_limits(account, *plan, limits, catalogue, now)?,
         Command::SetOverride { meter, window, max, enforcement, until } => {
             let new = Override { meter: *meter, window: *window, max: *max, enforcement: *enforcement, until: *until };

@@ -37,6 +37,7 @@ pub(super) fn hold(account: &Account, asked: &Reserve, catalogue: &Catalogue, no
         meter: meter.id,
         quantity,
         draws: grant::draw(&account.grants, meter.id, weighed.claim().from_grants, now),
+        overage: weighed.claim().beyond,
         at: now,
         ends_at,
         dimensions: asked.item.dimensions.clone(),
@@ -113,7 +114,8 @@ pub(super) fn commit(
     Ok(answered(vec![settled], Some(held.clone()), State::Committed, quantity, verdict))
 }
 
-/// What the true quantity takes, as if nothing had been held for it, and the windows that are still those in which it was.
+/// What the true quantity takes: of the base what is free or was held, then from grants. And the windows that are still those
+/// in which it was held.
 fn claim(
     account: &Account,
     held: &Reservation,
@@ -130,15 +132,18 @@ fn claim(
     let limits = Limits::new(&without, plan, meter);
     let lifted = limits.period_window();
     let of_window = |window| {
-        let mut standing = limits.standing(window, now)?;
-        if Some(window) == lifted {
-            standing.available = standing.available.saturating_add(closed(account, held, now));
-        }
-        Some(standing.claim(quantity))
+        let standing = limits.standing(window, now)?;
+        let is_lifted = Some(window) == lifted;
+        let within = held.quantity.minus(held.overage);
+        let of_base = if is_lifted { within.minus(held.from_grants()) } else { within };
+        let of_grants = if is_lifted { closed(account, held, now) } else { Quantity::ZERO };
+        let beyond_base = quantity.minus(standing.free_base().max(of_base));
+        let from_grants = beyond_base.min(standing.available.saturating_add(of_grants));
+        Some(Claim { from_grants, beyond: beyond_base.minus(from_grants) })
     };
     let mut claim = Claim::largest(windows.iter().filter_map(of_window));
-    if lifted.is_some_and(|window| !windows.has(window)) {
-        let need = quantity.minus(held.quantity.minus(held.from_grants()));
+    if lifted.is_some_and(|window| !windows.has(window) && limits.standing(window, now).is_some()) {
+        let need = quantity.minus(held.quantity.minus(held.overage).minus(held.from_grants()));
         let from_grants = need.min(held.from_grants());
         claim = Claim::largest([claim, Claim { from_grants, beyond: need.minus(from_grants) }]);
     }

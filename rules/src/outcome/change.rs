@@ -37,6 +37,8 @@ pub struct Rebased {
     pub status: Status,
     /// The trial that it begins with.
     pub trial: Option<TrialState>,
+    /// The locks that stay.
+    pub locks: Vec<Lock>,
     /// From where its periods are counted.
     pub anchor: Anchor,
     /// The first open windows.

@@ -37,6 +37,9 @@ fn grants_get_back_what_they_gave_last_unless_they_have_ended() {
         ("grant api 3; grant api 3; api 15; adjust api -9", "0/3 0/3"),
         ("grant api 3 until=+1h; grant api 3; api 15; wait 1h; adjust api -4", "3/3 0/3"),
         ("grant api 3; api 12; adjust api 2", "3/3"),
+        // What went beyond the limit goes first.
+        ("grant api 5; event api 20; adjust api -5", "5/5"),
+        ("grant api 5; event api 20; adjust api -7", "3/5"),
     ];
     for (script, grants) in cases {
         let mut world = World::new([plan(1, "api.period=10")]);

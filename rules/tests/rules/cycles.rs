@@ -170,6 +170,28 @@ fn a_test_organization_lives_in_its_own_time() {
     assert_eq!(world.used(API, metergate_rules::window::Window::Lifetime), 4);
 }
 
+/// As if it had been created then: with what its present plan begins with.
+#[test]
+fn the_first_setting_of_a_clock_begins_anew() {
+    let set = |script: &str| {
+        let mut world = test_world();
+        for step in script.split("; ") {
+            match step.strip_prefix("wait ") {
+                Some(days) => world.now = world.now.plus(days.parse::<i64>().unwrap() * metergate_rules::time::DAY),
+                None => drop(world.run(&world.command(&step.split(' ').collect::<Vec<_>>())).unwrap()),
+            }
+        }
+        world.account.clone()
+    };
+    let account = set("plan 2; own 2020-01-31T10:00:00Z");
+    assert_eq!((account.status, account.trial), (Status::Active, None), "a plan without trial");
+    let account = set("wait 31; touch; own 2020-01-31T10:00:00Z");
+    assert_eq!((account.status, account.locks.len()), (Status::Trial, 0), "its lock went with the trial that was over");
+    assert_eq!(period(&account), "2020-01-31 10:00 to 2020-02-29 10:00", "counted from sign-up still");
+    let account = set("plan 2 later; own 2020-01-31T10:00:00Z");
+    assert_eq!(account.scheduled.map(|scheduled| scheduled.at), Some(account.windows.period.end));
+}
+
 #[test]
 fn only_test_organizations_have_a_clock() {
     let answer = World::new([plan(1, "")]).play("own 2020-01-31T10:00:00Z");

@@ -38,6 +38,9 @@ fn what_exceeds_the_hold_takes_what_is_free_and_the_rest_is_overage() {
              quota-exceeded period 13/10 left 0"),
         ("api.period=10 api.day=8", "reserve api 4 60s; commit 1 9",
             "held 1: ok day 0+4/8, period 0+4/10; committed 1: ok day 9/8 left 0, period 9/10 over 1"),
+        // What is held is nobody else's: facts that came meanwhile are beyond, and it is not.
+        ("api.period=10", "reserve api 10 60s; event api 5; grant api 5; commit 1 10; api 1",
+            "held 1: ok period 0+10/10; done; grant 1; committed 1: ok period 15/15 left 5; ok period 16/15 left 4"),
         // A lock does not stop it.
         ("api.period=10", "reserve api 4 60s; lock operator; commit 1 4",
             "held 1: ok period 0+4/10; done; committed 1: ok period 4/10"),
@@ -98,6 +101,9 @@ fn it_settles_in_the_windows_in_which_it_was_held() {
         // So does the period: nothing of the new one is touched.
         ("api.period=10", "clock 2026-12-22T11:05:00Z; reserve api 6 1h; clock 2026-12-22T11:06:00Z; api 10; commit 1 6",
             "held 1: ok period 0+6/10; ok period 10/10; committed 1: ok period 10/10"),
+        // Without a limit there is nothing beyond.
+        ("api.period=inf", "clock 2026-12-22T11:05:00Z; reserve api 6 1h; clock 2026-12-22T11:06:00Z; commit 1 9",
+            "held 1: ok; committed 1: ok"),
         // A reset leaves what is held.
         ("api.period=10", "reserve api 6 1h; api 4; reset; api 5; commit 1 6; api 4",
             "held 1: ok period 0+6/10; ok period 4+6/10; done; quota-exceeded period 0+6/10; committed 1: ok period 6/10; \

@@ -163,8 +163,9 @@ pub async fn commit(
     let caller = credential.may_consume()?;
     let (id, asked) = (reference(&id)?, json::parse::<CommitBody>(&body)?);
     let held = find(&app, &caller, id, false).await?;
-    let decimals = app.snapshot().meter(&held.meter).map_or(0, |meter| meter.decimals);
-    let quantity = asked.quantity.parse(decimals).map_err(|why| ApiError::invalid_quantity("#/quantity", why))?;
+    // Of the meter's number, not its key: it may have been deleted meanwhile.
+    let quantity =
+        asked.quantity.parse(held.quantity.decimals).map_err(|why| ApiError::invalid_quantity("#/quantity", why))?;
     let outcome = Completion { duration_ms: asked.duration_ms, status: asked.status };
     let call = Call { app: &app, caller, uri: &uri, headers: &headers, body: &body };
     call.on(id, "POST /v1/reservations/{id}/commit", Command::Commit { id: id.number, quantity, outcome }).await
@@ -210,7 +211,8 @@ impl Call<'_> {
             Ok(response) => Ok(response),
             Err(Refused::Store(StoreError::UnknownOrganization)) => Err(ApiError::not_found()),
             Err(Refused::Store(StoreError::Problem(Problem::ReservationOver))) => {
-                Err(over(find(app, &caller, id, false).await?.state))
+                let found = find(app, &caller, id, false).await;
+                Err(found.map_or_else(|_| Problem::ReservationOver.into(), |detail| over(detail.state)))
             }
             Err(refused) => Err(refused.response()),
         }

@@ -174,7 +174,7 @@ impl MonthUsage {
     pub(crate) fn of(current: &Current<'_>, catalogue: &Snapshot) -> Self {
         let (usage, limits, extra) = month(current, catalogue);
         let account = &current.account;
-        let began = period::date_of(account.windows.period.start, &account.profile.zone);
+        let began = period::date_of(account.shown_period().start, &account.profile.zone);
         Self {
             org_id: key_of(current),
             month: began.strftime("%Y-%m").to_string(),
@@ -203,7 +203,7 @@ impl BillingStatus {
             plan: plan_of(account, catalogue).0,
             status: status_name(account.status),
             locked: !account.locks.is_empty(),
-            current_period: account.windows.period.into(),
+            current_period: account.shown_period().into(),
             usage,
             limits,
             next_reset_date: Timestamp(account.windows.period.end),

@@ -119,7 +119,7 @@ impl Report<'_> {
             return Ok(self.reservation_detail(id, &current.account.profile.key, held, (State::Held, None)));
         }
         let (mut found, mut looked) = (Found::default(), 0);
-        if id.number.0 <= current.account.reserved {
+        if (1..=current.account.reserved).contains(&id.number.0) {
             self.view.records(id.organization, u64::MAX, |_, _, record| {
                 looked += 1;
                 looked <= MOST_RECORDS && found.take(&record.entry.what, id.number)

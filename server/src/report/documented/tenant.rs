@@ -168,7 +168,7 @@ impl Report<'_> {
         let zone = &current.account.profile.zone;
         let last = to.map_or_else(|| date_of(current.now, zone), |bound| bound.day(zone));
         let first =
-            from.map_or_else(|| date_of(current.account.windows.period.start, zone).min(last), |bound| bound.day(zone));
+            from.map_or_else(|| date_of(current.account.shown_period().start, zone).min(last), |bound| bound.day(zone));
         let span = Span { start: start_of_date(first, zone), end: Bound::Day(last).end(zone) };
         check_length(span)?;
         let query = self.tenant_query(organization, span);

@@ -202,3 +202,15 @@ fn to_a_stranger_a_reservation_of_others_is_nothing() {
     }
     assert_eq!(standing(&admin), [0, 7, 493]);
 }
+
+/// Its decimal places stay those in which it was held.
+#[test]
+fn of_a_meter_that_was_deleted_meanwhile_the_true_quantity_is_recorded() {
+    let (_server, admin) = started();
+    admin.put("/v1/meters/credits", json!({"aggregation": "sum", "decimals": 3})).is(201);
+    let body = json!({"organization": "acme", "meter": "credits", "quantity": 2.5, "ttlSeconds": 60});
+    let path = format!("/v1/reservations/{}", id(&admin.post("/v1/reservations", body).is(201)));
+    admin.delete("/v1/meters/credits").is(204);
+    admin.post(&format!("{path}/commit"), json!({"quantity": 2.25})).is(200);
+    assert_eq!(admin.get(&path).is(200).raw("/committed"), "2.25");
+}

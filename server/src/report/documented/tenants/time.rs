@@ -90,7 +90,7 @@ fn usual(told: Told, now: Time, zone: &Zone, current: impl Fn(bool) -> Span) -> 
 
 /// The open billing period or the one before it, in the quarter hours that reports are made of.
 fn period_of(account: &Account, before: bool) -> Span {
-    let open = account.windows.period;
+    let open = account.shown_period();
     let grid = Grid { anchor: account.anchor, zone: &account.profile.zone };
     let span = if before { Span { start: grid.containing(open.start.plus(-1)).start, end: open.start } } else { open };
     Span { start: span.start.floor(QUARTER), end: span.end.floor(QUARTER) }

@@ -29,6 +29,8 @@ fn a_start_moves_the_bounds_and_midnight_is_a_date_of_the_organizations_zone() {
     let expected = |last: &str, next: &str| json!({"lastReset": last, "nextReset": next, "updatedAt": "2024-11-22T11:06:00.500Z", "updatedBy": "key:administrator"});
     let past = moved(&admin, "2024-11-01T00:00:00.000Z");
     assert_eq!(past, expected("2024-11-01T04:00:00.000Z", "2024-12-01T05:00:00.000Z"), "summer time ends between");
+    let shown = admin.get("/portal/billing/status?org=acme").is(200).json();
+    assert_eq!(shown["currentPeriod"], json!({"start": "2024-11-01T04:00:00Z", "end": "2024-12-01T05:00:00Z"}));
     let future = moved(&admin, "2024-12-15T00:00:00.000Z");
     assert_eq!(future, expected("2024-12-15T05:00:00.000Z", "2025-01-15T05:00:00.000Z"));
     assert_eq!(admin.get("/v1/organizations/acme").is(200).json()["nextResetDate"], "2024-12-15T05:00:00Z");
