@@ -18,11 +18,25 @@ use crate::window::{Window, WindowSet};
 use super::consume::{Taken, Weighed};
 use super::{Problem, entry};
 
+impl Reserve {
+    /// Whether it makes sense of whatever organization.
+    ///
+    /// # Errors
+    /// [`Problem::NotReservable`] of what does not add up, [`Problem::InvalidTtl`].
+    pub fn check(&self) -> Result<Quantity, Problem> {
+        let Measure::Add(quantity) = self.item.measure else { return Err(Problem::NotReservable) };
+        check_ttl(self.ttl).map(|()| quantity)
+    }
+}
+
+fn check_ttl(ttl: i64) -> Result<(), Problem> {
+    if (SHORTEST..=LONGEST).contains(&ttl) { Ok(()) } else { Err(Problem::InvalidTtl) }
+}
+
 /// Holds so much of one meter if every limit has it.
 pub(super) fn hold(account: &Account, asked: &Reserve, catalogue: &Catalogue, now: Time) -> Result<Outcome, Problem> {
     let (plan, meter) = terms(account, &asked.item, catalogue)?;
-    let ends_at = end(asked.ttl, now)?;
-    let Measure::Add(quantity) = asked.item.measure else { return Err(Problem::NotReservable) };
+    let (quantity, ends_at) = (asked.check()?, now.plus(asked.ttl));
     let weighed = Weighed::new(account, plan, meter, &asked.item, WindowSet::NONE, now)?;
     let allowed = weighed.is_allowed();
     let verdict = weighed.verdict(meter.id, Taken::Held.only_if(allowed), now);
@@ -56,7 +70,8 @@ pub(super) fn extend(
     now: Time,
 ) -> Result<Outcome, Problem> {
     let held = find(account, id)?;
-    let ends_at = end(ttl, now)?;
+    check_ttl(ttl)?;
+    let ends_at = now.plus(ttl);
     let verdict = verdict_now(account, held, catalogue, Quantity::ZERO, now)?;
     let reservation = Reservation { ends_at, ..held.clone() };
     let entries = match ends_at == held.ends_at {
@@ -180,10 +195,6 @@ fn find(account: &Account, id: ReservationId) -> Result<&Reservation, Problem> {
     let over =
         if (1..=account.reserved).contains(&id.0) { Problem::ReservationOver } else { Problem::UnknownReservation };
     open.ok_or(over)
-}
-
-fn end(ttl: i64, now: Time) -> Result<Time, Problem> {
-    if (SHORTEST..=LONGEST).contains(&ttl) { Ok(now.plus(ttl)) } else { Err(Problem::InvalidTtl) }
 }
 
 fn terms<'c>(account: &Account, item: &Item, catalogue: &'c Catalogue) -> Result<(&'c Plan, &'c Meter), Problem> {

@@ -110,7 +110,10 @@ pub async fn create(
     let quantity = asked.quantity.as_ref().map(QuantityText::as_str);
     let item = measure::item(meter, quantity, &picked, app.shared.store.values_key()).map_err(wrong)?;
     let properties = properties.map_or_else(String::new, |properties| properties.get().to_owned());
-    let command = Command::Reserve(Reserve { item, ttl: i64::from(asked.ttl_seconds) * SECOND, properties });
+    let reserve = Reserve { item, ttl: i64::from(asked.ttl_seconds) * SECOND, properties };
+    // Before it gets to the store, which may create the organization for it.
+    reserve.check()?;
+    let command = Command::Reserve(reserve);
     let asking = Asking { app: &app, caller, headers: &headers, route: "POST /v1/reservations", parts: &[&body] };
     asking.run(organization, command, text).await.map_err(|error| error.response())
 }

@@ -203,6 +203,19 @@ fn to_a_stranger_a_reservation_of_others_is_nothing() {
     assert_eq!(standing(&admin), [0, 7, 493]);
 }
 
+/// Where organizations are created on first use, an error is no use.
+#[test]
+fn a_wrong_call_creates_no_organization() {
+    let server = Server::with(&[("METERGATE_AUTO_CREATE_ORGANIZATIONS", "true")]);
+    let admin = server.admin();
+    let body = |meter: &str, seconds: u32| json!({"organization": "new", "meter": meter, "ttlSeconds": seconds});
+    admin.post("/v1/reservations", body("tokens", 0)).expect_problem(422, "validation");
+    admin.post("/v1/reservations", body("storage_bytes", 60)).expect_problem(422, "validation");
+    admin.get("/v1/organizations/new").expect_problem(404, "unknown-organization");
+    admin.post("/v1/reservations", body("tokens", 60)).is(201);
+    admin.get("/v1/organizations/new").is(200);
+}
+
 /// Its decimal places stay those in which it was held.
 #[test]
 fn of_a_meter_that_was_deleted_meanwhile_the_true_quantity_is_recorded() {
