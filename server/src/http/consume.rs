@@ -10,7 +10,7 @@ use metergate_rules::id::IdempotencyKey;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::decision::{Answered, DecisionBody, DecisionRef, json, meter_key};
+use super::decision::{Answered, DecisionBody, DecisionRef, Text, json, meter_key, written_json};
 use super::error::ApiError;
 use super::request_id::RequestId;
 use super::state::App;
@@ -159,11 +159,6 @@ struct Asking<'a> {
 }
 
 #[derive(Serialize)]
-struct Several<T> {
-    data: Vec<T>,
-}
-
-#[derive(Serialize)]
 struct TogetherBody<'a> {
     allowed: bool,
     reason: Option<&'static str>,
@@ -187,7 +182,9 @@ impl<'s> Asking<'s> {
         let mut response = if self.manner.native && !answered.allowed {
             answered.problem(self.manner.text).response(Some(&self.request))
         } else {
-            json(StatusCode::OK, &answered.body(self.manner.text))
+            let mut text = Text::for_decisions(1);
+            let written = text.decision(&answered.body(self.manner.text));
+            written_json(StatusCode::OK, text, written)
         };
         answered.write_headers(response.headers_mut(), self.app.shared.rate_headers, now);
         mark_replayed(&mut response, receipt.replayed);
@@ -237,27 +234,32 @@ impl<'s> Asking<'s> {
     }
 
     fn write_array(&self, decided: &[Result<Decided<'_>, ApiError>]) -> Response<Body> {
-        #[derive(Serialize)]
-        #[serde(untagged)]
-        enum Written<'a> {
-            Decision(DecisionBody<'a>),
-            Problem(serde_json::Value),
-        }
-        let (mut data, mut tightest): (Vec<Written<'_>>, Option<Answered<'_>>) = (Vec::new(), None);
+        let (mut text, mut tightest) = (Text::for_decisions(decided.len()), None::<Answered<'_>>);
+        text.raw("{\"data\":[");
+        let mut written = Ok(());
         for (index, result) in decided.iter().enumerate() {
-            match result {
+            text.raw(if index == 0 { "" } else { "," });
+            let one = match result {
                 Ok(Decided { asked, receipt, items }) => {
-                    for answered in self.answered(asked, receipt, items) {
-                        data.push(Written::Decision(answered.body(self.manner.text)));
-                        if tightest.as_ref().is_none_or(|least| answered.tightness() < least.tightness()) {
-                            tightest = Some(answered);
-                        }
-                    }
+                    let answered = self.answered(asked, receipt, items).pop();
+                    answered.ok_or_else(|| ApiError::internal("a decision without a verdict"))
                 }
-                Err(error) => data.push(Written::Problem(error.clone().in_element(index).to_value(None))),
-            }
+                Err(error) => Err(error.clone()),
+            };
+            let one = match one {
+                Ok(answered) => {
+                    let one = text.decision(&answered.body(self.manner.text));
+                    if tightest.as_ref().is_none_or(|least| answered.tightness() < least.tightness()) {
+                        tightest = Some(answered);
+                    }
+                    one
+                }
+                Err(error) => text.value(&error.in_element(index).to_value(None)),
+            };
+            written = written.and(one);
         }
-        let mut response = json(StatusCode::OK, &Several { data });
+        text.raw("]}");
+        let mut response = written_json(StatusCode::OK, text, written);
         if let Some(answered) = tightest {
             answered.write_headers(response.headers_mut(), self.app.shared.rate_headers, self.app.now());
         }

@@ -15,6 +15,13 @@ use super::number::Number;
 use super::rate::{self, Policy, Sent};
 use crate::catalogue::Snapshot;
 
+mod write;
+
+pub use write::Text;
+
+/// Headers of a decision's answer, about.
+const USUAL_HEADERS: usize = 14;
+
 /// The answer to "may this organization use so much now?".
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
@@ -205,13 +212,21 @@ pub fn meter_key<'s>(snapshot: &'s Snapshot, verdict: &Verdict) -> &'s str {
 
 /// A JSON answer.
 pub fn json(status: StatusCode, body: &impl Serialize) -> Response<Body> {
-    let mut text = Vec::with_capacity(640);
-    if let Err(error) = serde_json::to_writer(&mut text, body) {
+    let mut text = Text::for_decisions(1);
+    let written = text.value(body);
+    written_json(status, text, written)
+}
+
+/// The JSON answer in `text`, if all of it could be written.
+pub fn written_json(status: StatusCode, text: Text, written: serde_json::Result<()>) -> Response<Body> {
+    if let Err(error) = written {
         return ApiError::internal(error).response(None);
     }
+    let text = text.into_bytes();
     let mut response = Response::new(Body::from(text));
     *response.status_mut() = status;
     let headers = response.headers_mut();
+    headers.reserve(USUAL_HEADERS);
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response

@@ -1,6 +1,5 @@
 //! `POST /v1/events`: recording what has happened (M1–M5).
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use axum::body::Body;
@@ -60,12 +59,11 @@ pub async fn ingest(app: &App, headers: &HeaderMap, body: &[u8]) -> Result<Respo
     let snapshot = app.snapshot();
     let caller = app.authenticate(headers, &snapshot)?.may_record()?;
     let (mut requests, mut places, mut rejected) = (Vec::new(), Vec::new(), Vec::new());
-    let mut reading = Reading { app, snapshot: &snapshot, caller, organizations: HashMap::new() };
+    let reading = Reading { app, snapshot: &snapshot, caller };
     for (index, element) in cloudevents::parse(headers, body)?.into_iter().enumerate() {
         let request = element.map_err(RejectedBody::from).and_then(|event| {
-            let id = event.id.to_string();
-            let refuse = |(reason, detail)| RejectedBody { index, id: Some(id.clone()), reason, detail };
-            Ok((reading.request(&event).map_err(refuse)?, id.clone()))
+            let refuse = |(reason, detail)| RejectedBody { index, id: Some(event.id.to_string()), reason, detail };
+            Ok((reading.request(&event).map_err(refuse)?, event.id))
         });
         match request {
             Ok((request, id)) => {
@@ -79,7 +77,7 @@ pub async fn ingest(app: &App, headers: &HeaderMap, body: &[u8]) -> Result<Respo
     if !requests.is_empty() {
         let receipts = app.execute(requests).await?;
         for ((index, id), receipt) in places.into_iter().zip(receipts) {
-            answer.count(index, id, receipt)?;
+            answer.count(index, &id, receipt)?;
         }
     }
     answer.rejected.sort_by_key(|rejected| rejected.index);
@@ -87,7 +85,7 @@ pub async fn ingest(app: &App, headers: &HeaderMap, body: &[u8]) -> Result<Respo
 }
 
 impl IngestBody {
-    fn count(&mut self, index: usize, id: String, receipt: Result<Receipt, StoreError>) -> Result<(), ApiError> {
+    fn count(&mut self, index: usize, id: &str, receipt: Result<Receipt, StoreError>) -> Result<(), ApiError> {
         let (reason, detail) = match receipt {
             Ok(Receipt::Recorded { duplicate: false }) => {
                 self.accepted += 1;
@@ -104,23 +102,28 @@ impl IngestBody {
             Err(StoreError::Problem(Problem::FutureEvent)) => ("future-event", Problem::FutureEvent.to_string()),
             Err(other) => return Err(other.into()),
         };
-        self.rejected.push(RejectedBody { index, id: Some(id), reason, detail });
+        self.rejected.push(RejectedBody { index, id: Some(id.to_owned()), reason, detail });
         Ok(())
     }
 }
 
-/// Turns events into requests; the organizations of a body repeat, so their names are read once.
+/// Turns events into requests.
 struct Reading<'a> {
     app: &'a App,
     snapshot: &'a Arc<Snapshot>,
     caller: Caller,
-    organizations: HashMap<String, OrganizationRef>,
 }
 
 type Refused = (&'static str, String);
 
+fn organization(subject: &str) -> Result<OrganizationRef, Refused> {
+    let unknown =
+        |_| ("unknown-organization", "There is no such organization: subject must be its key or id.".to_owned());
+    subject.parse().map_err(unknown)
+}
+
 impl Reading<'_> {
-    fn request(&mut self, event: &IncomingEvent<'_>) -> Result<RecordRequest, Refused> {
+    fn request(&self, event: &IncomingEvent<'_>) -> Result<RecordRequest, Refused> {
         let meters = self.snapshot.rules.meters_of_type(&event.kind);
         if meters.is_empty() {
             let detail = format!("No meter counts events of type {:?}; GET /v1/meters lists them.", event.kind);
@@ -137,19 +140,8 @@ impl Reading<'_> {
             items,
             outcome,
         };
-        let organization = self.organization(&event.subject)?;
+        let organization = organization(&event.subject)?;
         Ok(RecordRequest { caller: self.caller.clone(), organization, event: recorded })
-    }
-
-    fn organization(&mut self, subject: &str) -> Result<OrganizationRef, Refused> {
-        if let Some(known) = self.organizations.get(subject) {
-            return Ok(known.clone());
-        }
-        let unknown =
-            |_| ("unknown-organization", "There is no such organization: subject must be its key or id.".to_owned());
-        let organization: OrganizationRef = subject.parse().map_err(unknown)?;
-        self.organizations.insert(subject.to_owned(), organization.clone());
-        Ok(organization)
     }
 
     fn items(&self, data: Option<&RawValue>, meters: &[Arc<Meter>]) -> Result<(Vec<Item>, Completion), Refused> {

@@ -53,13 +53,12 @@ impl<'n, 'a> Properties<'n, 'a> {
     /// [`Unmeasured`] if `data` is no object.
     pub fn pick(data: Option<&'a RawValue>, meters: impl Iterator<Item = &'n Meter>) -> Result<Self, Unmeasured> {
         let Some(data) = data else { return Ok(Self::default()) };
-        let mut names = vec!["durationMs", "status", "value", "inputTokens", "outputTokens"];
+        let mut names = Vec::with_capacity(8);
+        names.extend(["durationMs", "status", "value", "inputTokens", "outputTokens"]);
         for meter in meters {
             names.push(&meter.value_property);
             names.extend(meter.dimensions.iter().map(String::as_str));
         }
-        names.sort_unstable();
-        names.dedup();
         let mut values = vec![None; names.len()];
         match pick(data, &names, &mut values) {
             Ok(()) => Ok(Self { names, values }),
@@ -68,7 +67,8 @@ impl<'n, 'a> Properties<'n, 'a> {
     }
 
     fn get(&self, name: &str) -> Option<&'a RawValue> {
-        let value = self.values[self.names.binary_search(&name).ok()?];
+        // They are few, and a name that stands there twice has its value at the first place.
+        let value = self.values[self.names.iter().position(|known| *known == name)?];
         value.filter(|token| token.get() != "null")
     }
 

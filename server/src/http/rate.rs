@@ -3,8 +3,6 @@
 //! `RateLimit-Policy` and `RateLimit` are Lists of Strings with parameters (RFC 9651), after
 //! draft-ietf-httpapi-ratelimit-headers-11.
 
-use std::fmt::Write as _;
-
 use axum::http::header::RETRY_AFTER;
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use serde::Deserialize;
@@ -130,7 +128,7 @@ fn list(policies: &[Policy<'_>], parameters: impl Fn(&mut String, &Policy<'_>)) 
 
 fn integer(text: &mut String, name: &str, value: i64) {
     text.push_str(name);
-    let _ = write!(text, "{}", value.clamp(0, MAX_INTEGER));
+    text.push_str(itoa::Buffer::new().format(value.clamp(0, MAX_INTEGER)));
 }
 
 #[cfg(test)]

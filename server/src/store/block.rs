@@ -80,7 +80,7 @@ pub fn pack(records: &[(OrganizationId, Record)], order: &[usize]) -> Result<(Ve
     for &i in order {
         let (organization, record) = &records[i];
         let start = bodies.len();
-        bodies = postcard::to_extend(record, bodies)?;
+        postcard::serialize_with_flavor(record, Appended(&mut bodies))?;
         offsets[i] = start as u32;
         let length = (bodies.len() - start) as u32;
         match directory.last_mut() {
@@ -90,13 +90,34 @@ pub fn pack(records: &[(OrganizationId, Record)], order: &[usize]) -> Result<(Ve
     }
     let mut block = Vec::with_capacity(HEADER + 20 * directory.len() + 8 + bodies.len());
     block.extend_from_slice(&[VERSION, 0, 0, 0, 0]);
-    block = postcard::to_extend(&directory, block)?;
+    postcard::serialize_with_flavor(&directory, Appended(&mut block))?;
     let base = block.len() as u32;
     block.append(&mut bodies);
     let checksum = crc32fast::hash(&block[HEADER..]);
     block[1..HEADER].copy_from_slice(&checksum.to_le_bytes());
     offsets.iter_mut().for_each(|offset| *offset += base);
     Ok((block, offsets))
+}
+
+/// What is encoded goes to the end of a vector, whole slices at a time.
+struct Appended<'a>(&'a mut Vec<u8>);
+
+impl postcard::ser_flavors::Flavor for Appended<'_> {
+    type Output = ();
+
+    fn try_extend(&mut self, data: &[u8]) -> postcard::Result<()> {
+        self.0.extend_from_slice(data);
+        Ok(())
+    }
+
+    fn try_push(&mut self, byte: u8) -> postcard::Result<()> {
+        self.0.push(byte);
+        Ok(())
+    }
+
+    fn finalize(self) -> postcard::Result<()> {
+        Ok(())
+    }
 }
 
 /// A block as it is stored, checked.
