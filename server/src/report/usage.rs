@@ -14,7 +14,7 @@ use metergate_rules::time::{Span, Time};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::{Listed, Report, Timestamp, bad_cursor, refuse};
+use super::{Listed, Report, bad_cursor, refuse};
 use crate::http::number::Number;
 use crate::store::Scope;
 use crate::store::reader::ReadError;
@@ -26,6 +26,7 @@ mod group;
 mod series;
 
 use buckets::Buckets;
+pub use buckets::Edge;
 pub use csv::csv;
 pub use group::GroupBody;
 use group::Grouping;
@@ -104,9 +105,11 @@ pub struct UsageRow {
     #[schema(value_type = String)]
     pub meter: MeterKey,
     /// The first instant of the bucket.
-    pub start: Timestamp,
+    #[schema(value_type = String, format = DateTime)]
+    pub start: Edge,
     /// The first instant after it.
-    pub end: Timestamp,
+    #[schema(value_type = String, format = DateTime)]
+    pub end: Edge,
     /// By the meter's aggregation: the sum, the number of events, the peak, the level at the bucket's end, or how many
     /// distinct values there were.
     pub value: Number,
@@ -247,12 +250,12 @@ impl Report<'_> {
             let points = series.points(meter, grouping, buckets, query.dense, self.now)?;
             check_size(rows.len() + points.len())?;
             for (bucket, group, point) in points {
-                let span = buckets.span(bucket);
+                let [start, end] = buckets.edges(bucket);
                 rows.push(UsageRow {
                     organization: subject.key.clone(),
                     meter: meter.key.clone(),
-                    start: Timestamp(span.start),
-                    end: Timestamp(span.end),
+                    start,
+                    end,
                     value: Number { units: point.value(meter.aggregation), decimals: meter.decimals, text: self.text },
                     count: point.count,
                     group: group.body(grouping),

@@ -9,6 +9,7 @@ use std::path::Path;
 use metergate_rules::account::Account;
 use metergate_rules::id::OrganizationId;
 use metergate_rules::time::Time;
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Row};
 
 use super::seal::unseal;
@@ -40,6 +41,14 @@ pub(super) fn unreadable(what: impl Into<String>, why: impl std::fmt::Display) -
     SqliteError::Unreadable { what: what.into(), why: why.to_string() }
 }
 
+/// Statements are prepared once. Without the guarantee that plans stay the same whatever is bound, SQLite prepares each
+/// that compares an integer anew at every use.
+fn keep_prepared(connection: &Connection) -> Result<(), SqliteError> {
+    connection.set_prepared_statement_cache_capacity(64);
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
+    Ok(())
+}
+
 /// A connection to the database.
 pub struct Sqlite {
     connection: Connection,
@@ -60,7 +69,7 @@ impl Sqlite {
         connection.pragma_update(None, "temp_store", "memory")?;
         // A page that was damaged is then found when it is read, not when something on it is missed.
         connection.pragma_update(None, "cell_size_check", true)?;
-        connection.set_prepared_statement_cache_capacity(64);
+        keep_prepared(&connection)?;
         assert_durable(&connection)?;
         for level in ["off", "normal"] {
             if planted(&format!("synchronous-{level}")) {
@@ -101,7 +110,7 @@ impl Sqlite {
         connection.busy_timeout(std::time::Duration::from_secs(5))?;
         connection.pragma_update(None, "query_only", true)?;
         connection.pragma_update(None, "cell_size_check", true)?;
-        connection.set_prepared_statement_cache_capacity(64);
+        keep_prepared(&connection)?;
         Ok(Self { connection })
     }
 
@@ -225,4 +234,26 @@ fn assert_durable(connection: &Connection) -> Result<(), SqliteError> {
          (must be 2). Is the data folder on a network file system, or does its disk fail?"
     );
     Err(SqliteError::Unusable(why))
+}
+
+#[cfg(test)]
+mod tests {
+    use rusqlite::StatementStatus;
+
+    use super::*;
+
+    #[test]
+    fn a_statement_is_prepared_once_however_often_it_is_used() {
+        let folder = tempfile::tempdir().unwrap();
+        let writer = Sqlite::open(folder.path()).unwrap();
+        let reader = Sqlite::open_to_read(folder.path()).unwrap();
+        for connection in [writer.connection(), reader.connection()] {
+            for day in 0..4 {
+                let sql = "SELECT data FROM rollups WHERE organization = ? AND meter = ? AND day BETWEEN ? AND ?";
+                let mut query = connection.prepare_cached(sql).unwrap();
+                assert!(!query.exists(([0_u8; 16], 1, day, day + 1)).unwrap());
+                assert_eq!(query.get_status(StatementStatus::RePrepare), 0);
+            }
+        }
+    }
 }

@@ -131,14 +131,14 @@ impl Report<'_> {
         };
         let organizations = Some(vec![OrganizationRef::Key(tenant.clone())]);
         let mut rows = self.usage(&UsageQuery { organizations, granularity, ..query.clone() })?.data;
-        rows.sort_by_key(|row| row.start);
+        rows.sort_by_key(|row| row.start.0);
         let zone = query.zone.clone().unwrap_or_default();
         let form = if told == Told::Daily { "%Y-%m-%d" } else { "%Y-%m" };
         let step = |rows: &[UsageRow]| Step {
             date: date_of(rows[0].start.0, &zone).strftime(form).to_string(),
             values: Metrics::of(rows, metrics),
         };
-        Ok(Some(rows.chunk_by(|a, b| a.start == b.start).map(step).collect()))
+        Ok(Some(rows.chunk_by(|a, b| a.start.0 == b.start.0).map(step).collect()))
     }
 }
 

@@ -1,7 +1,11 @@
 //! The buckets of a report: spans of a zone's calendar that tile the time asked for.
 
+use std::cell::OnceCell;
+use std::sync::Arc;
+
 use metergate_rules::period::{self, Zone};
 use metergate_rules::time::{DAY, Span, Time};
+use serde::{Serialize, Serializer};
 
 use super::{Granularity, MOST_ROWS, too_many};
 use crate::store::reader::ReadError;
@@ -10,6 +14,18 @@ use crate::store::reader::ReadError;
 pub(super) struct Buckets {
     starts: Vec<Time>,
     end: Time,
+    /// The texts of the starts and the end, as far as they were asked for.
+    texts: Vec<OnceCell<Arc<str>>>,
+}
+
+/// Where a bucket begins or ends, on the wire. Every organization and meter has the same buckets, so each text is made once.
+#[derive(Clone, Debug)]
+pub struct Edge(pub Time, Arc<str>);
+
+impl Serialize for Edge {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.1)
+    }
 }
 
 impl Buckets {
@@ -29,7 +45,8 @@ impl Buckets {
                 Granularity::Total => asked.end,
             };
         }
-        Ok(Self { starts, end: asked.end })
+        let texts = vec![OnceCell::new(); starts.len() + 1];
+        Ok(Self { starts, end: asked.end, texts })
     }
 
     pub(super) fn len(&self) -> usize {
@@ -43,6 +60,16 @@ impl Buckets {
 
     pub(super) fn span(&self, bucket: usize) -> Span {
         Span { start: self.starts[bucket], end: self.end_of(bucket) }
+    }
+
+    /// Where a bucket begins and ends.
+    pub(super) fn edges(&self, bucket: usize) -> [Edge; 2] {
+        let edge = |at: usize, time: Time| {
+            let text = self.texts[at].get_or_init(|| time.to_string().into());
+            Edge(time, Arc::clone(text))
+        };
+        let Span { start, end } = self.span(bucket);
+        [edge(bucket, start), edge(bucket + 1, end)]
     }
 
     fn end_of(&self, bucket: usize) -> Time {
