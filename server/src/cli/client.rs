@@ -162,9 +162,19 @@ impl Client {
         self.send(&Method::PUT, path, Some(("application/json", &json(body))), Repeat::Safe)
     }
 
+    /// `PATCH` with a JSON body that says what a thing is to be, and so the same once and twice.
+    pub(super) fn patch(&self, path: &str, body: &impl Serialize) -> Result<String, Failure> {
+        self.send(&Method::PATCH, path, Some(("application/json", &json(body))), Repeat::Safe)
+    }
+
     /// `DELETE`.
     pub(super) fn delete(&self, path: &str) -> Result<String, Failure> {
         self.send(&Method::DELETE, path, None, Repeat::Safe)
+    }
+
+    /// `DELETE` with a JSON body, such as the reason.
+    pub(super) fn delete_with(&self, path: &str, body: &impl Serialize) -> Result<String, Failure> {
+        self.send(&Method::DELETE, path, Some(("application/json", &json(body))), Repeat::Safe)
     }
 
     /// An answer as what it should be.
@@ -230,7 +240,11 @@ impl Client {
             request = request.header("authorization", format!("Bearer {}", key.expose()));
         }
         match body {
-            Some((kind, bytes)) => self.agent.run(request.header("content-type", kind).body(bytes)?),
+            // Also for a method that seldom has one: a `DELETE` says why.
+            Some((kind, bytes)) => {
+                let request = request.header("content-type", kind).body(bytes)?;
+                self.agent.run(self.agent.configure_request(request).allow_non_standard_methods(true).build())
+            }
             None => self.agent.run(request.body(())?),
         }
     }
@@ -273,6 +287,11 @@ fn json(body: &impl Serialize) -> Vec<u8> {
 }
 
 const UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+
+/// A path below an organization's.
+pub(super) fn of_organization(organization: &str, below: &str) -> String {
+    format!("/v1/organizations/{}{below}", segment(organization))
+}
 
 /// A name as one segment of a path.
 pub(super) fn segment(name: &str) -> String {

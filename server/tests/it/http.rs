@@ -4,6 +4,7 @@ mod adjustments;
 mod audit;
 mod backups;
 pub(crate) mod client;
+mod commands;
 mod consume;
 mod cycles;
 mod documented;
