@@ -103,6 +103,7 @@ pub fn shared(
         body_timeout: config.body_timeout_seconds,
         draining,
         jobs: Arc::default(),
+        exporting: Arc::new(tokio::sync::Semaphore::new(1)),
         backup_dir: config.backups(),
         data_dir: config.data_dir.clone(),
         metrics: metrics_handle()?,

@@ -20,6 +20,7 @@ mod correction;
 mod cycle;
 mod demo;
 mod doctor;
+mod export;
 #[cfg(test)]
 mod fake;
 mod folder;
@@ -86,6 +87,8 @@ enum Command {
     Audit(Remote<audit::Command>),
     /// Import past usage from a CSV file; running it again counts nothing twice
     Import(RemoteOptions<import::Options>),
+    /// Print a copy of everything, as lines of JSON
+    Export(RemoteOptions<export::Options>),
     /// Have the running server write a copy of everything
     Backup(RemoteOptions<backup::Options>),
     /// Make a store of a backup, in an empty data folder
@@ -168,6 +171,7 @@ fn run(command: Command, screen: &dyn Screen) -> anyhow::Result<Ending> {
             let client = import.connection.client()?.patient(client::Patience::LONG);
             import::run(&client, &import.options, screen)
         }
+        Command::Export(export) => export::run(&export.connection.client()?, &export.options, screen),
         Command::Backup(backup) => backup::run(&backup.connection, &backup.options, screen),
         Command::Restore(options) => restore::run(&options, screen),
         Command::Doctor(options) => doctor::run(&options, screen),

@@ -1,11 +1,13 @@
 //! Speaks to a running server.
 
+use std::io::Read;
 use std::time::Duration;
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
+use ureq::http::request::Builder;
 use ureq::http::{Method, Request, Response};
 use ureq::{Agent, Body, Proxy};
 
@@ -105,6 +107,19 @@ impl Client {
     /// The body of `GET path`.
     pub(super) fn get(&self, path: &str) -> Result<String, Failure> {
         self.send(&Method::GET, path, None, Repeat::Safe)
+    }
+
+    /// The body of `GET path` as it comes, which may take as long as it does.
+    pub(super) fn stream(&self, path: &str) -> Result<impl Read + use<>, Failure> {
+        let lost = |error: ureq::Error| Failure::Unreachable { url: self.base.clone(), reason: reason(&error) };
+        let request = self.request(&Method::GET, path).body(()).map_err(|error| lost(error.into()))?;
+        let request = self.agent.configure_request(request).timeout_global(None).build();
+        let mut answer = self.agent.run(request).map_err(lost)?;
+        if answer.status().is_success() {
+            return Ok(answer.into_body().into_reader());
+        }
+        let text = answer.body_mut().with_config().limit(MOST_BYTES).lossy_utf8(true).read_to_string().map_err(lost)?;
+        Err(self.refused(&answer, &text))
     }
 
     /// The body of `GET path`, or nothing where it is 404.
@@ -225,8 +240,19 @@ impl Client {
         if answer.status().is_success() {
             return Ok(text);
         }
-        let problem = Problem::read(answer.status().as_u16(), &text, self.key.is_some());
-        Err((Failure::Refused(Box::new(problem)), retry_after(&answer)))
+        Err((self.refused(&answer, &text), retry_after(&answer)))
+    }
+
+    fn refused(&self, answer: &Response<Body>, text: &str) -> Failure {
+        Failure::Refused(Box::new(Problem::read(answer.status().as_u16(), text, self.key.is_some())))
+    }
+
+    fn request(&self, method: &Method, path: &str) -> Builder {
+        let request = Request::builder().method(method).uri(self.url(path));
+        match &self.key {
+            Some(key) => request.header("authorization", format!("Bearer {}", key.expose())),
+            None => request,
+        }
     }
 
     fn exchange(
@@ -235,10 +261,7 @@ impl Client {
         path: &str,
         body: Option<(&str, &[u8])>,
     ) -> Result<Response<Body>, ureq::Error> {
-        let mut request = Request::builder().method(method).uri(self.url(path));
-        if let Some(key) = &self.key {
-            request = request.header("authorization", format!("Bearer {}", key.expose()));
-        }
+        let request = self.request(method, path);
         match body {
             // Also for a method that seldom has one: a `DELETE` says why.
             Some((kind, bytes)) => {

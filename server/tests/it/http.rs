@@ -9,6 +9,7 @@ mod consume;
 mod cycles;
 mod documented;
 mod events;
+mod export;
 mod isolation;
 mod keys;
 mod limits;
