@@ -212,6 +212,30 @@ impl View<'_> {
         Ok(account.ok_or(StoreError::UnknownOrganization)?)
     }
 
+    /// Of so many organizations after one, in the order of their ids, those on which something has fallen due on their own
+    /// clock; and where to go on.
+    ///
+    /// # Errors
+    /// [`ReadError::Sqlite`] if they cannot be read.
+    pub fn due(
+        &self,
+        after: Option<OrganizationId>,
+        most: usize,
+        now: Time,
+    ) -> Result<(Vec<OrganizationId>, Option<OrganizationId>), ReadError> {
+        let rows = self.sqlite.due_times(after, most)?;
+        let next = rows.last().filter(|_| rows.len() == most).map(|(id, _)| *id);
+        let mut due = Vec::new();
+        for (id, _) in rows.into_iter().filter(|(_, at)| *at <= now) {
+            // The row may be behind, and the organization may have a clock of its own.
+            let account = self.account(Scope::Team, &OrganizationRef::Id(id))?;
+            if account.next_notable() <= account.own_time(now) {
+                due.push(id);
+            }
+        }
+        Ok((due, next))
+    }
+
     /// What the rows of an organization lack.
     fn lacking(&self, organization: OrganizationId) -> Result<Option<&DirtyAccount>, ReadError> {
         let Some(dirty) = self.dirty.get(organization) else { return Ok(None) };
