@@ -1,9 +1,6 @@
 //! What is done by itself, on a thread: what falls due by time alone, where nobody calls, and the hourly root of the audit log.
 //!
-//! What falls due: the end of a trial stands in the audit log also of an organization that
-//! nobody asks about.
-//!
-//! A call, or a read, sees everything that has fallen due without this. So a pass may be slow, and is: it goes through the
+//! The end of a trial stands in the audit log also of an organization that nobody asks about. A call, or a read, sees everything that has fallen due without this. So a pass may be slow, and is: it goes through the
 //! accounts in the order of their ids, some at a time, and sends an empty command to those of which something is due on
 //! their own clock.
 
@@ -66,17 +63,18 @@ pub async fn pass(store: &Store, port: &Port, stop: &watch::Receiver<bool>) -> R
     let (mut swept, mut after) = (Swept::default(), None);
     while !*stop.borrow() {
         let now = store.now();
-        let (due, next) = store.reader().read(move |view| view.due(after, STEP, now)).await?;
-        for some in due.chunks(AT_ONCE) {
+        let due = store.reader().read(move |view| view.due(after, STEP, now)).await?;
+        swept.failed += due.unreadable;
+        for some in due.organizations.chunks(AT_ONCE) {
             let answers = store.execute(port, some.iter().map(|id| settle(*id)).collect()).await?;
             let failed = answers.iter().filter(|answer| answer.is_err()).count() as u64;
             swept.failed += failed;
             swept.settled += answers.len() as u64 - failed;
         }
-        if next.is_none() {
+        if due.next.is_none() {
             break;
         }
-        after = next;
+        after = due.next;
         tokio::time::sleep(REST).await;
     }
     Ok(swept)

@@ -177,6 +177,17 @@ impl From<rusqlite::Error> for ReadError {
     }
 }
 
+/// Organizations on which something has fallen due.
+#[derive(Debug, Default)]
+pub struct Due {
+    /// Which.
+    pub organizations: Vec<OrganizationId>,
+    /// Of how many it could not be read.
+    pub unreadable: u64,
+    /// Where to go on, if there are more.
+    pub next: Option<OrganizationId>,
+}
+
 /// One snapshot of what is durable.
 pub struct View<'a> {
     sqlite: &'a Sqlite,
@@ -217,23 +228,23 @@ impl View<'_> {
     ///
     /// # Errors
     /// [`ReadError::Sqlite`] if they cannot be read.
-    pub fn due(
-        &self,
-        after: Option<OrganizationId>,
-        most: usize,
-        now: Time,
-    ) -> Result<(Vec<OrganizationId>, Option<OrganizationId>), ReadError> {
+    pub fn due(&self, after: Option<OrganizationId>, most: usize, now: Time) -> Result<Due, ReadError> {
         let rows = self.sqlite.due_times(after, most)?;
         let next = rows.last().filter(|_| rows.len() == most).map(|(id, _)| *id);
-        let mut due = Vec::new();
+        let mut due = Due { next, ..Due::default() };
         for (id, _) in rows.into_iter().filter(|(_, at)| *at <= now) {
             // The row may be behind, and the organization may have a clock of its own.
-            let account = self.account(Scope::Team, &OrganizationRef::Id(id))?;
-            if account.next_notable() <= account.own_time(now) {
-                due.push(id);
+            match self.account(Scope::Team, &OrganizationRef::Id(id)) {
+                Ok(account) if account.next_notable() <= account.own_time(now) => due.organizations.push(id),
+                Ok(_) => {}
+                // One that is damaged holds up no other.
+                Err(error) => {
+                    tracing::error!(%error, organization = %id, "what has fallen due cannot be seen");
+                    due.unreadable += 1;
+                }
             }
         }
-        Ok((due, next))
+        Ok(due)
     }
 
     /// What the rows of an organization lack.

@@ -63,3 +63,17 @@ fn an_organization_with_a_clock_of_its_own_is_left_to_it() {
     assert_eq!(kit.sweep(), Swept { settled: 1, failed: 0 }, "acme alone");
     assert_eq!(kit.account("held").windows.period.end, end);
 }
+
+#[test]
+fn an_organization_that_cannot_be_read_holds_up_no_other() {
+    let mut kit = Kit::new();
+    kit.made(&create("damaged"));
+    let (id, end) = (kit.account("damaged").id, kit.account("acme").windows.period.end);
+    kit.wait_until("the rows are at the journal", |kit| kit.count("accounts") == 2);
+    kit.close();
+    let damage = "UPDATE accounts SET data = zeroblob(9) WHERE id = ?";
+    assert_eq!(kit.database().execute(damage, [id.bytes()]).unwrap(), 1);
+    kit.reopen_at(end.plus(HOUR));
+    assert_eq!(kit.sweep(), Swept { settled: 1, failed: 1 });
+    assert_eq!(kit.account("acme").windows.period.start, end);
+}
