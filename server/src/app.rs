@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::sync::Arc;
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
@@ -23,6 +24,7 @@ use crate::http::service::Service;
 use crate::http::state::{App, Shared};
 use crate::start;
 use crate::store::{Settings, Store};
+use crate::sweep::sweep;
 
 /// Seconds of answer times, for `/metrics`.
 const BUCKETS: [f64; 14] = [0.0005, 0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0];
@@ -40,6 +42,7 @@ pub struct Running {
     server: Server,
     shared: Arc<Shared>,
     stop: watch::Sender<bool>,
+    sweeping: JoinHandle<()>,
     _folder: Locked,
 }
 
@@ -51,6 +54,9 @@ impl Running {
             Ok(0) => {}
             Ok(cut) => tracing::warn!(connections = cut, "cut off at the end of the drain"),
             Err(error) => tracing::error!(%error, "the server did not end well"),
+        }
+        if self.sweeping.join().is_err() {
+            tracing::error!("the sweep panicked");
         }
         self.shared.jobs.stop();
         self.shared.store.close();
@@ -70,12 +76,20 @@ pub fn start(config: Config) -> anyhow::Result<Running> {
     backup::sweep(&config.backups());
     let serving = Arc::clone(&shared);
     let make_service = move |_core| service(&serving);
-    let server = listen::serve(listening(&config), config.cores, make_service, draining)
+    let server = listen::serve(listening(&config), config.cores, make_service, draining.clone())
         .with_context(|| format!("cannot listen on {}", config.listen))?;
     if made_key.is_some() {
         start::keep_admin_key(&config, &admin_key)?;
     }
-    Ok(Running { address: server.address(), made_key, server, shared, stop, _folder: folder })
+    let sweeping = sweeping(&shared, config.sweep_seconds, draining)?;
+    Ok(Running { address: server.address(), made_key, server, shared, stop, sweeping, _folder: folder })
+}
+
+fn sweeping(shared: &Arc<Shared>, every: Duration, stop: watch::Receiver<bool>) -> anyhow::Result<JoinHandle<()>> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let shared = Arc::clone(shared);
+    let run = move || runtime.block_on(sweep(&shared.store, every, stop));
+    std::thread::Builder::new().name("sweep".to_owned()).spawn(run).context("no thread for the sweep")
 }
 
 /// Makes an opened store usable: what all cores share. Nothing listens yet.
@@ -103,6 +117,7 @@ pub fn shared(
         body_timeout: config.body_timeout_seconds,
         draining,
         jobs: Arc::default(),
+        exporting: Arc::new(tokio::sync::Semaphore::new(1)),
         backup_dir: config.backups(),
         data_dir: config.data_dir.clone(),
         metrics: metrics_handle()?,

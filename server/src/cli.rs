@@ -16,14 +16,21 @@ mod audit;
 mod backup;
 mod catalogue;
 mod client;
+mod correction;
+mod cycle;
 mod demo;
 mod doctor;
+mod export;
 #[cfg(test)]
 mod fake;
 mod folder;
+mod grant;
 mod import;
 mod key;
+mod limit;
+mod lock;
 mod organization;
+mod plan;
 mod problem;
 mod restore;
 mod row;
@@ -56,12 +63,32 @@ enum Command {
     /// Create, list and show organizations
     #[command(alias = "organization")]
     Org(Remote<organization::Command>),
+    /// List, give and void credit
+    Grant(Remote<grant::Command>),
+    /// Stop an organization's consumption
+    Lock(RemoteOptions<lock::Options>),
+    /// Lift every lock of an organization
+    Unlock(RemoteOptions<lock::Options>),
+    /// List and show plans, and move an organization to one
+    Plan(Remote<plan::Command>),
+    /// Show, preview and move an organization's billing cycle
+    Cycle(Remote<cycle::Command>),
+    /// List, set and clear limits in place of the plan's
+    Override(Remote<limit::Command>),
+    /// Set the standing addition to a meter's period limit
+    Extra(RemoteOptions<limit::Extra>),
+    /// Set an organization's counters to zero; reports keep what was used
+    Reset(RemoteOptions<correction::Reset>),
+    /// Correct what was counted
+    Adjust(RemoteOptions<correction::Adjust>),
     /// Report usage
     Usage(RemoteOptions<usage::Options>),
     /// List, export and verify the audit log
     Audit(Remote<audit::Command>),
     /// Import past usage from a CSV file; running it again counts nothing twice
     Import(RemoteOptions<import::Options>),
+    /// Print a copy of everything, as lines of JSON
+    Export(RemoteOptions<export::Options>),
     /// Have the running server write a copy of everything
     Backup(RemoteOptions<backup::Options>),
     /// Make a store of a backup, in an empty data folder
@@ -129,12 +156,22 @@ fn run(command: Command, screen: &dyn Screen) -> anyhow::Result<Ending> {
         Command::Key(key) => key::run(&key.connection.client()?, &key.command, screen),
         Command::Catalogue(catalogue) => catalogue::run(&catalogue.connection.client()?, &catalogue.command, screen),
         Command::Org(org) => organization::run(&org.connection.client()?, &org.command, screen),
+        Command::Grant(grant) => grant::run(&grant.connection.client()?, &grant.command, screen),
+        Command::Lock(lock) => lock::lock(&lock.connection.client()?, &lock.options, screen),
+        Command::Unlock(lock) => lock::unlock(&lock.connection.client()?, &lock.options, screen),
+        Command::Plan(plan) => plan::run(&plan.connection.client()?, &plan.command, screen),
+        Command::Cycle(cycle) => cycle::run(&cycle.connection.client()?, &cycle.command, screen),
+        Command::Override(limit) => limit::run(&limit.connection.client()?, &limit.command, screen),
+        Command::Extra(extra) => limit::set_extra(&extra.connection.client()?, &extra.options, screen),
+        Command::Reset(reset) => correction::reset(&reset.connection.client()?, &reset.options, screen),
+        Command::Adjust(adjust) => correction::adjust(&adjust.connection.client()?, &adjust.options, screen),
         Command::Usage(usage) => usage::run(&usage.connection.client()?, &usage.options, screen),
         Command::Audit(audit) => audit::run(&audit.connection.client()?, &audit.command, screen),
         Command::Import(import) => {
             let client = import.connection.client()?.patient(client::Patience::LONG);
             import::run(&client, &import.options, screen)
         }
+        Command::Export(export) => export::run(&export.connection.client()?, &export.options, screen),
         Command::Backup(backup) => backup::run(&backup.connection, &backup.options, screen),
         Command::Restore(options) => restore::run(&options, screen),
         Command::Doctor(options) => doctor::run(&options, screen),

@@ -108,6 +108,8 @@ settings! {
     raw_retention_days: u32 = "90", |text| whole(text, 1, 36_500), ["METERGATE_RAW_RETENTION_DAYS"];
     /// Ids kept in memory before they go to a file with a filter, some 25 bytes each, 10 to 100000000.
     slice_ids: u64 = "5000000", |text| whole(text, 10, 100_000_000), ["METERGATE_SLICE_IDS"];
+    /// Seconds between two looks at what has fallen due where nobody calls, 1 to 86400.
+    sweep_seconds: Duration = "60", |text| seconds(text, 1, 86_400), ["METERGATE_SWEEP_SECONDS"];
     /// Connections open at a time, 1 to 1000000.
     max_connections: u32 = "10000", |text| whole(text, 1, 1_000_000), ["METERGATE_MAX_CONNECTIONS"];
     /// Largest request body in bytes, 65536 (64 KiB) to 1073741824 (1 GiB).

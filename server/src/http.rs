@@ -15,6 +15,7 @@ pub mod docs;
 pub mod documented;
 pub mod error;
 pub mod events;
+pub mod export;
 pub mod health;
 pub mod hot;
 pub mod idempotency;

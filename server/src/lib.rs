@@ -16,3 +16,4 @@ pub mod random;
 pub mod report;
 pub mod start;
 pub mod store;
+pub mod sweep;

@@ -25,6 +25,7 @@ pub mod documented;
 pub mod entitlements;
 pub mod events;
 pub mod explain;
+pub mod export;
 mod figures;
 pub mod grants;
 pub mod organization;

@@ -39,11 +39,14 @@ const OWN: [(&str, &str); 38] = [
     ("clock.move", ""),
     ("backup.create", ""),
     (RESOLVE, ""),
-    ("audit.checkpoint", ""),
+    (CHECKPOINT, ""),
 ];
 
 /// The action that marks another entry as dealt with.
 pub const RESOLVE: &str = "audit.resolve";
+
+/// The action by which the team's chain holds the ends of others.
+pub const CHECKPOINT: &str = "audit.checkpoint";
 
 /// The categories of the application's own entries.
 pub const CATEGORIES: [&str; 10] =

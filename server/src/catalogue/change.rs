@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use metergate_rules::audit::{Draft, Fields};
+use metergate_rules::audit::actions::CHECKPOINT;
+use metergate_rules::audit::{Draft, Fields, Object};
 use metergate_rules::id::{MeterId, MeterKey, OrganizationRef, PlanId, PlanKey};
 use metergate_rules::time::Time;
 
@@ -10,6 +11,7 @@ use super::file::CatalogueFile;
 use super::key::{ApiKey, KeyScope};
 use super::spec::{Invalid, MeterSpec, PlanSpec};
 use super::{MeterEntry, PlanEntry, Snapshot, Stored};
+use crate::store::audit::Checkpoint;
 use crate::store::{Answer, ReceiptKey, StoreError};
 
 mod keys;
@@ -35,6 +37,8 @@ pub enum TeamCommand {
     RotateKey(String, Time),
     /// Notes how far a file has been imported.
     PutImport(ImportRecord),
+    /// Notes where the chains of the audit log end.
+    Checkpoint(Checkpoint),
     /// Notes that a backup is begun: whoever has a copy of everything stands in the audit log before there is one.
     Backup {
         /// Its name.
@@ -109,6 +113,8 @@ pub enum TeamReply {
     Import(ImportRecord),
     /// A backup is begun.
     BackupBegun,
+    /// The ends of chains are held.
+    Checkpointed,
 }
 
 /// A row to write.
@@ -155,6 +161,7 @@ pub fn decide(snapshot: &Snapshot, command: &TeamCommand, now: Time) -> Result<T
             change.rows.push(TeamRow::Import(record.clone()));
             (TeamReply::Import(record.clone()), None)
         }
+        TeamCommand::Checkpoint(checkpoint) => (TeamReply::Checkpointed, change.checkpoint(checkpoint)),
         TeamCommand::Backup { refused: Some(error), .. } => return Err(error.clone()),
         TeamCommand::Backup { name, refused: None } => {
             let after = Fields::default().with("name", name.as_str());
@@ -175,6 +182,13 @@ struct Changing {
 impl Changing {
     fn draft(&self, action: &'static str, category: &'static str, before: Fields, after: Fields) -> Option<Draft> {
         Some(Draft::new(self.now, action, category, before, after))
+    }
+
+    fn checkpoint(&self, checkpoint: &Checkpoint) -> Option<Draft> {
+        let chains = i64::try_from(checkpoint.chains).unwrap_or(i64::MAX);
+        let after = Fields::default().with("chains", chains).with("root", checkpoint.root.as_str());
+        let draft = self.draft(CHECKPOINT, "config", Fields::default(), after)?;
+        Some(Draft { by_system: true, details: Object::Text(checkpoint.details()), ..draft })
     }
 
     fn put_meter(&mut self, snapshot: &Snapshot, key: &MeterKey, spec: &MeterSpec) -> Decided {

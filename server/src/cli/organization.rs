@@ -1,12 +1,12 @@
 //! `metergate org`: organizations.
 
 use clap::Subcommand;
-use serde_json::{Map, json};
+use serde_json::json;
 
 use super::Ending;
-use super::client::{Client, segment};
-use super::row::{Row, cell, rows};
-use super::screen::{Align, Screen, Table, plain};
+use super::client::{Client, of_organization};
+use super::row::{Row, body, cell, rows};
+use super::screen::{Align, Screen, Table, fields, plain};
 use super::usage;
 
 #[derive(Subcommand)]
@@ -22,6 +22,26 @@ pub(super) enum Command {
         #[arg(long)]
         plan: Option<String>,
         /// Its time zone, such as Europe/Berlin; UTC where not given
+        #[arg(long)]
+        time_zone: Option<String>,
+        /// A test organization, which can have a clock of its own
+        #[arg(long)]
+        test: bool,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Change its key, name or time zone
+    Update {
+        /// Its key or id
+        organization: String,
+        /// Its new key
+        #[arg(long)]
+        key: Option<String>,
+        /// Its new name
+        #[arg(long, required_unless_present_any = ["key", "time_zone"])]
+        name: Option<String>,
+        /// Its new time zone
         #[arg(long)]
         time_zone: Option<String>,
         /// Print JSON
@@ -46,18 +66,27 @@ pub(super) enum Command {
 
 pub(super) fn run(client: &Client, command: &Command, screen: &dyn Screen) -> anyhow::Result<Ending> {
     match command {
-        Command::Create { key, name, plan, time_zone, json } => {
-            let mut body = Map::new();
-            body.insert("key".to_owned(), json!(key));
-            body.insert("name".to_owned(), json!(name.as_ref().unwrap_or(key)));
-            body.extend(plan.as_ref().map(|plan| ("plan".to_owned(), json!(plan))));
-            body.extend(time_zone.as_ref().map(|zone| ("timeZone".to_owned(), json!(zone))));
-            let answer = client.post("/v1/organizations", &body)?;
+        Command::Create { key, name, plan, time_zone, test, json } => {
+            let name = name.as_ref().unwrap_or(key);
+            let new = body([
+                ("key", Some(json!(key))),
+                ("name", Some(json!(name))),
+                ("plan", plan.as_ref().map(|plan| json!(plan))),
+                ("timeZone", time_zone.as_ref().map(|zone| json!(zone))),
+                ("test", test.then_some(json!(true))),
+            ]);
+            let answer = client.post("/v1/organizations", &new)?;
+            show(client, &answer, *json, screen)?;
+        }
+        Command::Update { organization, key, name, time_zone, json } => {
+            let change = [("key", key), ("name", name), ("timeZone", time_zone)];
+            let change = body(change.map(|(field, value)| (field, value.as_ref().map(|value| json!(value)))));
+            let answer = client.patch(&of_organization(organization, ""), &change)?;
             show(client, &answer, *json, screen)?;
         }
         Command::List { json } => list(client, *json, screen)?,
         Command::Show { organization, json } => {
-            let answer = client.get(&format!("/v1/organizations/{}", segment(organization)))?;
+            let answer = client.get(&of_organization(organization, ""))?;
             show(client, &answer, *json, screen)?;
             if !json {
                 screen.print("");
@@ -79,15 +108,14 @@ fn list(client: &Client, json: bool, screen: &dyn Screen) -> anyhow::Result<()> 
     Ok(())
 }
 
-fn show(client: &Client, answer: &str, json: bool, screen: &dyn Screen) -> anyhow::Result<()> {
+/// Prints an organization that the server answered.
+pub(super) fn show(client: &Client, answer: &str, json: bool, screen: &dyn Screen) -> anyhow::Result<()> {
     if json {
         screen.print(answer.trim_end());
         return Ok(());
     }
     let organization: Row = client.read("/v1/organizations", answer)?;
-    for (label, field) in FIELDS {
-        screen.print(&format!("{label:<15} {}", plain(&cell(&organization, field))));
-    }
+    screen.print(&fields(&organization, &FIELDS));
     for lock in rows(&organization, "locks") {
         screen.print(&format!(
             "{:<15} {} {}",

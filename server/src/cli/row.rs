@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
+use serde_json::{Map, Value};
 
 /// An object of an answer.
 pub(super) type Row = BTreeMap<String, Box<RawValue>>;
@@ -45,6 +46,11 @@ pub(super) fn text(row: &Row, field: &str) -> Option<String> {
 /// A field that is an array of objects; empty where it is not.
 pub(super) fn rows(row: &Row, field: &str) -> Vec<Row> {
     row.get(field).and_then(|raw| serde_json::from_str(raw.get()).ok()).unwrap_or_default()
+}
+
+/// A request's body: the fields that have a value.
+pub(super) fn body<const N: usize>(fields: [(&str, Option<Value>); N]) -> Map<String, Value> {
+    fields.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect()
 }
 
 #[cfg(test)]

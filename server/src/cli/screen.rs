@@ -51,6 +51,12 @@ pub(super) fn plain(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
+/// An object's fields as lines, each behind its label.
+pub(super) fn fields(row: &Row, labels: &[(&str, &str)]) -> String {
+    let lines = labels.iter().map(|(label, field)| format!("{label:<15} {}", plain(&cell(row, field))));
+    lines.collect::<Vec<_>>().join("\n")
+}
+
 /// How a column stands.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Align {

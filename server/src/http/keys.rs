@@ -65,7 +65,7 @@ pub struct KeyBody {
 }
 
 impl KeyBody {
-    fn of(entry: &ApiKey, secret: Option<String>) -> Self {
+    pub(super) fn of(entry: &ApiKey, secret: Option<String>) -> Self {
         Self {
             id: entry.id.clone(),
             key: secret,

@@ -16,7 +16,7 @@ use super::documented::{self, clients, internal, portal, usage};
 use super::service::{Route, not_found};
 use super::state::App;
 use super::{
-    adjustments, audit, backups, catalog, cycle, docs, health, hot, jobs, keys, organizations, quota, reports,
+    adjustments, audit, backups, catalog, cycle, docs, export, health, hot, jobs, keys, organizations, quota, reports,
     reservations, team,
 };
 
@@ -65,6 +65,7 @@ fn api() -> OpenApiRouter<App> {
         .routes(routes!(keys::revoke))
         .routes(routes!(keys::rotate))
         .routes(routes!(backups::create))
+        .routes(routes!(export::export))
         .routes(routes!(jobs::get))
         .routes(routes!(keys::caps))
         .routes(routes!(keys::me))

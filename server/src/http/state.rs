@@ -39,6 +39,8 @@ pub struct Shared {
     pub draining: tokio::sync::watch::Receiver<bool>,
     /// Long work that goes on or has ended.
     pub jobs: Arc<Jobs>,
+    /// One export goes on at a time: each holds a snapshot.
+    pub exporting: Arc<tokio::sync::Semaphore>,
     /// The data folder.
     pub data_dir: PathBuf,
     /// The folder below which backups are written.

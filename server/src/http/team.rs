@@ -53,7 +53,7 @@ pub struct MeterBody {
 }
 
 impl MeterBody {
-    fn of(entry: &MeterEntry, snapshot: &Snapshot) -> Option<Self> {
+    pub(super) fn of(entry: &MeterEntry, snapshot: &Snapshot) -> Option<Self> {
         let meter = snapshot.rules.meter(entry.id)?;
         Some(Self {
             key: meter.key.to_string(),
@@ -86,7 +86,7 @@ pub struct PlanBody {
 }
 
 impl PlanBody {
-    fn of(entry: &PlanEntry) -> Self {
+    pub(super) fn of(entry: &PlanEntry) -> Self {
         let mut spec = entry.spec.clone();
         spec.name.get_or_insert_with(|| entry.key.to_string());
         Self { key: entry.key.to_string(), version: entry.version, spec, created_at: entry.created_at.to_string() }

@@ -8,10 +8,12 @@ use metergate_rules::time::Time;
 use super::ledger::Head;
 
 mod chain;
+mod checkpoint;
 mod root;
 mod walk;
 
 pub(super) use chain::Chain;
+pub use checkpoint::{Checkpoint, End};
 pub use root::{Root, Signed};
 pub use walk::{Finding, Place, Walked, compare, heads, walk};
 

@@ -177,6 +177,17 @@ impl From<rusqlite::Error> for ReadError {
     }
 }
 
+/// Organizations on which something has fallen due.
+#[derive(Debug, Default)]
+pub struct Due {
+    /// Which.
+    pub organizations: Vec<OrganizationId>,
+    /// Of how many it could not be read.
+    pub unreadable: u64,
+    /// Where to go on, if there are more.
+    pub next: Option<OrganizationId>,
+}
+
 /// One snapshot of what is durable.
 pub struct View<'a> {
     sqlite: &'a Sqlite,
@@ -210,6 +221,30 @@ impl View<'_> {
             return Err(unreadable(format!("organization {key}"), "its listing and its account do not agree").into());
         }
         Ok(account.ok_or(StoreError::UnknownOrganization)?)
+    }
+
+    /// Of so many organizations after one, in the order of their ids, those on which something has fallen due on their own
+    /// clock; and where to go on.
+    ///
+    /// # Errors
+    /// [`ReadError::Sqlite`] if they cannot be read.
+    pub fn due(&self, after: Option<OrganizationId>, most: usize, now: Time) -> Result<Due, ReadError> {
+        let rows = self.sqlite.due_times(after, most)?;
+        let next = rows.last().filter(|_| rows.len() == most).map(|(id, _)| *id);
+        let mut due = Due { next, ..Due::default() };
+        for (id, _) in rows.into_iter().filter(|(_, at)| *at <= now) {
+            // The row may be behind, and the organization may have a clock of its own.
+            match self.account(Scope::Team, &OrganizationRef::Id(id)) {
+                Ok(account) if account.next_notable() <= account.own_time(now) => due.organizations.push(id),
+                Ok(_) => {}
+                // One that is damaged holds up no other.
+                Err(error) => {
+                    tracing::error!(%error, organization = %id, "what has fallen due cannot be seen");
+                    due.unreadable += 1;
+                }
+            }
+        }
+        Ok(due)
     }
 
     /// What the rows of an organization lack.

@@ -4,6 +4,7 @@ mod arithmetic;
 mod asks;
 mod audit;
 mod backup;
+mod checkpoints;
 mod conservation;
 #[cfg(feature = "faults")]
 mod failed_commit;
@@ -18,4 +19,5 @@ mod refusal_is_final;
 mod reset_once;
 mod rows_behind;
 mod slices;
+mod sweep;
 mod thrown_away;

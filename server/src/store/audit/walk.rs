@@ -3,7 +3,7 @@
 use metergate_rules::audit::Hash;
 use metergate_rules::id::OrganizationId;
 
-use super::{Broken, Chain, TEAM, chain_of};
+use super::{AuditRow, Broken, Chain, TEAM, chain_of};
 use crate::store::ledger::Head;
 use crate::store::sqlite::{Sqlite, SqliteError};
 
@@ -62,7 +62,7 @@ pub struct Walked {
 }
 
 /// Goes through so many entries, chain by chain, each from its first one. The first part also looks for organizations of
-/// whose chain nothing is left.
+/// whose chain nothing is left. Where the team's chain holds the end of another, that end is looked for.
 ///
 /// # Errors
 /// [`SqliteError`] if the log cannot be read.
@@ -83,11 +83,27 @@ pub fn walk(sqlite: &Sqlite, from: Option<Place>, most: usize) -> Result<Walked,
         {
             walked.findings.push(Finding { chain: row.chain, broken });
         }
+        if !chain.broken {
+            walked.findings.extend(held(sqlite, &row, MOST_FINDINGS.saturating_sub(walked.findings.len()))?);
+        }
         at = Some(Place { chain, sequence: row.sequence });
         Ok::<_, SqliteError>(())
     })?;
     let is_full = usize::try_from(walked.entries).is_ok_and(|entries| entries == most);
     Ok(Walked { next: at.filter(|_| is_full), ..walked })
+}
+
+/// What is wrong with the chains whose ends an entry holds: they may have grown since, not shrunk.
+fn held(sqlite: &Sqlite, row: &AuditRow, most: usize) -> Result<Vec<Finding>, SqliteError> {
+    let mut findings = Vec::new();
+    for end in row.ends() {
+        findings.extend(compare(sqlite, end.chain, end.seq, &end.hash)?);
+        if findings.len() >= most {
+            break;
+        }
+    }
+    findings.truncate(most);
+    Ok(findings)
 }
 
 /// Its creation is an entry, so that every organization has one.

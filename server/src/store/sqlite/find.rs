@@ -33,6 +33,23 @@ impl Sqlite {
         Ok(found)
     }
 
+    /// So many accounts after one, in the order of their ids, each with the time at which something falls due by its row.
+    ///
+    /// # Errors
+    /// [`SqliteError`] if they cannot be read.
+    pub(in crate::store) fn due_times(
+        &self,
+        after: Option<OrganizationId>,
+        most: usize,
+    ) -> Result<Vec<(OrganizationId, Time)>, SqliteError> {
+        let sql = "SELECT id, next_due FROM accounts WHERE id > ? ORDER BY id LIMIT ?";
+        let after = after.as_ref().map_or(&[][..], |id| id.bytes());
+        let mut query = self.connection.prepare_cached(sql)?;
+        let read = |row: &Row<'_>| Ok((OrganizationId(row.get(0)?), Time::from_micros(row.get(1)?)));
+        let rows = query.query_map((after, i64::try_from(most).unwrap_or(i64::MAX)), read)?;
+        Ok(rows.collect::<rusqlite::Result<_>>()?)
+    }
+
     /// Whether the organization that is listed under a key is the one that has it.
     ///
     /// # Errors

@@ -122,3 +122,22 @@ fn events_of_the_past_count_once_in_an_organization_of_the_past() {
     let events = admin.list("/v1/events?organization=acme");
     assert_eq!((events.len(), &events[0]["time"]), (1, &json!("2019-05-01T00:00:00Z")));
 }
+
+#[test]
+fn a_trial_ends_in_the_audit_log_though_nobody_calls() {
+    let server = Server::with(&[("METERGATE_SWEEP_SECONDS", "1")]);
+    let admin = server.admin();
+    admin.post("/v1/organizations", json!({"key": "acme", "plan": "free"})).is(201);
+    let soon = metergate::clock::wall().plus(2 * metergate_rules::time::SECOND).to_string();
+    admin.put("/v1/organizations/acme/trial", json!({"endsAt": soon})).is(200);
+    // The audit log shows what is written, not what would be: only a command writes it.
+    for _ in 0..600 {
+        let ended = admin.get("/v1/organizations/acme/audit-log?action=trial.end").is(200).json();
+        if let [entry] = ended["data"].as_array().unwrap().as_slice() {
+            assert_eq!((&entry["actor"], &entry["time"]), (&json!("system"), &json!(soon)));
+            return;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
+    panic!("the end of the trial was never written");
+}

@@ -240,6 +240,14 @@ impl Make {
         Self { organization: organization.to_owned(), ..self }
     }
 
+    /// As a test organization.
+    pub(super) fn test(mut self) -> Self {
+        if let Command::Create(new) = &mut self.command {
+            new.profile.test = true;
+        }
+        self
+    }
+
     /// Under an idempotency key.
     pub(super) fn under(self, key: &str) -> Self {
         self.on("POST /change", key)

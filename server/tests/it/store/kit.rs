@@ -16,6 +16,7 @@ use metergate::store::sqlite::{self, RollupRange, Sqlite};
 use metergate::store::{
     Answer, Answers, DecidedReceipt, Pace, Port, Receipt, Request, Scope, Settings, Store, StoreError,
 };
+use metergate::sweep::{Heads, Swept};
 use metergate_rules::account::Account;
 use metergate_rules::time::{DAY, Time};
 use metergate_rules::window::Window;
@@ -93,7 +94,7 @@ impl Kit {
     }
 
     fn with(turn: Turn, change: impl FnOnce(&mut Settings)) -> Self {
-        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
         let folder = tempfile::tempdir().unwrap();
         let mut settings = Settings::in_folder(folder.path());
         change(&mut settings);
@@ -125,6 +126,19 @@ impl Kit {
         };
         let Open { store, port, .. } = self.open();
         self.runtime.block_on(store.change_team(port, request))
+    }
+
+    /// Goes once through what has fallen due where nobody calls.
+    pub(super) fn sweep(&self) -> Swept {
+        let (_stop, goes_on) = tokio::sync::watch::channel(false);
+        let Open { store, port, .. } = self.open();
+        self.runtime.block_on(metergate::sweep::pass(store, port, &goes_on)).unwrap()
+    }
+
+    /// Has the team's chain hold the ends of the others, as after a start.
+    pub(super) fn hold_heads(&self) -> usize {
+        let Open { store, port, .. } = self.open();
+        self.runtime.block_on(Heads::default().hold(store, port)).unwrap()
     }
 
     fn open(&self) -> &Open {
