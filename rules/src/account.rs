@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::grant::Grant;
 use crate::id::{MeterId, OrganizationId, OrganizationKey, PlanId};
-use crate::period::{Anchor, Zone};
+use crate::period::{Anchor, Grid, Zone};
 use crate::plan::{Enforcement, Max};
 use crate::quantity::Quantity;
 use crate::reservation::Reservation;
@@ -266,6 +266,11 @@ impl Account {
             }
         };
         Arc::make_mut(&mut self.meters[at])
+    }
+
+    /// The boundaries of its billing periods to come.
+    pub fn grid(&self) -> Grid<'_> {
+        Grid { anchor: self.anchor, zone: &self.profile.zone }
     }
 
     /// The open billing period as it is shown.
