@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::grant::Grant;
-use crate::id::{MeterId, OrganizationId, OrganizationKey, PlanId};
+use crate::grant::{self, Draw, Grant};
+use crate::id::{GrantId, MeterId, OrganizationId, OrganizationKey, PlanId};
 use crate::period::{Anchor, Grid, Zone};
 use crate::plan::{Enforcement, Max};
 use crate::quantity::Quantity;
@@ -124,18 +124,30 @@ impl OpenWindows {
 }
 
 /// What one meter used in one window that begins and ends.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counter {
     /// All use since the counter began, from the base and from grants.
     pub used: Quantity,
-    /// The part of `used` that came from grants.
-    pub drawn: Quantity,
+    /// The part of `used` that came from grants, each once: a correction returns to a grant no more than this.
+    pub draws: Vec<Draw>,
     /// Use by events whose time lies in the next window already (M5 takes them five minutes ahead).
     pub ahead: Quantity,
     /// Counts its beginnings, by a new window or a reset; an entry names it, so that a void finds its counter.
     pub epoch: u32,
     /// Its last reset in this window: events from before it do not touch it.
     pub reset_at: Option<Time>,
+}
+
+impl Counter {
+    /// The part of its use that came from grants.
+    pub fn drawn(&self) -> Quantity {
+        grant::total(&self.draws)
+    }
+
+    /// The part that came from this grant.
+    pub fn drawn_from(&self, id: GrantId) -> Quantity {
+        self.draws.iter().find(|draw| draw.grant == id).map_or(Quantity::ZERO, |draw| draw.quantity)
+    }
 }
 
 /// A level, with the time of the event that set it.
@@ -169,9 +181,14 @@ impl MeterUse {
             meter,
             minute: Sliding::default(),
             hour: Sliding::default(),
-            counters: [Counter::default(); 4],
+            counters: std::array::from_fn(|_| Counter::default()),
             level: None,
         }
+    }
+
+    /// Which beginning each counter is at, as in [`Window::COUNTED`].
+    pub fn epochs(&self) -> [u32; 4] {
+        self.counters.each_ref().map(|counter| counter.epoch)
     }
 
     /// The counter of a window; the sliding ones have none.

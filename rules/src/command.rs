@@ -3,9 +3,11 @@
 use serde::{Deserialize, Serialize};
 
 use crate::account::{ExtraQuota, LockCause, Profile};
-pub use crate::decide::adjust::Adjustment;
-use crate::id::{EventId, EventSource, EventType, GrantId, MeterId, OrganizationKey, PlanId, ReservationId};
+pub use crate::decide::adjust::{Adjustment, Room};
+pub use crate::decide::correct::Void;
+use crate::id::{DecisionId, EventId, EventSource, EventType, GrantId, MeterId, OrganizationKey, PlanId, ReservationId};
 use crate::meter::Measure;
+use crate::outcome::VoidedEvent;
 use crate::period::{Anchor, Zone};
 use crate::plan::{Enforcement, Max};
 use crate::quantity::Quantity;
@@ -112,6 +114,8 @@ pub enum Command {
     Unlock,
     /// Corrects what was counted.
     Adjust(Adjustment),
+    /// Takes back what an event counted.
+    Void(Voiding),
     /// Sets counters to zero.
     Reset {
         /// These meters, or all.
@@ -132,6 +136,33 @@ pub enum Command {
     },
     /// Lets what is due take effect, nothing else.
     Touch,
+}
+
+/// An event that is to be void.
+#[derive(Clone, Debug)]
+pub enum Voiding {
+    /// The store is to find it.
+    Asked(EventName),
+    /// As the store found it.
+    Found(Void),
+}
+
+/// Which event.
+#[derive(Clone, Debug)]
+pub enum EventName {
+    /// By its source and id.
+    Event(EventSource, EventId),
+    /// A decision on a meter, by the caller's id.
+    Decision(MeterId, DecisionId),
+    /// By its place in the journal: block, offset, and of a decision the meter.
+    Place {
+        /// As it is named where it stands.
+        source: String,
+        /// As it is named where it stands.
+        id: String,
+        /// Where.
+        event: VoidedEvent,
+    },
 }
 
 /// From where billing periods are to be counted.

@@ -19,7 +19,7 @@ use crate::window::{Window, WindowSet};
 
 mod change;
 
-pub use change::{Change, PlanState, Rebased};
+pub use change::{Change, Correction, PlanState, Rebased, VoidedEvent};
 
 /// One thing that happened to an organization, at its time.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -56,7 +56,7 @@ impl What {
                 Hold::Made(_) | Hold::Extended { .. } | Hold::Released(_) => &[],
             },
             Self::Changed(change) => match &**change {
-                Change::Adjusted(used) => std::slice::from_ref(used),
+                Change::Corrected(correction) => &correction.uses,
                 _ => &[],
             },
             Self::Due(_) => &[],

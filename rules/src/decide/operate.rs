@@ -67,7 +67,7 @@ pub(super) fn operate(
     Ok(outcome(told, now))
 }
 
-fn outcome(told: Option<Told>, now: Time) -> Outcome {
+pub(super) fn outcome(told: Option<Told>, now: Time) -> Outcome {
     let Some(Told { change, action, category, before, after }) = told else {
         return Outcome { entries: Vec::new(), reply: Reply::Done, audit: Vec::new() };
     };

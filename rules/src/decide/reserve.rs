@@ -116,7 +116,7 @@ pub(super) fn commit(
         time: held.at,
         windows,
         ahead: WindowSet::NONE,
-        epochs: used.map_or([0; 4], |used| used.counters.map(|counter| counter.epoch)),
+        epochs: used.map_or([0; 4], crate::account::MeterUse::epochs),
         sliding: false,
         draws: draws(account, held, claim.from_grants, now),
         overage: claim.beyond,

@@ -9,7 +9,7 @@
 //! lock operator    unlock                 reset, reset api, reset * day month
 //! zone Europe/Berlin
 //! cycle 2026-11-01 (member)  trial +9d   plan 2 later     own 2026-12-01T00:00:00Z (a test organization's clock)
-//! adjust api -3 @-2h
+//! adjust api -3 @-2h  undo 2 (the second decision or event)
 //! reserve api 75 60s; extend 1 60s; commit 1 40; release 1
 //! ```
 
@@ -96,7 +96,11 @@ impl World {
                 let start = words[1].parse().map_or_else(|_| CycleStart::Instant(time(words[1])), CycleStart::Civil);
                 Command::MoveCycle { start, by_member: words.get(2) == Some(&"member") }
             }
-            "adjust" => Command::Adjust(Adjustment { meter: meter(), units: number(words[2]), time: option("@") }),
+            "adjust" => {
+                let (units, time) = (number(words[2]), option("@"));
+                Command::Adjust(Adjustment { meter: meter(), units, time, room: Vec::new() })
+            }
+            "undo" => self.void(words[1].parse().unwrap()),
             "trial" => Command::SetTrial { ends_at: self.moment(words[1]) },
             "own" => Command::SetClock(time(words[1])),
             "lock" => Command::Lock { cause: cause(words[1]), reason: None },

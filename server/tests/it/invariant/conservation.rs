@@ -168,7 +168,7 @@ fn counter(account: &Account, meter: MeterId, window: Window, records: &[&Record
     }
     let what = format!("{} of meter {} of organization {}", window.as_str(), meter.0, account.id);
     equal(NAME, format!("used in the {what}"), &i128::from(counter.used.units()), &used)?;
-    equal(NAME, format!("drawn from grants in the {what}"), &i128::from(counter.drawn.units()), &drawn)
+    equal(NAME, format!("drawn from grants in the {what}"), &i128::from(counter.drawn().units()), &drawn)
 }
 
 /// What a use drew from grants; below zero where it returned something.
