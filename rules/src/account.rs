@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::grant::{self, Draw, Grant};
 use crate::id::{GrantId, MeterId, OrganizationId, OrganizationKey, PlanId};
+use crate::outcome::VoidedEvent;
 use crate::period::{Anchor, Grid, Zone};
 use crate::plan::{Enforcement, Max};
 use crate::quantity::Quantity;
@@ -261,6 +262,8 @@ pub struct Account {
     pub reservations: Vec<Reservation>,
     /// How many reservations there have been.
     pub reserved: u32,
+    /// Events that are void, as long as another void of them is conceivable.
+    pub voided: Arc<Vec<VoidedEvent>>,
     /// The time of its last entry: an organization's time never runs back.
     pub time: Time,
     /// How often something but its use changed: the `v<n>` of its entity tag.

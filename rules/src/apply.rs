@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::account::{Account, Counter, ExtraQuota, Level, MeterUse, Scheduled, TrialState};
+use crate::decide::correct::OLDEST_VOID;
 use crate::grant::{Draw, Ended};
 use crate::id::{GrantId, MeterId, OrganizationId, ReservationId};
 use crate::meter::Measure;
@@ -35,6 +36,7 @@ pub fn create(id: OrganizationId, entry: &Entry) -> Option<Account> {
         extra: Vec::new(),
         reservations: Vec::new(),
         reserved: 0,
+        voided: Arc::default(),
         time: entry.at,
         changes: 1,
     })
@@ -262,6 +264,11 @@ fn change(account: &mut Account, change: &Change, at: Time) {
         Change::Corrected(correction) => {
             correction.uses.iter().for_each(|used| count(account, used));
             leave(account, &correction.uses, &correction.stays);
+            if let Some(event) = correction.voided {
+                let voided = Arc::make_mut(&mut account.voided);
+                voided.retain(|old| at < old.recorded_at.plus(OLDEST_VOID));
+                voided.push(event);
+            }
         }
         Change::Locked(lock) => account.locks.push(lock.clone()),
         Change::Unlocked => account.locks.clear(),
@@ -291,7 +298,7 @@ fn set_clock(account: &mut Account, to: Time, rebased: Option<&Rebased>) {
         account.anchor = rebased.anchor;
         account.windows = rebased.windows;
         account.locks.clone_from(&rebased.locks);
-        account.shown_start = None;
+        account.shown_start = rebased.shown_start;
         let end = rebased.windows.period.end;
         account.scheduled = account.scheduled.map(|scheduled| Scheduled { at: end, ..scheduled });
     }

@@ -5,7 +5,9 @@ use serde::{Deserialize, Serialize};
 use crate::account::{ExtraQuota, LockCause, Profile};
 pub use crate::decide::adjust::{Adjustment, Room};
 pub use crate::decide::correct::Void;
-use crate::id::{DecisionId, EventId, EventSource, EventType, GrantId, MeterId, OrganizationKey, PlanId, ReservationId};
+use crate::id::{
+    DecisionId, EventId, EventSource, EventType, GrantId, MeterId, OrganizationKey, PlanId, ReservationId,
+};
 use crate::meter::Measure;
 use crate::outcome::VoidedEvent;
 use crate::period::{Anchor, Zone};
@@ -141,8 +143,8 @@ pub enum Command {
 /// An event that is to be void.
 #[derive(Clone, Debug)]
 pub enum Voiding {
-    /// The store is to find it.
-    Asked(EventName),
+    /// The store is to find it: its source and its id as they are shown, and what they name.
+    Asked(String, String, EventName),
     /// As the store found it.
     Found(Void),
 }
@@ -154,15 +156,8 @@ pub enum EventName {
     Event(EventSource, EventId),
     /// A decision on a meter, by the caller's id.
     Decision(MeterId, DecisionId),
-    /// By its place in the journal: block, offset, and of a decision the meter.
-    Place {
-        /// As it is named where it stands.
-        source: String,
-        /// As it is named where it stands.
-        id: String,
-        /// Where.
-        event: VoidedEvent,
-    },
+    /// By its place in the journal.
+    Place(VoidedEvent),
 }
 
 /// From where billing periods are to be counted.

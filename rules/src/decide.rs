@@ -85,6 +85,9 @@ pub enum Problem {
     /// The event is void already.
     #[error("the event is void already")]
     AlreadyVoid,
+    /// Too many events of the last year are void.
+    #[error("10,000 events of the last 366 days are void already: correct by an amount")]
+    TooManyVoids,
     /// A peak or a level cannot be taken back.
     #[error("an event on a max or last meter cannot be void: record the true level, which takes its place")]
     NotVoidable,
@@ -161,7 +164,13 @@ pub fn questions(account: &Account, command: &Command) -> Vec<Question> {
         Measure::Value(value) => Some((item, asked.meter, value)),
         _ => None,
     });
-    let ask = |(item, meter, value)| Question { item, meter, value, spans: tally::spans_at(account, meter, time), except: None };
+    let ask = |(item, meter, value)| Question {
+        item,
+        meter,
+        value,
+        spans: tally::spans_at(account, meter, time),
+        except: None,
+    };
     values.map(ask).collect()
 }
 

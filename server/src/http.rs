@@ -37,3 +37,4 @@ pub mod routes;
 pub mod service;
 pub mod state;
 pub mod team;
+pub mod voids;

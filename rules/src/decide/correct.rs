@@ -10,11 +10,16 @@ use crate::meter::Measure;
 use crate::outcome::{Change, Correction, Entry, Use, VoidedEvent, What};
 use crate::plan::Plan;
 use crate::quantity::Quantity;
-use crate::time::Time;
+use crate::time::{DAY, Time};
 use crate::window::{Window, WindowSet};
 
 use super::operate::Told;
 use super::{Problem, Question, tally};
+
+/// How long ago an event was recorded that can be void, at most.
+pub(crate) const OLDEST_VOID: i64 = 366 * DAY;
+/// Events of an organization that were recorded in that time and are void, at most.
+const MOST_VOID: usize = 10_000;
 
 /// What returns to grants, and what was drawn from grants that have ended.
 #[derive(Debug, Default)]
@@ -85,7 +90,16 @@ pub(super) fn void(
     now: Time,
 ) -> Result<Option<Told>, Problem> {
     let plan = catalogue.plan(account.plan).ok_or(Problem::UnknownPlan)?;
-    let mut correction = Correction { uses: Vec::new(), stays: Vec::new(), voided: Some(asked.event.clone()) };
+    let event = asked.event;
+    let place = |event: &VoidedEvent| (event.sequence, event.offset, event.meter);
+    if account.voided.iter().any(|voided| place(voided) == place(&event)) {
+        return Err(Problem::AlreadyVoid);
+    } else if event.recorded_at.plus(OLDEST_VOID) <= now {
+        return Err(Problem::UnknownEvent);
+    } else if account.voided.len() >= MOST_VOID {
+        return Err(Problem::TooManyVoids);
+    }
+    let mut correction = Correction { uses: Vec::new(), stays: Vec::new(), voided: Some(asked.event) };
     for (i, used) in asked.uses.iter().enumerate() {
         let given = match used.measure {
             Measure::Add(quantity) => {

@@ -43,6 +43,8 @@ pub struct Rebased {
     pub anchor: Anchor,
     /// The first open windows.
     pub windows: OpenWindows,
+    /// Where the open period is shown to begin, if not at its start.
+    pub shown_start: Option<Time>,
 }
 
 /// What was counted, corrected: by an amount, or since an event never was.
@@ -57,14 +59,16 @@ pub struct Correction {
 }
 
 /// An event that is void.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct VoidedEvent {
     /// The block of the journal in which it stands.
     pub sequence: u64,
     /// Its place in the block.
     pub offset: u32,
-    /// Of a decision on several meters together: which of them.
+    /// Of a decision: on which of its meters.
     pub meter: Option<MeterId>,
+    /// When it was recorded.
+    pub recorded_at: Time,
 }
 
 /// What an operator or a member changed. Each holds the whole new value.

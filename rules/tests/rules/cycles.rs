@@ -263,6 +263,12 @@ fn the_first_setting_of_a_clock_begins_anew() {
     let account = set("wait 31; touch; own 2020-01-31T10:00:00Z");
     assert_eq!((account.status, account.locks.len()), (Status::Trial, 0), "its lock went with the trial that was over");
     assert_eq!(period(&account), "2020-01-31 10:00 to 2020-02-29 10:00", "counted from sign-up still");
+    let account = set("cycle 2026-11-05; own 2020-01-31T10:00:00Z");
+    assert_eq!(
+        period(&account),
+        "2020-01-31 10:00 shown as 2020-01-05 00:00 to 2020-02-05 00:00",
+        "the cycle that it was moved to"
+    );
     let account = set("plan 2 later; own 2020-01-31T10:00:00Z");
     assert_eq!(account.scheduled.map(|scheduled| scheduled.at), Some(account.windows.period.end));
 }

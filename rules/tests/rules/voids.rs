@@ -60,6 +60,18 @@ fn what_it_drew_returns_to_the_grants_unless_they_have_ended() {
     ]);
 }
 
+#[test]
+fn an_event_is_void_once() {
+    let mut world = World::new([plan(1, "api.period=10")]);
+    assert_eq!(
+        world.play("api 4; api 3; undo 1; undo 1; api 0"),
+        "ok period 4/10; ok period 7/10; done; the event is void already; ok period 3/10"
+    );
+    let told = world.audit.last().unwrap();
+    let used = |fields: &metergate_rules::audit::Object| serde_json::to_value(fields).unwrap()["used"].clone();
+    assert_eq!((&*told.action, used(&told.before), used(&told.after)), ("usage.void", 7.into(), 3.into()));
+}
+
 /// A value counts as long as one event has it.
 #[test]
 fn a_void_takes_away_only_the_last_of_a_value() {

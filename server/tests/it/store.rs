@@ -19,3 +19,4 @@ mod reset_once;
 mod rows_behind;
 mod slices;
 mod thrown_away;
+mod voids;

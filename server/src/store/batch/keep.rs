@@ -49,11 +49,13 @@ impl Batch<'_> {
     /// In which windows the command's values have been seen.
     pub(super) fn seen(&self, account: &Account, questions: Vec<Question>) -> Result<Vec<WindowSet>, SqliteError> {
         let mut seen = Vec::new();
-        for Question { item, meter, value, spans } in questions {
+        for Question { item, meter, value, spans, except } in questions {
             seen.resize(item + 1, WindowSet::NONE);
             for (window, span) in spans {
                 let from = ValueKey { organization: account.id, meter, value, bucket: span.start };
-                if self.values.has_value(from, span.end) || self.ledger.has_value(self.sqlite, from, span.end)? {
+                let gone = except.filter(|bucket| span.contains(*bucket)).map(|bucket| (bucket, -1));
+                let beside = self.values.counts(from, span.end).chain(gone);
+                if self.ledger.has_value(self.sqlite, from, span.end, beside)? {
                     seen[item] = seen[item].with(window);
                 }
             }
@@ -134,10 +136,25 @@ impl Batch<'_> {
                     metadata: "{}".to_owned(),
                     created_at: self.now,
                 };
-                self.create(caller, &NewOrganization { profile, plan }, "first use")
+                let before = (self.records.len(), self.audit.len());
+                let organization = self.create(caller, &NewOrganization { profile, plan }, "first use")?;
+                self.created = Some((organization, before.0, before.1));
+                Ok(organization)
             }
             _ => Err(StoreError::UnknownOrganization.into()),
         }
+    }
+
+    /// Whoever asks for what cannot be has not used anything: the organization that was created for it is not there.
+    pub(super) fn undo_creation(&mut self) {
+        let Some((organization, records, audit)) = self.created.take() else { return };
+        if let Some(account) = self.working.remove(&organization) {
+            self.keys.remove(&account.profile.key);
+        }
+        self.changed.remove(&organization);
+        self.heads.remove(&chain_of(organization));
+        self.records.truncate(records);
+        self.audit.truncate(audit);
     }
 
     pub(super) fn create(
