@@ -93,7 +93,7 @@ fn due(account: &mut Account, effect: &Effect, at: Time) {
 
 fn reservation(account: &mut Account, hold: &Hold, at: Time) {
     match hold {
-        Hold::Made(made) => {
+        Hold::Made { reservation: made, .. } => {
             add_held(account, made, Quantity::saturating_add);
             account.reserved = made.id.0;
             account.reservations.push(made.clone());

@@ -37,14 +37,7 @@ pub enum Command {
         ttl: i64,
     },
     /// Records the true quantity of a reservation and ends it.
-    Commit {
-        /// The reservation.
-        id: ReservationId,
-        /// What was used.
-        quantity: Quantity,
-        /// How long it took and how it ended.
-        outcome: Completion,
-    },
+    Commit(Commit),
     /// Gives back what a reservation holds.
     Release(ReservationId),
     /// Moves it to a version of a plan.
@@ -251,6 +244,19 @@ pub struct Reserve {
     /// For how long, in microseconds: [`SHORTEST`](crate::reservation::SHORTEST) to [`LONGEST`](crate::reservation::LONGEST).
     pub ttl: i64,
     /// What the caller said about it: the text of a JSON object, empty without any.
+    pub properties: String,
+}
+
+/// The true quantity of a reservation.
+#[derive(Clone, Debug)]
+pub struct Commit {
+    /// The reservation.
+    pub id: ReservationId,
+    /// What was used: decimal text, since only the reservation tells the meter.
+    pub quantity: Box<str>,
+    /// How long it took and how it ended.
+    pub outcome: Completion,
+    /// What the caller said when it was made, which the store looks up.
     pub properties: String,
 }
 

@@ -195,7 +195,7 @@ pub fn decide(
         Command::Record(event) => record::record(account, event, seen, catalogue, now),
         Command::Reserve(asked) => reserve::hold(account, asked, catalogue, now),
         Command::Extend { id, ttl } => reserve::extend(account, *id, *ttl, catalogue, now),
-        Command::Commit { id, quantity, outcome } => reserve::commit(account, *id, *quantity, *outcome, catalogue, now),
+        Command::Commit(asked) => reserve::commit(account, asked, catalogue, now),
         Command::Release(id) => reserve::release(account, *id, catalogue, now),
         Command::Grant(new) => grants::give(account, new, catalogue, now),
         Command::GrantForPeriod(new) => {

@@ -53,7 +53,7 @@ impl What {
             Self::Recorded(recorded) => &recorded.uses,
             Self::Reservation(hold) => match &**hold {
                 Hold::Settled(settled) => std::slice::from_ref(&settled.used),
-                Hold::Made(_) | Hold::Extended { .. } | Hold::Released(_) => &[],
+                Hold::Made { .. } | Hold::Extended { .. } | Hold::Released(_) => &[],
             },
             Self::Changed(change) => match &**change {
                 Change::Corrected(correction) => &correction.uses,
@@ -155,7 +155,12 @@ pub struct Recorded {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Hold {
     /// It holds from now on.
-    Made(Reservation),
+    Made {
+        /// What it holds.
+        reservation: Reservation,
+        /// What the caller said about it: the text of a JSON object, empty without any. It is large, so the account has it not.
+        properties: String,
+    },
     /// It holds on.
     Extended {
         /// Which.

@@ -207,7 +207,7 @@ impl Filling<'_> {
             What::Recorded(recorded) => self.take_recorded(sequence, offset, record, recorded),
             What::Reservation(hold) => match &**hold {
                 Hold::Settled(settled) => self.take_settled(sequence, offset, record, settled),
-                Hold::Made(_) | Hold::Extended { .. } | Hold::Released(_) => {
+                Hold::Made { .. } | Hold::Extended { .. } | Hold::Released(_) => {
                     self.pass(Position { sequence, offset, item: u16::MAX })
                 }
             },
@@ -233,7 +233,7 @@ impl Filling<'_> {
         for (item, used) in (0..).zip(&decided.uses) {
             let id = match &record.key {
                 Some(Key::Decision(_, id) | Key::Together(id)) => id.to_string(),
-                Some(Key::Header(..)) | None => format!("{sequence}-{offset}"),
+                Some(Key::Header(..) | Key::Reservation(_)) | None => format!("{sequence}-{offset}"),
             };
             let mut event = self.decision(id, record, used, &decided.properties, decided.outcome);
             event.voided = self.is_void(sequence, offset, Some(used.meter));

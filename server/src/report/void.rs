@@ -54,7 +54,7 @@ impl Report<'_> {
             What::Decided(decided) => {
                 let is_it = match &record.key {
                     Some(Key::Decision(_, own) | Key::Together(own)) => own.as_str() == id,
-                    Some(Key::Header(..)) | None => format!("{sequence}-{offset}") == id,
+                    Some(Key::Header(..) | Key::Reservation(_)) | None => format!("{sequence}-{offset}") == id,
                 };
                 let mut uses = decided.uses.iter().filter(|_| is_it);
                 uses.find(|used| Some(self.catalogue.meter_key(used.meter)) == meter).map(|used| at(Some(used.meter)))

@@ -6,7 +6,7 @@
 
 use std::borrow::Cow;
 
-use metergate_rules::id::{DecisionId, IdempotencyKey, MeterId, OrganizationId};
+use metergate_rules::id::{DecisionId, IdempotencyKey, MeterId, OrganizationId, ReservationId};
 use metergate_rules::outcome::Entry;
 use serde::{Deserialize, Serialize};
 
@@ -22,6 +22,8 @@ pub enum Key {
     Decision(MeterId, DecisionId),
     /// The `id` of a decision on several meters together.
     Together(DecisionId),
+    /// The number of a reservation, under which it was made.
+    Reservation(ReservationId),
     /// The `Idempotency-Key` of a decision without an id, with its route.
     Header(Box<str>, IdempotencyKey),
 }

@@ -15,6 +15,7 @@ mod random_work;
 pub(crate) use random_work::Random;
 mod receipts;
 mod refusal_is_final;
+mod reservations;
 mod reset_once;
 mod rows_behind;
 mod slices;

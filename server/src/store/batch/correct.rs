@@ -1,10 +1,11 @@
-//! What a correction needs to know: what reports hold where something is taken off, and the event that is to be void.
+//! What commands need to know of the past: what reports hold where something is taken off, the event that is to be void, what
+//! was said of a reservation.
 
 use std::collections::BTreeMap;
 
 use metergate_rules::command::{Adjustment, Command, EventName, Room, Void};
 use metergate_rules::decide::{Problem, time_of};
-use metergate_rules::id::{DecisionId, MeterId, OrganizationId};
+use metergate_rules::id::{DecisionId, MeterId, OrganizationId, ReservationId};
 use metergate_rules::outcome::{Hold, Use, VoidedEvent, What};
 use metergate_rules::quantity::Quantity;
 use metergate_rules::time::{DAY, Span, Time};
@@ -143,6 +144,14 @@ impl Batch<'_> {
         // An offset that nobody was told may lead to bytes that are no record.
         let record = self.ledger.record(self.sqlite, organization, place).ok().flatten().filter(is_unnamed);
         Ok(record.map(|record| (place, record)).filter(uses))
+    }
+
+    /// What the caller said when a reservation was made; nothing where that is longer ago than ids are kept.
+    pub(super) fn properties_of(&mut self, organization: OrganizationId, id: ReservationId) -> Result<String, Stop> {
+        let found = self.find(organization, Id::Key(&Key::Reservation(id)))?;
+        let Search::Found(record, _) = found else { return Ok(String::new()) };
+        let What::Reservation(hold) = record.entry.what else { return Ok(String::new()) };
+        Ok(if let Hold::Made { properties, .. } = *hold { properties } else { String::new() })
     }
 
     /// What is durable under an id.

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use metergate_rules::command::{Command, Voiding};
+use metergate_rules::command::{Command, Commit, Voiding};
 use metergate_rules::decide::Problem;
 use metergate_rules::id::OrganizationId;
 
@@ -19,6 +19,10 @@ impl Batch<'_> {
     ) -> Result<Cow<'c, Command>, Stop> {
         match command {
             Command::Resolve { seq, note, .. } => self.with_note(organization, *seq, note).map(Cow::Owned),
+            Command::Commit(asked) => {
+                let properties = self.properties_of(organization, asked.id)?;
+                Ok(Cow::Owned(Command::Commit(Commit { properties, ..asked.clone() })))
+            }
             Command::Adjust(asked) if asked.units < 0 => self.with_room(organization, asked).map(Cow::Owned),
             Command::Void(Voiding::Asked(source, id, name)) => {
                 let found = self.find_event(organization, source, id, name)?;

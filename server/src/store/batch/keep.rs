@@ -9,7 +9,7 @@ use metergate_rules::command::{Command, NewOrganization};
 use metergate_rules::decide::{Problem, Question, create, decide, questions, time_of};
 use metergate_rules::due::Settled;
 use metergate_rules::id::{OrganizationId, OrganizationRef};
-use metergate_rules::outcome::{Entry, Outcome, What};
+use metergate_rules::outcome::{Entry, Hold, Outcome, What};
 use metergate_rules::period::Zone;
 use metergate_rules::time::Time;
 use metergate_rules::window::WindowSet;
@@ -19,6 +19,7 @@ use crate::faults::planted;
 use crate::store::audit::{AuditRow, chain_of};
 use crate::store::block::Record;
 use crate::store::dirty::is_change;
+use crate::store::known::Id;
 use crate::store::rollup::ValueKey;
 use crate::store::sqlite::SqliteError;
 use crate::store::{Caller, Key, Scope, StoreError};
@@ -83,9 +84,15 @@ impl Batch<'_> {
             if is_change(&entry) {
                 self.changed.insert(organization);
             }
-            let decided = matches!(entry.what, What::Decided(_));
-            let (key, fingerprint) = if decided { (key.clone(), fingerprint) } else { (None, 0) };
+            let (key, fingerprint) = match &entry.what {
+                What::Decided(_) => (key.clone(), fingerprint),
+                What::Reservation(hold) => (made_under(hold), 0),
+                _ => (None, 0),
+            };
             self.records.push((organization, Record { key, fingerprint, entry }));
+        }
+        if let Some((_, Record { key: Some(made @ Key::Reservation(_)), .. })) = self.records.last() {
+            self.remember(self.ledger.known.hash(organization, Id::Key(made)));
         }
         Ok(())
     }
@@ -205,6 +212,14 @@ impl Batch<'_> {
         self.heads.insert(chain, row.head());
         self.audit.push(row);
         Ok(())
+    }
+}
+
+/// The id under which a reservation is found again.
+fn made_under(hold: &Hold) -> Option<Key> {
+    match hold {
+        Hold::Made { reservation, .. } => Some(Key::Reservation(reservation.id)),
+        _ => None,
     }
 }
 
