@@ -57,10 +57,8 @@ fn what_is_taken_off_is_taken_where_it_was_counted() {
         values.collect::<Vec<_>>()
     };
     for days in [1, 2] {
-        let time = metergate_rules::time::Time::from_micros(
-            i64::try_from(std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_micros())
-                .unwrap(),
-        );
+        let created = admin.get("/v1/organizations/acme").is(200).json()["createdAt"].clone();
+        let time: metergate_rules::time::Time = created.as_str().unwrap().parse().unwrap();
         let time = time.plus(-days * metergate_rules::time::DAY).to_string();
         adjust(&admin, &json!({"meter": "messages", "quantity": 10, "time": time, "reason": "late"})).is(201);
     }
