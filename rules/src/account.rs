@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::grant::Grant;
-use crate::id::{MeterId, OrganizationId, OrganizationKey, PlanId};
-use crate::period::{Anchor, Zone};
+use crate::grant::{self, Draw, Grant};
+use crate::id::{GrantId, MeterId, OrganizationId, OrganizationKey, PlanId};
+use crate::outcome::VoidedEvent;
+use crate::period::{Anchor, Grid, Zone};
 use crate::plan::{Enforcement, Max};
 use crate::quantity::Quantity;
 use crate::reservation::Reservation;
@@ -124,18 +125,30 @@ impl OpenWindows {
 }
 
 /// What one meter used in one window that begins and ends.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counter {
     /// All use since the counter began, from the base and from grants.
     pub used: Quantity,
-    /// The part of `used` that came from grants.
-    pub drawn: Quantity,
+    /// The part of `used` that came from grants, each once: a correction returns to a grant no more than this.
+    pub draws: Vec<Draw>,
     /// Use by events whose time lies in the next window already (M5 takes them five minutes ahead).
     pub ahead: Quantity,
     /// Counts its beginnings, by a new window or a reset; an entry names it, so that a void finds its counter.
     pub epoch: u32,
     /// Its last reset in this window: events from before it do not touch it.
     pub reset_at: Option<Time>,
+}
+
+impl Counter {
+    /// The part of its use that came from grants.
+    pub fn drawn(&self) -> Quantity {
+        grant::total(&self.draws)
+    }
+
+    /// The part that came from this grant.
+    pub fn drawn_from(&self, id: GrantId) -> Quantity {
+        self.draws.iter().find(|draw| draw.grant == id).map_or(Quantity::ZERO, |draw| draw.quantity)
+    }
 }
 
 /// A level, with the time of the event that set it.
@@ -169,9 +182,14 @@ impl MeterUse {
             meter,
             minute: Sliding::default(),
             hour: Sliding::default(),
-            counters: [Counter::default(); 4],
+            counters: std::array::from_fn(|_| Counter::default()),
             level: None,
         }
+    }
+
+    /// Which beginning each counter is at, as in [`Window::COUNTED`].
+    pub fn epochs(&self) -> [u32; 4] {
+        self.counters.each_ref().map(|counter| counter.epoch)
     }
 
     /// The counter of a window; the sliding ones have none.
@@ -244,6 +262,8 @@ pub struct Account {
     pub reservations: Vec<Reservation>,
     /// How many reservations there have been.
     pub reserved: u32,
+    /// Events that are void, as long as another void of them is conceivable.
+    pub voided: Arc<Vec<VoidedEvent>>,
     /// The time of its last entry: an organization's time never runs back.
     pub time: Time,
     /// How often something but its use changed: the `v<n>` of its entity tag.
@@ -266,6 +286,11 @@ impl Account {
             }
         };
         Arc::make_mut(&mut self.meters[at])
+    }
+
+    /// The boundaries of its billing periods to come.
+    pub fn grid(&self) -> Grid<'_> {
+        Grid { anchor: self.anchor, zone: &self.profile.zone }
     }
 
     /// The open billing period as it is shown.

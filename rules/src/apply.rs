@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use crate::account::{Account, Counter, ExtraQuota, Level, MeterUse, Scheduled, TrialState};
-use crate::grant::{self, Ended};
+use crate::decide::correct::OLDEST_VOID;
+use crate::grant::{Draw, Ended};
 use crate::id::{GrantId, MeterId, OrganizationId, ReservationId};
 use crate::meter::Measure;
 use crate::outcome::{Change, Effect, Entry, Hold, PlanState, Rebased, Use, What};
@@ -35,6 +36,7 @@ pub fn create(id: OrganizationId, entry: &Entry) -> Option<Account> {
         extra: Vec::new(),
         reservations: Vec::new(),
         reserved: 0,
+        voided: Arc::default(),
         time: entry.at,
         changes: 1,
     })
@@ -91,7 +93,7 @@ fn due(account: &mut Account, effect: &Effect, at: Time) {
 
 fn reservation(account: &mut Account, hold: &Hold, at: Time) {
     match hold {
-        Hold::Made(made) => {
+        Hold::Made { reservation: made, .. } => {
             add_held(account, made, Quantity::saturating_add);
             account.reserved = made.id.0;
             account.reservations.push(made.clone());
@@ -144,9 +146,7 @@ fn begin(account: &mut Account, window: Window, old: Span, new: Span) {
 
 /// Counts what one decision or event did to one meter.
 fn count(account: &mut Account, used: &Use) {
-    let drawn = grant::total(&used.draws);
-    let is_less = matches!(used.measure, Measure::Adjust(..0));
-    let add = if is_less { Quantity::minus } else { Quantity::saturating_add };
+    let add = if used.measure.is_less() { Quantity::minus } else { Quantity::saturating_add };
     for draw in &used.draws {
         if let Some(grant) = account.grants.iter_mut().find(|grant| grant.id == draw.grant) {
             grant.used = add(grant.used, draw.quantity);
@@ -162,7 +162,8 @@ fn count(account: &mut Account, used: &Use) {
     for window in used.windows.iter() {
         if let Some(counter) = meter.counter_mut(window) {
             counter.used = after(counter.used, used);
-            counter.drawn = add(counter.drawn, drawn).min(counter.used);
+            used.draws.iter().for_each(|draw| note_draw(&mut counter.draws, *draw, add));
+            bound(counter);
         }
     }
     for window in used.ahead.iter() {
@@ -172,6 +173,41 @@ fn count(account: &mut Account, used: &Use) {
     }
     if let (true, Measure::Add(quantity)) = (used.sliding, used.measure) {
         slide(meter, used.time, quantity);
+    }
+}
+
+/// Counts what came from a grant, or returns to it.
+fn note_draw(draws: &mut Vec<Draw>, of: Draw, add: fn(Quantity, Quantity) -> Quantity) {
+    match draws.iter_mut().find(|draw| draw.grant == of.grant) {
+        Some(draw) => draw.quantity = add(draw.quantity, of.quantity),
+        None => draws.push(Draw { quantity: add(Quantity::ZERO, of.quantity), ..of }),
+    }
+    draws.retain(|draw| !draw.quantity.is_zero());
+}
+
+/// No more came from grants than was used: what was drawn last goes first.
+fn bound(counter: &mut Counter) {
+    let mut over = counter.drawn().minus(counter.used);
+    for draw in counter.draws.iter_mut().rev() {
+        let less = over.min(draw.quantity);
+        (draw.quantity, over) = (draw.quantity.minus(less), over.minus(less));
+    }
+    counter.draws.retain(|draw| !draw.quantity.is_zero());
+}
+
+/// What came from grants that have ended leaves the counters that a correction touches, and returns to none.
+fn leave(account: &mut Account, uses: &[Use], stays: &[Draw]) {
+    for draw in stays {
+        let Some(meter) = account.grants.iter().find(|grant| grant.id == draw.grant).map(|grant| grant.meter) else {
+            continue;
+        };
+        let touched = uses.iter().filter(|used| used.meter == meter);
+        let windows: WindowSet = touched.flat_map(|used| used.windows.iter()).collect();
+        for window in windows.iter() {
+            if let Some(counter) = account.meter_mut(meter).counter_mut(window) {
+                note_draw(&mut counter.draws, *draw, Quantity::minus);
+            }
+        }
     }
 }
 
@@ -187,6 +223,8 @@ fn after(counted: Quantity, used: &Use) -> Quantity {
         Measure::Value(_) => counted.saturating_add(Quantity::ONE),
         Measure::Adjust(units) if units < 0 => counted.minus(Quantity::at_least_zero(units.saturating_neg())),
         Measure::Adjust(units) => counted.saturating_add(Quantity::at_least_zero(units)),
+        Measure::Void(quantity) => counted.minus(quantity),
+        Measure::VoidValue(_) => counted.minus(Quantity::ONE),
         Measure::Level(_) => counted,
     }
 }
@@ -223,7 +261,15 @@ fn change(account: &mut Account, change: &Change, at: Time) {
         Change::Overrides(all) => account.overrides.clone_from(all),
         Change::Granted(grant) => account.grants.push(grant.clone()),
         Change::GrantVoided(grant) => end_grant(account, *grant, Ended::Voided(at)),
-        Change::Adjusted(used) => count(account, used),
+        Change::Corrected(correction) => {
+            correction.uses.iter().for_each(|used| count(account, used));
+            leave(account, &correction.uses, &correction.stays);
+            if let Some(event) = correction.voided {
+                let voided = Arc::make_mut(&mut account.voided);
+                voided.retain(|old| at < old.recorded_at.plus(OLDEST_VOID));
+                voided.push(event);
+            }
+        }
         Change::Locked(lock) => account.locks.push(lock.clone()),
         Change::Unlocked => account.locks.clear(),
         Change::Reset { meters, windows } => {
@@ -252,7 +298,7 @@ fn set_clock(account: &mut Account, to: Time, rebased: Option<&Rebased>) {
         account.anchor = rebased.anchor;
         account.windows = rebased.windows;
         account.locks.clone_from(&rebased.locks);
-        account.shown_start = None;
+        account.shown_start = rebased.shown_start;
         let end = rebased.windows.period.end;
         account.scheduled = account.scheduled.map(|scheduled| Scheduled { at: end, ..scheduled });
     }

@@ -3,9 +3,13 @@
 use serde::{Deserialize, Serialize};
 
 use crate::account::{ExtraQuota, LockCause, Profile};
-pub use crate::decide::adjust::Adjustment;
-use crate::id::{EventId, EventSource, EventType, GrantId, MeterId, OrganizationKey, PlanId, ReservationId};
+pub use crate::decide::adjust::{Adjustment, Room};
+pub use crate::decide::correct::Void;
+use crate::id::{
+    DecisionId, EventId, EventSource, EventType, GrantId, MeterId, OrganizationKey, PlanId, ReservationId,
+};
 use crate::meter::Measure;
+use crate::outcome::VoidedEvent;
 use crate::period::{Anchor, Zone};
 use crate::plan::{Enforcement, Max};
 use crate::quantity::Quantity;
@@ -33,14 +37,7 @@ pub enum Command {
         ttl: i64,
     },
     /// Records the true quantity of a reservation and ends it.
-    Commit {
-        /// The reservation.
-        id: ReservationId,
-        /// What was used.
-        quantity: Quantity,
-        /// How long it took and how it ended.
-        outcome: Completion,
-    },
+    Commit(Commit),
     /// Gives back what a reservation holds.
     Release(ReservationId),
     /// Moves it to a version of a plan.
@@ -112,6 +109,8 @@ pub enum Command {
     Unlock,
     /// Corrects what was counted.
     Adjust(Adjustment),
+    /// Takes back what an event counted.
+    Void(Voiding),
     /// Sets counters to zero.
     Reset {
         /// These meters, or all.
@@ -132,6 +131,26 @@ pub enum Command {
     },
     /// Lets what is due take effect, nothing else.
     Touch,
+}
+
+/// An event that is to be void.
+#[derive(Clone, Debug)]
+pub enum Voiding {
+    /// The store is to find it: its source and its id as they are shown, and what they name.
+    Asked(String, String, EventName),
+    /// As the store found it.
+    Found(Void),
+}
+
+/// Which event.
+#[derive(Clone, Debug)]
+pub enum EventName {
+    /// By its source and id.
+    Event(EventSource, EventId),
+    /// A decision on a meter, by the caller's id.
+    Decision(MeterId, DecisionId),
+    /// By its place in the journal.
+    Place(VoidedEvent),
 }
 
 /// From where billing periods are to be counted.
@@ -225,6 +244,19 @@ pub struct Reserve {
     /// For how long, in microseconds: [`SHORTEST`](crate::reservation::SHORTEST) to [`LONGEST`](crate::reservation::LONGEST).
     pub ttl: i64,
     /// What the caller said about it: the text of a JSON object, empty without any.
+    pub properties: String,
+}
+
+/// The true quantity of a reservation.
+#[derive(Clone, Debug)]
+pub struct Commit {
+    /// The reservation.
+    pub id: ReservationId,
+    /// What was used: decimal text, since only the reservation tells the meter.
+    pub quantity: Box<str>,
+    /// How long it took and how it ended.
+    pub outcome: Completion,
+    /// What the caller said when it was made, which the store looks up.
     pub properties: String,
 }
 

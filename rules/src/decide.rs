@@ -5,16 +5,17 @@
 
 use crate::account::Account;
 use crate::catalogue::Catalogue;
-use crate::command::{Command, Item, NewGrant};
+use crate::command::{Command, Item, NewGrant, Voiding};
 use crate::id::{InvalidId, MeterId};
 use crate::meter::{Measure, ValueHash};
 use crate::outcome::{Entry, Outcome, Reply, What};
-use crate::quantity::InvalidQuantity;
+use crate::quantity::{Decimal, InvalidQuantity};
 use crate::time::{Span, Time};
 use crate::window::{Window, WindowSet};
 
 pub(crate) mod adjust;
 mod consume;
+pub(crate) mod correct;
 mod create;
 pub mod cycle;
 mod grants;
@@ -75,9 +76,21 @@ pub enum Problem {
     /// A peak or distinct values cannot be corrected by an amount.
     #[error("only sum and count meters are adjusted by an amount; of a level the level is set")]
     NotAdjustable,
-    /// There was never so much.
-    #[error("more than was ever counted")]
-    AdjustsTooMuch,
+    /// So much was not counted; what can be taken off.
+    #[error("at most {0} can be taken off here")]
+    AdjustsTooMuch(Decimal),
+    /// There is no such event, or it is not kept any more.
+    #[error("there is no such event")]
+    UnknownEvent,
+    /// The event is void already.
+    #[error("the event is void already")]
+    AlreadyVoid,
+    /// Too many events of the last year are void.
+    #[error("10,000 events of the last 366 days are void already: correct by an amount")]
+    TooManyVoids,
+    /// A peak or a level cannot be taken back.
+    #[error("an event on a max or last meter cannot be void: record the true level, which takes its place")]
+    NotVoidable,
     /// A correction is of the past.
     #[error("an adjustment cannot lie in the future")]
     FutureAdjustment,
@@ -135,6 +148,8 @@ pub struct Question {
     /// The open windows, each from its start or its counter's last reset; where an event lies ahead of one, what
     /// follows it.
     pub spans: [(Window, Span); 4],
+    /// The bucket in which it is looked for once less: that of the event that is to be void.
+    pub except: Option<Time>,
 }
 
 /// The values that `command` counts once and where to look for each.
@@ -142,13 +157,20 @@ pub fn questions(account: &Account, command: &Command) -> Vec<Question> {
     let (items, time) = match command {
         Command::Consume(consume) => (&consume.items, None),
         Command::Record(event) => (&event.items, event.time),
+        Command::Void(Voiding::Found(void)) => return void.questions(account),
         _ => return Vec::new(),
     };
     let values = items.iter().enumerate().filter_map(|(item, asked)| match asked.measure {
         Measure::Value(value) => Some((item, asked.meter, value)),
         _ => None,
     });
-    let ask = |(item, meter, value)| Question { item, meter, value, spans: tally::spans_at(account, meter, time) };
+    let ask = |(item, meter, value)| Question {
+        item,
+        meter,
+        value,
+        spans: tally::spans_at(account, meter, time),
+        except: None,
+    };
     values.map(ask).collect()
 }
 
@@ -173,7 +195,7 @@ pub fn decide(
         Command::Record(event) => record::record(account, event, seen, catalogue, now),
         Command::Reserve(asked) => reserve::hold(account, asked, catalogue, now),
         Command::Extend { id, ttl } => reserve::extend(account, *id, *ttl, catalogue, now),
-        Command::Commit { id, quantity, outcome } => reserve::commit(account, *id, *quantity, *outcome, catalogue, now),
+        Command::Commit(asked) => reserve::commit(account, asked, catalogue, now),
         Command::Release(id) => reserve::release(account, *id, catalogue, now),
         Command::Grant(new) => grants::give(account, new, catalogue, now),
         Command::GrantForPeriod(new) => {
@@ -183,6 +205,9 @@ pub fn decide(
         Command::VoidGrant(id) => grants::void(account, *id, catalogue, now),
         Command::Append(entry) => note::append(entry, now),
         Command::Resolve { seq, note, before } => Ok(note::resolve(*seq, note, before.as_deref(), now)),
+        Command::Void(Voiding::Found(void)) => {
+            Ok(operate::outcome(correct::void(account, void, seen, catalogue, now)?, now))
+        }
         Command::Create(_) => Err(Problem::Inconsistent("the organization exists already")),
         Command::Touch => Ok(Outcome { entries: Vec::new(), reply: Reply::Done, audit: Vec::new() }),
         other => operate::operate(account, other, catalogue, now),

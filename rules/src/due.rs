@@ -8,7 +8,7 @@ use crate::audit::{Draft, Fields};
 use crate::catalogue::Catalogue;
 use crate::decide::{Problem, kept, plan_after, plan_change};
 use crate::outcome::{Effect, Entry, What};
-use crate::period::{self, Grid};
+use crate::period;
 use crate::plan::TrialEnd;
 use crate::quantity::Quantity;
 use crate::time::{Span, Time};
@@ -88,7 +88,7 @@ fn next_effect(account: &Account, catalogue: &Catalogue, now: Time) -> Result<En
     }
     if account.windows.period.end <= now {
         let start = account.windows.period.end;
-        let end = Grid { anchor: account.anchor, zone }.after(start);
+        let end = account.grid().end_of(start);
         due.push((start, Effect::PeriodBegan(Span { start, end })));
     }
     if let Some(trial) = account.trial.filter(|trial| !trial.over && trial.ends_at <= now) {

@@ -52,6 +52,11 @@ pub struct Draw {
 }
 
 impl Grant {
+    /// Whether its time was up at `now`, or it was taken back: nothing returns to it.
+    pub fn is_over(&self, now: Time) -> bool {
+        self.ended.is_some() || self.expires_at.is_some_and(|end| end <= now)
+    }
+
     /// Whether it can be drawn from at `now`.
     pub fn is_open(&self, now: Time) -> bool {
         self.ended.is_none() && self.starts_at <= now && self.expires_at.is_none_or(|end| now < end)
@@ -73,12 +78,18 @@ impl Grant {
     }
 }
 
-/// What the grants of a meter gave that are open at `now`, in the reverse of the order in which they are drawn.
-pub fn given(grants: &[Grant], meter: MeterId, now: Time) -> Vec<Draw> {
-    let gives = |grant: &&Grant| grant.meter == meter && grant.is_open(now) && !grant.used.is_zero();
-    let mut gave: Vec<&Grant> = grants.iter().filter(gives).collect();
-    gave.sort_by_key(|grant| std::cmp::Reverse(grant.burn_order()));
-    gave.into_iter().map(|grant| Draw { grant: grant.id, quantity: grant.used }).collect()
+/// So much of what was drawn, in the reverse of the order in which grants are drawn.
+pub fn last_of(grants: &[Grant], draws: &[Draw], most: Quantity) -> Vec<Draw> {
+    let order = |draw: &Draw| grants.iter().find(|grant| grant.id == draw.grant).map(Grant::burn_order);
+    let mut draws = draws.to_vec();
+    draws.sort_by_key(|draw| std::cmp::Reverse(order(draw)));
+    let mut left = most;
+    for draw in &mut draws {
+        draw.quantity = draw.quantity.min(left);
+        left = left.minus(draw.quantity);
+    }
+    draws.retain(|draw| !draw.quantity.is_zero());
+    draws
 }
 
 /// All of these together.

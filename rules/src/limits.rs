@@ -90,7 +90,7 @@ impl<'a> Limits<'a> {
     fn lifted(&self, standing: Standing, used: Option<&MeterUse>, now: Time) -> Standing {
         Standing {
             base: standing.base.saturating_add(self.account.extra_of(self.meter.id)),
-            drawn: used.and_then(|u| u.counter(standing.window)).map_or(Quantity::ZERO, |counter| counter.drawn),
+            drawn: used.and_then(|u| u.counter(standing.window)).map_or(Quantity::ZERO, crate::account::Counter::drawn),
             held_drawn: self.held(standing.window, Reservation::from_grants),
             available: self.credit(now),
             ..standing

@@ -79,6 +79,17 @@ pub enum Measure {
     Value(ValueHash),
     /// A correction: so many of the smallest unit more, or less where it is negative. It is no event.
     Adjust(i64),
+    /// An event of so much never was; less than it said, where corrections have taken some of it already.
+    Void(Quantity),
+    /// An event with this value never was.
+    VoidValue(ValueHash),
+}
+
+impl Measure {
+    /// Whether it takes off what was counted, and gives back what was drawn.
+    pub const fn is_less(self) -> bool {
+        matches!(self, Self::Adjust(..0) | Self::Void(_) | Self::VoidValue(_))
+    }
 }
 
 impl Meter {

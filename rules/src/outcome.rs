@@ -19,7 +19,7 @@ use crate::window::{Window, WindowSet};
 
 mod change;
 
-pub use change::{Change, PlanState, Rebased};
+pub use change::{Change, Correction, PlanState, Rebased, VoidedEvent};
 
 /// One thing that happened to an organization, at its time.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -53,10 +53,10 @@ impl What {
             Self::Recorded(recorded) => &recorded.uses,
             Self::Reservation(hold) => match &**hold {
                 Hold::Settled(settled) => std::slice::from_ref(&settled.used),
-                Hold::Made(_) | Hold::Extended { .. } | Hold::Released(_) => &[],
+                Hold::Made { .. } | Hold::Extended { .. } | Hold::Released(_) => &[],
             },
             Self::Changed(change) => match &**change {
-                Change::Adjusted(used) => std::slice::from_ref(used),
+                Change::Corrected(correction) => &correction.uses,
                 _ => &[],
             },
             Self::Due(_) => &[],
@@ -155,7 +155,12 @@ pub struct Recorded {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Hold {
     /// It holds from now on.
-    Made(Reservation),
+    Made {
+        /// What it holds.
+        reservation: Reservation,
+        /// What the caller said about it: the text of a JSON object, empty without any. It is large, so the account has it not.
+        properties: String,
+    },
     /// It holds on.
     Extended {
         /// Which.

@@ -13,7 +13,7 @@ mod zone;
 
 use jiff::civil::DateTime;
 
-use crate::time::{DAY, Span, Time};
+use crate::time::{DAY, HOUR, Span, Time};
 
 pub use anchor::{Anchor, InvalidAnchor};
 pub use calendar::{date_of, day, hour, month, start_of_date};
@@ -22,6 +22,9 @@ pub use zone::{InvalidZone, Zone};
 
 /// The last instant that a span can contain.
 const LAST: Time = Time::from_micros(Time::MAX.micros() - 1);
+
+/// How far apart two zones can show the same date and time: from 14 hours ahead of UTC to 12 behind.
+pub const MOST_APART: i64 = 26 * HOUR;
 
 /// The billing boundaries of one anchor in one zone.
 ///
@@ -75,6 +78,20 @@ impl<'a> Grid<'a> {
     /// The first boundary after `t`: the next reset.
     pub fn after(&self, t: Time) -> Time {
         self.containing(t).end
+    }
+
+    /// The end of a period that begins at `start`.
+    ///
+    /// A stored start is not on the grid where the zone has changed since it was stored: the same date and time is then a
+    /// boundary up to 26 hours away, and if it lies after the start it would end a period of hours. So the end is the first
+    /// boundary beyond those 26 hours. Nothing is skipped on the grid itself, whose boundaries are weeks apart.
+    pub fn end_of(&self, start: Time) -> Time {
+        self.after(start.plus(MOST_APART))
+    }
+
+    /// The resets after one that is at `start`, in order: where the periods will end that follow each other from there.
+    pub fn resets_after(self, start: Time) -> impl Iterator<Item = Time> + use<'a> {
+        self.following(start.plus(MOST_APART))
     }
 
     /// All boundaries after `t` and before [`Time::MAX`], in order.

@@ -33,8 +33,6 @@ pub struct Reservation {
     pub ends_at: Time,
     /// The values of the meter's dimensions.
     pub dimensions: String,
-    /// What the caller said about it: the text of a JSON object, empty without any.
-    pub properties: String,
 }
 
 impl Reservation {

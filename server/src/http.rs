@@ -38,3 +38,4 @@ pub mod routes;
 pub mod service;
 pub mod state;
 pub mod team;
+pub mod voids;

@@ -36,6 +36,7 @@ pub mod standing;
 #[cfg(test)]
 mod tests;
 pub mod usage;
+pub mod void;
 
 /// From what a report is made, for whom, and when.
 #[derive(Clone, Copy)]

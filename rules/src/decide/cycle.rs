@@ -126,8 +126,21 @@ fn rebased(account: &Account, plan: &Plan, to: Time) -> Rebased {
     };
     let locks = account.locks.iter().filter(|lock| lock.cause != LockCause::Trial).cloned().collect();
     let profile = Profile { created_at: to, ..(*account.profile).clone() };
-    let (anchor, period) = first_period(plan, &profile, to);
+    let (anchor, period, shown_start) = cycle_from(account, plan, &profile, to);
     let (day, month) = (period::day(to, &profile.zone), period::month(to, &profile.zone));
     let windows = OpenWindows { day, month, period };
-    Rebased { profile: Arc::new(profile), status, trial, locks, anchor, windows }
+    Rebased { profile: Arc::new(profile), status, trial, locks, anchor, windows, shown_start }
+}
+
+/// The cycle that its plan begins with then, or where it was moved the one that it was moved to.
+fn cycle_from(account: &Account, plan: &Plan, profile: &Profile, to: Time) -> (Anchor, Span, Option<Time>) {
+    let (first, period) = first_period(plan, profile, to);
+    let date = period::date_of(account.profile.created_at, &profile.zone).first_of_month();
+    let begun = [Anchor::at(account.profile.created_at, &profile.zone), Anchor::date(date)];
+    if begun.contains(&account.anchor) {
+        return (first, period, None);
+    }
+    let of_grid = Grid { anchor: account.anchor, zone: &profile.zone }.containing(to);
+    let shown_start = (of_grid.start != to).then_some(of_grid.start);
+    (account.anchor, Span { start: to, end: of_grid.end }, shown_start)
 }

@@ -12,7 +12,7 @@ use crate::due::status_name;
 use crate::id::{MeterId, PlanId};
 use crate::meter::Meter;
 use crate::outcome::{Change, Outcome, PlanState, Reply, What};
-use crate::period::{self, Zone};
+use crate::period::{self, MOST_APART, Zone};
 use crate::plan::{Enforcement, Max};
 use crate::quantity::{InvalidQuantity, Quantity};
 use crate::time::{DAY, Span, Time};
@@ -67,7 +67,7 @@ pub(super) fn operate(
     Ok(outcome(told, now))
 }
 
-fn outcome(told: Option<Told>, now: Time) -> Outcome {
+pub(super) fn outcome(told: Option<Told>, now: Time) -> Outcome {
     let Some(Told { change, action, category, before, after }) = told else {
         return Outcome { entries: Vec::new(), reply: Reply::Done, audit: Vec::new() };
     };
@@ -100,11 +100,13 @@ fn update(account: &Account, change: &ProfileChange, now: Time) -> Option<Told> 
     Some(Told { change, action: "organization.update", category: "config", before, after })
 }
 
-/// Day and month counters are carried over: what they count from stays, and they end where the new zone's do.
+/// Day and month counters are carried over: what they count from stays, and they end where the new zone's do. A month that
+/// has begun in the old zone and not yet in the new one is that next month already, so that none is over within hours.
 fn moved(open: &OpenWindows, zone: &Zone, now: Time) -> OpenWindows {
+    let within = now.max(open.month.start.plus(MOST_APART));
     OpenWindows {
         day: Span { end: period::day(now, zone).end, ..open.day },
-        month: Span { end: period::month(now, zone).end, ..open.month },
+        month: Span { end: period::month(within, zone).end, ..open.month },
         ..*open
     }
 }

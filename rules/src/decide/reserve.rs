@@ -3,7 +3,7 @@
 use crate::account::Account;
 use crate::apply;
 use crate::catalogue::Catalogue;
-use crate::command::{Completion, Item, Reserve};
+use crate::command::{Commit, Item, Reserve};
 use crate::grant::{self, Draw};
 use crate::id::ReservationId;
 use crate::limits::{Claim, Limits};
@@ -55,9 +55,9 @@ pub(super) fn hold(account: &Account, asked: &Reserve, catalogue: &Catalogue, no
         at: now,
         ends_at,
         dimensions: asked.item.dimensions.clone(),
-        properties: asked.properties.clone(),
     };
-    let made = What::Reservation(Box::new(Hold::Made(reservation.clone())));
+    let properties = asked.properties.clone();
+    let made = What::Reservation(Box::new(Hold::Made { reservation: reservation.clone(), properties }));
     Ok(answered(vec![entry(now, made)], Some(reservation), State::Held, quantity, verdict))
 }
 
@@ -96,15 +96,11 @@ pub(super) fn release(
 
 /// Records the true quantity, in the windows in which it was held. What exceeds the hold takes what is free, the rest is
 /// overage; neither a lock nor the end of a grant stops it.
-pub(super) fn commit(
-    account: &Account,
-    id: ReservationId,
-    quantity: Quantity,
-    outcome: Completion,
-    catalogue: &Catalogue,
-    now: Time,
-) -> Result<Outcome, Problem> {
+pub(super) fn commit(account: &Account, asked: &Commit, catalogue: &Catalogue, now: Time) -> Result<Outcome, Problem> {
+    let id = asked.id;
     let held = find(account, id)?;
+    let meter = catalogue.meter(held.meter).ok_or(Problem::UnknownMeter)?;
+    let quantity = Quantity::parse(&asked.quantity, meter.decimals)?;
     let (claim, windows) = claim(account, held, quantity, catalogue, now)?;
     let used = account.meter(held.meter);
     if used.is_some_and(|used| used.counters.iter().any(|counter| counter.used.checked_add(quantity).is_none())) {
@@ -116,14 +112,14 @@ pub(super) fn commit(
         time: held.at,
         windows,
         ahead: WindowSet::NONE,
-        epochs: used.map_or([0; 4], |used| used.counters.map(|counter| counter.epoch)),
+        epochs: used.map_or([0; 4], crate::account::MeterUse::epochs),
         sliding: false,
         draws: draws(account, held, claim.from_grants, now),
         overage: claim.beyond,
         dimensions: held.dimensions.clone(),
         bucket: None,
     };
-    let settled = Settled { id, used, properties: held.properties.clone(), outcome };
+    let settled = Settled { id, used, properties: asked.properties.clone(), outcome: asked.outcome };
     let settled = entry(now, What::Reservation(Box::new(Hold::Settled(settled))));
     let verdict = verdict_after(account, held, &settled, catalogue, claim.beyond, now)?;
     Ok(answered(vec![settled], Some(held.clone()), State::Committed, quantity, verdict))
@@ -239,7 +235,7 @@ fn answered(
     verdict: Verdict,
 ) -> Outcome {
     let is_made =
-        entries.iter().any(|entry| matches!(&entry.what, What::Reservation(h) if matches!(**h, Hold::Made(_))));
+        entries.iter().any(|entry| matches!(&entry.what, What::Reservation(h) if matches!(**h, Hold::Made { .. })));
     let reply = Reply::Reserved(Box::new(Reserved { reservation, is_made, state, quantity, verdict }));
     Outcome { entries, reply, audit: Vec::new() }
 }

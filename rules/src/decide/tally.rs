@@ -12,10 +12,10 @@ use crate::time::{MINUTE, Span, Time};
 use crate::window::{Window, WindowSet};
 
 /// Reports are kept in quarter hours; so are the values that are counted once.
-const QUARTER: i64 = 15 * MINUTE;
+pub(super) const QUARTER: i64 = 15 * MINUTE;
 
 /// The spans in which a meter's open counters count: from the window's start, or from the last reset.
-fn open_spans(account: &Account, meter: MeterId) -> [(Window, Span); 4] {
+pub(super) fn open_spans(account: &Account, meter: MeterId) -> [(Window, Span); 4] {
     let used = account.meter(meter);
     Window::COUNTED.map(|window| {
         let open = account.windows.get(window);
@@ -75,7 +75,9 @@ impl<'a> Touch<'a> {
         };
         let (open, next) = (chosen(|span, time| span.contains(time)), chosen(|span, time| span.end <= time));
         let (windows, ahead, bucket) = match item.measure {
-            Measure::Add(_) | Measure::Peak(_) | Measure::Adjust(_) => (open, next, None),
+            Measure::Add(_) | Measure::Peak(_) | Measure::Adjust(_) | Measure::Void(_) | Measure::VoidValue(_) => {
+                (open, next, None)
+            }
             Measure::Value(_) => (open.without(seen), next.without(seen), Some(bucket(&spans, time))),
             Measure::Level(_) if used.and_then(|used| used.level).is_some_and(|level| time < level.time) => {
                 (WindowSet::NONE, WindowSet::NONE, None)
@@ -96,6 +98,7 @@ impl<'a> Touch<'a> {
             Measure::Add(quantity) | Measure::Peak(quantity) | Measure::Level(quantity) => quantity,
             Measure::Value(_) => Quantity::ONE,
             Measure::Adjust(units) => Quantity::at_least_zero(units),
+            Measure::Void(_) | Measure::VoidValue(_) => Quantity::ZERO,
         }
     }
 
@@ -147,7 +150,7 @@ impl<'a> Touch<'a> {
             time: self.time,
             windows: self.windows,
             ahead: self.ahead,
-            epochs: self.used.map_or([0; 4], |used| used.counters.map(|counter| counter.epoch)),
+            epochs: self.used.map_or([0; 4], crate::account::MeterUse::epochs),
             sliding: sliding && matches!(self.item.measure, Measure::Add(_)),
             draws: grant::draw(grants, self.item.meter, claim.from_grants, now),
             overage: claim.beyond,

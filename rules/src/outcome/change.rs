@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::account::{ExtraQuota, Lock, OpenWindows, Override, Profile, Scheduled, Status, TrialState};
-use crate::grant::Grant;
+use crate::grant::{Draw, Grant};
 use crate::id::{GrantId, MeterId, PlanId};
 use crate::outcome::Use;
 use crate::period::Anchor;
@@ -43,6 +43,32 @@ pub struct Rebased {
     pub anchor: Anchor,
     /// The first open windows.
     pub windows: OpenWindows,
+    /// Where the open period is shown to begin, if not at its start.
+    pub shown_start: Option<Time>,
+}
+
+/// What was counted, corrected: by an amount, or since an event never was.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Correction {
+    /// What each part of it does; the draws of one that takes something off return to their grants.
+    pub uses: Vec<Use>,
+    /// What came from grants that have ended: it leaves the counters, and returns to none.
+    pub stays: Vec<Draw>,
+    /// The event that is void; `None` of an amount.
+    pub voided: Option<VoidedEvent>,
+}
+
+/// An event that is void.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VoidedEvent {
+    /// The block of the journal in which it stands.
+    pub sequence: u64,
+    /// Its place in the block.
+    pub offset: u32,
+    /// Of a decision: on which of its meters.
+    pub meter: Option<MeterId>,
+    /// When it was recorded.
+    pub recorded_at: Time,
 }
 
 /// What an operator or a member changed. Each holds the whole new value.
@@ -126,7 +152,7 @@ pub enum Change {
     /// Overrides were set: these are all that there are now.
     Overrides(Vec<Override>),
     /// What was counted was corrected.
-    Adjusted(Use),
+    Corrected(Correction),
     /// A lock was put.
     Locked(Lock),
     /// All locks were lifted.

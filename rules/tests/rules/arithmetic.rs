@@ -76,7 +76,7 @@ proptest! {
             prop_assert!(grant.used <= grant.amount, "{:?}", grant);
         }
         for used in &world.account.meters {
-            prop_assert!(used.counters.iter().all(|counter| counter.drawn <= counter.used), "{:?}", used);
+            prop_assert!(used.counters.iter().all(|counter| counter.drawn() <= counter.used), "{:?}", used);
         }
     }
 }

@@ -125,6 +125,81 @@ fn a_plan_at_the_periods_end_waits_for_it() {
     assert_eq!(world.account.plan.0, 2);
 }
 
+/// The boundary of the new zone that stands for the stored end makes no period of its own.
+#[test]
+fn a_change_of_zone_makes_no_period_of_hours() {
+    #[rustfmt::skip]
+    let cases = [ // zones, the open period, the next one; created 2026-11-22T11:06
+        ("UTC", "America/New_York",          "2026-11-22 11:06 to 2026-12-22 11:06", "2026-12-22 11:06 to 2027-01-22 16:06"),
+        ("UTC", "Asia/Tokyo",                "2026-11-22 11:06 to 2026-12-22 11:06", "2026-12-22 11:06 to 2027-01-22 02:06"),
+        ("Pacific/Kiritimati", "Etc/GMT+12", "2026-11-22 11:06 to 2026-12-22 11:06", "2026-12-22 11:06 to 2027-01-23 13:06"),
+        ("Etc/GMT+12", "Pacific/Kiritimati", "2026-11-22 11:06 to 2026-12-22 11:06", "2026-12-22 11:06 to 2027-01-21 09:06"),
+    ];
+    for (from, to, open, next) in cases {
+        let mut world = World::at(crate::kit::BEGIN, from, [plan(1, "api.period=10")]);
+        world.play(&format!("api 4; zone {to}"));
+        assert_eq!(period(&world.settled()), open, "{from} to {to}");
+        world.now = world.account.windows.period.end;
+        assert_eq!(world.play("api 1"), "ok period 1/10", "{from} to {to}");
+        assert_eq!(period(&world.settled()), next, "{from} to {to}");
+    }
+}
+
+/// Nor does it make a month of hours, where the new zone's month has yet to begin.
+#[test]
+fn a_change_of_zone_makes_no_month_of_hours() {
+    let mut world = World::at("2026-11-22T11:06:00Z", "Asia/Tokyo", [plan(1, "api.month=10")]);
+    let answers = world.play("clock 2026-11-30T16:00:00Z; api 4; zone UTC; api 1; clock 2026-12-01T00:00:00Z; api 1");
+    assert_eq!(answers, "ok month 4/10; done; ok month 5/10; ok month 6/10", "1 December has come in Tokyo before");
+    assert_eq!(world.account.windows.month.end, time("2027-01-01T00:00:00Z"));
+}
+
+proptest::proptest! {
+    #[test]
+    fn no_period_is_shorter_than_a_month_by_more_than_the_zones_are_apart(
+        begin in time("2024-01-01T00:00:00Z").micros()..time("2030-01-01T00:00:00Z").micros(),
+        zones in proptest::collection::vec((proptest::sample::select(ZONES.to_vec()), 0..50_i64), 1..12),
+    ) {
+        let begin = metergate_rules::time::Time::from_micros(begin);
+        let mut world = World::at(&begin.to_string(), "UTC", [plan(1, "api.period=10")]);
+        for (zone, days) in zones {
+            world.play(&format!("wait {days}d; zone {zone}"));
+            let account = world.settled();
+            let foreseen: Vec<_> = account.grid().resets_after(account.windows.period.end).take(3).collect();
+            let mut end = account.windows.period.end;
+            for expected in foreseen {
+                world.now = world.now.max(end);
+                let next = world.settled().windows.period;
+                proptest::prop_assert_eq!((next.start, next.end), (end, expected), "as foreseen");
+                end = expected;
+            }
+            world.now = begin.max(world.account.time);
+        }
+        world.now = world.now.plus(400 * metergate_rules::time::DAY);
+        world.play("touch");
+        let spans = world.entries.iter().filter_map(|entry| match &entry.what {
+            What::Due(Effect::PeriodBegan(span)) => Some(*span),
+            _ => None,
+        });
+        for span in spans {
+            // 28 days, less 26 hours, less an hour of summer time.
+            let least = 28 * metergate_rules::time::DAY - 27 * metergate_rules::time::HOUR;
+            proptest::prop_assert!(span.end.since(span.start) >= least, "{span:?}");
+        }
+    }
+}
+
+const ZONES: [&str; 8] = [
+    "UTC",
+    "Europe/Berlin",
+    "America/New_York",
+    "Pacific/Kiritimati",
+    "Etc/GMT+12",
+    "Etc/GMT-14",
+    "Asia/Kathmandu",
+    "Australia/Lord_Howe",
+];
+
 /// A test organization, untouched.
 fn test_world() -> World {
     let mut world = World::new([
@@ -188,6 +263,12 @@ fn the_first_setting_of_a_clock_begins_anew() {
     let account = set("wait 31; touch; own 2020-01-31T10:00:00Z");
     assert_eq!((account.status, account.locks.len()), (Status::Trial, 0), "its lock went with the trial that was over");
     assert_eq!(period(&account), "2020-01-31 10:00 to 2020-02-29 10:00", "counted from sign-up still");
+    let account = set("cycle 2026-11-05; own 2020-01-31T10:00:00Z");
+    assert_eq!(
+        period(&account),
+        "2020-01-31 10:00 shown as 2020-01-05 00:00 to 2020-02-05 00:00",
+        "the cycle that it was moved to"
+    );
     let account = set("plan 2 later; own 2020-01-31T10:00:00Z");
     assert_eq!(account.scheduled.map(|scheduled| scheduled.at), Some(account.windows.period.end));
 }

@@ -1,24 +1,26 @@
 //! A small world: one catalogue, one organization, and a store as simple as can be.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use metergate_rules::account::{Account, Profile};
 use metergate_rules::apply;
 use metergate_rules::audit::Draft;
 use metergate_rules::catalogue::Catalogue;
-use metergate_rules::command::{Command, Completion, Consume, Event, Item, NewOrganization};
+use metergate_rules::command::{
+    Adjustment, Command, Completion, Consume, Event, Item, NewOrganization, Room, Void, Voiding,
+};
 use metergate_rules::decide::{self, Problem, Question};
 use metergate_rules::id::{
     EventId, EventSource, EventType, MeterId, MeterKey, OrganizationId, OrganizationKey, PlanId,
 };
 use metergate_rules::limits::use_in;
 use metergate_rules::meter::{Aggregation, Measure, Meter, ValueHash};
-use metergate_rules::outcome::{Entry, Outcome, Reply, Use, Verdict};
+use metergate_rules::outcome::{Entry, Hold, Outcome, Reply, Use, Verdict, VoidedEvent, What};
 use metergate_rules::period::Zone;
 use metergate_rules::plan::{Cycle, Plan, Trial, TrialEnd};
 use metergate_rules::quantity::Quantity;
-use metergate_rules::time::Time;
+use metergate_rules::time::{MINUTE, Time};
 use metergate_rules::window::{Window, WindowSet};
 
 pub(crate) mod script;
@@ -111,7 +113,7 @@ pub(crate) struct World {
     pub(crate) entries: Vec<Entry>,
     pub(crate) audit: Vec<Draft>,
     /// Values that were counted once, by the bucket in which they are remembered.
-    seen: BTreeSet<(MeterId, ValueHash, Time)>,
+    seen: BTreeMap<(MeterId, ValueHash, Time), i64>,
 }
 
 impl World {
@@ -126,7 +128,7 @@ impl World {
         let catalogue = Catalogue::new(meters(), plans);
         let created = decide::create(&new_organization(zone, first), &catalogue, now).unwrap();
         let account = apply::create(OrganizationId([7; 16]), &created.entries[0]).unwrap();
-        Self { catalogue, account, now, entries: created.entries, audit: created.audit, seen: BTreeSet::new() }
+        Self { catalogue, account, now, entries: created.entries, audit: created.audit, seen: BTreeMap::new() }
     }
 
     /// What a store would be told, without telling it.
@@ -137,6 +139,7 @@ impl World {
         for question in decide::questions(&settled.account, command) {
             seen[question.item] = self.windows_of(&question);
         }
+        let command = &self.informed(command, now);
         let outcome = decide::decide(&settled.account, command, &seen, true, &self.catalogue, now)?;
         Ok(Outcome {
             entries: settled.entries.into_iter().chain(outcome.entries).collect(),
@@ -145,11 +148,52 @@ impl World {
         })
     }
 
+    /// What reports hold of a meter by quarter hour, from all that was recorded.
+    pub(crate) fn reported(&self, meter: MeterId) -> BTreeMap<Time, i64> {
+        let mut sums: BTreeMap<Time, i64> = BTreeMap::new();
+        for used in self.entries.iter().flat_map(uses).filter(|used| used.meter == meter) {
+            *sums.entry(used.time.floor(15 * MINUTE)).or_default() += match used.measure {
+                Measure::Add(quantity) => quantity.units(),
+                Measure::Void(quantity) => -quantity.units(),
+                Measure::Adjust(units) => units,
+                _ => 0,
+            };
+        }
+        sums
+    }
+
+    /// The command with what a store would look up for it.
+    fn informed(&self, command: &Command, now: Time) -> Command {
+        let Command::Adjust(asked) = command else { return command.clone() };
+        let within = asked.within(&self.settled(), now);
+        let room = self.reported(asked.meter).into_iter().filter(|(quarter, _)| within.contains(*quarter));
+        let room = room.map(|(quarter, sum)| Room { quarter, dimensions: String::new(), sum: q(sum) }).collect();
+        Command::Adjust(Adjustment { room, ..asked.clone() })
+    }
+
+    /// The void of what was the `nth` to be recorded, from 1.
+    pub(crate) fn void(&self, nth: usize) -> Command {
+        let is_event = |entry: &&Entry| match &entry.what {
+            What::Decided(_) | What::Recorded(_) => true,
+            What::Reservation(hold) => matches!(**hold, Hold::Settled(_)),
+            What::Due(_) | What::Changed(_) => false,
+        };
+        let uses = uses(self.entries.iter().filter(is_event).nth(nth - 1).unwrap()).to_vec();
+        let held = |used: &Use| self.reported(used.meter).get(&used.time.floor(15 * MINUTE)).copied();
+        let room = uses.iter().map(|used| q(held(used).unwrap_or(0))).collect();
+        let event =
+            VoidedEvent { sequence: 1, offset: u32::try_from(nth).unwrap(), meter: None, recorded_at: self.now };
+        let (source, id) = ("/test".to_owned(), "e-1".to_owned());
+        Command::Void(Voiding::Found(Void { source, id, event, uses, room }))
+    }
+
     /// A value is seen in a span if one of its buckets begins in it.
     fn windows_of(&self, question: &Question) -> WindowSet {
         let (meter, value) = (question.meter, question.value);
         let buckets = self.seen.range((meter, value, Time::MIN)..=(meter, value, Time::MAX));
-        let remembered: Vec<Time> = buckets.map(|(_, _, at)| *at).collect();
+        let but = |at: Time| i64::from(question.except == Some(at));
+        let remembered: Vec<Time> =
+            buckets.filter(|((_, _, at), count)| **count > but(*at)).map(|((_, _, at), _)| *at).collect();
         let seen = question.spans.iter().filter(|(_, span)| remembered.iter().any(|at| span.contains(*at)));
         seen.map(|(window, _)| *window).collect()
     }
@@ -158,7 +202,9 @@ impl World {
         let outcome = self.ask(command)?;
         for entry in &outcome.entries {
             apply::apply(&mut self.account, entry);
-            self.seen.extend(entry.what.uses().iter().filter_map(remembered));
+            for (value, count) in entry.what.uses().iter().filter_map(remembered) {
+                *self.seen.entry(value).or_default() += count;
+            }
         }
         self.entries.extend(outcome.entries);
         self.audit.extend(outcome.audit);
@@ -225,9 +271,10 @@ impl World {
     }
 }
 
-fn remembered(used: &Use) -> Option<(MeterId, ValueHash, Time)> {
+fn remembered(used: &Use) -> Option<((MeterId, ValueHash, Time), i64)> {
     match used.measure {
-        Measure::Value(value) => Some((used.meter, value, used.bucket?)),
+        Measure::Value(value) => Some(((used.meter, value, used.bucket?), 1)),
+        Measure::VoidValue(value) => Some(((used.meter, value, used.bucket?), -1)),
         _ => None,
     }
 }

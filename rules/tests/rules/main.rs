@@ -21,4 +21,5 @@ mod sliding;
 mod together;
 mod trials;
 mod uniques;
+mod voids;
 mod windows;

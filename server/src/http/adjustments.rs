@@ -56,7 +56,7 @@ pub struct AdjustmentAnswer {
 /// Corrects what was counted. Reports and open counters follow, never below zero; what was recorded stays.
 #[utoipa::path(post, operation_id = "create_adjustment", path = "/v1/organizations/{org}/adjustments", tag = "usage", request_body = AdjustmentBody,
     params(("org" = String, Path, description = "Id or key")),
-    responses((status = 201, body = AdjustmentAnswer), (status = 404, description = "Unknown organization or meter"), (status = 422, description = "Not valid, or more than was ever counted")))]
+    responses((status = 201, body = AdjustmentAnswer), (status = 404, description = "Unknown organization or meter"), (status = 422, description = "Not valid, or more than was counted there")))]
 pub async fn create(
     State(app): State<App>,
     Path(org): Path<String>,
@@ -71,7 +71,7 @@ pub async fn create(
     let meter = known_meter(&app, &asked.meter)?;
     let units = signed(&meter, asked.quantity.as_str())?;
     let time = asked.time.as_deref().map(|text| time("#/time", text)).transpose()?;
-    let command = Command::Adjust(Adjustment { meter: meter.id, units, time });
+    let command = Command::Adjust(Adjustment { meter: meter.id, units, time, room: Vec::new() });
     let route = "POST /v1/organizations/{org}/adjustments";
     let operation = Operation { app: &app, org: &org, headers: &headers, body: &body, route };
     let (reason, key) = (asked.reason.clone(), meter.key.to_string());

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, Response, StatusCode, Uri};
-use metergate_rules::command::{Command, Completion, Reserve};
+use metergate_rules::command::{Command, Commit, Completion, Reserve};
 use metergate_rules::decide::Problem;
 use metergate_rules::id::OrganizationRef;
 use metergate_rules::outcome::Reply;
@@ -165,13 +165,16 @@ pub async fn commit(
 ) -> Result<Response<Body>, ApiError> {
     let caller = credential.may_consume()?;
     let (id, asked) = (reference(&id)?, json::parse::<CommitBody>(&body)?);
-    let held = find(&app, &caller, id, false).await?;
-    // Of the meter's number, not its key: it may have been deleted meanwhile.
-    let quantity =
-        asked.quantity.parse(held.quantity.decimals).map_err(|why| ApiError::invalid_quantity("#/quantity", why))?;
+    // A repeated call is answered from what is kept of the first, also when nothing else is known of the reservation.
+    let (quantity, properties) = (asked.quantity.as_str().into(), String::new());
     let outcome = Completion { duration_ms: asked.duration_ms, status: asked.status };
     let call = Call { app: &app, caller, uri: &uri, headers: &headers, body: &body };
-    call.on(id, "POST /v1/reservations/{id}/commit", Command::Commit { id: id.number, quantity, outcome }).await
+    call.on(
+        id,
+        "POST /v1/reservations/{id}/commit",
+        Command::Commit(Commit { id: id.number, quantity, outcome, properties }),
+    )
+    .await
 }
 
 /// Gives back what is held.

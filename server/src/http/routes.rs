@@ -17,7 +17,7 @@ use super::service::{Route, not_found};
 use super::state::App;
 use super::{
     adjustments, audit, backups, catalog, cycle, docs, export, health, hot, jobs, keys, organizations, quota, reports,
-    reservations, team,
+    reservations, team, voids,
 };
 
 /// Every route of the API, in the order in which they are shown.
@@ -31,6 +31,7 @@ fn api() -> OpenApiRouter<App> {
         .routes(routes!(reservations::commit))
         .routes(routes!(reservations::release))
         .routes(routes!(hot::ingest, reports::events))
+        .routes(routes!(voids::void))
         .routes(routes!(reports::usage))
         .routes(routes!(keys::get_import, keys::put_import))
         .routes(routes!(organizations::create, reports::list))

@@ -183,7 +183,7 @@ impl From<Problem> for ApiError {
             Problem::UnknownMeter => Self::unknown_meter(),
             Problem::UnknownPlan => Self::unknown_plan(),
             Problem::NotAdjustable => Self::invalid("#/meter", problem.to_string()),
-            Problem::AdjustsTooMuch => Self::invalid("#/quantity", problem.to_string()),
+            Problem::AdjustsTooMuch(_) => Self::invalid("#/quantity", problem.to_string()),
             Problem::FutureAdjustment => Self::invalid("#/time", problem.to_string()),
             Problem::CycleTooFar => Self::invalid("#/billingCycleStartDate", problem.to_string()),
             Problem::CycleMovedRecently => Self::conflict(
@@ -204,7 +204,12 @@ impl From<Problem> for ApiError {
                 "clock-runs-back",
                 "Something was recorded already, so the clock can only be moved forward.",
             ),
-            Problem::UnknownGrant | Problem::UnknownReservation | Problem::UnknownEntry => Self::not_found(),
+            Problem::UnknownGrant | Problem::UnknownReservation | Problem::UnknownEntry | Problem::UnknownEvent => {
+                Self::not_found()
+            }
+            Problem::AlreadyVoid => Self::conflict("already-void", "The event is void already: nothing of it counts."),
+            Problem::TooManyVoids => Self::conflict("too-many-voids", problem.to_string()),
+            Problem::NotVoidable => Self::conflict("not-voidable", problem.to_string()),
             Problem::OwnAction | Problem::InvalidAction => Self::invalid("#/action", problem.to_string()),
             Problem::UnknownCategory => Self::invalid("#/category", problem.to_string()),
             Problem::NotReservable => Self::invalid("#/meter", problem.to_string()),

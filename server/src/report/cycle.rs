@@ -47,7 +47,7 @@ impl BillingCycle {
         let profile = &account.profile;
         let end = moved.period.end;
         let start = moved.shown_start.unwrap_or(moved.period.start);
-        let following = Grid { anchor, zone: &profile.zone }.following(end);
+        let following = Grid { anchor, zone: &profile.zone }.resets_after(end);
         let resets = std::iter::once(end).chain(following).take(RESETS).map(Timestamp).collect();
         Self {
             organization: profile.key.to_string(),

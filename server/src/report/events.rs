@@ -1,10 +1,12 @@
 //! Recent events of an organization, decisions among them (M11).
 
+use std::sync::Arc;
+
 use metergate_rules::command::Completion;
 use metergate_rules::grant;
 use metergate_rules::id::{MeterId, OrganizationId, OrganizationRef};
 use metergate_rules::meter::Measure;
-use metergate_rules::outcome::{Decided, Hold, Recorded, Settled, Use, What};
+use metergate_rules::outcome::{Decided, Hold, Recorded, Settled, Use, VoidedEvent, What};
 use metergate_rules::time::{MINUTE, Time};
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -64,6 +66,8 @@ pub struct EventBody {
     pub duration_ms: Option<u32>,
     /// How it ended.
     pub status: Option<u16>,
+    /// Whether it was taken back: nothing of it counts.
+    pub voided: bool,
     /// What it did to each meter.
     pub uses: Vec<UseBody>,
 }
@@ -118,6 +122,7 @@ impl Position {
 struct Filling<'a> {
     report: &'a Report<'a>,
     organization: OrganizationId,
+    voided: Arc<Vec<VoidedEvent>>,
     filter: &'a EventFilter,
     limit: usize,
     after: Option<Position>,
@@ -151,6 +156,7 @@ impl Report<'_> {
         let mut filling = Filling {
             report: self,
             organization: account.id,
+            voided: Arc::clone(&account.voided),
             filter,
             limit,
             after,
@@ -170,7 +176,7 @@ impl Report<'_> {
     fn use_body(&self, used: &Use) -> UseBody {
         let (quantity, value) = match used.measure {
             Measure::Add(quantity) | Measure::Peak(quantity) | Measure::Level(quantity) => (Some(quantity), None),
-            Measure::Adjust(_) => (None, None),
+            Measure::Adjust(_) | Measure::Void(_) | Measure::VoidValue(_) => (None, None),
             Measure::Value(hash) => (None, Some(format!("{:032x}", u128::from_be_bytes(hash.0)))),
         };
         UseBody {
@@ -201,7 +207,7 @@ impl Filling<'_> {
             What::Recorded(recorded) => self.take_recorded(sequence, offset, record, recorded),
             What::Reservation(hold) => match &**hold {
                 Hold::Settled(settled) => self.take_settled(sequence, offset, record, settled),
-                Hold::Made(_) | Hold::Extended { .. } | Hold::Released(_) => {
+                Hold::Made { .. } | Hold::Extended { .. } | Hold::Released(_) => {
                     self.pass(Position { sequence, offset, item: u16::MAX })
                 }
             },
@@ -227,9 +233,10 @@ impl Filling<'_> {
         for (item, used) in (0..).zip(&decided.uses) {
             let id = match &record.key {
                 Some(Key::Decision(_, id) | Key::Together(id)) => id.to_string(),
-                Some(Key::Header(..)) | None => format!("{sequence}-{offset}"),
+                Some(Key::Header(..) | Key::Reservation(_)) | None => format!("{sequence}-{offset}"),
             };
-            let event = self.decision(id, record, used, &decided.properties, decided.outcome);
+            let mut event = self.decision(id, record, used, &decided.properties, decided.outcome);
+            event.voided = self.is_void(sequence, offset, Some(used.meter));
             if !self.put(Position { sequence, offset, item }, &[used.meter], event) {
                 return false;
             }
@@ -240,7 +247,8 @@ impl Filling<'_> {
     /// What a reservation came to is one, under the reservation's id.
     fn take_settled(&mut self, sequence: u64, offset: u32, record: &Record, settled: &Settled) -> bool {
         let id = ReservationRef { organization: self.organization, number: settled.id }.to_string();
-        let event = self.decision(id, record, &settled.used, &settled.properties, settled.outcome);
+        let mut event = self.decision(id, record, &settled.used, &settled.properties, settled.outcome);
+        event.voided = self.is_void(sequence, offset, Some(settled.used.meter));
         self.put(Position { sequence, offset, item: 0 }, &[settled.used.meter], event)
     }
 
@@ -256,6 +264,7 @@ impl Filling<'_> {
             data: stored_object(properties),
             duration_ms: outcome.duration_ms,
             status: outcome.status,
+            voided: false,
             uses: vec![self.report.use_body(used)],
         }
     }
@@ -272,9 +281,14 @@ impl Filling<'_> {
             data: stored_object(&event.data),
             duration_ms: event.outcome.duration_ms,
             status: event.outcome.status,
+            voided: self.is_void(sequence, offset, None),
             uses: recorded.uses.iter().map(|used| self.report.use_body(used)).collect(),
         };
         self.put(Position { sequence, offset, item: 0 }, &meters, body)
+    }
+
+    fn is_void(&self, sequence: u64, offset: u32, meter: Option<MeterId>) -> bool {
+        self.voided.iter().any(|event| (event.sequence, event.offset, event.meter) == (sequence, offset, meter))
     }
 
     /// Puts an event on the page if it belongs there. Whether there was room for it.

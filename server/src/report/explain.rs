@@ -140,6 +140,7 @@ impl Report<'_> {
             Some(at) => self.current_at(organization, at)?,
             None => self.current(organization)?,
         };
+        let live = self.view.account(self.scope, organization)?;
         let meters = match meter {
             Some(key) => vec![self.meter(key)?],
             None => self.meters_of(&current),
@@ -157,7 +158,7 @@ impl Report<'_> {
             time_zone: account.profile.zone.name().to_owned(),
             current_period: account.shown_period().into(),
             meters: meters.into_iter().map(|meter| self.meter_explanation(&current, meter)).collect(),
-            audit: entries::behind(self.view, account.id, meter.map(MeterKey::as_str), current.now)?,
+            audit: entries::behind(self.view, &live, meter.map(MeterKey::as_str), current.now, self.now)?,
         })
     }
 

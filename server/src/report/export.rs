@@ -96,7 +96,7 @@ struct UsageDay {
 #[derive(Serialize)]
 struct Quarter {
     start: Timestamp,
-    count: u64,
+    count: i64,
     sum: Number,
     max: Number,
     /// The level at its end, on a meter that has one.

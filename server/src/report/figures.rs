@@ -62,7 +62,7 @@ impl Figures {
             lifted,
             extra: only_lifted(account.extra_of(meter.id)),
             used: use_in(used, meter, window, now),
-            drawn: only_lifted(counter.map_or(Quantity::ZERO, |counter| counter.drawn)),
+            drawn: only_lifted(counter.map_or(Quantity::ZERO, metergate_rules::account::Counter::drawn)),
             held: limits.held(window, |held| held.quantity),
             held_drawn: only_lifted(limits.held(window, Reservation::from_grants)),
             available: only_lifted(grant::available(&account.grants, meter.id, now)),

@@ -67,7 +67,7 @@ pub struct ReservationDetail {
     pub created_at: Timestamp,
     /// When it lapses, or would have.
     pub expires_at: Timestamp,
-    /// What the caller said about it.
+    /// What the caller said about it; empty where too much has been recorded since to find it.
     #[schema(value_type = Object)]
     pub properties: Box<RawValue>,
 }
@@ -75,7 +75,7 @@ pub struct ReservationDetail {
 /// What the journal says of a reservation that is over.
 #[derive(Default)]
 struct Found {
-    made: Option<Reservation>,
+    made: Option<(Reservation, String)>,
     ends_at: Option<metergate_rules::time::Time>,
     end: Option<(State, Option<Quantity>)>,
 }
@@ -96,8 +96,8 @@ impl Found {
                     self.ends_at.get_or_insert(*ends_at);
                 }
                 // Numbers rise: whatever is older is about others.
-                Hold::Made(made) if made.id <= id => {
-                    self.made = (made.id == id).then(|| made.clone());
+                Hold::Made { reservation: made, properties } if made.id <= id => {
+                    self.made = (made.id == id).then(|| (made.clone(), properties.clone()));
                     return false;
                 }
                 _ => {}
@@ -115,9 +115,6 @@ impl Report<'_> {
     /// [`ReadError::Store`] where there is none for this caller, or none that is still remembered.
     pub fn reservation(&self, id: ReservationRef) -> Result<ReservationDetail, ReadError> {
         let current = self.current(&OrganizationRef::Id(id.organization))?;
-        if let Some(held) = current.account.reservations.iter().find(|held| held.id == id.number) {
-            return Ok(self.reservation_detail(id, &current.account.profile.key, held, (State::Held, None)));
-        }
         let (mut found, mut looked) = (Found::default(), 0);
         if (1..=current.account.reserved).contains(&id.number.0) {
             self.view.records(id.organization, u64::MAX, |_, _, record| {
@@ -125,17 +122,22 @@ impl Report<'_> {
                 looked <= MOST_RECORDS && found.take(&record.entry.what, id.number)
             })?;
         }
-        let made = found.made.ok_or(StoreError::Problem(Problem::UnknownReservation))?;
+        let key = &current.account.profile.key;
+        if let Some(held) = current.account.reservations.iter().find(|held| held.id == id.number) {
+            let properties = found.made.map_or_else(String::new, |(_, properties)| properties);
+            return Ok(self.reservation_detail(id, key, (held, &properties), (State::Held, None)));
+        }
+        let (made, properties) = found.made.ok_or(StoreError::Problem(Problem::UnknownReservation))?;
         let made = Reservation { ends_at: found.ends_at.unwrap_or(made.ends_at), ..made };
         let end = found.end.unwrap_or((State::Lapsed, None));
-        Ok(self.reservation_detail(id, &current.account.profile.key, &made, end))
+        Ok(self.reservation_detail(id, key, (&made, &properties), end))
     }
 
     fn reservation_detail(
         &self,
         id: ReservationRef,
         organization: &metergate_rules::id::OrganizationKey,
-        held: &Reservation,
+        (held, properties): (&Reservation, &str),
         (state, committed): (State, Option<Quantity>),
     ) -> ReservationDetail {
         ReservationDetail {
@@ -147,7 +149,7 @@ impl Report<'_> {
             committed: committed.map(|quantity| self.number(held.meter, quantity)),
             created_at: Timestamp(held.at),
             expires_at: Timestamp(held.ends_at),
-            properties: stored_object(&held.properties),
+            properties: stored_object(properties),
         }
     }
 }

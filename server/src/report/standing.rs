@@ -29,7 +29,9 @@ pub struct Standing {
 
 /// One meter against its period limit: that of the billing period, else of the month, else of the lifetime.
 ///
-/// Always `limit` = `base` + `extra` + `granted` = `used` + `held` + `remaining` − `overage`.
+/// Where the window has a limit, `limit` = `base` + `extra` + `granted`, and unless the base is overdrawn, by facts or by a
+/// limit that was lowered, `limit` = `used` + `held` + `remaining`. How the figures follow from each other then, too, is what
+/// `explain` shows.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct MeterStanding {

@@ -257,7 +257,7 @@ impl Report<'_> {
                     start,
                     end,
                     value: Number { units: point.value(meter.aggregation), decimals: meter.decimals, text: self.text },
-                    count: point.count,
+                    count: u64::try_from(point.count).unwrap_or(0),
                     group: group.body(grouping),
                     other: group.is_other(),
                 });

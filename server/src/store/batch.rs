@@ -27,6 +27,7 @@ use super::{
 use crate::faults::planted;
 use search::{Search, Spot};
 
+mod correct;
 mod entries;
 mod keep;
 mod search;
@@ -117,6 +118,9 @@ pub(super) struct Batch<'a> {
     pub(super) working: Map<OrganizationId, Arc<Account>>,
     /// Organizations of which something but use changed.
     pub(super) changed: HashSet<OrganizationId>,
+    /// The organization that the request at hand created for its first use, with how many records and audit entries there
+    /// were before.
+    created: Option<(OrganizationId, usize, usize)>,
     /// Keys that were taken, or left.
     pub(super) keys: Map<OrganizationKey, Option<OrganizationId>>,
     /// What will be in the block.
@@ -141,6 +145,7 @@ impl<'a> Batch<'a> {
             now,
             working: Map::default(),
             changed: HashSet::new(),
+            created: None,
             keys: Map::default(),
             records: Vec::new(),
             ids: Vec::new(),
@@ -157,6 +162,7 @@ impl<'a> Batch<'a> {
     /// # Errors
     /// [`Failure`] if the batch cannot go on; the request's own errors are answers.
     pub(super) fn decide(&mut self, request: &Request) -> Result<Pending, Failure> {
+        self.created = None;
         let decided = match request {
             Request::Consume(consume) => self.consume(consume),
             Request::Record(record) => self.record(record),
@@ -164,7 +170,10 @@ impl<'a> Batch<'a> {
         };
         match decided {
             Ok(pending) => Ok(pending),
-            Err(Stop::Request(error)) => Ok(Pending::Ready(Err(error))),
+            Err(Stop::Request(error)) => {
+                self.undo_creation();
+                Ok(Pending::Ready(Err(error)))
+            }
             Err(Stop::Batch(failure)) => Err(failure),
         }
     }

@@ -1,17 +1,17 @@
 //! The block: what one commit made happen, packed into one row of the journal.
 //!
-//! Version 2: one byte `2`; CRC-32 of the rest, little-endian; the directory (a postcard list of organization and
+//! Version 3: one byte `3`; CRC-32 of the rest, little-endian; the directory (a postcard list of organization and
 //! length in bytes, in order of organization); then the records of each organization, each a postcard value after the
 //! other, in the order in which they happened. A record's offset in its block, with the block's sequence, is its place.
 
 use std::borrow::Cow;
 
-use metergate_rules::id::{DecisionId, IdempotencyKey, MeterId, OrganizationId};
+use metergate_rules::id::{DecisionId, IdempotencyKey, MeterId, OrganizationId, ReservationId};
 use metergate_rules::outcome::Entry;
 use serde::{Deserialize, Serialize};
 
 /// The version that is written.
-const VERSION: u8 = 2;
+const VERSION: u8 = 3;
 /// Where the directory begins.
 const HEADER: usize = 5;
 
@@ -22,6 +22,8 @@ pub enum Key {
     Decision(MeterId, DecisionId),
     /// The `id` of a decision on several meters together.
     Together(DecisionId),
+    /// The number of a reservation, under which it was made.
+    Reservation(ReservationId),
     /// The `Idempotency-Key` of a decision without an id, with its route.
     Header(Box<str>, IdempotencyKey),
 }

@@ -134,7 +134,7 @@ impl DirtyAccount {
 pub(super) fn is_change(entry: &Entry) -> bool {
     match &entry.what {
         What::Changed(change) => {
-            let is_of_use = matches!(**change, Change::Reset { .. } | Change::Adjusted(_) | Change::Granted(_));
+            let is_of_use = matches!(**change, Change::Reset { .. } | Change::Corrected(_) | Change::Granted(_));
             !is_of_use && !matches!(**change, Change::Extra { .. } | Change::Extras(_))
         }
         What::Due(effect) => matches!(effect, Effect::TrialEnded { .. } | Effect::PlanChanged(_)),

@@ -146,11 +146,17 @@ impl Ledger {
         }
     }
 
-    /// Whether a value was seen in `[from.bucket, to)`.
-    pub(super) fn has_value(&self, sqlite: &Sqlite, from: ValueKey, to: Time) -> Result<bool, SqliteError> {
+    /// Whether a value was seen in `[from.bucket, to)`, with how often it was beside what is durable, by bucket.
+    pub(super) fn has_value(
+        &self,
+        sqlite: &Sqlite,
+        from: ValueKey,
+        to: Time,
+        beside: impl Iterator<Item = (Time, i64)>,
+    ) -> Result<bool, SqliteError> {
         let dirty = self.dirty.read();
-        let pending = dirty.get(from.organization).is_some_and(|dirty| dirty.derived.has_value(from, to));
-        Ok(pending || sqlite.has_value(from, to)?)
+        let pending = dirty.get(from.organization).into_iter().flat_map(|dirty| dirty.derived.counts(from, to));
+        sqlite.is_seen(from, to, pending.chain(beside))
     }
 
     /// Forgets what can be read again, where there is too much of it; called when all of it is durable.

@@ -295,18 +295,26 @@ impl View<'_> {
         span: Span,
         mut each: impl FnMut(Time, [u8; 16]),
     ) -> Result<(), ReadError> {
-        let in_span = |key: &&ValueKey| key.meter == meter && span.contains(key.bucket);
-        let lacking = self.lacking(organization)?.map(|dirty| dirty.derived.values.keys().filter(in_span));
-        let mut lacking: Vec<_> = lacking.into_iter().flatten().map(|key| (key.bucket, key.value.0)).collect();
+        let in_span = |key: &ValueKey| key.meter == meter && span.contains(key.bucket);
+        let lacking = self.lacking(organization)?.map(|dirty| dirty.derived.values.iter());
+        let lacking = lacking.into_iter().flatten().filter(|(key, _)| in_span(key));
+        let mut lacking: Vec<_> = lacking.map(|(key, count)| ((key.bucket, key.value.0), *count)).collect();
         lacking.sort_unstable();
         let mut lacking = lacking.into_iter().peekable();
-        self.sqlite.each_value(organization, meter, span, |bucket, value| {
-            while let Some((bucket, value)) = lacking.next_if(|lacking| *lacking < (bucket, value)) {
-                each(bucket, value);
+        let mut put = |(bucket, value), count: i64| {
+            if count > 0 {
+                each(bucket, value)
             }
-            each(bucket, value);
+        };
+        self.sqlite.each_value(organization, meter, span, |bucket, value, count| {
+            let row = (bucket, value);
+            while let Some((key, count)) = lacking.next_if(|(key, _)| *key < row) {
+                put(key, count);
+            }
+            let more = lacking.next_if(|(key, _)| *key == row).map_or(0, |(_, more)| more);
+            put(row, count + more);
         })?;
-        lacking.for_each(|(bucket, value)| each(bucket, value));
+        lacking.for_each(|(key, count)| put(key, count));
         Ok(())
     }
 
@@ -316,7 +324,8 @@ impl View<'_> {
     /// [`ReadError::Sqlite`] if it cannot be read.
     pub fn has_value(&self, from: ValueKey, to: Time) -> Result<bool, ReadError> {
         let lacking = self.lacking(from.organization)?;
-        Ok(lacking.is_some_and(|dirty| dirty.derived.has_value(from, to)) || self.sqlite.has_value(from, to)?)
+        let beside = lacking.into_iter().flat_map(|dirty| dirty.derived.counts(from, to));
+        Ok(self.sqlite.is_seen(from, to, beside)?)
     }
 
     /// The records of an organization in blocks up to `sequence`, newest first, until `take` has enough.

@@ -21,8 +21,8 @@ const LATEST: usize = 8;
 /// What one meter did in one quarter hour, for one set of dimension values.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Slot {
-    /// Events and decisions.
-    pub count: u64,
+    /// Events and decisions, less those that are void.
+    pub count: i64,
     /// The sum of what they added.
     pub sum: i64,
     /// The highest peak.
@@ -279,15 +279,21 @@ impl Derived {
     }
 
     fn add_value(&mut self, organization: OrganizationId, used: &Use) {
-        if let (Measure::Value(value), Some(bucket)) = (used.measure, used.bucket) {
-            *self.values.entry(ValueKey { organization, meter: used.meter, value, bucket }).or_default() += 1;
+        let (value, more) = match used.measure {
+            Measure::Value(value) => (value, 1),
+            Measure::VoidValue(value) => (value, -1),
+            _ => return,
+        };
+        if let Some(bucket) = used.bucket {
+            *self.values.entry(ValueKey { organization, meter: used.meter, value, bucket }).or_default() += more;
         }
     }
 
-    /// Whether a value was seen in `[from, to)` by what has not been written yet.
-    pub fn has_value(&self, key: ValueKey, to: Time) -> bool {
-        let end = ValueKey { bucket: to, ..key };
-        key.bucket < to && self.values.range(key..end).any(|(_, count)| *count > 0)
+    /// How often a value was seen in the buckets of `[from, to)` by what has not been written yet; below zero where events
+    /// that have been written are void.
+    pub fn counts(&self, from: ValueKey, to: Time) -> impl Iterator<Item = (Time, i64)> {
+        let end = ValueKey { bucket: to.max(from.bucket), ..from };
+        self.values.range(from..end).map(|(key, count)| (key.bucket, *count))
     }
 }
 
@@ -299,6 +305,8 @@ fn slot(used: &Use) -> Slot {
         Measure::Level(level) => Slot { last: Some((used.time, level.units())), ..one },
         Measure::Value(_) => one,
         Measure::Adjust(units) => Slot { sum: units, ..Slot::default() },
+        Measure::Void(quantity) => Slot { count: -1, sum: -quantity.units(), ..Slot::default() },
+        Measure::VoidValue(_) => Slot { count: -1, ..Slot::default() },
     }
 }
 

@@ -28,7 +28,7 @@ mod wal;
 mod write;
 
 pub use derived::RollupRange;
-pub(super) use derived::find_rollup;
+pub(super) use derived::{OTHER, find_rollup};
 pub use error::SqliteError;
 pub use migrate::VERSION as SCHEMA;
 pub(super) use slices::SliceChange;

@@ -23,3 +23,4 @@ mod repeats;
 mod reservations;
 pub(crate) mod server;
 mod team;
+mod voids;

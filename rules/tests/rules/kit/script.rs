@@ -9,14 +9,14 @@
 //! lock operator    unlock                 reset, reset api, reset * day month
 //! zone Europe/Berlin
 //! cycle 2026-11-01 (member)  trial +9d   plan 2 later     own 2026-12-01T00:00:00Z (a test organization's clock)
-//! adjust api -3 @-2h
+//! adjust api -3 @-2h  undo 2 (the second decision or event)
 //! reserve api 75 60s; extend 1 60s; commit 1 40; release 1
 //! ```
 
 use metergate_rules::account::ExtraQuota;
 use metergate_rules::account::LockCause;
 use metergate_rules::command::{
-    Adjustment, Command, Completion, CycleStart, NewGrant, PeriodLimit, ProfileChange, Reserve,
+    Adjustment, Command, Commit, Completion, CycleStart, NewGrant, PeriodLimit, ProfileChange, Reserve,
 };
 use metergate_rules::id::{GrantId, MeterId, PlanId, ReservationId};
 use metergate_rules::plan::{Enforcement, Limit, Max, MeterLimits, RefusalStatus};
@@ -81,22 +81,16 @@ impl World {
                 let at_period_end = words.get(2) == Some(&"later");
                 Command::ChangePlan { plan: PlanId(words[1].parse().unwrap()), keep_overrides, at_period_end }
             }
-            "reserve" => Command::Reserve(Reserve {
-                item: self.item(meter(), number(words[2])),
-                ttl: micros(words[3]),
-                properties: String::new(),
-            }),
-            "extend" => Command::Extend { id: reservation(words[1]), ttl: micros(words[2]) },
-            "commit" => {
-                let (id, quantity) = (reservation(words[1]), q(number(words[2])));
-                Command::Commit { id, quantity, outcome: Completion::default() }
-            }
-            "release" => Command::Release(reservation(words[1])),
+            "reserve" | "extend" | "commit" | "release" => self.on_reservation(words),
             "cycle" => {
                 let start = words[1].parse().map_or_else(|_| CycleStart::Instant(time(words[1])), CycleStart::Civil);
                 Command::MoveCycle { start, by_member: words.get(2) == Some(&"member") }
             }
-            "adjust" => Command::Adjust(Adjustment { meter: meter(), units: number(words[2]), time: option("@") }),
+            "adjust" => {
+                let (units, time) = (number(words[2]), option("@"));
+                Command::Adjust(Adjustment { meter: meter(), units, time, room: Vec::new() })
+            }
+            "undo" => self.void(words[1].parse().unwrap()),
             "trial" => Command::SetTrial { ends_at: self.moment(words[1]) },
             "own" => Command::SetClock(time(words[1])),
             "lock" => Command::Lock { cause: cause(words[1]), reason: None },
@@ -105,6 +99,22 @@ impl World {
             "zone" => Command::Update(ProfileChange { zone: Some(words[1].parse().unwrap()), ..Default::default() }),
             "touch" => Command::Touch,
             _ => self.consumption(&items(words)),
+        }
+    }
+
+    fn on_reservation(&self, words: &[&str]) -> Command {
+        match words[0] {
+            "reserve" => Command::Reserve(Reserve {
+                item: self.item(meter_named(words[1]), number(words[2])),
+                ttl: micros(words[3]),
+                properties: String::new(),
+            }),
+            "extend" => Command::Extend { id: reservation(words[1]), ttl: micros(words[2]) },
+            "commit" => {
+                let (outcome, properties) = (Completion::default(), String::new());
+                Command::Commit(Commit { id: reservation(words[1]), quantity: words[2].into(), outcome, properties })
+            }
+            _ => Command::Release(reservation(words[1])),
         }
     }
 

@@ -105,6 +105,7 @@ pub(super) const fn quantity_of(item: &Item) -> Quantity {
         Measure::Add(quantity) | Measure::Peak(quantity) | Measure::Level(quantity) => quantity,
         Measure::Value(_) => Quantity::ONE,
         Measure::Adjust(units) => Quantity::at_least_zero(units),
+        Measure::Void(_) | Measure::VoidValue(_) => Quantity::ZERO,
     }
 }
 

@@ -50,7 +50,7 @@ impl Text {
     /// None that is known.
     pub fn decision(&mut self, body: &DecisionBody<'_>) -> serde_json::Result<()> {
         self.raw(if body.allowed { "{\"allowed\":true,\"reason\":" } else { "{\"allowed\":false,\"reason\":" });
-        self.text_or_null(body.reason)?;
+        self.value(&body.reason)?;
         self.raw(",\"organization\":");
         self.value(body.organization)?;
         self.raw(",\"meter\":");
@@ -109,14 +109,7 @@ impl Text {
                 write!(self.bytes, "\"{}-{}\"", place.sequence, place.offset).map_err(serde_json::Error::io)
             }
             DecisionRef::Given(id) => self.value(id),
-            DecisionRef::Nowhere => self.text_or_null(None),
-        }
-    }
-
-    fn text_or_null(&mut self, text: Option<&str>) -> serde_json::Result<()> {
-        match text {
-            Some(text) => self.value(text),
-            None => Ok(self.raw("null")),
+            DecisionRef::Nowhere => self.value(&()),
         }
     }
 

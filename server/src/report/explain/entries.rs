@@ -1,6 +1,6 @@
 //! The entries of the audit log behind an organization's figures.
 
-use metergate_rules::id::OrganizationId;
+use metergate_rules::account::Account;
 use metergate_rules::time::Time;
 
 use super::super::audit::AuditEntryBody;
@@ -15,21 +15,46 @@ const MOST_READ: usize = 5_000;
 const STEP: usize = 200;
 
 /// The last entries up to a time that a figure may follow from, newest first; with a meter without those about another one.
+///
+/// `account` is the organization as it is now. Only a test organization's time can have run back, when its clock was first
+/// set: what lies before that came before everything after it, whatever its time says.
 pub(super) fn behind(
     view: &View<'_>,
-    organization: OrganizationId,
+    account: &Account,
     meter: Option<&str>,
     until: Time,
+    now: Time,
 ) -> Result<Vec<AuditEntryBody>, ReadError> {
-    let (mut found, mut read, mut before) = (Vec::new(), 0, u64::MAX);
+    let chain = chain_of(account.id);
+    let (mut found, mut read) = (Vec::new(), 0);
+    let mut before = if account.clock.is_none() { first_after(view, chain, until)? } else { u64::MAX };
+    let mut earliest = account.own_time(now);
     while found.len() < MOST_SHOWN && read < MOST_READ {
-        let rows = view.sqlite().audit_before(chain_of(organization), before, STEP)?;
+        let rows = view.sqlite().audit_before(chain, before, STEP)?;
         let Some(last) = rows.last() else { break };
         before = last.sequence;
-        read += rows.len();
-        found.extend(rows.into_iter().filter(|row| row.at <= until && concerns(row, meter)));
+        for row in rows {
+            let counts = row.at <= until || earliest < row.at;
+            earliest = earliest.min(row.at);
+            read += usize::from(counts);
+            if counts && concerns(&row, meter) {
+                found.push(row);
+            }
+        }
     }
     found.into_iter().take(MOST_SHOWN).map(|row| AuditEntryBody::stored(view, row)).collect()
+}
+
+/// The place of the first entry of a chain after a time, however many lie after it.
+fn first_after(view: &View<'_>, chain: [u8; 16], until: Time) -> Result<u64, ReadError> {
+    let newest = view.sqlite().audit_before(chain, u64::MAX, 1)?;
+    let (mut low, mut high) = (1, newest.first().map_or(1, |row| row.sequence + 1));
+    while low < high {
+        let middle = low + (high - low) / 2;
+        let is_after = view.sqlite().audit_entry(chain, middle)?.is_none_or(|row| until < row.at);
+        (low, high) = if is_after { (low, middle) } else { (middle + 1, high) };
+    }
+    Ok(low)
 }
 
 fn concerns(row: &AuditRow, meter: Option<&str>) -> bool {

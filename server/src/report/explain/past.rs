@@ -3,7 +3,7 @@
 use metergate_rules::account::Account;
 use metergate_rules::apply;
 use metergate_rules::id::OrganizationRef;
-use metergate_rules::outcome::Entry;
+use metergate_rules::outcome::{Change, Entry, What};
 use metergate_rules::time::Time;
 
 use super::super::{Current, Report, refuse};
@@ -24,7 +24,12 @@ impl Report<'_> {
             return refuse("at: this lies in the future");
         }
         let entries = self.entries(&account)?;
-        let Some(last) = entries.iter().rposition(|entry| entry.at <= at) else {
+        // A test organization whose clock is set for the first time is as if it had been created then: what came before it came
+        // by another time.
+        let begun = entries.iter().enumerate().filter_map(|(i, entry)| Some((i, rebased_to(entry)?))).next_back();
+        let (first, begin) = begun.unwrap_or((0, Time::MIN));
+        let later = entries[first..].iter().rposition(|entry| rebased_to(entry).unwrap_or(entry.at) <= at);
+        let Some(last) = later.filter(|_| begin <= at).map(|last| first + last) else {
             return refuse("at: the organization was created later");
         };
         let Some(mut then) = entries.first().and_then(|created| apply::create(account.id, created)) else {
@@ -46,5 +51,14 @@ impl Report<'_> {
         }
         entries.reverse();
         Ok(entries)
+    }
+}
+
+/// When it is as if the organization had been created, where the entry made it so.
+fn rebased_to(entry: &Entry) -> Option<Time> {
+    let What::Changed(change) = &entry.what else { return None };
+    match &**change {
+        Change::Clock { to, rebased: Some(_) } => Some(*to),
+        _ => None,
     }
 }

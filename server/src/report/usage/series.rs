@@ -16,7 +16,7 @@ use crate::store::sqlite::{RollupRange, SqliteError};
 /// What happened in one bucket.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Point {
-    pub(super) count: u64,
+    pub(super) count: i64,
     sum: i128,
     max: i64,
     level: Option<(Time, i64)>,
@@ -41,8 +41,8 @@ impl Point {
     /// The figure of the bucket.
     pub(super) fn value(&self, aggregation: Aggregation) -> i128 {
         match aggregation {
-            Aggregation::Sum => self.sum,
-            Aggregation::Count => i128::from(self.count),
+            // Of events that each count one the sum is their number, corrected.
+            Aggregation::Sum | Aggregation::Count => self.sum,
             Aggregation::Max => i128::from(self.max),
             Aggregation::Last => self.level.map_or(0, |(_, level)| i128::from(level)),
             Aggregation::UniqueCount => i128::from(self.distinct),

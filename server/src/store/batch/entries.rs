@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use metergate_rules::command::Command;
+use metergate_rules::command::{Command, Commit, Voiding};
 use metergate_rules::decide::Problem;
 use metergate_rules::id::OrganizationId;
 
@@ -11,19 +11,34 @@ use crate::store::audit::{AuditRow, chain_of};
 use crate::store::sqlite::SqliteError;
 
 impl Batch<'_> {
-    /// The command with what the audit log says of the entry that it is about.
+    /// The command with what the store knows of what it is about.
     pub(super) fn informed<'c>(
-        &self,
+        &mut self,
         organization: OrganizationId,
         command: &'c Command,
     ) -> Result<Cow<'c, Command>, Stop> {
-        let Command::Resolve { seq, note, .. } = command else { return Ok(Cow::Borrowed(command)) };
+        match command {
+            Command::Resolve { seq, note, .. } => self.with_note(organization, *seq, note).map(Cow::Owned),
+            Command::Commit(asked) => {
+                let properties = self.properties_of(organization, asked.id)?;
+                Ok(Cow::Owned(Command::Commit(Commit { properties, ..asked.clone() })))
+            }
+            Command::Adjust(asked) if asked.units < 0 => self.with_room(organization, asked).map(Cow::Owned),
+            Command::Void(Voiding::Asked(source, id, name)) => {
+                let found = self.find_event(organization, source, id, name)?;
+                Ok(Cow::Owned(Command::Void(Voiding::Found(found))))
+            }
+            command => Ok(Cow::Borrowed(command)),
+        }
+    }
+
+    fn with_note(&self, organization: OrganizationId, seq: u64, note: &str) -> Result<Command, Stop> {
         let chain = chain_of(organization);
-        if self.audit_entry(chain, *seq)?.is_none() {
+        if self.audit_entry(chain, seq)?.is_none() {
             return Err(Problem::UnknownEntry.into());
         }
-        let before = self.audit_resolution(chain, *seq)?.and_then(|row| row.note());
-        Ok(Cow::Owned(Command::Resolve { seq: *seq, note: note.clone(), before }))
+        let before = self.audit_resolution(chain, seq)?.and_then(|row| row.note());
+        Ok(Command::Resolve { seq, note: note.to_owned(), before })
     }
 
     /// The entry that a change is about: the one that was dealt with, and then the one that says so; else the last that it

@@ -9,7 +9,7 @@ use metergate_rules::command::{Command, NewOrganization};
 use metergate_rules::decide::{Problem, Question, create, decide, questions, time_of};
 use metergate_rules::due::Settled;
 use metergate_rules::id::{OrganizationId, OrganizationRef};
-use metergate_rules::outcome::{Entry, Outcome, What};
+use metergate_rules::outcome::{Entry, Hold, Outcome, What};
 use metergate_rules::period::Zone;
 use metergate_rules::time::Time;
 use metergate_rules::window::WindowSet;
@@ -19,6 +19,7 @@ use crate::faults::planted;
 use crate::store::audit::{AuditRow, chain_of};
 use crate::store::block::Record;
 use crate::store::dirty::is_change;
+use crate::store::known::Id;
 use crate::store::rollup::ValueKey;
 use crate::store::sqlite::SqliteError;
 use crate::store::{Caller, Key, Scope, StoreError};
@@ -49,11 +50,13 @@ impl Batch<'_> {
     /// In which windows the command's values have been seen.
     pub(super) fn seen(&self, account: &Account, questions: Vec<Question>) -> Result<Vec<WindowSet>, SqliteError> {
         let mut seen = Vec::new();
-        for Question { item, meter, value, spans } in questions {
+        for Question { item, meter, value, spans, except } in questions {
             seen.resize(item + 1, WindowSet::NONE);
             for (window, span) in spans {
                 let from = ValueKey { organization: account.id, meter, value, bucket: span.start };
-                if self.values.has_value(from, span.end) || self.ledger.has_value(self.sqlite, from, span.end)? {
+                let gone = except.filter(|bucket| span.contains(*bucket)).map(|bucket| (bucket, -1));
+                let beside = self.values.counts(from, span.end).chain(gone);
+                if self.ledger.has_value(self.sqlite, from, span.end, beside)? {
                     seen[item] = seen[item].with(window);
                 }
             }
@@ -81,9 +84,15 @@ impl Batch<'_> {
             if is_change(&entry) {
                 self.changed.insert(organization);
             }
-            let decided = matches!(entry.what, What::Decided(_));
-            let (key, fingerprint) = if decided { (key.clone(), fingerprint) } else { (None, 0) };
+            let (key, fingerprint) = match &entry.what {
+                What::Decided(_) => (key.clone(), fingerprint),
+                What::Reservation(hold) => (made_under(hold), 0),
+                _ => (None, 0),
+            };
             self.records.push((organization, Record { key, fingerprint, entry }));
+        }
+        if let Some((_, Record { key: Some(made @ Key::Reservation(_)), .. })) = self.records.last() {
+            self.remember(self.ledger.known.hash(organization, Id::Key(made)));
         }
         Ok(())
     }
@@ -134,10 +143,25 @@ impl Batch<'_> {
                     metadata: "{}".to_owned(),
                     created_at: self.now,
                 };
-                self.create(caller, &NewOrganization { profile, plan }, "first use")
+                let before = (self.records.len(), self.audit.len());
+                let organization = self.create(caller, &NewOrganization { profile, plan }, "first use")?;
+                self.created = Some((organization, before.0, before.1));
+                Ok(organization)
             }
             _ => Err(StoreError::UnknownOrganization.into()),
         }
+    }
+
+    /// Whoever asks for what cannot be has not used anything: the organization that was created for it is not there.
+    pub(super) fn undo_creation(&mut self) {
+        let Some((organization, records, audit)) = self.created.take() else { return };
+        if let Some(account) = self.working.remove(&organization) {
+            self.keys.remove(&account.profile.key);
+        }
+        self.changed.remove(&organization);
+        self.heads.remove(&chain_of(organization));
+        self.records.truncate(records);
+        self.audit.truncate(audit);
     }
 
     pub(super) fn create(
@@ -188,6 +212,14 @@ impl Batch<'_> {
         self.heads.insert(chain, row.head());
         self.audit.push(row);
         Ok(())
+    }
+}
+
+/// The id under which a reservation is found again.
+fn made_under(hold: &Hold) -> Option<Key> {
+    match hold {
+        Hold::Made { reservation, .. } => Some(Key::Reservation(reservation.id)),
+        _ => None,
     }
 }
 

@@ -28,6 +28,19 @@ pub(super) enum Search {
 impl Batch<'_> {
     /// Looks an id up in this batch and in the journal.
     pub(super) fn search(&mut self, organization: OrganizationId, id: Id<'_>) -> Result<Search, Stop> {
+        Ok(match self.find(organization, id)? {
+            // A test organization's times say nothing of how long ago something was.
+            Search::Found(record, Spot::Journal(_))
+                if self.is_forgotten(&record) && !self.account(organization)?.profile.test =>
+            {
+                Search::New(self.ledger.known.hash(organization, id))
+            }
+            found => found,
+        })
+    }
+
+    /// The same however long ago it was, as far as it can still be told.
+    pub(super) fn find(&mut self, organization: OrganizationId, id: Id<'_>) -> Result<Search, Stop> {
         let hash = self.ledger.known.hash(organization, id);
         for (_, index) in self.fresh.iter_hash(hash).filter(|(other, _)| *other == hash) {
             let (owner, record) = &self.records[*index];
@@ -39,13 +52,7 @@ impl Batch<'_> {
         while let Some(place) = self.ledger.known.candidate(hash, before).map_err(|error| damaged(&error.into()))? {
             match self.ledger.record(self.sqlite, organization, place).map_err(|error| damaged(&error))? {
                 Some(record) if Id::of(&record) == Some(id) => {
-                    // A test organization's times say nothing of how long ago something was.
-                    let gone = self.is_forgotten(&record) && !self.account(organization)?.profile.test;
-                    return Ok(if gone {
-                        Search::New(hash)
-                    } else {
-                        Search::Found(Box::new(record), Spot::Journal(place))
-                    });
+                    return Ok(Search::Found(Box::new(record), Spot::Journal(place)));
                 }
                 _ => before = place,
             }

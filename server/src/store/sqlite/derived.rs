@@ -1,5 +1,7 @@
 //! The rows that reports are made of: where a rollup's row is, reading rollups and values.
 
+use std::collections::BTreeMap;
+
 use metergate_rules::id::{MeterId, OrganizationId};
 use metergate_rules::time::{Span, Time};
 use rusqlite::{Connection, OptionalExtension, Params, Row};
@@ -139,29 +141,48 @@ impl Sqlite {
         }
     }
 
-    pub(in crate::store) fn has_value(&self, from: ValueKey, to: Time) -> Result<bool, SqliteError> {
+    /// Whether a value was seen in `[from, to)`, with how often it was beside what the rows say, by bucket.
+    pub(in crate::store) fn is_seen(
+        &self,
+        from: ValueKey,
+        to: Time,
+        beside: impl IntoIterator<Item = (Time, i64)>,
+    ) -> Result<bool, SqliteError> {
+        let mut counts: BTreeMap<Time, i64> = BTreeMap::new();
+        beside.into_iter().for_each(|(bucket, count)| *counts.entry(bucket).or_default() += count);
+        if counts.values().any(|count| *count > 0) {
+            return Ok(true);
+        }
         let mut query = self.connection.prepare_cached(
-            "SELECT 1 FROM unique_values WHERE organization = ? AND meter = ? AND value = ? AND bucket >= ? AND bucket < ? LIMIT 1",
+            "SELECT bucket, count FROM unique_values
+             WHERE organization = ? AND meter = ? AND value = ? AND bucket >= ? AND bucket < ? AND count > 0",
         )?;
         let key = (from.organization.bytes(), from.meter.0, from.value.0, from.bucket.micros(), to.micros());
-        Ok(query.exists(key)?)
+        let mut rows = query.query(key)?;
+        while let Some(row) = rows.next()? {
+            let (bucket, count) = (Time::from_micros(row.get(0)?), row.get::<_, i64>(1)?);
+            if count + counts.get(&bucket).copied().unwrap_or(0) > 0 {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
-    /// The values that a meter saw in a span, in order of bucket and value.
+    /// The values that a meter saw in a span and how often, in order of bucket and value.
     pub(in crate::store) fn each_value(
         &self,
         organization: OrganizationId,
         meter: MeterId,
         span: Span,
-        mut each: impl FnMut(Time, [u8; 16]),
+        mut each: impl FnMut(Time, [u8; 16], i64),
     ) -> Result<(), SqliteError> {
         let mut query = self.connection.prepare_cached(
-            "SELECT bucket, value FROM unique_values
+            "SELECT bucket, value, count FROM unique_values
              WHERE organization = ? AND meter = ? AND bucket >= ? AND bucket < ? AND count > 0 ORDER BY bucket, value",
         )?;
         let mut rows = query.query((organization.bytes(), meter.0, span.start.micros(), span.end.micros()))?;
         while let Some(row) = rows.next()? {
-            each(Time::from_micros(row.get(0)?), row.get(1)?);
+            each(Time::from_micros(row.get(0)?), row.get(1)?, row.get(2)?);
         }
         Ok(())
     }

@@ -46,6 +46,39 @@ fn counters_reports_and_the_audit_log_follow_also_after_a_restart() {
     assert_eq!((used(&admin), reported(&admin)), (75, (75, 1)));
 }
 
+/// Of a meter that counts events, and below zero nothing falls: neither a quarter hour nor a set of dimension values.
+#[test]
+fn what_is_taken_off_is_taken_where_it_was_counted() {
+    let (_server, admin) = started();
+    let range = "from=2020-01-01T00:00:00Z&to=2190-01-01T00:00:00Z";
+    let rows = |query: &str| {
+        let body = admin.get(&format!("/v1/usage?organization=acme&{range}&{query}")).is(200).json();
+        let values = body["data"].as_array().unwrap().iter().map(|row| row["value"].as_i64().unwrap());
+        values.collect::<Vec<_>>()
+    };
+    for days in [1, 2] {
+        let created = admin.get("/v1/organizations/acme").is(200).json()["createdAt"].clone();
+        let time: metergate_rules::time::Time = created.as_str().unwrap().parse().unwrap();
+        let time = time.plus(-days * metergate_rules::time::DAY).to_string();
+        adjust(&admin, &json!({"meter": "messages", "quantity": 10, "time": time, "reason": "late"})).is(201);
+    }
+    adjust(&admin, &json!({"meter": "messages", "quantity": -15, "reason": "too much"})).is(201);
+    let mut days = rows("meter=messages&granularity=day");
+    days.retain(|value| *value != 0);
+    assert_eq!(days, [5], "yesterday's ten went, and five of the day before");
+    let problem =
+        adjust(&admin, &json!({"meter": "messages", "quantity": -6, "reason": "r"})).expect_problem(422, "validation");
+    assert_eq!(problem["errors"][0]["pointer"], "#/quantity");
+    assert!(problem["errors"][0]["detail"].as_str().unwrap().contains("at most 5 "), "{problem}");
+    admin.put("/v1/meters/lines", json!({"aggregation": "count", "dimensions": ["model"]})).is(201);
+    for (id, model) in [("l-1", "a"), ("l-2", "b"), ("l-3", "b")] {
+        let event = json!({"specversion": "1.0", "id": id, "source": "/api", "type": "lines", "subject": "acme", "data": {"model": model}});
+        admin.call("POST", "/v1/events").body("application/cloudevents+json", event.to_string()).send().is(200);
+    }
+    adjust(&admin, &json!({"meter": "lines", "quantity": -2, "reason": "r"})).is(201);
+    assert_eq!((rows("meter=lines"), rows("meter=lines&groupBy=model")), (vec![1], vec![0, 1]));
+}
+
 #[test]
 fn one_of_a_closed_period_does_not_touch_the_open_one() {
     let (_server, admin) = started();

@@ -60,6 +60,22 @@ fn moving_the_cycle_moves_dates_and_the_preview_says_which() {
     }
 }
 
+/// The boundary that the new zone has within hours of the stored end is none, in the preview and when it comes.
+#[test]
+fn after_a_change_of_zone_the_resets_come_as_they_were_shown() {
+    let (_server, admin) = started("pro", "2026-11-22T11:06:00Z");
+    consume(&admin, "tokens", 40);
+    admin.patch("/v1/organizations/acme", json!({"timeZone": "America/New_York"})).is(200);
+    let path = "/v1/organizations/acme/billing-cycle";
+    let resets = admin.get(path).is(200).json()["resets"].clone();
+    assert_eq!(resets[0], "2026-12-22T11:06:00Z", "the open period keeps its end");
+    assert_eq!(resets[1], "2027-01-22T17:06:00Z", "12:06 in New York, as it was in Berlin");
+    for (reset, next) in resets.as_array().unwrap().iter().zip(&resets.as_array().unwrap()[1..]) {
+        let moved = clock(&admin, reset.as_str().unwrap());
+        assert_eq!(moved["currentPeriod"], json!({"start": reset, "end": next}));
+    }
+}
+
 #[test]
 fn a_lock_says_why() {
     let (_server, admin) = started("pro", "2026-11-22T11:06:00Z");

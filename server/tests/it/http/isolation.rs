@@ -54,6 +54,7 @@ const RULES: &[Rule] = &[
     rule("POST /v1/reservations/{id}/release", Right::Scopes(&["consume"]), "", ""),
     rule("POST /v1/events", RECORD, "", r#"{"specversion": "1.0", "id": "asked", "source": "/asked", "type": "tokens", "subject": "{org}"}"#),
     rule("GET /v1/events", READ, "?organization={org}", ""),
+    rule("DELETE /v1/events/{id}", Right::Operator, "?organization={org}&source=/canary", r#"{"reason": "r"}"#),
     rule("GET /v1/usage", READ, "?organization={org}", ""),
     rule("GET /v1/imports/{source}", RECORD, "", ""),
     rule("PUT /v1/imports/{source}", RECORD, "", r#"{"rowsDone": 1, "digest": "d"}"#),

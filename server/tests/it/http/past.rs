@@ -73,3 +73,45 @@ fn a_time_that_cannot_be_explained_is_refused() {
     }
     admin.get("/v1/organizations/acme/explain?at=then").expect_problem(422, "validation");
 }
+
+/// A clock that is set for the first time makes the organization begin then, with all that led there.
+#[test]
+fn after_the_first_setting_of_a_clock_it_is_explained_from_then_on() {
+    let (_server, admin) = started();
+    let at = |at: &str| admin.get(&format!("/v1/organizations/acme/explain?meter=tokens&at={at}"));
+    let actions = |body: &Value| {
+        let entries =
+            body["audit"].as_array().unwrap().iter().map(|entry| entry["action"].as_str().unwrap().to_owned());
+        entries.collect::<Vec<_>>()
+    };
+    let body = at("2026-05-01T00:00:00Z").is(200).json();
+    assert_eq!(
+        (actions(&body), &body["currentPeriod"]["start"]),
+        (vec!["organization.create".to_owned()], &json!("2026-05-01T00:00:00Z"))
+    );
+    clock(&admin, "2026-05-03T00:00:00Z");
+    admin.post("/v1/organizations/acme/grants", json!({"meter": "tokens", "amount": 50, "reason": "gift"})).is(201);
+    clock(&admin, "2026-05-05T00:00:00Z");
+    assert_eq!(actions(&at("2026-05-02T00:00:00Z").is(200).json()), ["organization.create"]);
+    assert_eq!(actions(&at("2026-05-04T00:00:00Z").is(200).json()), ["credit.grant", "organization.create"]);
+    at("2026-04-30T00:00:00Z").expect_problem(422, "invalid-query");
+    // Into the future: between the true creation and that there was nothing.
+    admin.post("/v1/organizations", json!({"key": "later", "plan": "pro", "test": true})).is(201);
+    admin.put("/v1/organizations/later/clock", json!({"now": "2099-01-01T00:00:00Z"})).is(200);
+    admin.get("/v1/organizations/later/explain?at=2098-01-01T00:00:00Z").expect_problem(422, "invalid-query");
+}
+
+#[test]
+fn the_entries_of_then_are_shown_however_many_came_later() {
+    let server = Server::start();
+    let admin = server.admin();
+    let made = admin.post("/v1/organizations", json!({"key": "acme", "plan": "pro"})).is(201).json();
+    let created = made["createdAt"].as_str().unwrap();
+    let entry = json!({"action": "document.upload", "category": "chat"});
+    for _ in 0..260 {
+        admin.post("/v1/organizations/acme/audit-log", &entry).is(201);
+    }
+    let body = admin.get(&format!("/v1/organizations/acme/explain?at={created}")).is(200).json();
+    assert_eq!(body["audit"].as_array().unwrap().len(), 1, "{body}");
+    assert_eq!(body["audit"][0]["action"], "organization.create");
+}

@@ -194,3 +194,28 @@ fn the_setting_chooses_which_rate_headers_there_are() {
         assert!(ask(&admin, "api_calls", 1).header("retry-after").is_some(), "{setting}");
     }
 }
+
+/// Whoever asks for what cannot be has used nothing: no organization is made for it.
+#[test]
+fn what_is_refused_creates_no_organization() {
+    let server = Server::with(&[("METERGATE_AUTO_CREATE_ORGANIZATIONS", "true")]);
+    let admin = server.admin();
+    let event = |id: &str, time: &str| {
+        json!({"specversion": "1.0", "id": id, "source": "/api", "type": "tokens", "subject": "new", "time": time,
+            "data": {"quantity": 1}})
+    };
+    let twice = json!([{"meter": "tokens", "quantity": 1}, {"meter": "tokens", "quantity": 1}]);
+    admin.post("/v1/consume", json!({"organization": "new", "together": twice})).expect_problem(422, "validation");
+    let sent = admin
+        .call("POST", "/v1/events")
+        .body("application/cloudevents+json", event("e-1", "2190-01-01T00:00:00Z").to_string());
+    assert_eq!(sent.send().is(200).json()["rejected"].as_array().unwrap().len(), 1);
+    admin.post("/v1/consume", json!({"organization": "new", "meter": "nothing"})).expect_problem(404, "unknown-meter");
+    admin.get("/v1/organizations/new").expect_problem(404, "unknown-organization");
+    let both = json!([event("e-1", "2190-01-01T00:00:00Z"), event("e-2", "2026-01-01T00:00:00Z")]).to_string();
+    let sent = admin.call("POST", "/v1/events").body("application/cloudevents-batch+json", both).send().is(200).json();
+    assert_eq!((&sent["accepted"], sent["rejected"].as_array().unwrap().len()), (&json!(1), 1));
+    admin.get("/v1/organizations/new").is(200);
+    let log = admin.list("/v1/organizations/new/audit-log");
+    assert_eq!(log.iter().filter(|entry| entry["action"] == "organization.create").count(), 1);
+}

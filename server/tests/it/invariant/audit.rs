@@ -52,7 +52,7 @@ fn chains(sqlite: &Sqlite) -> BTreeMap<[u8; 16], Vec<AuditRow>> {
 }
 
 /// The action under which the audit log tells an entry of the journal.
-const fn action(what: &What) -> Option<&'static str> {
+fn action(what: &What) -> Option<&'static str> {
     let What::Changed(change) = what else {
         return match what {
             What::Due(Effect::TrialEnded { .. }) => Some("trial.end"),
@@ -74,7 +74,8 @@ const fn action(what: &What) -> Option<&'static str> {
         Change::Locked(_) => "billing.lock",
         Change::Unlocked => "billing.unlock",
         Change::Reset { .. } => "usage.reset",
-        Change::Adjusted(_) => "usage.adjust",
+        Change::Corrected(ref correction) if correction.voided.is_some() => "usage.void",
+        Change::Corrected(_) => "usage.adjust",
     })
 }
 

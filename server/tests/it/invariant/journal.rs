@@ -92,6 +92,8 @@ pub(super) fn added(used: &Use) -> i64 {
         Measure::Value(_) => 1,
         Measure::Peak(_) | Measure::Level(_) => 0,
         Measure::Adjust(units) => units,
+        Measure::Void(quantity) => -quantity.units(),
+        Measure::VoidValue(_) => -1,
     }
 }
 

@@ -74,7 +74,7 @@ pub(super) fn organization(key: &str) -> OrganizationRef {
 }
 
 /// On a meter that counts values a quantity stands for a value.
-fn item((name, units): &(&'static str, i64)) -> Item {
+pub(super) fn item((name, units): &(&'static str, i64)) -> Item {
     let aggregation = METERS.iter().find(|(key, _)| key == name).expect("a meter of the tests").1;
     let measure = match aggregation {
         Aggregation::Sum => Measure::Add(quantity(*units)),

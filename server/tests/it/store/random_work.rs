@@ -2,8 +2,8 @@
 
 use metergate::store::{Answers, Receipt, Request, StoreError};
 use metergate_rules::account::{ExtraQuota, LockCause};
-use metergate_rules::command::{Command, NewGrant, PeriodLimit, ProfileChange};
-use metergate_rules::id::{GrantId, MeterId};
+use metergate_rules::command::{Adjustment, Command, EventName, NewGrant, PeriodLimit, ProfileChange, Voiding};
+use metergate_rules::id::{DecisionId, EventId, EventSource, GrantId, MeterId};
 use metergate_rules::period::Zone;
 use metergate_rules::plan::{Enforcement, Max};
 use metergate_rules::time::{DAY, HOUR, MINUTE, Time};
@@ -94,7 +94,25 @@ fn request(random: &mut Random, step: usize, now: Time) -> Request {
             let time = now.plus(4 * MINUTE - random.below(3 * DAY));
             (&tell(name, more, &format!("e{}", random.below(500))).of(organization).at(time)).into()
         }
+        8 if random.below(2) == 0 => (&make(correction(random, name, now)).of(organization)).into(),
         _ => (&make(command(random, name, now)).of(organization)).into(),
+    }
+}
+
+/// An amount more or less, or an event or a decision that never was.
+fn correction(random: &mut Random, name: &str, now: Time) -> Command {
+    let meter = meter(name);
+    let asked = |name| Command::Void(Voiding::Asked(String::new(), String::new(), name));
+    match random.below(3) {
+        0 => {
+            let time = (random.below(2) == 0).then(|| now.plus(-random.below(3 * DAY)));
+            Command::Adjust(Adjustment { meter, units: random.below(24) - 12, time, room: Vec::new() })
+        }
+        1 => {
+            let id = EventId::new(&format!("e{}", random.below(500))).unwrap();
+            asked(EventName::Event(EventSource::new("/test").unwrap(), id))
+        }
+        _ => asked(EventName::Decision(meter, DecisionId::new(&format!("d{}", random.below(200))).unwrap())),
     }
 }
 

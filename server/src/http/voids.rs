@@ -1,0 +1,113 @@
+//! Taking back an event that never was (M6).
+
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::{HeaderMap, Response, Uri};
+use metergate_rules::command::{Command, EventName, Voiding};
+use metergate_rules::decide::Problem;
+use metergate_rules::id::{DecisionId, EventId, EventSource, OrganizationRef};
+
+use super::body::Raw;
+use super::change::{MOST_REASON, ReasonBody, nothing, written};
+use super::error::ApiError;
+use super::path::Path;
+use super::query::Pairs;
+use super::state::{App, Operator};
+use super::{idempotency, json};
+use crate::report::Report;
+use crate::report::events::DECISION_SOURCE;
+use crate::store::{Caller, ChangeRequest, Receipt, ReceiptKey, Request, StoreError};
+
+const ROUTE: &str = "DELETE /v1/events/{id}";
+
+/// Takes back what an event or a decision counted. Reports, open counters and grants follow; the event stays in the list as
+/// void, and its id stays known.
+#[utoipa::path(delete, operation_id = "void_event", path = "/v1/events/{id}", tag = "events", request_body = ReasonBody,
+    params(("id" = String, Path, description = "As the list of events shows it"), ("organization" = String, Query, description = "Id or key"),
+        ("source" = String, Query, description = "As the list of events shows it; of a decision metergate:consume/<meter>")),
+    responses((status = 204), (status = 404, description = "Unknown organization, or no such event that is kept"),
+        (status = 409, description = "It is void already, or on a max or last meter"), (status = 422, description = "Not valid")))]
+pub async fn void(
+    State(app): State<App>,
+    Path(id): Path<String>,
+    operator: Operator,
+    uri: Uri,
+    headers: HeaderMap,
+    Raw(body): Raw,
+) -> Result<Response<Body>, ApiError> {
+    let pairs = Pairs::of(&uri, &["organization", "source"])?;
+    let required = |name: &str| {
+        let missing = || ApiError::invalid(format!("?{name}"), "This is required.");
+        pairs.one(name)?.map(str::to_owned).ok_or_else(missing)
+    };
+    let (organization, source) = (required("organization")?, required("source")?);
+    let organization = organization.parse().map_err(|_| ApiError::unknown_organization())?;
+    let ReasonBody { reason } = json::parse(&body)?;
+    if reason.trim().is_empty() {
+        return Err(ApiError::invalid("#/reason", "Say why."));
+    } else if reason.len() > MOST_REASON {
+        return Err(ApiError::invalid("#/reason", format!("Send at most {MOST_REASON} bytes.")));
+    }
+    let name = name(&app, &source, &id)?;
+    let receipt = idempotency::receipt(&headers, ROUTE, &[id.as_bytes(), source.as_bytes(), &body])?;
+    let asking = Asking { app: &app, caller: operator.caller, organization, receipt, reason, source, id };
+    asking.run(name).await
+}
+
+/// What a source and an id name.
+fn name(app: &App, source: &str, id: &str) -> Result<EventName, ApiError> {
+    let unknown = |_| ApiError::not_found();
+    Ok(match source.strip_prefix(DECISION_SOURCE) {
+        Some(key) => {
+            let meter = app.snapshot().meter(key).map(|meter| meter.id).ok_or_else(ApiError::not_found)?;
+            EventName::Decision(meter, DecisionId::new(id).map_err(unknown)?)
+        }
+        None => EventName::Event(EventSource::new(source).map_err(unknown)?, EventId::new(id).map_err(unknown)?),
+    })
+}
+
+/// A void on its way.
+struct Asking<'a> {
+    app: &'a App,
+    caller: Caller,
+    organization: OrganizationRef,
+    receipt: Option<ReceiptKey>,
+    reason: String,
+    source: String,
+    id: String,
+}
+
+impl Asking<'_> {
+    /// By its id, as long as ids are kept; then by going through the records.
+    async fn run(self, name: EventName) -> Result<Response<Body>, ApiError> {
+        match self.ask(name).await? {
+            Err(StoreError::Problem(Problem::UnknownEvent)) => {}
+            answered => return Ok(answered?),
+        }
+        let (catalogue, now, scope) = (self.app.snapshot(), self.app.now(), self.caller.scope);
+        let (organization, source, id) = (self.organization.clone(), self.source.clone(), self.id.clone());
+        let place = self.app.read(move |view| {
+            Report { view, catalogue: &catalogue, scope, now, text: false }.place_of(&organization, &source, &id)
+        });
+        let place = place.await?.ok_or_else(ApiError::not_found)?;
+        Ok(self.ask(EventName::Place(place)).await??)
+    }
+
+    async fn ask(&self, name: EventName) -> Result<Result<Response<Body>, StoreError>, ApiError> {
+        let request = ChangeRequest {
+            caller: self.caller.clone(),
+            organization: self.organization.clone(),
+            reason: self.reason.clone(),
+            receipt: self.receipt.clone(),
+            command: Command::Void(Voiding::Asked(self.source.clone(), self.id.clone(), name)),
+            only_if_changes: None,
+            respond: nothing(),
+        };
+        let answers = self.app.execute(vec![Request::Change(Box::new(request))]).await?;
+        match answers.into_iter().next() {
+            Some(Ok(Receipt::Answered { answer, replayed })) => Ok(Ok(written(answer, replayed))),
+            Some(Err(error)) => Ok(Err(error)),
+            _ => Err(ApiError::internal("a void was answered with something else")),
+        }
+    }
+}

@@ -1,0 +1,71 @@
+//! Finding an event of which only the records are kept: what happened lately is found by its id.
+
+use metergate_rules::id::{OrganizationId, OrganizationRef};
+use metergate_rules::outcome::{Hold, VoidedEvent, What};
+
+use super::Report;
+use super::events::DECISION_SOURCE;
+use super::reservations::ReservationRef;
+use crate::store::Key;
+use crate::store::block::Record;
+use crate::store::reader::ReadError;
+
+/// Records that are looked at for one event at most.
+const MOST_RECORDS: usize = 500_000;
+
+impl Report<'_> {
+    /// Where the event of a source and id stands, as `GET /v1/events` names it; `None` where it is not kept, or too many
+    /// records have come after it.
+    ///
+    /// # Errors
+    /// [`ReadError::Store`] where there is no such organization for this caller.
+    pub fn place_of(
+        &self,
+        organization: &OrganizationRef,
+        source: &str,
+        id: &str,
+    ) -> Result<Option<VoidedEvent>, ReadError> {
+        let account = self.view.account(self.scope, organization)?;
+        let (mut found, mut looked) = (None, 0);
+        self.view.records(account.id, u64::MAX, |sequence, offset, record| {
+            looked += 1;
+            found = self.named(account.id, (sequence, offset), &record, source, id);
+            found.is_none() && looked < MOST_RECORDS
+        })?;
+        Ok(found)
+    }
+
+    /// The record as the event of that name, if it is it.
+    fn named(
+        &self,
+        organization: OrganizationId,
+        (sequence, offset): (u64, u32),
+        record: &Record,
+        source: &str,
+        id: &str,
+    ) -> Option<VoidedEvent> {
+        let at = |meter| VoidedEvent { sequence, offset, meter, recorded_at: record.entry.at };
+        let meter = source.strip_prefix(DECISION_SOURCE);
+        match &record.entry.what {
+            What::Recorded(recorded) => {
+                let event = &recorded.event;
+                (event.source.as_str() == source && event.id.as_str() == id).then(|| at(None))
+            }
+            What::Decided(decided) => {
+                let is_it = match &record.key {
+                    Some(Key::Decision(_, own) | Key::Together(own)) => own.as_str() == id,
+                    Some(Key::Header(..) | Key::Reservation(_)) | None => format!("{sequence}-{offset}") == id,
+                };
+                let mut uses = decided.uses.iter().filter(|_| is_it);
+                uses.find(|used| Some(self.catalogue.meter_key(used.meter)) == meter).map(|used| at(Some(used.meter)))
+            }
+            What::Reservation(hold) => {
+                let Hold::Settled(settled) = &**hold else { return None };
+                let own = ReservationRef { organization, number: settled.id }.to_string();
+                let is_it = own == id && Some(self.catalogue.meter_key(settled.used.meter)) == meter;
+                is_it.then(|| at(Some(settled.used.meter)))
+            }
+            What::Due(_) | What::Changed(_) => None,
+        }
+    }
+}

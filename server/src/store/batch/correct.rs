@@ -1,0 +1,179 @@
+//! What commands need to know of the past: what reports hold where something is taken off, the event that is to be void, what
+//! was said of a reservation.
+
+use std::collections::BTreeMap;
+
+use metergate_rules::command::{Adjustment, Command, EventName, Room, Void};
+use metergate_rules::decide::{Problem, time_of};
+use metergate_rules::id::{DecisionId, MeterId, OrganizationId, ReservationId};
+use metergate_rules::outcome::{Hold, Use, VoidedEvent, What};
+use metergate_rules::quantity::Quantity;
+use metergate_rules::time::{DAY, Span, Time};
+
+use super::search::{Search, Spot};
+use super::{Batch, Stop};
+use crate::store::Key;
+use crate::store::block::{Place, Record};
+use crate::store::known::Id;
+use crate::store::rollup::{Day, Derived, QUARTER};
+use crate::store::sqlite::{OTHER, RollupRange, SqliteError, unreadable};
+
+/// Quarter hours that are looked at for room, at most; as many as one correction can take from.
+const MOST_ROOM: usize = 10_000;
+
+/// The sums of quarter hours under their dimension values.
+type Sums = BTreeMap<(Time, String), i64>;
+
+impl Batch<'_> {
+    /// With what reports hold, from the latest back until there is enough.
+    pub(super) fn with_room(&mut self, organization: OrganizationId, asked: &Adjustment) -> Result<Command, Stop> {
+        let command = Command::Adjust(asked.clone());
+        let account = self.account(organization)?;
+        let now = time_of(&account, &command, self.now);
+        let within = asked.within(&account, now);
+        let sums = self.sums(organization, asked.meter, within, asked.units.saturating_neg())?;
+        let room = sums.into_iter().filter(|(_, sum)| *sum > 0).map(|((quarter, dimensions), sum)| Room {
+            quarter,
+            dimensions,
+            sum: Quantity::at_least_zero(sum),
+        });
+        Ok(Command::Adjust(Adjustment { room: room.collect(), ..asked.clone() }))
+    }
+
+    /// What reports hold of a meter in the quarter hours that begin in a span, from the latest back until it is `enough`.
+    fn sums(&self, organization: OrganizationId, meter: MeterId, span: Span, enough: i64) -> Result<Sums, SqliteError> {
+        let day = |time: Time| i32::try_from(time.micros().div_euclid(DAY)).unwrap_or(i32::MAX);
+        let (first, last) = (day(span.start), day(span.end.plus(-1)));
+        let mut sums = Sums::new();
+        let add = |sums: &mut Sums, day: i32, dimensions: &str, quarter: u8, sum: i64| {
+            let start = Time::from_micros(i64::from(day) * DAY + i64::from(quarter) * QUARTER);
+            if span.contains(start) {
+                *sums.entry((start, dimensions.to_owned())).or_default() += sum;
+            }
+        };
+        let mut pending = Derived::default();
+        for (_, record) in self.records.iter().filter(|(owner, _)| *owner == organization) {
+            pending.add(organization, &record.entry);
+        }
+        let dirty = self.ledger.dirty.read().get(organization).cloned();
+        let lacking = dirty.iter().map(|dirty| &dirty.derived).chain([&pending]);
+        for (key, slots) in lacking.flat_map(|derived| derived.rollups.of(meter, first, last)) {
+            slots.slots().for_each(|(quarter, slot)| add(&mut sums, key.day, &key.dimensions, quarter, slot.sum));
+        }
+        let range = RollupRange { organization, meter, first, last, newest_first: true };
+        let mut current = i32::MAX;
+        self.sqlite.each_rollup(&range, |day, dimensions, data| {
+            if day < current {
+                // All that lies after this day is known now.
+                let after = Time::from_micros((i64::from(day) + 1) * DAY);
+                let known = sums.range((after, String::new())..).map(|(_, sum)| *sum).filter(|sum| *sum > 0);
+                let (count, total) =
+                    known.fold((0, 0_i64), |(count, total), sum| (count + 1, total.saturating_add(sum)));
+                if total >= enough || count >= MOST_ROOM {
+                    return Ok(false);
+                }
+                current = day;
+            }
+            let each = |quarter, slot: crate::store::rollup::Slot| add(&mut sums, day, dimensions, quarter, slot.sum);
+            Day::each(data, each).map_err(|error| unreadable("a rollup", error))?;
+            Ok::<_, SqliteError>(true)
+        })?;
+        Ok(sums)
+    }
+
+    /// The event of a name, as far as it is kept.
+    pub(super) fn find_event(
+        &mut self,
+        organization: OrganizationId,
+        source: &str,
+        id: &str,
+        name: &EventName,
+    ) -> Result<Void, Stop> {
+        let (place, record, meter) = match name {
+            EventName::Event(source, id) => {
+                self.under(organization, Id::Event(source, id))?.map(|found| with(found, None))
+            }
+            EventName::Decision(meter, id) => {
+                self.decision(organization, *meter, id)?.map(|found| with(found, Some(*meter)))
+            }
+            EventName::Place(event) => {
+                let place = Place { sequence: event.sequence, offset: event.offset };
+                let record = self.ledger.record(self.sqlite, organization, place)?;
+                record.map(|record| (place, record, event.meter))
+            }
+        }
+        .ok_or(Problem::UnknownEvent)?;
+        let uses = uses_of(&record, meter);
+        if uses.is_empty() {
+            return Err(Problem::UnknownEvent.into());
+        }
+        let mut room = Vec::with_capacity(uses.len());
+        for used in &uses {
+            let quarter = used.time.floor(QUARTER);
+            let span = Span { start: quarter, end: quarter.plus(QUARTER) };
+            let sums = self.sums(organization, used.meter, span, i64::MAX)?;
+            let own = sums.get(&(quarter, used.dimensions.clone())).copied();
+            // Beyond the cap of a day's sets it went into the row for all others.
+            let other = || sums.get(&(quarter, OTHER.to_owned())).copied();
+            room.push(Quantity::at_least_zero(own.or_else(other).unwrap_or(0)));
+        }
+        let recorded_at = record.entry.at;
+        let event = VoidedEvent { sequence: place.sequence, offset: place.offset, meter, recorded_at };
+        Ok(Void { source: source.to_owned(), id: id.to_owned(), event, uses, room })
+    }
+
+    /// The decision that a caller gave an id, alone or together with others, or that has none and is named by its place.
+    fn decision(
+        &mut self,
+        organization: OrganizationId,
+        meter: MeterId,
+        id: &DecisionId,
+    ) -> Result<Option<(Place, Record)>, Stop> {
+        let uses = |found: &(Place, Record)| !uses_of(&found.1, Some(meter)).is_empty();
+        for key in [Key::Decision(meter, id.clone()), Key::Together(id.clone())] {
+            if let Some(found) = self.under(organization, Id::Key(&key))?.filter(uses) {
+                return Ok(Some(found));
+            }
+        }
+        let Some(place) = id.as_str().split_once('-').and_then(|(sequence, offset)| {
+            Some(Place { sequence: sequence.parse().ok()?, offset: offset.parse().ok()? })
+        }) else {
+            return Ok(None);
+        };
+        let is_unnamed = |record: &Record| matches!(record.key, Some(Key::Header(..)) | None);
+        // An offset that nobody was told may lead to bytes that are no record.
+        let record = self.ledger.record(self.sqlite, organization, place).ok().flatten().filter(is_unnamed);
+        Ok(record.map(|record| (place, record)).filter(uses))
+    }
+
+    /// What the caller said when a reservation was made; nothing where that is longer ago than ids are kept.
+    pub(super) fn properties_of(&mut self, organization: OrganizationId, id: ReservationId) -> Result<String, Stop> {
+        let found = self.find(organization, Id::Key(&Key::Reservation(id)))?;
+        let Search::Found(record, _) = found else { return Ok(String::new()) };
+        let What::Reservation(hold) = record.entry.what else { return Ok(String::new()) };
+        Ok(if let Hold::Made { properties, .. } = *hold { properties } else { String::new() })
+    }
+
+    /// What is durable under an id.
+    fn under(&mut self, organization: OrganizationId, id: Id<'_>) -> Result<Option<(Place, Record)>, Stop> {
+        Ok(match self.find(organization, id)? {
+            Search::Found(record, Spot::Journal(place)) => Some((place, *record)),
+            Search::Found(_, Spot::Batch(_)) | Search::New(_) => None,
+        })
+    }
+}
+
+fn with((place, record): (Place, Record), meter: Option<MeterId>) -> (Place, Record, Option<MeterId>) {
+    (place, record, meter)
+}
+
+/// What a record used as an event: of a decision on the one meter.
+fn uses_of(record: &Record, meter: Option<MeterId>) -> Vec<Use> {
+    let is_event = match &record.entry.what {
+        What::Recorded(_) | What::Decided(_) => true,
+        What::Reservation(hold) => matches!(**hold, Hold::Settled(_)),
+        What::Due(_) | What::Changed(_) => false,
+    };
+    let wanted = |used: &&Use| is_event && meter.is_none_or(|meter| used.meter == meter);
+    record.entry.what.uses().iter().filter(wanted).cloned().collect()
+}

@@ -1,0 +1,52 @@
+//! What is said of reservations stands in the journal alone: accounts are small however much is said (D5).
+
+use metergate_rules::command::{Command, Commit, Completion, Reserve};
+use metergate_rules::outcome::{Hold, What};
+use metergate_rules::time::DAY;
+use metergate_rules::window::Window;
+
+use super::asks::{Make, item, make};
+use super::kit::Kit;
+
+/// What the caller says: as much as it may.
+fn properties(number: usize) -> String {
+    format!("{{\"n\":{number},\"text\":\"{}\"}}", "x".repeat(16_000))
+}
+
+fn commit(number: u32) -> Make {
+    let (id, quantity) = (metergate_rules::id::ReservationId(number), "1".into());
+    make(Command::Commit(Commit { id, quantity, outcome: Completion::default(), properties: String::new() }))
+}
+
+#[test]
+fn an_account_does_not_grow_by_what_is_said_of_its_reservations() {
+    let mut kit = Kit::with_slices(20, super::slices::LONG);
+    let item = item(&("credits", 1));
+    for number in 1..=50 {
+        let reserve = Reserve { item: item.clone(), ttl: DAY, properties: properties(number) };
+        kit.made(&make(Command::Reserve(reserve)));
+    }
+    let size = |kit: &Kit| postcard::to_allocvec(&kit.account("acme")).unwrap().len();
+    assert!(size(&kit) < 50 * 40 + 1000, "{} bytes", size(&kit));
+    // It is found again for the event, in memory, in a closed slice and after a restart.
+    super::slices::closed(&kit, 1);
+    kit.made(&commit(1));
+    kit.reopen();
+    kit.made(&commit(2));
+    kit.made(&commit(50));
+    let settled = |kit: &Kit| {
+        let records = kit.journal();
+        let of_acme = records.of_organization(kit.account("acme").id);
+        let said = of_acme.filter_map(|record| match &record.entry.what {
+            What::Reservation(hold) => match &**hold {
+                Hold::Settled(settled) => Some((settled.id.0, settled.properties.clone())),
+                _ => None,
+            },
+            _ => None,
+        });
+        said.collect::<Vec<_>>()
+    };
+    assert_eq!(settled(&kit), [1, 2, 50].map(|number| (number, properties(number as usize))));
+    assert_eq!(kit.used("acme", "credits", Window::Lifetime), 3000, "thousandths");
+    kit.check().unwrap();
+}
