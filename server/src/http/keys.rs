@@ -33,7 +33,8 @@ const MOST_NAME: usize = 255;
 pub struct NewKeyBody {
     /// Its name for people and the audit log.
     pub name: String,
-    /// What it may be used for.
+    /// What it may be used for: `ingest`, `consume`, `read`, `admin`.
+    #[schema(value_type = Vec<String>, example = json!(["read"]))]
     pub scopes: Vec<KeyScope>,
     /// The only organization that it reaches, by id or key.
     pub organization: Option<String>,
@@ -52,7 +53,8 @@ pub struct KeyBody {
     pub key: Option<String>,
     /// Its name.
     pub name: String,
-    /// What it may be used for.
+    /// What it may be used for: `ingest`, `consume`, `read`, `admin`.
+    #[schema(value_type = Vec<String>, example = json!(["read"]))]
     pub scopes: Vec<KeyScope>,
     /// The id of the only organization that it reaches.
     pub organization: Option<String>,
