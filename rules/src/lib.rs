@@ -21,5 +21,6 @@ pub mod period;
 pub mod plan;
 pub mod quantity;
 pub mod reservation;
+pub mod role;
 pub mod time;
 pub mod window;

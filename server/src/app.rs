@@ -17,11 +17,14 @@ use crate::backup;
 use crate::clock::Clock;
 use crate::config::{Config, RateHeaders};
 use crate::folder::Locked;
+use crate::http::attempts::Attempts;
+use crate::http::auth::cookie::Cookies;
 use crate::http::listen::{self, Listening, Server};
 use crate::http::rate::Sent;
 use crate::http::routes;
 use crate::http::service::Service;
 use crate::http::state::{App, Shared};
+use crate::people::password::Passwords;
 use crate::start;
 use crate::store::{Settings, Store};
 use crate::sweep::sweep;
@@ -107,6 +110,9 @@ pub fn shared(
     Ok(Shared {
         store,
         admin_key,
+        cookies: Cookies::new(config.public_url.as_deref()),
+        passwords: Passwords::default(),
+        attempts: Attempts::default(),
         rate_headers: sent(config.rate_limit_headers),
         key_rate: config
             .key_rate_per_second

@@ -1,6 +1,7 @@
 //! HTTP: how requests come in, what each route does, how answers are written.
 
 pub mod adjustments;
+pub mod attempts;
 pub mod audit;
 pub mod auth;
 pub mod backups;
@@ -28,6 +29,7 @@ pub mod number;
 pub mod organizations;
 pub mod page;
 pub mod path;
+pub mod people;
 pub mod query;
 pub mod quota;
 pub mod rate;

@@ -12,6 +12,7 @@ pub mod hex;
 pub mod http;
 pub mod jobs;
 pub mod paced;
+pub mod people;
 pub mod random;
 pub mod report;
 pub mod start;

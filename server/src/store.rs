@@ -14,9 +14,12 @@ use metergate_rules::command::{Command, Consume, Event};
 use metergate_rules::decide::Problem;
 use metergate_rules::id::{IdempotencyKey, OrganizationId, OrganizationKey, OrganizationRef};
 use metergate_rules::outcome::{Reply, Verdict};
+use metergate_rules::role::Right;
 use metergate_rules::time::Time;
 
 use crate::catalogue::{Snapshot, TeamRequest};
+use crate::people::change::PeopleRequest;
+use crate::people::{People, UserId};
 
 pub mod audit;
 mod batch;
@@ -30,6 +33,7 @@ mod inbox;
 pub mod known;
 mod ledger;
 mod open;
+mod people;
 pub mod reader;
 mod replay;
 pub mod rollup;
@@ -55,24 +59,49 @@ pub enum Scope {
     Team,
     /// This one; all others do not exist for it.
     Organization(OrganizationId),
+    /// Those of which this user is a member with this right.
+    Member {
+        /// Who.
+        user: UserId,
+        /// What is needed.
+        right: Right,
+    },
 }
 
 impl Scope {
-    /// Whether this organization exists for the caller.
-    pub fn reaches(self, organization: OrganizationId) -> bool {
-        match self {
-            Self::Team => true,
-            Self::Organization(own) => own == organization,
+    /// Whether the caller may reach this organization, with everybody as they are now.
+    ///
+    /// # Errors
+    /// [`StoreError::UnknownOrganization`] where it does not exist for the caller, [`StoreError::Forbidden`] where their role
+    /// in it does not suffice.
+    pub fn admits(self, organization: OrganizationId, people: &People) -> Result<(), StoreError> {
+        let (user, right) = match self {
+            Self::Team => return Ok(()),
+            Self::Organization(own) if own == organization => return Ok(()),
+            Self::Organization(_) => return Err(StoreError::UnknownOrganization),
+            Self::Member { user, right } => (user, right),
+        };
+        match people.role(organization, user) {
+            None => Err(StoreError::UnknownOrganization),
+            Some(role) if right.is_of_member(role) => Ok(()),
+            Some(_) => Err(StoreError::Forbidden),
         }
+    }
+
+    /// Whether the caller may change nothing while an organization is locked.
+    pub const fn stops_at_locks(self) -> bool {
+        matches!(self, Self::Member { right, .. } if right.changes())
     }
 }
 
-/// Work for the writer: requests that are answered together, or one change of the team's own things.
+/// Work for the writer: requests that are answered together, or one change of the team's own things, or of people.
 pub enum Work {
     /// Each is decided on its own, in order.
     Requests(Vec<Request>),
     /// Plans, meters, keys, import records.
     Team(Box<TeamRequest>),
+    /// Users, members, sessions.
+    People(Box<PeopleRequest>),
 }
 
 /// One command on one organization.
@@ -106,6 +135,13 @@ pub struct Caller {
     pub scope: Scope,
     /// Who it is for the audit log, such as `key:backend`.
     pub actor: Arc<str>,
+}
+
+impl Caller {
+    /// Whether it is a member of the organization, and so no operator.
+    pub const fn is_member(&self) -> bool {
+        matches!(self.scope, Scope::Member { .. })
+    }
 }
 
 /// A decision that is asked for.
@@ -238,6 +274,9 @@ pub enum StoreError {
     /// There is no such organization for this caller.
     #[error("there is no such organization")]
     UnknownOrganization,
+    /// The caller's role in the organization does not suffice.
+    #[error("the role does not suffice")]
+    Forbidden,
     /// The key is another organization's.
     #[error("another organization has this key")]
     OrganizationKeyTaken,

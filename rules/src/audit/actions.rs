@@ -1,7 +1,7 @@
 //! What can stand as an entry's action and category: Metergate's own, and the application's.
 
 /// Metergate's own actions, each with the other name under which it is shown and found, where it has one.
-const OWN: [(&str, &str); 38] = [
+const OWN: [(&str, &str); 39] = [
     ("organization.create", ""),
     ("organization.update", ""),
     ("organization.delete", ""),
@@ -27,6 +27,7 @@ const OWN: [(&str, &str); 38] = [
     ("member.invite", ""),
     ("session.sign_in", ""),
     ("session.sign_in_failed", ""),
+    ("session.sign_out", ""),
     ("key.create", ""),
     ("key.rotate", ""),
     ("key.revoke", ""),

@@ -1,11 +1,10 @@
 //! API keys: `mg_`, 160 random bits and a checksum in base 62; found by a part that is no secret, kept as a hash.
 
 use metergate_rules::id::OrganizationId;
+pub use metergate_rules::role::KeyScope;
 use metergate_rules::time::Time;
-use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
-use utoipa::ToSchema;
 
 const ALPHABET: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
 /// 160 bits are at most 27 digits of base 62.
@@ -15,37 +14,6 @@ const CHECKSUM_DIGITS: usize = 6;
 /// The first digits name the key; what is left of the secret still has 100 bits.
 const ID_DIGITS: usize = 10;
 const PREFIX: &str = "mg_";
-
-/// What a key may be used for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum KeyScope {
-    /// Record events, nothing else.
-    Ingest,
-    /// Decide and reserve, and record events.
-    Consume,
-    /// Read.
-    Read,
-    /// Everything, if the key is not bound to one organization.
-    Admin,
-}
-
-impl KeyScope {
-    /// Its name.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Ingest => "ingest",
-            Self::Consume => "consume",
-            Self::Read => "read",
-            Self::Admin => "admin",
-        }
-    }
-
-    /// The scope of a name.
-    pub fn from_name(name: &str) -> Option<Self> {
-        [Self::Ingest, Self::Consume, Self::Read, Self::Admin].into_iter().find(|scope| scope.as_str() == name)
-    }
-}
 
 /// A key as it is kept: without its secret.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -7,6 +7,7 @@ use axum::extract::State;
 use axum::http::{HeaderMap, Response, Uri};
 use metergate_rules::command::{Command, Note};
 use metergate_rules::id::OrganizationRef;
+use metergate_rules::role::Right;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
@@ -19,10 +20,10 @@ use super::json;
 use super::page::{PageQuery, Paged, encode};
 use super::path::Path;
 use super::query::Pairs;
-use super::reports::{organization, report};
+use super::reports::{organization, report_to};
 use super::state::{App, Operator};
 use crate::report::audit::{AuditEntryBody, AuditFilter, csv};
-use crate::store::{After, Answer, Respond};
+use crate::store::{After, Answer, Respond, Scope};
 
 pub mod verify;
 
@@ -82,9 +83,9 @@ pub async fn list(
     uri: Uri,
     headers: HeaderMap,
 ) -> Result<Response<Body>, ApiError> {
-    credential.may_administer()?;
+    let caller = app.admit(&credential, Right::ReadAudit, &org).await?;
     let pairs = Pairs::of(&uri, &NAMES)?;
-    listing(&app, &credential, Some(organization(&org)?), &pairs, &uri, &headers).await
+    listing(&app, caller.scope, Some(organization(&org)?), &pairs, &uri, &headers).await
 }
 
 /// The team's own audit log, or an organization's: in the forms of an organization's.
@@ -98,22 +99,22 @@ pub async fn list_of_team(
     uri: Uri,
     headers: HeaderMap,
 ) -> Result<Response<Body>, ApiError> {
-    credential.may_operate()?;
+    let caller = credential.may(Right::Operate)?;
     let pairs = Pairs::of(&uri, &[&NAMES[..], &["organization"]].concat())?;
     let org = pairs.one("organization")?.map(organization).transpose()?;
-    listing(&app, &credential, org, &pairs, &uri, &headers).await
+    listing(&app, caller.scope, org, &pairs, &uri, &headers).await
 }
 
 async fn listing(
     app: &App,
-    credential: &Credential,
+    scope: Scope,
     org: Option<OrganizationRef>,
     pairs: &Pairs,
     uri: &Uri,
     headers: &HeaderMap,
 ) -> Result<Response<Body>, ApiError> {
     let (filter, format, page) = (filter(pairs)?, format(pairs, headers)?, pairs.page()?);
-    let found = report(app, credential, false, move |report| {
+    let found = report_to(app, scope, false, move |report| {
         report.audit(org.as_ref(), &filter, page.limit, page.after.as_deref())
     });
     let found = found.await?;
@@ -172,6 +173,7 @@ pub async fn append(
     Raw(body): Raw,
 ) -> Result<Response<Body>, ApiError> {
     let caller = credential.may_append()?;
+    app.admit(&credential, Right::Append, &org).await?;
     let asked: NewAuditEntryBody = json::parse(&body)?;
     let note = Note {
         action: asked.action,

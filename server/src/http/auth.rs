@@ -2,169 +2,184 @@
 
 use std::sync::Arc;
 
-use axum::http::HeaderMap;
 use axum::http::header::AUTHORIZATION;
-use metergate_rules::id::OrganizationRef;
+use axum::http::{HeaderMap, Method};
+use metergate_rules::id::{OrganizationId, OrganizationRef};
+use metergate_rules::role::{KeyScope, Right, Users};
 use metergate_rules::time::Time;
 use subtle::ConstantTimeEq;
 
 use super::error::ApiError;
+use super::state::Shared;
 use crate::catalogue::Snapshot;
-use crate::catalogue::key::{self, KeyScope};
+use crate::catalogue::key;
+use crate::people::token::{TokenHash, hash_of};
+use crate::people::{User, UserId};
 use crate::store::{Caller, Scope};
+
+pub mod cookie;
 
 /// What a caller has proved.
 #[derive(Clone, Debug)]
 pub struct Credential {
-    /// The id of its key; none for the administrator's.
+    /// The id of its key; none for the administrator's, and for users.
     pub key_id: Option<Arc<str>>,
-    /// The name of its key.
+    /// The name of its key, or of the user.
     pub name: Arc<str>,
-    scopes: Rights,
-    scope: Scope,
+    holder: Holder,
     actor: Arc<str>,
 }
 
-#[derive(Clone, Copy, Debug, Default)]
-struct Rights {
-    ingest: bool,
-    consume: bool,
-    read: bool,
-    admin: bool,
+#[derive(Clone, Debug)]
+enum Holder {
+    Key(Arc<[KeyScope]>, Scope),
+    /// With the only organization that they are in, if it is only one.
+    User(Arc<User>, TokenHash, Option<OrganizationId>),
 }
 
-impl Rights {
-    fn of(scopes: &[KeyScope]) -> Self {
-        scopes.iter().fold(Self::default(), |mut rights, scope| {
-            match scope {
-                KeyScope::Ingest => rights.ingest = true,
-                KeyScope::Consume => rights.consume = true,
-                KeyScope::Read => rights.read = true,
-                KeyScope::Admin => rights.admin = true,
-            }
-            rights
-        })
-    }
-}
-
-/// Finds who calls.
+/// Finds who calls: by the header `Authorization`, else by the cookie.
 ///
 /// # Errors
-/// 401 without a credential that is in force.
+/// 401 without a credential that is in force, 403 for a change by cookie that another site may have made a browser send.
 pub fn authenticate(
     headers: &HeaderMap,
-    admin_key: &[u8; 32],
+    method: &Method,
+    shared: &Shared,
     snapshot: &Snapshot,
     now: Time,
 ) -> Result<Credential, ApiError> {
-    let header = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok());
-    let (scheme, secret) = header.and_then(|text| text.split_once(' ')).ok_or_else(ApiError::unauthorized)?;
+    let Some(header) = headers.get(AUTHORIZATION) else {
+        let token = shared.cookies.token(headers).ok_or_else(ApiError::unauthorized)?;
+        let credential = of_session(token, shared, now)?;
+        shared.cookies.refuse_other_sites(headers, method)?;
+        return Ok(credential);
+    };
+    let (scheme, secret) =
+        header.to_str().ok().and_then(|text| text.split_once(' ')).ok_or_else(ApiError::unauthorized)?;
     if !scheme.eq_ignore_ascii_case("bearer") {
         return Err(ApiError::unauthorized());
     }
-    let secret = secret.trim();
+    of_secret(secret.trim(), shared, snapshot, now)
+}
+
+fn of_secret(secret: &str, shared: &Shared, snapshot: &Snapshot, now: Time) -> Result<Credential, ApiError> {
     if let Some(key) = snapshot.api_key(secret, now) {
         let scope = key.organization.map_or(Scope::Team, Scope::Organization);
         let actor: Arc<str> = format!("key:{}", key.name).into();
         let (key_id, name) = (Some(Arc::from(key.id.as_str())), Arc::from(key.name.as_str()));
-        return Ok(Credential { key_id, name, scopes: Rights::of(&key.scopes), scope, actor });
+        return Ok(Credential { key_id, name, holder: Holder::Key(key.scopes.as_slice().into(), scope), actor });
     }
-    if bool::from(key::hash(secret).ct_eq(admin_key)) {
-        let scopes = Rights::of(&[KeyScope::Admin]);
+    if bool::from(key::hash(secret).ct_eq(&shared.admin_key)) {
         return Ok(Credential {
             key_id: None,
             name: "administrator".into(),
-            scopes,
-            scope: Scope::Team,
+            holder: Holder::Key([KeyScope::Admin].into(), Scope::Team),
             actor: "key:administrator".into(),
         });
     }
-    Err(ApiError::unauthorized())
+    of_session(hash_of(secret).ok_or_else(ApiError::unauthorized)?, shared, now)
+}
+
+fn of_session(token: TokenHash, shared: &Shared, now: Time) -> Result<Credential, ApiError> {
+    let people = shared.store.people();
+    let (_, user) = people.session(&token, now).ok_or_else(ApiError::unauthorized)?;
+    let mut active = people.memberships(user.id).filter(|member| member.is_active).map(|member| member.organization);
+    let only = active.next().filter(|_| active.next().is_none());
+    Ok(Credential {
+        key_id: None,
+        name: user.name.as_str().into(),
+        holder: Holder::User(Arc::clone(user), token, only),
+        actor: actor_of(user.id),
+    })
+}
+
+/// A user as the audit log names them: without what is personal.
+pub fn actor_of(user: UserId) -> Arc<str> {
+    format!("user:{user}").into()
 }
 
 impl Credential {
-    /// An unbound key with scope `admin`: a platform administrator.
+    /// A platform administrator: one who is signed in, or an unbound key with scope `admin`.
     pub fn is_operator(&self) -> bool {
-        self.scopes.admin && self.scope == Scope::Team
+        self.may(Right::Operate).is_ok()
     }
 
-    /// The names of its scopes.
+    /// The names of its scopes; a user has none.
     pub fn scope_names(&self) -> Vec<&'static str> {
-        let Rights { ingest, consume, read, admin } = self.scopes;
-        let all = [(ingest, "ingest"), (consume, "consume"), (read, "read"), (admin, "admin")];
-        all.into_iter().filter_map(|(has, name)| has.then_some(name)).collect()
+        match &self.holder {
+            Holder::Key(scopes, _) => scopes.iter().map(|scope| scope.as_str()).collect(),
+            Holder::User(..) => Vec::new(),
+        }
     }
 
-    /// The only organization that exists for it.
+    /// The only organization that exists for it, or of which the user is a member.
     pub fn organization(&self) -> Option<OrganizationRef> {
-        match self.scope {
-            Scope::Team => None,
-            Scope::Organization(id) => Some(OrganizationRef::Id(id)),
+        match self.holder {
+            Holder::Key(_, Scope::Organization(id)) | Holder::User(.., Some(id)) => Some(OrganizationRef::Id(id)),
+            _ => None,
         }
     }
 
-    /// For deciding (D1, D2).
-    ///
-    /// # Errors
-    /// 403 without scope `consume`.
-    pub fn may_consume(&self) -> Result<Caller, ApiError> {
-        self.may(self.scopes.consume, "consume")
+    /// The user who is signed in.
+    pub const fn user(&self) -> Option<&Arc<User>> {
+        match &self.holder {
+            Holder::User(user, ..) => Some(user),
+            Holder::Key(..) => None,
+        }
     }
 
-    /// For recording events (M1).
-    ///
-    /// # Errors
-    /// 403 without scope `ingest` or `consume`.
-    pub fn may_record(&self) -> Result<Caller, ApiError> {
-        self.may(self.scopes.ingest || self.scopes.consume, "ingest or consume")
+    /// The session of the user who is signed in.
+    pub const fn session(&self) -> Option<TokenHash> {
+        match &self.holder {
+            Holder::User(_, token, _) => Some(*token),
+            Holder::Key(..) => None,
+        }
     }
 
-    /// For reading.
-    ///
-    /// # Errors
-    /// 403 without scope `read`.
-    pub fn may_read(&self) -> Result<Caller, ApiError> {
-        self.may(self.scopes.read, "read")
+    /// As whom it begins long work, and hears of it: the id of its key, or the user; none for the administrator's key.
+    pub fn beginner(&self) -> Option<Arc<str>> {
+        self.key_id.clone().or_else(|| self.user().map(|_| Arc::clone(&self.actor)))
     }
 
-    /// For an organization's own audit log (O6): by its administrators and by operators.
-    ///
-    /// # Errors
-    /// 403 without scope `admin`.
-    pub fn may_administer(&self) -> Result<Caller, ApiError> {
-        self.may(false, "admin")
+    /// Who it is, in the words of an answer: a user's e-mail address, else `key:<name>`.
+    pub fn shown(&self) -> String {
+        self.user().map_or_else(|| self.actor.to_string(), |user| user.email.to_string())
     }
 
-    /// For entries of the application's own in the audit log (O6): written in the name of its key.
+    /// With a right: of a member it is known only once the organization is, which the scope looks after.
     ///
     /// # Errors
-    /// 403 without scope `ingest`.
+    /// 403 without it, whatever the organization.
+    pub fn may(&self, right: Right) -> Result<Caller, ApiError> {
+        let scope = match &self.holder {
+            Holder::Key(scopes, scope) if right.is_of_key(scopes, *scope != Scope::Team) => *scope,
+            Holder::User(user, ..) if user.is_administrator => Scope::Team,
+            Holder::User(user, ..) if right.users() != Users::None => Scope::Member { user: user.id, right },
+            _ => return Err(ApiError::forbidden(missing(right))),
+        };
+        Ok(Caller { scope, actor: Arc::clone(&self.actor) })
+    }
+
+    /// For entries of the application's own in the audit log (O6): written in the name of its key, or of the user.
+    ///
+    /// # Errors
+    /// 403 without the right.
     pub fn may_append(&self) -> Result<Caller, ApiError> {
-        let caller = self.may(self.scopes.ingest, "ingest")?;
-        Ok(Caller { actor: format!("app:{}", self.name).into(), ..caller })
+        let caller = self.may(Right::Append)?;
+        let actor = if self.user().is_some() { caller.actor } else { format!("app:{}", self.name).into() };
+        Ok(Caller { actor, ..caller })
     }
+}
 
-    /// For operators' commands.
-    ///
-    /// # Errors
-    /// 403 unless the key has scope `admin` and is not bound to an organization.
-    pub fn may_operate(&self) -> Result<Caller, ApiError> {
-        if self.is_operator() {
-            return Ok(self.caller());
-        }
-        Err(ApiError::forbidden(
-            "This needs a platform administrator or a key with scope admin that is bound to no organization.",
-        ))
-    }
-
-    fn may(&self, has: bool, needed: &str) -> Result<Caller, ApiError> {
-        if has || self.scopes.admin {
-            return Ok(self.caller());
-        }
-        Err(ApiError::forbidden(format!("This needs a key with scope {needed}.")))
-    }
-
-    fn caller(&self) -> Caller {
-        Caller { scope: self.scope, actor: Arc::clone(&self.actor) }
+fn missing(right: Right) -> String {
+    let scopes: Vec<_> = right.scopes().iter().map(|scope| scope.as_str()).collect();
+    let key = match (right, scopes.is_empty()) {
+        (Right::Person, _) => return "This needs somebody who is signed in.".to_owned(),
+        (_, false) => format!("a key with scope {}", scopes.join(" or ")),
+        (_, true) => "a platform administrator or a key with scope admin that is bound to no organization".to_owned(),
+    };
+    match right.users() {
+        Users::From(least) => format!("This needs {key}, or a member with role {}.", least.as_str()),
+        Users::None | Users::All => format!("This needs {key}."),
     }
 }

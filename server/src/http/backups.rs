@@ -73,7 +73,7 @@ pub async fn create(
     let receipt = idempotency::receipt(&headers, "POST /v1/backups", &[&body])?;
     // A call that is repeated under its key is answered as before, whatever is in the way now: so that is told to the
     // writer, which knows.
-    let begun = app.shared.jobs.begin(KIND, operator.key_id, now);
+    let begun = app.shared.jobs.begin(KIND, operator.beginner, now);
     let refused = refusal(&app, &name, begun.is_some());
     let first = begun.as_ref().map(|begun| answer(202, &JobBody::from(&*begun.job), None));
     let request = TeamRequest {

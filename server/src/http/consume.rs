@@ -4,9 +4,10 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use axum::body::Body;
-use axum::http::{HeaderMap, HeaderValue, Response, StatusCode};
+use axum::http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 use metergate_rules::command::Item;
 use metergate_rules::id::IdempotencyKey;
+use metergate_rules::role::Right;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
@@ -116,7 +117,7 @@ pub struct Call<'a> {
 pub async fn consume(app: &App, mode: Mode, call: Call<'_>) -> Result<Response<Body>, ApiError> {
     let Call { headers, query, body, request } = call;
     let snapshot = app.snapshot();
-    let caller = app.authenticate(headers, &snapshot)?.may_consume()?;
+    let caller = app.authenticate(headers, &Method::POST, &snapshot)?.may(Right::Consume)?;
     let manner = Manner::of(query)?;
     let asking = Asking { app, mode, snapshot: &snapshot, caller, manner, request };
     if body.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'[') {

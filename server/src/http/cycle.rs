@@ -6,6 +6,7 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, Response, StatusCode, Uri};
 use metergate_rules::command::{Command, CycleStart};
+use metergate_rules::role::Right;
 use serde::Deserialize;
 use utoipa::ToSchema;
 
@@ -84,17 +85,19 @@ pub async fn get(
 pub async fn update(
     State(app): State<App>,
     Path(org): Path<String>,
-    operator: Operator,
+    credential: Credential,
+    uri: Uri,
     headers: HeaderMap,
     Raw(body): Raw,
 ) -> Result<Response<Body>, ApiError> {
+    let caller = app.admit(&credential, Right::Administer, &org).await?;
     let asked: CycleBody = json::parse(&body)?;
     let start = cycle_start("#/billingCycleStartDate", &asked.billing_cycle_start_date)?;
     let route = "PATCH /v1/organizations/{org}/billing-cycle";
     let operation = Operation { app: &app, org: &org, headers: &headers, body: &body, route };
     let respond: Respond = Arc::new(|after| answer(200, after, &BillingCycle::of(after.account)));
-    let command = Command::MoveCycle { start, by_member: false };
-    operation.run(operator, command, asked.reason, respond).await
+    let command = Command::MoveCycle { start, by_member: caller.is_member() };
+    operation.run_for(caller, uri.path(), command, asked.reason, respond).await
 }
 
 /// Lets a trial end at another time; one that is over goes on until then, and its lock is lifted.

@@ -17,6 +17,7 @@ use crate::catalogue::Snapshot;
 use crate::report::Current;
 use crate::store::{Answer, Respond};
 
+pub mod auth;
 pub mod clients;
 pub mod cycle;
 pub mod internal;
@@ -26,7 +27,7 @@ mod tests;
 pub mod usage;
 
 /// Where the documented paths begin.
-const PREFIXES: [&str; 4] = ["/internal/", "/portal/", "/api/admin/", "/api/organizations/"];
+const PREFIXES: [&str; 5] = ["/internal/", "/portal/", "/api/admin/", "/api/auth/", "/api/organizations"];
 
 /// Why something is done.
 #[derive(Debug, Default, Deserialize, ToSchema)]

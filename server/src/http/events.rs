@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use axum::body::Body;
-use axum::http::{HeaderMap, Response, StatusCode};
+use axum::http::{HeaderMap, Method, Response, StatusCode};
 use metergate_rules::command::{Completion, Event, Item};
 use metergate_rules::decide::Problem;
 use metergate_rules::id::{EventId, EventSource, EventType, OrganizationRef};
 use metergate_rules::meter::Meter;
+use metergate_rules::role::Right;
 use serde::Serialize;
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
@@ -57,7 +58,7 @@ impl From<Rejected> for RejectedBody {
 /// 400, 413, 415 where the body cannot be read as a whole; 503 where nothing can be written.
 pub async fn ingest(app: &App, headers: &HeaderMap, body: &[u8]) -> Result<Response<Body>, ApiError> {
     let snapshot = app.snapshot();
-    let caller = app.authenticate(headers, &snapshot)?.may_record()?;
+    let caller = app.authenticate(headers, &Method::POST, &snapshot)?.may(Right::Record)?;
     let (mut requests, mut places, mut rejected) = (Vec::new(), Vec::new(), Vec::new());
     let reading = Reading { app, snapshot: &snapshot, caller };
     for (index, element) in cloudevents::parse(headers, body)?.into_iter().enumerate() {

@@ -78,6 +78,6 @@ pub async fn get(
     Path(id): Path<String>,
     credential: Credential,
 ) -> Result<Response<Body>, ApiError> {
-    let job = app.shared.jobs.find(&id, credential.key_id.as_deref()).ok_or_else(ApiError::not_found)?;
+    let job = app.shared.jobs.find(&id, credential.beginner().as_deref()).ok_or_else(ApiError::not_found)?;
     Ok(json_answer(StatusCode::OK, &JobBody::from(&*job)))
 }

@@ -3,6 +3,7 @@
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, Response, StatusCode, Uri};
+use metergate_rules::role::Right;
 use metergate_rules::time::DAY;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -14,6 +15,7 @@ use super::decision::json as json_answer;
 use super::error::ApiError;
 use super::page::{PageQuery, Paged};
 use super::path::Path;
+use super::people::{MembershipBody, UserBody, memberships};
 use super::query::Query;
 use super::state::{App, Operator};
 use super::team::{Change, answer, nothing};
@@ -33,7 +35,8 @@ const MOST_NAME: usize = 255;
 pub struct NewKeyBody {
     /// Its name for people and the audit log.
     pub name: String,
-    /// What it may be used for.
+    /// What it may be used for: `ingest`, `consume`, `read`, `admin`.
+    #[schema(value_type = Vec<String>, example = json!(["read"]))]
     pub scopes: Vec<KeyScope>,
     /// The only organization that it reaches, by id or key.
     pub organization: Option<String>,
@@ -52,7 +55,8 @@ pub struct KeyBody {
     pub key: Option<String>,
     /// Its name.
     pub name: String,
-    /// What it may be used for.
+    /// What it may be used for: `ingest`, `consume`, `read`, `admin`.
+    #[schema(value_type = Vec<String>, example = json!(["read"]))]
     pub scopes: Vec<KeyScope>,
     /// The id of the only organization that it reaches.
     pub organization: Option<String>,
@@ -222,7 +226,7 @@ pub async fn put_import(
     let source = own_name(&credential, source)?;
     let record = ImportRecord { source, rows_done: asked.rows_done, digest: asked.digest };
     let request = crate::catalogue::change::TeamRequest {
-        actor: credential.may_record()?.actor,
+        actor: credential.may(Right::Record)?.actor,
         reason: String::new(),
         receipt: None,
         command: TeamCommand::PutImport(record),
@@ -238,7 +242,7 @@ pub async fn put_import(
 
 /// An import's name; a credential of one organization has names of its own.
 fn own_name(credential: &Credential, source: String) -> Result<String, ApiError> {
-    credential.may_record()?;
+    credential.may(Right::Record)?;
     if source.is_empty() || source.len() > MOST_NAME {
         return Err(ApiError::invalid("{source}", "Send 1 to 255 bytes."));
     }
@@ -290,7 +294,7 @@ pub async fn caps(State(app): State<App>, _credential: Credential) -> Response<B
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct MeBody {
-    /// The name of the key.
+    /// The name of the key, or of the user.
     pub name: String,
     /// The id of the key; `null` for the administrator's.
     pub key_id: Option<String>,
@@ -300,11 +304,15 @@ pub struct MeBody {
     pub organization: Option<String>,
     /// Whether it may do what operators do.
     pub operator: bool,
+    /// The user who is signed in; `null` for a key.
+    pub user: Option<UserBody>,
+    /// Where that user is an active member.
+    pub organizations: Vec<MembershipBody>,
 }
 
 /// Who the caller is, with which rights.
 #[utoipa::path(get, operation_id = "get_me", path = "/v1/me", tag = "server", responses((status = 200, body = MeBody)))]
-pub async fn me(credential: Credential) -> Response<Body> {
+pub async fn me(State(app): State<App>, credential: Credential) -> Result<Response<Body>, ApiError> {
     let organization = credential.organization().map(|organization| match organization {
         metergate_rules::id::OrganizationRef::Id(id) => id.to_string(),
         metergate_rules::id::OrganizationRef::Key(key) => key.to_string(),
@@ -315,6 +323,11 @@ pub async fn me(credential: Credential) -> Response<Body> {
         scopes: credential.scope_names(),
         organization,
         operator: credential.is_operator(),
+        user: credential.user().map(|user| UserBody::of(user)),
+        organizations: match credential.user() {
+            Some(user) => memberships(&app, user.id).await?,
+            None => Vec::new(),
+        },
     };
-    json_answer(StatusCode::OK, &body)
+    Ok(json_answer(StatusCode::OK, &body))
 }

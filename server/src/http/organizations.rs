@@ -3,14 +3,16 @@
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::header::{HeaderValue, LOCATION};
-use axum::http::{HeaderMap, Response};
+use axum::http::{HeaderMap, Response, Uri};
 use metergate_rules::account::{LockCause, Profile};
 use metergate_rules::command::{Command, NewOrganization, ProfileChange};
 use metergate_rules::id::{OrganizationKey, OrganizationRef};
 use metergate_rules::period::Zone;
+use metergate_rules::role::Right;
 use serde::Deserialize;
 use utoipa::ToSchema;
 
+use super::auth::Credential;
 use super::body::Raw;
 use super::change::{Operation, ReasonBody, nothing, organization_answer, reason, run};
 use super::error::ApiError;
@@ -92,18 +94,23 @@ pub async fn create(
     Ok(response)
 }
 
-/// Changes who an organization is.
+/// Changes who an organization is. Its own administrators change name and time zone.
 #[utoipa::path(patch, operation_id = "update_organization", path = "/v1/organizations/{org}", tag = "organizations", request_body = OrganizationChangeBody,
     params(("org" = String, Path, description = "Id or key")),
     responses((status = 200, body = OrganizationBody), (status = 404, description = "Unknown"), (status = 409, description = "The key is taken"), (status = 412, description = "Changed since")))]
 pub async fn update(
     State(app): State<App>,
     Path(org): Path<String>,
-    operator: Operator,
+    credential: Credential,
+    uri: Uri,
     headers: HeaderMap,
     Raw(body): Raw,
 ) -> Result<Response<Body>, ApiError> {
+    let caller = app.admit(&credential, Right::Administer, &org).await?;
     let change: OrganizationChangeBody = json::parse(&body)?;
+    if change.key.is_some() || change.metadata.is_some() {
+        credential.may(Right::Operate)?;
+    }
     let change = ProfileChange {
         key: change.key.as_deref().map(organization_key).transpose()?,
         name: change.name.as_deref().map(name).transpose()?,
@@ -112,7 +119,7 @@ pub async fn update(
     };
     let operation =
         Operation { app: &app, org: &org, headers: &headers, body: &body, route: "PATCH /v1/organizations/{org}" };
-    operation.run(operator, Command::Update(change), String::new(), organization_answer(200)).await
+    operation.run_for(caller, uri.path(), Command::Update(change), String::new(), organization_answer(200)).await
 }
 
 /// Stops consumption. Reading, and recording what has happened, go on.
@@ -153,11 +160,11 @@ pub async fn unlock(
     operation.run(operator, Command::Unlock, reason(&body)?, nothing()).await
 }
 
-fn organization_key(text: &str) -> Result<OrganizationKey, ApiError> {
+pub(super) fn organization_key(text: &str) -> Result<OrganizationKey, ApiError> {
     OrganizationKey::new(text).map_err(|error| ApiError::invalid("#/key", error.to_string()))
 }
 
-fn name(text: &str) -> Result<String, ApiError> {
+pub(super) fn name(text: &str) -> Result<String, ApiError> {
     if text.trim().is_empty() || text.len() > 255 || text.chars().any(char::is_control) {
         return Err(ApiError::invalid("#/name", "Send 1 to 255 bytes without control characters."));
     }

@@ -7,6 +7,7 @@ use axum::http::{HeaderMap, HeaderValue, Response, StatusCode, Uri};
 use metergate_rules::account::Status;
 use metergate_rules::id::{MeterKey, OrganizationRef, PlanKey};
 use metergate_rules::period::Zone;
+use metergate_rules::role::Right;
 use metergate_rules::time::Time;
 use serde::Serialize;
 use utoipa::IntoParams;
@@ -40,7 +41,7 @@ pub(super) async fn report<T: Send + 'static>(
     text: bool,
     make: impl FnOnce(&Report<'_>) -> Result<T, ReadError> + Send + 'static,
 ) -> Result<T, ApiError> {
-    let caller = credential.may_read()?;
+    let caller = credential.may(Right::Read)?;
     let scope = if planted("report-without-organization") { Scope::Team } else { caller.scope };
     report_to(app, scope, text, make).await
 }
@@ -79,7 +80,7 @@ pub struct Numbers {
         ("locked" = Option<bool>, Query), ("search" = Option<String>, Query, description = "What key or name begins with")),
     responses((status = 200, body = Paged<OrganizationBody>)))]
 pub async fn list(State(app): State<App>, credential: Credential, uri: Uri) -> Result<Response<Body>, ApiError> {
-    credential.may_operate()?;
+    credential.may(Right::Operate)?;
     let pairs = Pairs::of(&uri, &["limit", "cursor", "status", "plan", "locked", "search"])?;
     let page = pairs.page()?;
     let status = |text: &str| match text {

@@ -9,6 +9,7 @@ use metergate_rules::command::{Command, Commit, Completion, Reserve};
 use metergate_rules::decide::Problem;
 use metergate_rules::id::OrganizationRef;
 use metergate_rules::outcome::Reply;
+use metergate_rules::role::Right;
 use metergate_rules::time::SECOND;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -96,7 +97,7 @@ pub async fn create(
     headers: HeaderMap,
     Raw(body): Raw,
 ) -> Result<Response<Body>, ApiError> {
-    let caller = credential.may_consume()?;
+    let caller = credential.may(Right::Consume)?;
     let (text, asked) = (numbers(&uri)?, json::parse::<ReserveBody>(&body)?);
     let organization = asked.organization.parse().map_err(|_| ApiError::unknown_organization())?;
     let snapshot = app.snapshot();
@@ -127,7 +128,7 @@ pub async fn get(
     credential: Credential,
     uri: Uri,
 ) -> Result<Response<Body>, ApiError> {
-    let caller = credential.may_consume()?;
+    let caller = credential.may(Right::Consume)?;
     let detail = find(&app, &caller, reference(&id)?, numbers(&uri)?).await?;
     Ok(json_answer(StatusCode::OK, &detail))
 }
@@ -144,7 +145,7 @@ pub async fn extend(
     headers: HeaderMap,
     Raw(body): Raw,
 ) -> Result<Response<Body>, ApiError> {
-    let caller = credential.may_consume()?;
+    let caller = credential.may(Right::Consume)?;
     let (id, asked) = (reference(&id)?, json::parse::<ExtendBody>(&body)?);
     let command = Command::Extend { id: id.number, ttl: i64::from(asked.ttl_seconds) * SECOND };
     let call = Call { app: &app, caller, uri: &uri, headers: &headers, body: &body };
@@ -163,7 +164,7 @@ pub async fn commit(
     headers: HeaderMap,
     Raw(body): Raw,
 ) -> Result<Response<Body>, ApiError> {
-    let caller = credential.may_consume()?;
+    let caller = credential.may(Right::Consume)?;
     let (id, asked) = (reference(&id)?, json::parse::<CommitBody>(&body)?);
     // A repeated call is answered from what is kept of the first, also when nothing else is known of the reservation.
     let (quantity, properties) = (asked.quantity.as_str().into(), String::new());
@@ -189,7 +190,7 @@ pub async fn release(
     headers: HeaderMap,
     Raw(body): Raw,
 ) -> Result<Response<Body>, ApiError> {
-    let caller = credential.may_consume()?;
+    let caller = credential.may(Right::Consume)?;
     let id = reference(&id)?;
     if !body.is_empty() {
         json::parse::<ReleaseBody>(&body)?;

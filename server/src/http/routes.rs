@@ -13,6 +13,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::documented::{self, clients, internal, portal, usage};
+use super::people::{administrators, invitations, members, sessions};
 use super::service::{Route, not_found};
 use super::state::App;
 use super::{
@@ -70,10 +71,23 @@ fn api() -> OpenApiRouter<App> {
         .routes(routes!(jobs::get))
         .routes(routes!(keys::caps))
         .routes(routes!(keys::me))
+        .merge(people())
         .merge(documented_paths())
         .routes(routes!(health::livez))
         .routes(routes!(health::readyz))
         .routes(routes!(health::metrics))
+}
+
+/// Users, members, sessions.
+fn people() -> OpenApiRouter<App> {
+    OpenApiRouter::new()
+        .routes(routes!(members::add, members::list))
+        .routes(routes!(members::get, members::update, members::remove))
+        .routes(routes!(invitations::create))
+        .routes(routes!(invitations::accept))
+        .routes(routes!(sessions::use_link))
+        .routes(routes!(administrators::add, administrators::list))
+        .routes(routes!(administrators::remove))
 }
 
 /// The paths that must work as written (§7).
@@ -85,6 +99,10 @@ fn documented_paths() -> OpenApiRouter<App> {
         .routes(routes!(internal::lock))
         .routes(routes!(internal::unlock))
         .routes(routes!(internal::audit_log))
+        .routes(routes!(documented::auth::register))
+        .routes(routes!(documented::auth::login))
+        .routes(routes!(documented::auth::logout))
+        .routes(routes!(documented::auth::organization))
         .routes(routes!(documented::cycle::update))
         .routes(routes!(portal::billing_status))
         .routes(routes!(usage::all))

@@ -117,7 +117,7 @@ impl Service {
             return Ok(());
         }
         let (shared, now) = (&self.app.shared, self.app.now());
-        let known = auth::authenticate(&parts.headers, &shared.admin_key, &shared.store.catalogue(), now);
+        let known = auth::authenticate(&parts.headers, &parts.method, shared, &shared.store.catalogue(), now);
         if known.is_err() && announced.is_none() {
             let limits = Limits { bytes: SMALL_BODY, ..self.limits() };
             // Too long or too slow: it is refused all the same.

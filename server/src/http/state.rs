@@ -6,18 +6,25 @@ use std::time::Duration;
 
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
+use axum::http::{HeaderMap, Method};
 use governor::DefaultKeyedRateLimiter;
 use governor::clock::Clock as _;
 use metergate_rules::decide::Problem;
+use metergate_rules::role::Right;
 use metergate_rules::time::Time;
 
+use super::attempts::Attempts;
+use super::auth::cookie::Cookies;
 use super::auth::{self, Credential};
 use super::error::{ApiError, Fault};
 use super::rate::Sent;
+use super::reports::{organization, report_to};
 use crate::catalogue::{Snapshot, TeamRequest};
 use crate::jobs::Jobs;
+use crate::people::change::PeopleRequest;
+use crate::people::password::Passwords;
 use crate::store::reader::{ReadError, View};
-use crate::store::{Answer, Caller, Port, Receipt, Request, Store, StoreError};
+use crate::store::{Answer, Caller, Port, Receipt, Request, Scope, Store, StoreError};
 
 /// What all cores share.
 pub struct Shared {
@@ -25,6 +32,12 @@ pub struct Shared {
     pub store: Store,
     /// The hash of the administrator's key.
     pub admin_key: [u8; 32],
+    /// How the cookies of sessions are written and read.
+    pub cookies: Cookies,
+    /// Where passwords are hashed.
+    pub passwords: Passwords,
+    /// Sign-ins that failed of late.
+    pub attempts: Attempts,
     /// Which rate headers decisions carry.
     pub rate_headers: Sent,
     /// The bound of every key's own request rate.
@@ -73,8 +86,13 @@ impl App {
     ///
     /// # Errors
     /// 401 without a credential in force, 429 above the key's rate.
-    pub fn authenticate(&self, headers: &axum::http::HeaderMap, snapshot: &Snapshot) -> Result<Credential, ApiError> {
-        let credential = auth::authenticate(headers, &self.shared.admin_key, snapshot, self.now())?;
+    pub fn authenticate(
+        &self,
+        headers: &HeaderMap,
+        method: &Method,
+        snapshot: &Snapshot,
+    ) -> Result<Credential, ApiError> {
+        let credential = auth::authenticate(headers, method, &self.shared, snapshot, self.now())?;
         if let (Some(limiter), Some(id)) = (&self.shared.key_rate, &credential.key_id)
             && let Err(early) = limiter.check_key(id)
         {
@@ -113,6 +131,33 @@ impl App {
         }
     }
 
+    /// Changes people.
+    ///
+    /// # Errors
+    /// As [`StoreError`] says.
+    pub async fn change_people(&self, request: PeopleRequest) -> Result<(Answer, bool), ApiError> {
+        match self.shared.store.change_people(&self.port, request).await? {
+            Receipt::Answered { answer, replayed } => Ok((answer, replayed)),
+            _ => Err(ApiError::internal("a change of people was answered with something else")),
+        }
+    }
+
+    /// Lets a caller to an organization who has a right there, before anything else is looked at. The writer asks again.
+    ///
+    /// # Errors
+    /// 404 where the organization does not exist for the caller, 403 where their role does not suffice or a lock holds.
+    pub async fn admit(&self, credential: &Credential, right: Right, org: &str) -> Result<Caller, ApiError> {
+        let caller = credential.may(right)?;
+        if let Scope::Member { .. } = caller.scope {
+            let (org, scope) = (organization(org)?, caller.scope);
+            let locked = report_to(self, scope, false, move |report| report.is_locked(&org)).await?;
+            if locked && right.changes() {
+                return Err(Problem::Locked.into());
+            }
+        }
+        Ok(caller)
+    }
+
     /// Reads at one snapshot.
     ///
     /// # Errors
@@ -129,7 +174,7 @@ impl App {
 impl FromRequestParts<App> for Credential {
     type Rejection = ApiError;
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
-        app.authenticate(&parts.headers, &app.snapshot())
+        app.authenticate(&parts.headers, &parts.method, &app.snapshot())
     }
 }
 
@@ -137,8 +182,8 @@ impl FromRequestParts<App> for Credential {
 pub struct Operator {
     /// In whose name it is done.
     pub caller: Caller,
-    /// The id of its key; none for the administrator's.
-    pub key_id: Option<Arc<str>>,
+    /// As whom it begins long work.
+    pub beginner: Option<Arc<str>>,
     /// The path as it was sent.
     pub path: Box<str>,
 }
@@ -146,8 +191,9 @@ pub struct Operator {
 impl FromRequestParts<App> for Operator {
     type Rejection = ApiError;
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
-        let credential = app.authenticate(&parts.headers, &app.snapshot())?;
-        Ok(Self { caller: credential.may_operate()?, key_id: credential.key_id, path: parts.uri.path().into() })
+        let credential = app.authenticate(&parts.headers, &parts.method, &app.snapshot())?;
+        let caller = credential.may(Right::Operate)?;
+        Ok(Self { caller, beginner: credential.beginner(), path: parts.uri.path().into() })
     }
 }
 
@@ -158,6 +204,7 @@ impl From<StoreError> for ApiError {
             StoreError::DiskFull => Self::disk_full(),
             StoreError::Damaged => Self::damaged(),
             StoreError::UnknownOrganization => Self::unknown_organization(),
+            StoreError::Forbidden => Self::forbidden("Your role in this organization does not allow this."),
             StoreError::OrganizationKeyTaken => {
                 Self::conflict("organization-key-taken", "Another organization has this key.")
             }

@@ -7,6 +7,7 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, Response, StatusCode, Uri};
 use metergate_rules::id::{MeterKey, PlanKey};
+use metergate_rules::role::Right;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
@@ -101,7 +102,7 @@ pub async fn list_meters(
     uri: Uri,
     Query(query): Query<PageQuery>,
 ) -> Result<Response<Body>, ApiError> {
-    credential.may_read()?;
+    credential.may(Right::Catalogue)?;
     let snapshot = app.snapshot();
     let living = snapshot.stored.meters.values().filter(|entry| entry.deleted_at.is_none());
     let by_key: BTreeMap<&str, &MeterEntry> = living.map(|entry| (entry.key.as_str(), entry)).collect();
@@ -134,7 +135,7 @@ pub async fn get_meter(
     Path(key): Path<String>,
     credential: Credential,
 ) -> Result<Response<Body>, ApiError> {
-    credential.may_read()?;
+    credential.may(Right::Catalogue)?;
     let snapshot = app.snapshot();
     let body = snapshot.meter_entry(&key).and_then(|entry| MeterBody::of(entry, &snapshot));
     body.map(|body| json_answer(StatusCode::OK, &body)).ok_or_else(ApiError::unknown_meter)
@@ -185,7 +186,7 @@ pub async fn list_plans(
     uri: Uri,
     Query(query): Query<PageQuery>,
 ) -> Result<Response<Body>, ApiError> {
-    credential.may_read()?;
+    credential.may(Right::Catalogue)?;
     let snapshot = app.snapshot();
     let newest = snapshot.stored.plans.values().filter_map(|plan| snapshot.plan_entry(plan.key.as_str()));
     let by_key: BTreeMap<&str, &PlanEntry> = newest.map(|entry| (entry.key.as_str(), entry)).collect();
@@ -210,7 +211,7 @@ pub async fn get_plan(
     credential: Credential,
     Query(query): Query<VersionQuery>,
 ) -> Result<Response<Body>, ApiError> {
-    credential.may_read()?;
+    credential.may(Right::Catalogue)?;
     let snapshot = app.snapshot();
     let entry = match query.version {
         None => snapshot.plan_entry(&key),

@@ -124,6 +124,14 @@ impl OrganizationBody {
 }
 
 impl Report<'_> {
+    /// Whether a lock holds now.
+    ///
+    /// # Errors
+    /// [`ReadError::Store`] where there is none for this caller.
+    pub fn is_locked(&self, organization: &OrganizationRef) -> Result<bool, ReadError> {
+        Ok(!self.current(organization)?.account.locks.is_empty())
+    }
+
     /// `GET /v1/organizations/{org}`: the organization, and the number for its entity tag `"v<n>"`.
     ///
     /// # Errors

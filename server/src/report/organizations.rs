@@ -65,8 +65,9 @@ impl Report<'_> {
     ) -> Result<Listed<OrganizationBody>, ReadError> {
         let Ok(after) = std::str::from_utf8(after.unwrap_or_default()) else { return bad_cursor() };
         let own = match self.scope {
-            Scope::Team => None,
             Scope::Organization(own) => Some(own.0),
+            // Nobody but operators lists all.
+            Scope::Team | Scope::Member { .. } => None,
         };
         let mut query = self.view.sqlite().connection().prepare_cached(CANDIDATES)?;
         let status = filter.status.map(status_name);

@@ -146,6 +146,11 @@ impl Report<'_> {
             (None, Scope::Organization(own)) => {
                 self.usage_of_named(query, &[OrganizationRef::Id(own)], &meters, &grouping)
             }
+            (None, Scope::Member { user, .. }) => {
+                let mine = self.view.people().memberships(user).filter(|member| member.is_active);
+                let mine: Vec<_> = mine.map(|member| OrganizationRef::Id(member.organization)).collect();
+                self.usage_of_named(query, &mine, &meters, &grouping)
+            }
             (None, Scope::Team) => self.usage_of_all(query, &meters, &grouping),
         }
     }

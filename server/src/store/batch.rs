@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use hashbrown::HashTable;
 use metergate_rules::account::Account;
+use metergate_rules::audit::Fields;
 use metergate_rules::command::Command;
 use metergate_rules::decide::Problem;
 use metergate_rules::id::{OrganizationId, OrganizationKey, OrganizationRef};
@@ -248,7 +249,8 @@ impl<'a> Batch<'a> {
     fn change(&mut self, request: &ChangeRequest) -> Result<Pending, Stop> {
         let existing = match &request.command {
             Command::Reserve(_) => Some(self.find_or_create(&request.caller, &request.organization)?),
-            _ => self.resolve(&request.organization)?.filter(|id| request.caller.scope.reaches(*id)),
+            Command::Create(_) => self.resolve(&request.organization)?,
+            _ => Some(self.admitted(&request.caller, &request.organization)?),
         };
         let creates = matches!(request.command, Command::Create(_));
         let scope = if creates { TEAM } else { existing.ok_or(StoreError::UnknownOrganization)?.0 };
@@ -258,7 +260,9 @@ impl<'a> Batch<'a> {
         let first = self.audit.len();
         let (organization, reply) = match (&request.command, existing) {
             (Command::Create(_), Some(_)) => return Err(StoreError::OrganizationKeyTaken.into()),
-            (Command::Create(new), None) => (self.create(&request.caller, new, &request.reason)?, Reply::Done),
+            (Command::Create(new), None) => {
+                (self.create(&request.caller, new, &request.reason, Fields::default())?, Reply::Done)
+            }
             (command, Some(organization)) => (organization, self.operate(request, organization, command)?),
             (_, None) => return Err(StoreError::UnknownOrganization.into()),
         };

@@ -15,6 +15,7 @@ use super::fold::Step;
 use super::ledger::{Head, Ledger, Map};
 use super::{Answer, ReceiptKey};
 use crate::catalogue::change::TeamRow;
+use crate::people::PersonRow;
 
 /// What a batch decided, apart from the durable image that it was decided on.
 #[derive(Default)]
@@ -29,12 +30,14 @@ pub(super) struct Decided {
     pub(super) heads: Map<[u8; 16], Head>,
     pub(super) receipts: Vec<([u8; 16], ReceiptKey, Answer)>,
     pub(super) team: Vec<TeamRow>,
+    pub(super) people: Vec<PersonRow>,
 }
 
 impl Decided {
     pub(super) fn of(batch: Batch<'_>) -> Self {
         let Batch { now, working, changed, keys, records, ids, audit, heads, receipts, .. } = batch;
-        Self { now, working, changed, keys, records, ids, audit, heads, receipts, team: Vec::new() }
+        let (team, people) = (Vec::new(), Vec::new());
+        Self { now, working, changed, keys, records, ids, audit, heads, receipts, team, people }
     }
 
     /// Nothing, at a time.
@@ -43,7 +46,8 @@ impl Decided {
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.records.is_empty() && self.audit.is_empty() && self.receipts.is_empty() && self.team.is_empty()
+        let of_organizations = self.records.is_empty() && self.audit.is_empty() && self.receipts.is_empty();
+        of_organizations && self.team.is_empty() && self.people.is_empty()
     }
 
     pub(super) fn remember(&self, ledger: &mut Ledger, sequence: u64, offsets: &[u32]) {

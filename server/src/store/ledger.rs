@@ -18,6 +18,7 @@ use super::slice::{Chunk, Records};
 use super::sqlite::{Sqlite, SqliteError, unreadable};
 use crate::catalogue::Snapshot;
 use crate::faults::planted;
+use crate::people::People;
 
 /// Blocks, and chunks of closed slices, that are kept ready to be read again.
 const KEPT: usize = 8;
@@ -65,6 +66,8 @@ pub(super) struct Ledger {
     pub(super) last: Time,
     /// Meters, plans and keys in force.
     pub(super) catalogue: Arc<Snapshot>,
+    /// Everybody.
+    pub(super) people: Arc<People>,
 }
 
 impl Ledger {

@@ -24,6 +24,8 @@ use super::{Answers, Receipt, Request, StoreError, Work};
 use crate::catalogue::{Snapshot, TeamRequest};
 use crate::clock::Clock;
 use crate::dies_at;
+use crate::people::People;
+use crate::people::change::PeopleRequest;
 
 /// What the store needs to know.
 #[derive(Clone, Debug)]
@@ -68,6 +70,7 @@ impl Settings {
 pub struct Store {
     inbox: Arc<Inbox>,
     catalogue: Arc<ArcSwap<Snapshot>>,
+    people: Arc<ArcSwap<People>>,
     clock: Clock,
     thread: Mutex<Option<JoinHandle<()>>>,
     reader: Reader,
@@ -85,18 +88,20 @@ impl Store {
         let sqlite = Sqlite::open_first(&settings.folder)?;
         dies_at!("start-opened");
         let snapshot = Arc::new(snapshot_of(&sqlite)?);
+        let everybody = Arc::new(sqlite.people()?);
         let values_key = installation_key(&sqlite, "values_key")?;
         let audit_key = installation_key(&sqlite, "audit_key")?;
         let hasher = IdHasher::new(&installation_key(&sqlite, "ids_key")?);
         let files = Files::open(&settings.folder, &sqlite)?;
         dies_at!("start-slices-opened");
         let recent = Arc::new(RwLock::new(Recent::after(files.records.clone())));
-        let Replayed { ledger, folded_to, oldest, open } =
+        let Replayed { mut ledger, folded_to, oldest, open } =
             replay(&sqlite, Arc::clone(&snapshot), hasher, files, &recent)?;
+        ledger.people = Arc::clone(&everybody);
         dies_at!("start-replayed");
         let last_commit = ledger.last;
-        let catalogue = Arc::new(ArcSwap::new(snapshot));
-        let reader = Reader::new(&settings.folder, Arc::clone(&recent), Arc::clone(&ledger.dirty));
+        let (catalogue, people) = (Arc::new(ArcSwap::new(snapshot)), Arc::new(ArcSwap::new(everybody)));
+        let reader = Reader::new(&settings.folder, Arc::clone(&recent), Arc::clone(&ledger.dirty), Arc::clone(&people));
         let checkpointer = Checkpointer::start(&settings.folder)?;
         let inbox = Arc::new(Inbox::default());
         let waking = Arc::clone(&inbox);
@@ -111,6 +116,7 @@ impl Store {
             settings,
             clock,
             catalogue: Arc::clone(&catalogue),
+            people: Arc::clone(&people),
             recent,
             inbox: Arc::clone(&inbox),
             disk_full: false,
@@ -119,7 +125,7 @@ impl Store {
         let thread = std::thread::Builder::new().name("writer".to_owned()).spawn(move || writer.run());
         let thread = thread.map_err(|error| SqliteError::Unusable(format!("no thread for the writer: {error}")))?;
         let thread = Mutex::new(Some(thread));
-        Ok(Self { inbox, catalogue, clock, thread, reader, values_key, audit_key, last_commit })
+        Ok(Self { inbox, catalogue, people, clock, thread, reader, values_key, audit_key, last_commit })
     }
 
     /// A door to the store for one core. Its [`Port::receive`] must run there.
@@ -138,6 +144,19 @@ impl Store {
     /// As [`StoreError`] says.
     pub async fn change_team(&self, port: &Port, request: TeamRequest) -> Result<Receipt, StoreError> {
         port.call(Work::Team(Box::new(request))).await?.pop().unwrap_or(Err(StoreError::Internal))
+    }
+
+    /// Changes people.
+    ///
+    /// # Errors
+    /// As [`StoreError`] says.
+    pub async fn change_people(&self, port: &Port, request: PeopleRequest) -> Result<Receipt, StoreError> {
+        port.call(Work::People(Box::new(request))).await?.pop().unwrap_or(Err(StoreError::Internal))
+    }
+
+    /// Everybody.
+    pub fn people(&self) -> Arc<People> {
+        self.people.load_full()
     }
 
     /// Meters, plans and keys in force.

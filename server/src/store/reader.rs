@@ -8,6 +8,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use metergate_rules::account::Account;
 use metergate_rules::id::{MeterId, OrganizationId, OrganizationRef};
 use metergate_rules::time::{Span, Time};
@@ -20,6 +21,7 @@ use super::rollup::{Day, ValueKey};
 use super::slice::Records;
 use super::sqlite::{RollupRange, Sqlite, SqliteError, find_rollup, unreadable};
 use super::{Scope, StoreError};
+use crate::people::People;
 
 /// Connections that are kept open for the next read.
 const KEPT: usize = 8;
@@ -91,11 +93,17 @@ pub struct Reader {
     idle: Arc<Mutex<Vec<Sqlite>>>,
     recent: Arc<RwLock<Recent>>,
     dirty: Arc<RwLock<Dirty>>,
+    people: Arc<ArcSwap<People>>,
 }
 
 impl Reader {
-    pub(super) fn new(folder: &Path, recent: Arc<RwLock<Recent>>, dirty: Arc<RwLock<Dirty>>) -> Self {
-        Self { folder: folder.to_owned(), idle: Arc::default(), recent, dirty }
+    pub(super) fn new(
+        folder: &Path,
+        recent: Arc<RwLock<Recent>>,
+        dirty: Arc<RwLock<Dirty>>,
+        people: Arc<ArcSwap<People>>,
+    ) -> Self {
+        Self { folder: folder.to_owned(), idle: Arc::default(), recent, dirty, people }
     }
 
     /// Closes the connections that are kept.
@@ -112,13 +120,13 @@ impl Reader {
         read: impl FnOnce(&View<'_>) -> Result<T, ReadError> + Send + 'static,
     ) -> Result<T, StoreError> {
         let (folder, idle, recent) = (self.folder.clone(), Arc::clone(&self.idle), Arc::clone(&self.recent));
-        let dirty = Arc::clone(&self.dirty);
+        let (dirty, people) = (Arc::clone(&self.dirty), Arc::clone(&self.people));
         let task = move || {
             let kept = idle.lock().pop();
             let sqlite = kept.map_or_else(|| Sqlite::open_to_read(&folder), Ok)?;
             // Before the snapshot of the rows, and so never newer than they are.
             let dirty = dirty.read().clone();
-            let result = in_snapshot(&sqlite, &recent, &dirty, read)?;
+            let result = in_snapshot(&sqlite, &recent, &dirty, &people.load(), read)?;
             let mut idle = idle.lock();
             if idle.len() < KEPT {
                 idle.push(sqlite);
@@ -139,10 +147,11 @@ fn in_snapshot<T>(
     sqlite: &Sqlite,
     recent: &RwLock<Recent>,
     dirty: &Dirty,
+    people: &People,
     read: impl FnOnce(&View<'_>) -> Result<T, ReadError>,
 ) -> Result<T, ReadError> {
     let transaction = sqlite.connection().unchecked_transaction().map_err(SqliteError::from)?;
-    let result = read(&View { sqlite, recent, dirty })?;
+    let result = read(&View { sqlite, recent, dirty, people })?;
     transaction.commit().map_err(SqliteError::from)?;
     Ok(result)
 }
@@ -193,9 +202,15 @@ pub struct View<'a> {
     sqlite: &'a Sqlite,
     recent: &'a RwLock<Recent>,
     dirty: &'a Dirty,
+    people: &'a People,
 }
 
 impl View<'_> {
+    /// Everybody.
+    pub const fn people(&self) -> &People {
+        self.people
+    }
+
     /// The database, for what is written in the commit of its change. Accounts, rollups and values may be behind there:
     /// they are read by the methods below.
     pub const fn sqlite(&self) -> &Sqlite {
@@ -211,7 +226,8 @@ impl View<'_> {
             OrganizationRef::Id(id) => Some(*id),
             OrganizationRef::Key(key) => self.sqlite.organization_id(key)?,
         };
-        let id = id.filter(|id| scope.reaches(*id)).ok_or(StoreError::UnknownOrganization)?;
+        let id = id.ok_or(StoreError::UnknownOrganization)?;
+        scope.admits(id, self.people)?;
         let row = self.sqlite.account_row(id)?;
         let lacking = self.dirty.get(id).filter(|dirty| row.as_ref().is_none_or(|(held, _)| *held < dirty.sequence));
         let account = lacking.map_or_else(|| row.map(|(_, account)| account), |dirty| Some((*dirty.account).clone()));

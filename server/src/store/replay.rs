@@ -88,6 +88,7 @@ pub(super) fn replay(
         sequence,
         last,
         catalogue,
+        people: Arc::default(),
     };
     Ok(Replayed { ledger, folded_to, oldest, open })
 }

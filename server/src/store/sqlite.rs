@@ -21,6 +21,7 @@ mod durable;
 mod error;
 mod find;
 mod migrate;
+mod people;
 mod rows;
 mod settings;
 mod slices;

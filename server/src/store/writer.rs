@@ -26,6 +26,7 @@ use crate::catalogue::Snapshot;
 use crate::clock::{Clock, boot};
 use crate::dies_at;
 use crate::faults::planted;
+use crate::people::People;
 
 /// Requests in one commit at most.
 const MOST_REQUESTS: usize = 16_384;
@@ -53,6 +54,7 @@ pub(super) struct Writer {
     pub(super) settings: Settings,
     pub(super) clock: Clock,
     pub(super) catalogue: Arc<ArcSwap<Snapshot>>,
+    pub(super) people: Arc<ArcSwap<People>>,
     pub(super) recent: Arc<RwLock<Recent>>,
     pub(super) inbox: Arc<Inbox>,
     /// Whether the last commit found no room on the disk.
@@ -109,9 +111,9 @@ impl Writer {
     fn answer_all(&mut self, calls: impl Iterator<Item = Call>) {
         let mut waiting = calls.peekable();
         while waiting.peek().is_some() {
-            let (team, batch) = next_batch(&mut waiting);
-            match team {
-                Some(call) => self.answer_team(&call),
+            let (alone, batch) = next_batch(&mut waiting);
+            match alone {
+                Some(call) => self.answer_alone(&call),
                 None => self.answer(&batch),
             }
             // What failed is tried again at the next turn.
@@ -175,9 +177,13 @@ impl Writer {
         self.clock.now().max(self.ledger.last)
     }
 
-    fn answer_team(&mut self, call: &Call) {
-        let Work::Team(request) = &call.work else { return };
-        let answer = catch_unwind(AssertUnwindSafe(|| self.change_team(request))).unwrap_or(Err(StoreError::Internal));
+    fn answer_alone(&mut self, call: &Call) {
+        let change = || match &call.work {
+            Work::Team(request) => self.change_team(request),
+            Work::People(request) => self.change_people(request),
+            Work::Requests(_) => Err(StoreError::Internal),
+        };
+        let answer = catch_unwind(AssertUnwindSafe(change)).unwrap_or(Err(StoreError::Internal));
         deliver(vec![(call, Ok(vec![answer]))]);
     }
 
@@ -263,6 +269,7 @@ impl Writer {
             audit: &decided.audit,
             receipts: &decided.receipts,
             team: &decided.team,
+            people: &decided.people,
         };
         let (bytes, sliced) = (commit.bytes(), commit.sliced.clone());
         let rows = self.sqlite.write(&commit).inspect_err(stop_after_disk_failure)?;
@@ -290,12 +297,12 @@ fn early(pending: &Pending) -> Result<Receipt, StoreError> {
     }
 }
 
-/// The next calls that are decided together; what is the team's stands alone.
+/// The next calls that are decided together; what is the team's, or of people, stands alone.
 fn next_batch(waiting: &mut std::iter::Peekable<impl Iterator<Item = Call>>) -> (Option<Call>, Vec<Call>) {
     let (mut batch, mut requests, mut bytes) = (Vec::new(), 0, 0);
     while let Some(call) = waiting.peek() {
         match &call.work {
-            Work::Team(_) if batch.is_empty() => return (waiting.next(), batch),
+            Work::Team(_) | Work::People(_) if batch.is_empty() => return (waiting.next(), batch),
             Work::Requests(more) if requests < MOST_REQUESTS && bytes < MOST_BYTES => {
                 requests += more.len();
                 bytes += more.iter().map(Request::bytes).sum::<usize>();

@@ -5,6 +5,7 @@ use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderMap, HeaderValue, Response, StatusCode, Uri};
 use metergate_rules::audit::Hash;
+use metergate_rules::role::Right;
 use metergate_rules::time::Time;
 
 use super::{Format, format, lines};
@@ -31,7 +32,7 @@ const MOST_NOTED: usize = 100;
         ("time" = Option<String>, Query), ("chains" = Option<u64>, Query), ("root" = Option<String>, Query), ("signature" = Option<String>, Query)),
     responses((status = 200, body = VerificationBody)))]
 pub async fn verify(State(app): State<App>, credential: Credential, uri: Uri) -> Result<Response<Body>, ApiError> {
-    credential.may_operate()?;
+    credential.may(Right::Operate)?;
     let pairs = Pairs::of(&uri, &["cursor", "head", "time", "chains", "root", "signature"])?;
     let signed = signed(&pairs)?.map(|(signed, signature)| signed.is_signed(app.shared.store.audit_key(), &signature));
     let noted = pairs.all("head").iter().map(|text| noted(text)).collect::<Result<Vec<_>, _>>()?;
@@ -86,7 +87,7 @@ pub async fn head(
     uri: Uri,
     headers: HeaderMap,
 ) -> Result<Response<Body>, ApiError> {
-    credential.may_operate()?;
+    credential.may(Right::Operate)?;
     let with_chains = match format(&Pairs::of(&uri, &["format"])?, &headers)? {
         Format::Json => false,
         Format::Lines => true,

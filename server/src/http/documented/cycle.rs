@@ -7,6 +7,7 @@ use axum::extract::State;
 use axum::http::{HeaderMap, Response, StatusCode, Uri};
 use metergate_rules::command::{Command, CycleStart};
 use metergate_rules::period::{Anchor, Grid, Zone};
+use metergate_rules::role::Right;
 use metergate_rules::time::{DAY, SECOND, Span, Time};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -18,7 +19,7 @@ use crate::http::change::{Operation, answer};
 use crate::http::error::ApiError;
 use crate::http::json;
 use crate::http::path::Path;
-use crate::http::state::{App, Operator};
+use crate::http::state::App;
 use crate::store::{After, Respond};
 
 const REQUIRED: &str = "billingCycleStartDate is required (ISO string)";
@@ -75,20 +76,19 @@ pub async fn update(
     headers: HeaderMap,
     Raw(body): Raw,
 ) -> Result<Response<Body>, ApiError> {
-    if !credential.is_operator() {
-        return Err(ApiError::forbidden(FORBIDDEN));
-    }
-    let caller = credential.may_operate()?;
+    let caller = app.admit(&credential, Right::Administer, &org).await.map_err(|error| match error.code() {
+        "forbidden" => ApiError::forbidden(FORBIDDEN),
+        _ => error,
+    })?;
     let asked: CycleStartBody = if body.is_empty() { CycleStartBody::default() } else { json::parse(&body)? };
     let start = asked.billing_cycle_start_date.as_deref().and_then(start);
     let start = start.ok_or_else(|| ApiError::new(StatusCode::BAD_REQUEST, "malformed-body", REQUIRED))?;
-    let actor = caller.actor.to_string();
-    let operator = Operator { caller, key_id: credential.key_id, path: uri.path().into() };
+    let updated_by = credential.shown();
     let route = "PATCH /api/organizations/{org}/billing-cycle";
     let operation = Operation { app: &app, org: &org, headers: &headers, body: &body, route };
-    let respond: Respond = Arc::new(move |after| answer(200, after, &moved(after, &actor)));
-    let command = Command::MoveCycle { start, by_member: false };
-    operation.run(operator, command, asked.reason.unwrap_or_default(), respond).await
+    let respond: Respond = Arc::new(move |after| answer(200, after, &moved(after, &updated_by)));
+    let command = Command::MoveCycle { start, by_member: caller.is_member() };
+    operation.run_for(caller, uri.path(), command, asked.reason.unwrap_or_default(), respond).await
 }
 
 fn start(text: &str) -> Option<CycleStart> {
@@ -100,7 +100,7 @@ fn start(text: &str) -> Option<CycleStart> {
     Some(if is_midnight { CycleStart::Civil(Anchor::at(instant, &Zone::utc())) } else { CycleStart::Instant(instant) })
 }
 
-fn moved(after: &After<'_>, actor: &str) -> CycleMoved {
+fn moved(after: &After<'_>, updated_by: &str) -> CycleMoved {
     let account = after.account;
     let grid = Grid { anchor: account.anchor, zone: &account.profile.zone };
     let ahead = Span { start: grid.boundary(0), end: grid.boundary(1) };
@@ -111,7 +111,7 @@ fn moved(after: &After<'_>, actor: &str) -> CycleMoved {
             last_reset: millis(shown.start),
             next_reset: millis(shown.end),
             updated_at: millis(after.now),
-            updated_by: actor.to_owned(),
+            updated_by: updated_by.to_owned(),
         },
     }
 }

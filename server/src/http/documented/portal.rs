@@ -3,6 +3,7 @@
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::{Response, StatusCode, Uri};
+use metergate_rules::role::Right;
 
 use super::ErrorText;
 use crate::http::auth::Credential;
@@ -22,7 +23,7 @@ pub async fn billing_status(
     credential: Credential,
     uri: Uri,
 ) -> Result<Response<Body>, ApiError> {
-    credential.may_read()?;
+    credential.may(Right::Read)?;
     let pairs = Pairs::of(&uri, &["org"])?;
     let org = match (pairs.one("org")?, credential.organization()) {
         (Some(text), _) => organization(text)?,

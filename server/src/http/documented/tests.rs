@@ -46,6 +46,8 @@ fn the_paths_are_known_by_how_they_begin() {
         ("/internal/org/a/usage", true),
         ("/portal/billing/status", true),
         ("/api/admin/usage", true),
+        ("/api/auth/login", true),
+        ("/api/organizations", true),
         ("/api/v1/events", false),
         ("/v1/usage", false),
         ("/internals", false),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use metergate_rules::account::{Account, Profile};
 use metergate_rules::apply::{self, apply};
-use metergate_rules::audit::Draft;
+use metergate_rules::audit::{Draft, Fields, Object};
 use metergate_rules::command::{Command, NewOrganization};
 use metergate_rules::decide::{Problem, Question, create, decide, questions, time_of};
 use metergate_rules::due::Settled;
@@ -98,7 +98,7 @@ impl Batch<'_> {
     }
 
     /// The account as it is after what was decided so far.
-    pub(super) fn account(&mut self, organization: OrganizationId) -> Result<Arc<Account>, Stop> {
+    pub(in crate::store) fn account(&mut self, organization: OrganizationId) -> Result<Arc<Account>, Stop> {
         if let Some(account) = self.working.get(&organization) {
             return Ok(Arc::clone(account));
         }
@@ -131,7 +131,10 @@ impl Batch<'_> {
         organization: &OrganizationRef,
     ) -> Result<OrganizationId, Stop> {
         match (self.resolve(organization)?, organization) {
-            (Some(id), _) if caller.scope.reaches(id) => Ok(id),
+            (Some(id), _) => {
+                caller.scope.admits(id, &self.ledger.people)?;
+                Ok(id)
+            }
             (None, OrganizationRef::Key(key)) if self.settings.create_organizations && caller.scope == Scope::Team => {
                 let plan = self.ledger.catalogue.plan_entry("free");
                 let plan = plan.ok_or(Problem::UnknownPlan)?.id;
@@ -144,7 +147,8 @@ impl Batch<'_> {
                     created_at: self.now,
                 };
                 let before = (self.records.len(), self.audit.len());
-                let organization = self.create(caller, &NewOrganization { profile, plan }, "first use")?;
+                let new = NewOrganization { profile, plan };
+                let organization = self.create(caller, &new, "first use", Fields::default())?;
                 self.created = Some((organization, before.0, before.1));
                 Ok(organization)
             }
@@ -164,15 +168,20 @@ impl Batch<'_> {
         self.audit.truncate(audit);
     }
 
-    pub(super) fn create(
+    /// Creates an organization. `owner` is added to what its entry in the audit log says.
+    pub(in crate::store) fn create(
         &mut self,
         caller: &Caller,
         new: &NewOrganization,
         reason: &str,
+        owner: Fields,
     ) -> Result<OrganizationId, Stop> {
         let organization = new_organization_id(self.now);
         let catalogue = Arc::clone(&self.ledger.catalogue);
-        let outcome = create(new, &catalogue.rules, self.now)?;
+        let mut outcome = create(new, &catalogue.rules, self.now)?;
+        if let Some(Draft { after: Object::Fields(after), .. }) = outcome.audit.first_mut() {
+            after.0.extend(owner.0);
+        }
         self.write_audit(organization, &outcome.audit, &caller.actor, reason)?;
         let created = outcome.entries.first().and_then(|entry| apply::create(organization, entry));
         self.working.insert(organization, Arc::new(created.ok_or(StoreError::Internal)?));

@@ -11,12 +11,14 @@ use rusqlite::{Transaction, TransactionBehavior};
 use super::audit::write_audit;
 use super::derived::find_rollup;
 use super::find::ReceiptRow;
+use super::people::write_person;
 use super::rows::write_catalogue_checksum;
 use super::{Sqlite, SqliteError, settings, unreadable};
 use crate::catalogue::change::TeamRow;
 use crate::clock::boot;
 use crate::dies_at;
 use crate::faults::planted;
+use crate::people::PersonRow;
 use crate::store::audit::AuditRow;
 use crate::store::dirty::DirtyAccount;
 use crate::store::rollup::{Day, Derived, RollupKey, RollupRow};
@@ -43,6 +45,8 @@ pub(in crate::store) struct Commit<'a> {
     pub(in crate::store) receipts: &'a [([u8; 16], ReceiptKey, Answer)],
     /// What is the team's.
     pub(in crate::store) team: &'a [TeamRow],
+    /// People.
+    pub(in crate::store) people: &'a [PersonRow],
 }
 
 impl Commit<'_> {
@@ -52,7 +56,7 @@ impl Commit<'_> {
         let rows = 2
             + 2 * usize::from(self.sliced.is_some())
             + fold.sum::<usize>()
-            + 2 * (self.audit.len() + self.receipts.len() + self.team.len());
+            + 2 * (self.audit.len() + self.receipts.len() + self.team.len() + self.people.len());
         self.block.map_or(0, <[u8]>::len) + rows * 4096
     }
 }
@@ -79,7 +83,7 @@ impl Sqlite {
         fold(&transaction, commit)?;
         let took = boot() - began;
         dies_at!("commit-folded");
-        if commit.block.is_some() || !commit.audit.is_empty() || !commit.team.is_empty() {
+        if commit.block.is_some() || !commit.audit.is_empty() || !commit.team.is_empty() || !commit.people.is_empty() {
             fail_here()?;
         }
         transaction.commit()?;
@@ -113,6 +117,7 @@ fn write_changes(transaction: &Transaction<'_>, commit: &Commit<'_>) -> Result<(
         let row = (scope, &row.route, &row.key, row.at.micros(), fingerprint, answer.status, row.sealed());
         transaction.prepare_cached(sql)?.execute(row)?;
     }
+    commit.people.iter().try_for_each(|row| write_person(transaction, row))?;
     commit.team.iter().try_for_each(|row| write_team(transaction, row, commit.at))?;
     let of_catalogue = |row: &TeamRow| !matches!(row, TeamRow::Import(_));
     if commit.team.iter().any(of_catalogue) { write_catalogue_checksum(transaction) } else { Ok(()) }

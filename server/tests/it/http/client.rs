@@ -189,3 +189,9 @@ impl Answer {
         text
     }
 }
+
+/// Status, headers and body, but for the date.
+pub(crate) fn comparable(answer: &Answer) -> (u16, BTreeMap<String, String>, String) {
+    let headers = answer.headers.iter().map(|(name, value)| (name.to_string(), value.to_str().unwrap().to_owned()));
+    (answer.status, headers.filter(|(name, _)| name != "date").collect(), answer.text.clone())
+}

@@ -178,7 +178,7 @@ fn the_portal_shows_an_organization_its_status() {
     let unnamed = unbound.get("/portal/billing/status").expect_error_text(422);
     assert_eq!(unnamed, "org: Name the organization, such as ?org=acme.");
     let forbidden = key(&["consume"], Some("acme")).get("/portal/billing/status").expect_error_text(403);
-    assert_eq!(forbidden, "This needs a key with scope read.");
+    assert_eq!(forbidden, "This needs a key with scope read, or a member with role viewer.");
     server.stranger().get("/portal/billing/status").expect_error_text(401);
 }
 

@@ -35,7 +35,7 @@ fn a_secret_is_shown_once_and_never_again() {
     let me = client.get("/v1/me").is(200).json();
     assert_eq!(
         me,
-        json!({"name": "app", "keyId": id, "scopes": ["consume", "read"], "organization": null, "operator": false})
+        json!({"name": "app", "keyId": id, "scopes": ["consume", "read"], "organization": null, "operator": false, "user": null, "organizations": []})
     );
     let me = admin.get("/v1/me").is(200).json();
     assert_eq!((&me["operator"], &me["keyId"]), (&json!(true), &json!(null)));

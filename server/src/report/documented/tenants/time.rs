@@ -52,7 +52,7 @@ impl Report<'_> {
     pub(super) fn span(&self, query: &TenantsQuery) -> Result<(Span, Zone), ReadError> {
         let own = match self.scope {
             Scope::Organization(own) => Some(OrganizationRef::Id(own)),
-            Scope::Team => None,
+            Scope::Team | Scope::Member { .. } => None,
         };
         let one = match (&*query.tenants, own) {
             ([one], _) => Some(self.current(one)?.account),

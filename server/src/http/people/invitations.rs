@@ -1,0 +1,117 @@
+//! Invitations to an organization: a link for one address, which opens once.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::{HeaderMap, Response, StatusCode};
+use metergate_rules::role::Right;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::members::Call;
+use super::sessions::{silent, spent};
+use super::{MembershipBody, RoleName, email, link, memberships};
+use crate::http::auth::Credential;
+use crate::http::body::Raw;
+use crate::http::decision::json as json_answer;
+use crate::http::error::ApiError;
+use crate::http::json;
+use crate::http::path::Path;
+use crate::http::state::App;
+use crate::http::team::answer;
+use crate::people::change::{PeopleAfter, PeopleCommand, PeopleReply, PeopleRequest, PeopleRespond};
+use crate::people::token::{self, hash_of};
+use crate::people::{Link, Opens};
+use crate::report::Timestamp;
+
+/// Whom to invite.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewInvitationBody {
+    /// Their address.
+    pub email: String,
+    /// What they will be able to do.
+    pub role: RoleName,
+}
+
+/// An invitation.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct InvitationBody {
+    /// The address that it is for.
+    pub email: String,
+    /// What they will be able to do.
+    pub role: &'static str,
+    /// From when it opens nothing.
+    pub expires_at: Timestamp,
+    /// What accepts it, once; `null` where a request is repeated.
+    pub token: Option<String>,
+    /// The link to pass on; `null` where a request is repeated.
+    pub url: Option<String>,
+}
+
+/// The token of an invitation.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AcceptBody {
+    /// As it stands in the link.
+    pub token: String,
+}
+
+/// Invites somebody: the link in the answer is accepted once within 7 days, by who registers or is signed in with that
+/// address. A further one takes its place.
+#[utoipa::path(post, operation_id = "invite", path = "/v1/organizations/{org}/invitations", tag = "people", request_body = NewInvitationBody,
+    params(("org" = String, Path, description = "Id or key")),
+    responses((status = 201, body = InvitationBody), (status = 403, description = "The role does not suffice, or the organization is locked"), (status = 404, description = "Unknown"), (status = 409, description = "They are a member already")))]
+pub async fn create(
+    State(app): State<App>,
+    Path(org): Path<String>,
+    credential: Credential,
+    headers: HeaderMap,
+    Raw(body): Raw,
+) -> Result<Response<Body>, ApiError> {
+    let call = Call::admitted(&app, &credential, &org, &headers).await?;
+    let asked: NewInvitationBody = json::parse(&body)?;
+    let (token, hash) = token::generate();
+    let url = link(&app, &headers, "/join", &token);
+    let command = PeopleCommand::Invite(call.organization.clone(), email(&asked.email)?, asked.role.into(), hash);
+    let respond: PeopleRespond = Arc::new(move |after: &PeopleAfter<'_>| {
+        let secrets = after.shows_secrets.then(|| (token.clone(), url.clone())).unzip();
+        let body = match after.reply {
+            PeopleReply::Link(link) => invitation(link, secrets),
+            _ => None,
+        };
+        answer(201, &body, None)
+    });
+    call.run("POST /v1/organizations/{org}/invitations", &[&body], command, respond).await
+}
+
+fn invitation(link: &Link, (token, url): (Option<String>, Option<String>)) -> Option<InvitationBody> {
+    let Opens::Invitation { email, role, .. } = &link.opens else { return None };
+    let (email, expires_at) = (email.to_string(), Timestamp(link.expires_at));
+    Some(InvitationBody { email, role: role.as_str(), expires_at, token, url })
+}
+
+/// Where a user is a member now.
+#[derive(Serialize, ToSchema)]
+pub struct Accepted {
+    /// All organizations in which they are active.
+    pub organizations: Vec<MembershipBody>,
+}
+
+/// Accepts an invitation, for the user who is signed in and has its address.
+#[utoipa::path(post, operation_id = "accept_invitation", path = "/v1/invitations/accept", tag = "people", request_body = AcceptBody,
+    responses((status = 200, body = Accepted), (status = 403, description = "It is for another address, or the organization is locked"), (status = 409, description = "The link was used or is over")))]
+pub async fn accept(
+    State(app): State<App>,
+    credential: Credential,
+    Raw(body): Raw,
+) -> Result<Response<Body>, ApiError> {
+    let caller = credential.may(Right::Person)?;
+    let user = credential.user().ok_or_else(ApiError::unauthorized)?.id;
+    let asked: AcceptBody = json::parse(&body)?;
+    let command = PeopleCommand::Accept(hash_of(&asked.token).ok_or_else(spent)?, user);
+    app.change_people(PeopleRequest { caller, receipt: None, command, respond: silent() }).await?;
+    Ok(json_answer(StatusCode::OK, &Accepted { organizations: memberships(&app, user).await? }))
+}

@@ -1,0 +1,264 @@
+//! People: users, of which organizations they are members, their sessions, and links that open something once. A snapshot
+//! behind `arc-swap` that every core reads; changed only through the store.
+
+use std::sync::Arc;
+
+use imbl::{OrdMap, OrdSet};
+use metergate_rules::id::OrganizationId;
+use metergate_rules::role::Role;
+use metergate_rules::time::{DAY, Time};
+use serde::{Deserialize, Serialize};
+
+pub mod change;
+pub mod email;
+pub mod password;
+pub mod token;
+
+use email::Email;
+use password::PasswordHash;
+use token::TokenHash;
+
+/// How long a session lasts, in microseconds.
+pub const SESSION: i64 = 30 * DAY;
+/// How long an invitation can be accepted, in microseconds.
+pub const INVITATION: i64 = 7 * DAY;
+/// How long a link signs somebody in, in microseconds.
+pub const SIGN_IN_LINK: i64 = DAY;
+
+/// The identity of a user: a UUID of version 7.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct UserId(pub [u8; 16]);
+
+impl UserId {
+    /// A new one.
+    pub fn new(now: Time) -> Self {
+        let millis = u64::try_from(now.micros() / 1000).unwrap_or_default();
+        Self(uuid::Builder::from_unix_timestamp_millis(millis, &crate::random::bytes()).into_uuid().into_bytes())
+    }
+
+    /// The user of a text, in the form of a UUID.
+    pub fn parse(text: &str) -> Option<Self> {
+        text.parse::<OrganizationId>().ok().map(|id| Self(id.0))
+    }
+}
+
+impl std::fmt::Display for UserId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        std::fmt::Display::fmt(&OrganizationId(self.0), f)
+    }
+}
+
+/// Somebody who can sign in.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct User {
+    /// Who it is.
+    pub id: UserId,
+    /// The address by which they sign in.
+    pub email: Email,
+    /// Their name.
+    pub name: String,
+    /// Their password; none until they have chosen one.
+    pub password: Option<PasswordHash>,
+    /// Whether they are a platform administrator.
+    pub is_administrator: bool,
+    /// When they were made.
+    pub created_at: Time,
+}
+
+/// What a user is in an organization.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Member {
+    /// Where.
+    pub organization: OrganizationId,
+    /// Who.
+    pub user: UserId,
+    /// What they may do.
+    pub role: Role,
+    /// Whether they may do it now.
+    pub is_active: bool,
+    /// Since when they are a member.
+    pub created_at: Time,
+}
+
+/// Somebody who is signed in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Session {
+    /// The hash of its token.
+    pub token: TokenHash,
+    /// Who.
+    pub user: UserId,
+    /// Since when.
+    pub created_at: Time,
+    /// From when it is refused.
+    pub expires_at: Time,
+}
+
+/// A link that opens something once.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Link {
+    /// The hash of its token.
+    pub token: TokenHash,
+    /// What it opens.
+    pub opens: Opens,
+    /// From when it opens nothing.
+    pub expires_at: Time,
+}
+
+/// What a link opens.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Opens {
+    /// Membership, for whoever has this address.
+    Invitation {
+        /// Of which organization.
+        organization: OrganizationId,
+        /// For whom.
+        email: Email,
+        /// With which role.
+        role: Role,
+    },
+    /// A session.
+    SignIn(UserId),
+}
+
+/// Everybody.
+#[derive(Clone, Debug, Default)]
+pub struct People {
+    users: OrdMap<UserId, Arc<User>>,
+    by_email: OrdMap<Email, UserId>,
+    members: OrdMap<(OrganizationId, UserId), Member>,
+    organizations: OrdSet<(UserId, OrganizationId)>,
+    sessions: OrdMap<TokenHash, Session>,
+    sessions_of: OrdSet<(UserId, TokenHash)>,
+    links: OrdMap<TokenHash, Arc<Link>>,
+}
+
+/// A row that is written or goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PersonRow {
+    /// A user, new or changed.
+    User(Arc<User>),
+    /// A user goes, with everything of theirs.
+    UserGone(UserId),
+    /// A member, new or changed.
+    Member(Member),
+    /// A member goes.
+    MemberGone(OrganizationId, UserId),
+    /// A session begins.
+    Session(Session),
+    /// A session ends.
+    SessionGone(TokenHash),
+    /// A link is made.
+    Link(Arc<Link>),
+    /// A link was used, or opens nothing any more.
+    LinkGone(TokenHash),
+}
+
+impl People {
+    /// Takes in a row.
+    pub fn take(&mut self, row: &PersonRow) {
+        match row {
+            PersonRow::User(user) => {
+                if let Some(old) = self.users.insert(user.id, Arc::clone(user)) {
+                    self.by_email.remove(&old.email);
+                }
+                self.by_email.insert(user.email.clone(), user.id);
+            }
+            PersonRow::UserGone(id) => {
+                if let Some(old) = self.users.remove(id) {
+                    self.by_email.remove(&old.email);
+                }
+            }
+            PersonRow::Member(member) => {
+                self.members.insert((member.organization, member.user), *member);
+                self.organizations.insert((member.user, member.organization));
+            }
+            PersonRow::MemberGone(organization, user) => {
+                self.members.remove(&(*organization, *user));
+                self.organizations.remove(&(*user, *organization));
+            }
+            PersonRow::Session(session) => {
+                self.sessions.insert(session.token, *session);
+                self.sessions_of.insert((session.user, session.token));
+            }
+            PersonRow::SessionGone(token) => {
+                if let Some(old) = self.sessions.remove(token) {
+                    self.sessions_of.remove(&(old.user, *token));
+                }
+            }
+            PersonRow::Link(link) => drop(self.links.insert(link.token, Arc::clone(link))),
+            PersonRow::LinkGone(token) => drop(self.links.remove(token)),
+        }
+    }
+
+    /// A user.
+    pub fn user(&self, id: UserId) -> Option<&Arc<User>> {
+        self.users.get(&id)
+    }
+
+    /// The user with an address.
+    pub fn user_by_email(&self, email: &Email) -> Option<&Arc<User>> {
+        self.users.get(self.by_email.get(email)?)
+    }
+
+    /// Users in the order in which they were made, after one.
+    pub fn users_after(&self, after: Option<UserId>) -> impl Iterator<Item = &Arc<User>> {
+        let from = after.map_or(std::ops::Bound::Unbounded, std::ops::Bound::Excluded);
+        self.users.range((from, std::ops::Bound::Unbounded)).map(|(_, user)| user)
+    }
+
+    /// Who a user is in an organization.
+    pub fn member(&self, organization: OrganizationId, user: UserId) -> Option<&Member> {
+        self.members.get(&(organization, user))
+    }
+
+    /// The role that a user has in an organization now.
+    pub fn role(&self, organization: OrganizationId, user: UserId) -> Option<Role> {
+        self.member(organization, user).filter(|member| member.is_active).map(|member| member.role)
+    }
+
+    /// The members of an organization after one, in the order in which they became users.
+    pub fn members_after(
+        &self,
+        organization: OrganizationId,
+        after: Option<UserId>,
+    ) -> impl Iterator<Item = (&Member, &Arc<User>)> {
+        let from = match after {
+            Some(user) => std::ops::Bound::Excluded((organization, user)),
+            None => std::ops::Bound::Included((organization, UserId([0; 16]))),
+        };
+        let to = std::ops::Bound::Included((organization, UserId([0xff; 16])));
+        self.members.range((from, to)).filter_map(|(_, member)| Some((member, self.user(member.user)?)))
+    }
+
+    /// Of what a user is a member, also where not active.
+    pub fn memberships(&self, user: UserId) -> impl Iterator<Item = &Member> {
+        let all = (user, OrganizationId([0; 16]))..=(user, OrganizationId([0xff; 16]));
+        self.organizations.range(all).filter_map(|(user, organization)| self.member(*organization, *user))
+    }
+
+    /// The session of a token that is in force, with its user.
+    pub fn session(&self, token: &TokenHash, now: Time) -> Option<(&Session, &Arc<User>)> {
+        let session = self.sessions.get(token).filter(|session| now < session.expires_at)?;
+        Some((session, self.user(session.user)?))
+    }
+
+    /// The sessions of a user, also those that have ended by themselves.
+    fn sessions_of(&self, user: UserId) -> impl Iterator<Item = &Session> {
+        let all = (user, TokenHash([0; 32]))..=(user, TokenHash([0xff; 32]));
+        self.sessions_of.range(all).filter_map(|(_, token)| self.sessions.get(token))
+    }
+
+    /// The link of a token that opens something.
+    pub fn link(&self, token: &TokenHash, now: Time) -> Option<&Arc<Link>> {
+        self.links.get(token).filter(|link| now < link.expires_at)
+    }
+
+    fn links(&self) -> impl Iterator<Item = &Arc<Link>> {
+        self.links.values()
+    }
+
+    fn active_owners(&self, organization: OrganizationId) -> usize {
+        let owns = |(member, _): &(&Member, &Arc<User>)| member.is_active && member.role == Role::Owner;
+        self.members_after(organization, None).filter(owns).count()
+    }
+}

@@ -1,0 +1,59 @@
+//! Platform administrators.
+
+use std::sync::Arc;
+
+use metergate_rules::audit::Fields;
+
+use super::{Changing, PeopleReply, conflict, unknown};
+use crate::people::token::TokenHash;
+use crate::people::{PersonRow, User, UserId};
+use crate::store::StoreError;
+
+impl Changing {
+    /// Anybody can register with any address. So whoever had one before signs in anew, with the password that is given here or
+    /// the link: only whom the caller hands it becomes an administrator.
+    pub(super) fn add_administrator(
+        &mut self,
+        candidate: &Arc<User>,
+        link: TokenHash,
+    ) -> Result<PeopleReply, StoreError> {
+        let known = self.people.user_by_email(&candidate.email).cloned();
+        if known.as_ref().is_some_and(|user| user.is_administrator) {
+            return conflict("already-administrator", "They are a platform administrator already.");
+        }
+        let user = match known {
+            Some(known) => User { password: candidate.password.clone(), is_administrator: true, ..(*known).clone() },
+            None => (**candidate).clone(),
+        };
+        let (id, has_password) = (user.id, user.password.is_some());
+        let after = fields(&user);
+        self.end_sessions(id);
+        self.new_user(&Arc::new(user))?;
+        if !has_password {
+            self.sign_in_link(id, link);
+        }
+        self.note("member.add", Fields::default(), after);
+        Ok(PeopleReply::User(id, !has_password))
+    }
+
+    /// Their sessions end. Who is in no organization goes altogether.
+    pub(super) fn remove_administrator(&mut self, id: UserId) -> Result<PeopleReply, StoreError> {
+        let user = self.people.user(id).filter(|user| user.is_administrator).cloned().ok_or_else(unknown)?;
+        self.end_sessions(id);
+        if self.people.memberships(id).next().is_none() {
+            self.put(PersonRow::UserGone(id));
+        } else {
+            self.put(PersonRow::User(Arc::new(User { is_administrator: false, ..(*user).clone() })));
+        }
+        self.note("member.remove", fields(&user), Fields::default());
+        Ok(PeopleReply::Done)
+    }
+}
+
+fn fields(user: &User) -> Fields {
+    Fields::default()
+        .with("user", user.id.to_string())
+        .with("email", user.email.as_str())
+        .with("name", user.name.as_str())
+        .with("role", "administrator")
+}

@@ -1,0 +1,116 @@
+//! Signing up, in and out.
+
+use std::sync::Arc;
+
+use metergate_rules::audit::Fields;
+use metergate_rules::id::OrganizationId;
+use metergate_rules::role::Role;
+
+use super::{Changing, Joins, MOST_ORGANIZATIONS, PeopleReply, conflict, spent};
+use crate::people::password::PasswordHash;
+use crate::people::token::TokenHash;
+use crate::people::{Member, Opens, PersonRow, User, UserId};
+use crate::store::StoreError;
+
+impl Changing {
+    /// The entry of what this is a part of says the rest: of the creation of the organization, or that a member was added.
+    pub(super) fn register(
+        &mut self,
+        user: &Arc<User>,
+        joins: &Joins,
+        session: TokenHash,
+    ) -> Result<PeopleReply, StoreError> {
+        if self.people.user_by_email(&user.email).is_some() {
+            return conflict("email-taken", "There is a user with this e-mail address: sign in.");
+        }
+        self.new_user(user)?;
+        match joins {
+            Joins::New(_) => self.become_owner(user.id)?,
+            Joins::Invitation(link) => drop(self.accept(*link, user.id)?),
+        }
+        self.begin_session(user.id, session);
+        Ok(PeopleReply::User(user.id, false))
+    }
+
+    pub(super) fn found(&mut self, user: UserId) -> Result<PeopleReply, StoreError> {
+        self.user(user)?;
+        if self.people.memberships(user).count() >= MOST_ORGANIZATIONS {
+            return conflict("too-many-organizations", "You are a member of as many organizations as you may be.");
+        }
+        self.become_owner(user)?;
+        Ok(PeopleReply::Done)
+    }
+
+    fn become_owner(&mut self, user: UserId) -> Result<(), StoreError> {
+        let (organization, created_at) = (self.organization()?, self.now);
+        self.put(PersonRow::Member(Member { organization, user, role: Role::Owner, is_active: true, created_at }));
+        Ok(())
+    }
+
+    pub(super) fn sign_in(
+        &mut self,
+        user: UserId,
+        password: &PasswordHash,
+        session: TokenHash,
+    ) -> Result<PeopleReply, StoreError> {
+        // It may have been changed while it was compared.
+        if self.user(user)?.password.as_ref() != Some(password) {
+            return conflict("password-changed", "The password was changed meanwhile.");
+        }
+        self.begin_session(user, session);
+        self.note_of_user("session.sign_in", user);
+        Ok(PeopleReply::User(user, false))
+    }
+
+    pub(super) fn sign_in_failed(&mut self, user: Option<UserId>) -> PeopleReply {
+        match user.filter(|user| self.people.user(*user).is_some()) {
+            Some(user) => self.note_of_user("session.sign_in_failed", user),
+            None => {
+                let after = Fields::default().with("user", None::<String>);
+                self.note("session.sign_in_failed", Fields::default(), after);
+            }
+        }
+        PeopleReply::Done
+    }
+
+    pub(super) fn sign_out(&mut self, session: TokenHash) -> PeopleReply {
+        if let Some(user) = self.people.session(&session, self.now).map(|(session, _)| session.user) {
+            self.put(PersonRow::SessionGone(session));
+            self.note_of_user("session.sign_out", user);
+        }
+        PeopleReply::Done
+    }
+
+    pub(super) fn use_link(
+        &mut self,
+        link: TokenHash,
+        password: Option<&PasswordHash>,
+        session: TokenHash,
+    ) -> Result<PeopleReply, StoreError> {
+        let opens = self.people.link(&link, self.now).map(|link| link.opens.clone());
+        let Some(Opens::SignIn(user)) = opens else { return Err(spent()) };
+        let old = self.people.user(user).cloned().ok_or_else(spent)?;
+        self.put(PersonRow::LinkGone(link));
+        if let Some(password) = password {
+            self.end_sessions(user);
+            self.put(PersonRow::User(Arc::new(User { password: Some(password.clone()), ..(*old).clone() })));
+        }
+        self.begin_session(user, session);
+        self.note_of_user("session.sign_in", user);
+        Ok(PeopleReply::User(user, false))
+    }
+
+    /// One entry for each organization of the user, since each has its own log; one for the team where they are in none, or
+    /// are platform administrators.
+    fn note_of_user(&mut self, action: &'static str, user: UserId) {
+        let active = self.people.memberships(user).filter(|member| member.is_active);
+        let mut concerned: Vec<Option<OrganizationId>> = active.map(|member| Some(member.organization)).collect();
+        if concerned.is_empty() || self.people.user(user).is_some_and(|user| user.is_administrator) {
+            concerned.push(None);
+        }
+        for organization in concerned {
+            self.organization = organization;
+            self.note(action, Fields::default(), Fields::default().with("user", user.to_string()));
+        }
+    }
+}

@@ -1,0 +1,184 @@
+//! Changes of people: alone in their commit, with the organization that comes of them, then in force everywhere.
+
+use std::sync::Arc;
+
+use metergate_rules::account::Profile;
+use metergate_rules::audit::Fields;
+use metergate_rules::command::NewOrganization;
+use metergate_rules::decide::Problem;
+use metergate_rules::id::{OrganizationId, OrganizationKey, OrganizationRef};
+use metergate_rules::period::Zone;
+use metergate_rules::role::Role;
+
+use super::audit::{TEAM, chain_of};
+use super::batch::{Batch, Stop};
+use super::decided::Decided;
+use super::writer::Writer;
+use super::{Answer, Caller, Receipt, Scope, StoreError};
+use crate::hex::hex;
+use crate::people::change::{
+    Ground, Joins, PeopleAfter, PeopleCommand, PeopleOutcome, PeopleReply, PeopleRequest, Wish, WishedKey, decide,
+};
+use crate::people::{Opens, People, User};
+
+impl Writer {
+    /// Decides a change of people, writes it, and puts it in force.
+    pub(super) fn change_people(&mut self, request: &PeopleRequest) -> Result<Receipt, StoreError> {
+        let now = self.now();
+        let (people, answer, decided) = {
+            let mut batch = Batch::new(&mut self.ledger, &self.sqlite, &self.settings, now);
+            match batch.decide_people(request).map_err(Stop::into_error)? {
+                Known::Before(answer) => return Ok(Receipt::Answered { answer, replayed: true }),
+                Known::Not(outcome, answer) => {
+                    let mut decided = Decided::of(batch);
+                    decided.people = outcome.rows;
+                    (outcome.people, answer, decided)
+                }
+            }
+        };
+        self.commit(decided).map_err(|failure| {
+            self.tell(&failure, "a change of people could not be written");
+            StoreError::from(&failure)
+        })?;
+        let people = Arc::new(people);
+        self.ledger.people = Arc::clone(&people);
+        self.people.store(people);
+        Ok(Receipt::Answered { answer, replayed: false })
+    }
+}
+
+/// Whether a change was made before under its key.
+enum Known {
+    Before(Answer),
+    Not(Box<PeopleOutcome>, Answer),
+}
+
+impl Batch<'_> {
+    fn decide_people(&mut self, request: &PeopleRequest) -> Result<Known, Stop> {
+        let existing = self.concerned(request)?;
+        let scope = existing.map_or(TEAM, chain_of);
+        if let Some(answer) = self.kept(scope, request.receipt.as_ref())? {
+            return Ok(Known::Before(answer));
+        }
+        let organization = match (&request.command, existing) {
+            (PeopleCommand::Register(user, Joins::New(wish), _), _) => Some(self.found(request, wish, Some(user))?),
+            (PeopleCommand::Found(user, wish), _) => {
+                let user = self.ledger.people.user(*user).cloned();
+                Some(self.found(request, wish, user.as_ref())?)
+            }
+            (_, existing) => existing,
+        };
+        let people = Arc::clone(&self.ledger.people);
+        let role = match (request.caller.scope, organization) {
+            (Scope::Member { user, .. }, Some(organization)) => people.role(organization, user),
+            _ => None,
+        };
+        let ground = Ground { people: &people, organization, role: role.unwrap_or(Role::Owner), now: self.now };
+        let outcome = decide(&ground, &request.command)?;
+        for (chain, draft) in &outcome.audit {
+            self.append_audit(*chain, draft, &request.caller.actor, "")?;
+        }
+        let answer = self.answer_people(request, organization, scope, &outcome.people, &outcome.reply)?;
+        Ok(Known::Not(Box::new(outcome), answer))
+    }
+
+    /// The organization that a command names, or that a link leads to.
+    fn concerned(&mut self, request: &PeopleRequest) -> Result<Option<OrganizationId>, Stop> {
+        use PeopleCommand::{Accept, AddMember, ChangeMember, Invite, Register, RemoveMember};
+        match &request.command {
+            AddMember(organization, ..)
+            | ChangeMember(organization, ..)
+            | RemoveMember(organization, _)
+            | Invite(organization, ..) => Ok(Some(self.admitted(&request.caller, organization)?)),
+            Accept(link, _) | Register(_, Joins::Invitation(link), _) => {
+                let link = self.ledger.people.link(link, self.now).cloned();
+                match link.as_deref().map(|link| &link.opens) {
+                    Some(Opens::Invitation { organization, .. }) => {
+                        self.refuse_if_locked(*organization)?;
+                        Ok(Some(*organization))
+                    }
+                    _ => Ok(None),
+                }
+            }
+            _ => Ok(None),
+        }
+    }
+
+    /// The organization of a reference, if the caller may there what was asked for.
+    pub(super) fn admitted(&mut self, caller: &Caller, organization: &OrganizationRef) -> Result<OrganizationId, Stop> {
+        let id = self.resolve(organization)?.ok_or(StoreError::UnknownOrganization)?;
+        caller.scope.admits(id, &self.ledger.people)?;
+        if caller.scope.stops_at_locks() {
+            self.refuse_if_locked(id)?;
+        }
+        Ok(id)
+    }
+
+    fn refuse_if_locked(&mut self, organization: OrganizationId) -> Result<(), Stop> {
+        let (account, catalogue) = (self.account(organization)?, Arc::clone(&self.ledger.catalogue));
+        let now = account.own_time(self.now);
+        let settled = account.at(&catalogue.rules, now)?;
+        if settled.account.locks.is_empty() { Ok(()) } else { Err(Problem::Locked.into()) }
+    }
+
+    fn answer_people(
+        &mut self,
+        request: &PeopleRequest,
+        organization: Option<OrganizationId>,
+        scope: [u8; 16],
+        people: &People,
+        reply: &PeopleReply,
+    ) -> Result<Answer, Stop> {
+        let account = organization.map(|id| self.account(id)).transpose()?;
+        let (account, catalogue) = (account.as_deref(), &self.ledger.catalogue);
+        let after = |shows_secrets| PeopleAfter { people, account, catalogue, reply, now: self.now, shows_secrets };
+        let answer = (request.respond)(&after(true));
+        if let Some(receipt) = &request.receipt {
+            let kept = (request.respond)(&after(false));
+            self.receipts.push((scope, receipt.clone(), kept));
+        }
+        Ok(answer)
+    }
+
+    /// Makes the organization that somebody wishes for. Its entry in the audit log says who owns it.
+    fn found(
+        &mut self,
+        request: &PeopleRequest,
+        wish: &Wish,
+        owner: Option<&Arc<User>>,
+    ) -> Result<OrganizationId, Stop> {
+        let plan = self.ledger.catalogue.plan_entry("free").ok_or(Problem::UnknownPlan)?.id;
+        let profile = Profile {
+            key: self.free_key(&wish.key)?,
+            name: wish.name.clone(),
+            zone: Zone::utc(),
+            test: false,
+            metadata: "{}".to_owned(),
+            created_at: self.now,
+        };
+        let owner = Fields::default()
+            .with("owner", owner.map(|user| user.id.to_string()))
+            .with("ownerEmail", owner.map(|user| user.email.to_string()));
+        self.create(&request.caller, &NewOrganization { profile, plan }, "", owner)
+    }
+
+    fn free_key(&mut self, wished: &WishedKey) -> Result<OrganizationKey, Stop> {
+        let free = |batch: &mut Self, key: OrganizationKey| {
+            let taken = batch.resolve(&OrganizationRef::Key(key.clone()))?.is_some();
+            Ok::<_, Stop>((!taken).then_some(key))
+        };
+        match wished {
+            WishedKey::Exactly(key) => Ok(free(self, key.clone())?.ok_or(StoreError::OrganizationKeyTaken)?),
+            WishedKey::Like(stem) => {
+                if let Ok(key) = OrganizationKey::new(stem)
+                    && let Some(key) = free(self, key)?
+                {
+                    return Ok(key);
+                }
+                let apart = format!("{stem}-{}", hex(&crate::random::bytes::<4>()));
+                let key = OrganizationKey::new(&apart).map_err(Problem::from)?;
+                Ok(free(self, key)?.ok_or(StoreError::OrganizationKeyTaken)?)
+            }
+        }
+    }
+}

@@ -1,0 +1,104 @@
+//! People as they are stored.
+
+use std::sync::Arc;
+
+use rusqlite::Transaction;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::{Sqlite, SqliteError, unreadable};
+use crate::people::{Link, Member, People, PersonRow, Session, User};
+use crate::store::seal::{seal, unseal};
+
+impl Sqlite {
+    /// Everybody.
+    ///
+    /// # Errors
+    /// [`SqliteError`] if a row cannot be read, or is not what was written.
+    pub fn people(&self) -> Result<People, SqliteError> {
+        let mut people = People::default();
+        self.each_sealed("SELECT id, email, data FROM users", |user: User| {
+            let columns = vec![user.id.0.to_vec(), user.email.as_str().as_bytes().to_vec()];
+            people.take(&PersonRow::User(Arc::new(user)));
+            columns
+        })?;
+        self.each_sealed("SELECT organization, user, data FROM members", |member: Member| {
+            people.take(&PersonRow::Member(member));
+            vec![member.organization.0.to_vec(), member.user.0.to_vec()]
+        })?;
+        self.each_sealed("SELECT token, data FROM sessions", |session: Session| {
+            people.take(&PersonRow::Session(session));
+            vec![session.token.0.to_vec()]
+        })?;
+        self.each_sealed("SELECT token, data FROM links", |link: Link| {
+            let columns = vec![link.token.0.to_vec()];
+            people.take(&PersonRow::Link(Arc::new(link)));
+            columns
+        })?;
+        Ok(people)
+    }
+
+    /// Reads rows whose last column is sealed; `take` answers the columns that the row should be found by.
+    fn each_sealed<T: DeserializeOwned>(
+        &self,
+        sql: &str,
+        mut take: impl FnMut(T) -> Vec<Vec<u8>>,
+    ) -> Result<(), SqliteError> {
+        let mut query = self.connection.prepare_cached(sql)?;
+        let last = query.column_count() - 1;
+        let mut rows = query.query([])?;
+        while let Some(row) = rows.next()? {
+            let bytes = |column| row.get_ref(column).and_then(|value| Ok(value.as_bytes()?.to_vec()));
+            let columns = (0..last).map(bytes).collect::<Result<Vec<Vec<u8>>, _>>()?;
+            let (found, data) = (columns.iter().map(Vec::as_slice).collect::<Vec<_>>(), bytes(last)?);
+            let content = unseal(&found, &data).map_err(|error| unreadable("a person", error))?;
+            let content = postcard::from_bytes(content).map_err(|error| unreadable("a person", error))?;
+            if take(content) != columns {
+                return Err(unreadable("a person", "the row stands under another key"));
+            }
+        }
+        Ok(())
+    }
+}
+
+pub(super) fn write_person(transaction: &Transaction<'_>, row: &PersonRow) -> Result<(), SqliteError> {
+    let execute = |sql: &str, values: &[&dyn rusqlite::ToSql]| {
+        transaction.prepare_cached(sql)?.execute(values)?;
+        Ok::<(), SqliteError>(())
+    };
+    match row {
+        PersonRow::User(user) => {
+            let (id, email) = (user.id.0, user.email.as_str());
+            let data = sealed(&[&id, email.as_bytes()], &**user)?;
+            let sql = "INSERT INTO users (id, email, data) VALUES (?1, ?2, ?3)
+                       ON CONFLICT (id) DO UPDATE SET email = ?2, data = ?3";
+            execute(sql, &[&id, &email, &data])
+        }
+        PersonRow::UserGone(user) => execute("DELETE FROM users WHERE id = ?", &[&user.0]),
+        PersonRow::Member(member) => {
+            let (organization, user) = (member.organization.0, member.user.0);
+            let data = sealed(&[&organization, &user], member)?;
+            let sql = "INSERT OR REPLACE INTO members (organization, user, data) VALUES (?, ?, ?)";
+            execute(sql, &[&organization, &user, &data])
+        }
+        PersonRow::MemberGone(organization, user) => {
+            execute("DELETE FROM members WHERE organization = ? AND user = ?", &[&organization.0, &user.0])
+        }
+        PersonRow::Session(session) => {
+            let data = sealed(&[&session.token.0], session)?;
+            let sql = "INSERT OR REPLACE INTO sessions (token, data) VALUES (?, ?)";
+            execute(sql, &[&session.token.0, &data])
+        }
+        PersonRow::SessionGone(token) => execute("DELETE FROM sessions WHERE token = ?", &[&token.0]),
+        PersonRow::Link(link) => {
+            let data = sealed(&[&link.token.0], &**link)?;
+            execute("INSERT OR REPLACE INTO links (token, data) VALUES (?, ?)", &[&link.token.0, &data])
+        }
+        PersonRow::LinkGone(token) => execute("DELETE FROM links WHERE token = ?", &[&token.0]),
+    }
+}
+
+fn sealed<T: Serialize>(columns: &[&[u8]], content: &T) -> Result<Vec<u8>, SqliteError> {
+    let content = postcard::to_allocvec(content).map_err(|error| unreadable("a person", error))?;
+    Ok(seal(columns, &content))
+}
