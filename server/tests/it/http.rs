@@ -13,6 +13,7 @@ mod export;
 mod isolation;
 mod keys;
 mod limits;
+mod matrix;
 mod openapi;
 mod organizations;
 mod overrides;

@@ -4,7 +4,8 @@ use metergate_rules::role::{Right, Role, Users};
 use serde_json::json;
 
 use super::client::{Client, comparable};
-use super::isolation::{NOBODY, RULES};
+use super::isolation::NOBODY;
+use super::matrix::RULES;
 use super::people::{Person, sign_up};
 use super::server::{ADMIN_KEY, Server};
 
