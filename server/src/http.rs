@@ -13,6 +13,7 @@ pub mod consume;
 pub mod cycle;
 pub mod decision;
 pub mod docs;
+mod document;
 pub mod documented;
 pub mod error;
 pub mod events;

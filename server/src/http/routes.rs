@@ -8,7 +8,6 @@ use axum::http::{HeaderValue, Response};
 use axum::middleware::{Next, from_fn};
 use axum::routing::get;
 use utoipa::openapi::OpenApi;
-use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -17,8 +16,8 @@ use super::people::{administrators, invitations, members, sessions};
 use super::service::{Route, not_found};
 use super::state::App;
 use super::{
-    adjustments, audit, backups, catalog, cycle, docs, export, health, hot, jobs, keys, organizations, quota, reports,
-    reservations, team, voids,
+    adjustments, audit, backups, catalog, cycle, docs, document, export, health, hot, jobs, keys, organizations, quota,
+    reports, reservations, team, voids,
 };
 
 /// Every route of the API, in the order in which they are shown.
@@ -113,24 +112,14 @@ fn documented_paths() -> OpenApiRouter<App> {
 
 /// The document at `/openapi.json`.
 pub fn openapi() -> OpenApi {
-    let mut document = api().into_openapi();
-    document.info.title = "Metergate".to_owned();
-    document.info.version = env!("CARGO_PKG_VERSION").to_owned();
-    document.info.description = Some("Usage metering, quotas and entitlements.".to_owned());
-    document.info.license = None;
-    document.info.contact = None;
-    let bearer = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).description(Some("An API key.")).build();
-    let components = document.components.get_or_insert_default();
-    components.security_schemes.insert("bearer".to_owned(), SecurityScheme::Http(bearer).into());
-    document.security = Some(vec![SecurityRequirement::new("bearer", Vec::<String>::new())]);
-    document
+    document::completed(api().into_openapi())
 }
 
 /// The router with every route, for one core.
 pub fn router(app: App) -> Router {
     let (router, _) = api().split_for_parts();
     router
-        .route("/openapi.json", get(document))
+        .route("/openapi.json", get(written))
         .route("/docs", get(reader))
         .route("/docs/style.css", get(async || docs::style()))
         .fallback(not_found)
@@ -162,7 +151,7 @@ async fn reader() -> Response<Body> {
     docs::page(docs::render(&serde_json::to_value(openapi()).unwrap_or_default()))
 }
 
-async fn document(State(_): State<App>) -> Response<Body> {
+async fn written(State(_): State<App>) -> Response<Body> {
     let mut response = Response::new(Body::from(openapi().to_json().unwrap_or_default()));
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
