@@ -17,8 +17,8 @@ use super::people::{administrators, invitations, members, sessions};
 use super::service::{Route, not_found};
 use super::state::App;
 use super::{
-    adjustments, audit, backups, catalog, cycle, docs, export, health, hot, jobs, keys, organizations, quota, reports,
-    reservations, team, voids,
+    adjustments, audit, backups, catalog, cycle, docs, export, fleet, health, hot, jobs, keys, organizations, quota,
+    reports, reservations, team, voids,
 };
 
 /// Every route of the API, in the order in which they are shown.
@@ -34,6 +34,7 @@ fn api() -> OpenApiRouter<App> {
         .routes(routes!(hot::ingest, reports::events))
         .routes(routes!(voids::void))
         .routes(routes!(reports::usage))
+        .routes(routes!(fleet::fleet))
         .routes(routes!(keys::get_import, keys::put_import))
         .routes(routes!(organizations::create, reports::list))
         .routes(routes!(organizations::update, reports::get))
