@@ -61,6 +61,7 @@ impl Running {
         if self.sweeping.join().is_err() {
             tracing::error!("the sweep panicked");
         }
+        self.shared.fleet.stop();
         self.shared.jobs.stop();
         self.shared.store.close();
     }
@@ -108,7 +109,8 @@ pub fn shared(
     check_clock(&store, config)?;
     start::prepare(&store, config)?;
     Ok(Shared {
-        store,
+        store: Arc::new(store),
+        fleet: Arc::default(),
         admin_key,
         cookies: Cookies::new(config.public_url.as_deref()),
         passwords: Passwords::default(),

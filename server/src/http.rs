@@ -18,6 +18,7 @@ pub mod documented;
 pub mod error;
 pub mod events;
 pub mod export;
+pub mod fleet;
 pub mod health;
 pub mod hot;
 pub mod idempotency;

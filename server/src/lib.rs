@@ -7,6 +7,7 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod faults;
+pub mod fleet;
 pub mod folder;
 pub mod hex;
 pub mod http;

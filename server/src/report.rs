@@ -27,6 +27,7 @@ pub mod events;
 pub mod explain;
 pub mod export;
 mod figures;
+pub mod fleet;
 pub mod grants;
 pub mod organization;
 pub mod organizations;

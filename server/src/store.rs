@@ -5,6 +5,7 @@
 //! - [`block`]: what a commit writes. [`known`]: which ids have been seen. [`rollup`]: what reports read.
 //! - [`dirty`]: what the rows lack, since they follow the journal. [`fold`]: when they follow.
 //! - [`slice`]: the journal in files, once it is closed. [`slicing`]: when it closes, is merged and goes.
+//! - [`totals`], [`feed`]: what the fleet view is told.
 //! - [`sqlite`]: loading and writing. [`reader`]: reading, beside the writer. [`examine`]: is everything there?
 
 use std::sync::Arc;
@@ -28,6 +29,7 @@ mod checkpoint;
 mod decided;
 pub mod dirty;
 pub mod examine;
+pub mod feed;
 mod fold;
 mod inbox;
 pub mod known;
@@ -42,6 +44,7 @@ pub mod slice;
 mod slicing;
 pub mod sqlite;
 mod team;
+pub mod totals;
 mod writer;
 
 pub use block::{Key, Place};

@@ -16,7 +16,7 @@ use super::people::{administrators, invitations, members, sessions};
 use super::service::{Route, not_found};
 use super::state::App;
 use super::{
-    adjustments, audit, backups, catalog, cycle, docs, document, export, health, hot, jobs, keys, organizations, quota,
+    adjustments, audit, backups, catalog, cycle, docs, document, export, fleet, health, hot, jobs, keys, organizations, quota,
     reports, reservations, team, voids,
 };
 
@@ -33,6 +33,7 @@ fn api() -> OpenApiRouter<App> {
         .routes(routes!(hot::ingest, reports::events))
         .routes(routes!(voids::void))
         .routes(routes!(reports::usage))
+        .routes(routes!(fleet::fleet))
         .routes(routes!(keys::get_import, keys::put_import))
         .routes(routes!(organizations::create, reports::list))
         .routes(routes!(organizations::update, reports::get))

@@ -20,6 +20,7 @@ use super::error::{ApiError, Fault};
 use super::rate::Sent;
 use super::reports::{organization, report_to};
 use crate::catalogue::{Snapshot, TeamRequest};
+use crate::fleet::Fleet;
 use crate::jobs::Jobs;
 use crate::people::change::PeopleRequest;
 use crate::people::password::Passwords;
@@ -29,7 +30,9 @@ use crate::store::{Answer, Caller, Port, Receipt, Request, Scope, Store, StoreEr
 /// What all cores share.
 pub struct Shared {
     /// The store.
-    pub store: Store,
+    pub store: Arc<Store>,
+    /// What all organizations look like, while somebody asks.
+    pub fleet: Arc<Fleet>,
     /// The hash of the administrator's key.
     pub admin_key: [u8; 32],
     /// How the cookies of sessions are written and read.

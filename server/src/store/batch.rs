@@ -135,6 +135,8 @@ pub(super) struct Batch<'a> {
     pub(super) audit: Vec<AuditRow>,
     pub(super) heads: Map<[u8; 16], Head>,
     pub(super) receipts: Vec<([u8; 16], ReceiptKey, Answer)>,
+    /// Organizations of which something was refused, each as often. A refusal without id stands nowhere else.
+    pub(super) refused: Vec<OrganizationId>,
 }
 
 impl<'a> Batch<'a> {
@@ -155,6 +157,7 @@ impl<'a> Batch<'a> {
             audit: Vec::new(),
             heads: Map::default(),
             receipts: Vec::new(),
+            refused: Vec::new(),
         }
     }
 
@@ -192,6 +195,9 @@ impl<'a> Batch<'a> {
         let with_receipt = request.key.is_some() && !planted("refusal-not-recorded");
         let (now, outcome) = self.run(organization, &command, with_receipt)?;
         let Reply::Decided(verdicts) = outcome.reply else { return Err(StoreError::Internal.into()) };
+        if verdicts.iter().any(|verdict| verdict.reason.is_some()) {
+            self.refused.push(organization);
+        }
         let first = self.records.len();
         self.keep(organization, outcome.entries, request.key.clone(), request.fingerprint)?;
         if let (Some(Search::New(hash)), true) = (search, self.records.len() > first) {

@@ -31,13 +31,14 @@ pub(super) struct Decided {
     pub(super) receipts: Vec<([u8; 16], ReceiptKey, Answer)>,
     pub(super) team: Vec<TeamRow>,
     pub(super) people: Vec<PersonRow>,
+    pub(super) refused: Vec<OrganizationId>,
 }
 
 impl Decided {
     pub(super) fn of(batch: Batch<'_>) -> Self {
-        let Batch { now, working, changed, keys, records, ids, audit, heads, receipts, .. } = batch;
+        let Batch { now, working, changed, keys, records, ids, audit, heads, receipts, refused, .. } = batch;
         let (team, people) = (Vec::new(), Vec::new());
-        Self { now, working, changed, keys, records, ids, audit, heads, receipts, team, people }
+        Self { now, working, changed, keys, records, ids, audit, heads, receipts, team, people, refused }
     }
 
     /// Nothing, at a time.
@@ -96,6 +97,8 @@ impl Decided {
             }
             step.accounts.iter().for_each(|written| dirty.remove(written.account.id));
         }
+        let changed = self.by_account(order).map(|(account, records)| (account, records.iter().map(|r| &r.entry)));
+        ledger.feed.tell(changed);
         ledger.accounts.extend(self.working);
         ledger.bound(step.accounts.iter().map(|written| written.account.id));
         ledger.heads.extend(self.heads);

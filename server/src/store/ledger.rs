@@ -12,6 +12,7 @@ use parking_lot::RwLock;
 
 use super::block::{Block, Place, Record};
 use super::dirty::Dirty;
+use super::feed::Feed;
 use super::known::Known;
 use super::rollup::ValueKey;
 use super::slice::{Chunk, Records};
@@ -68,6 +69,8 @@ pub(super) struct Ledger {
     pub(super) catalogue: Arc<Snapshot>,
     /// Everybody.
     pub(super) people: Arc<People>,
+    /// What the fleet view is told.
+    pub(super) feed: Arc<Feed>,
 }
 
 impl Ledger {

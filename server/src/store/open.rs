@@ -10,6 +10,7 @@ use parking_lot::{Mutex, RwLock};
 
 use super::batch::Failure;
 use super::checkpoint::Checkpointer;
+use super::feed::Feed;
 use super::fold::{Fold, Pace};
 use super::inbox::{Inbox, Port};
 use super::known::IdHasher;
@@ -74,6 +75,7 @@ pub struct Store {
     clock: Clock,
     thread: Mutex<Option<JoinHandle<()>>>,
     reader: Reader,
+    feed: Arc<Feed>,
     values_key: [u8; 16],
     audit_key: [u8; 16],
     last_commit: Time,
@@ -98,6 +100,8 @@ impl Store {
         let Replayed { mut ledger, folded_to, oldest, open } =
             replay(&sqlite, Arc::clone(&snapshot), hasher, files, &recent)?;
         ledger.people = Arc::clone(&everybody);
+        let feed = Arc::new(Feed::new(sqlite.totals(), &ledger.dirty.read(), clock.now()));
+        ledger.feed = Arc::clone(&feed);
         dies_at!("start-replayed");
         let last_commit = ledger.last;
         let (catalogue, people) = (Arc::new(ArcSwap::new(snapshot)), Arc::new(ArcSwap::new(everybody)));
@@ -125,7 +129,7 @@ impl Store {
         let thread = std::thread::Builder::new().name("writer".to_owned()).spawn(move || writer.run());
         let thread = thread.map_err(|error| SqliteError::Unusable(format!("no thread for the writer: {error}")))?;
         let thread = Mutex::new(Some(thread));
-        Ok(Self { inbox, catalogue, people, clock, thread, reader, values_key, audit_key, last_commit })
+        Ok(Self { inbox, catalogue, people, clock, thread, reader, feed, values_key, audit_key, last_commit })
     }
 
     /// A door to the store for one core. Its [`Port::receive`] must run there.
@@ -167,6 +171,11 @@ impl Store {
     /// Reading, beside the writer.
     pub const fn reader(&self) -> &Reader {
         &self.reader
+    }
+
+    /// What the fleet view is told.
+    pub const fn feed(&self) -> &Arc<Feed> {
+        &self.feed
     }
 
     /// The time by which the store decides.

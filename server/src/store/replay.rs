@@ -89,6 +89,7 @@ pub(super) fn replay(
         last,
         catalogue,
         people: Arc::default(),
+        feed: Arc::default(),
     };
     Ok(Replayed { ledger, folded_to, oldest, open })
 }

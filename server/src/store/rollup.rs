@@ -209,6 +209,11 @@ impl Rollups {
         self.0.push((key, day));
     }
 
+    /// What was added, in no order, a rollup perhaps several times.
+    pub(super) fn each(&self) -> impl Iterator<Item = &(RollupKey, Day)> {
+        self.0.iter()
+    }
+
     /// How many rows this is, about.
     pub fn len(&self) -> usize {
         self.0.len()
@@ -297,7 +302,8 @@ impl Derived {
     }
 }
 
-fn slot(used: &Use) -> Slot {
+/// What one use adds to its quarter hour.
+pub(super) fn slot(used: &Use) -> Slot {
     let one = Slot { count: 1, ..Slot::default() };
     match used.measure {
         Measure::Add(quantity) => Slot { sum: quantity.units(), ..one },

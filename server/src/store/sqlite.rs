@@ -25,6 +25,7 @@ mod people;
 mod rows;
 mod settings;
 mod slices;
+mod totals;
 mod wal;
 mod write;
 

@@ -214,13 +214,15 @@ impl Writer {
             let Work::Requests(requests) = &call.work else { continue };
             pending.push(requests.iter().map(|request| batch.decide(request)).collect::<Result<_, _>>()?);
         }
-        let decided = Decided::of(batch);
+        let mut decided = Decided::of(batch);
+        let refused = std::mem::take(&mut decided.refused);
         if planted("answer-before-fsync") {
             let early = pending.iter().map(|call| call.iter().map(early).collect());
             deliver(calls.iter().zip(early.map(Ok)).collect());
             dies_at!("answered-early");
         }
         let offsets = self.commit(decided)?;
+        self.ledger.feed.refused(&refused, now);
         let sequence = self.ledger.sequence;
         dies_at!("commit-unanswered");
         if planted("answer-before-fsync") {

@@ -10,6 +10,7 @@ mod cycles;
 mod documented;
 mod events;
 mod export;
+mod fleet;
 mod isolation;
 mod keys;
 mod limits;

@@ -103,6 +103,20 @@ fn unsealed<'r>(row: &'r Row<'_>) -> Result<(RollupRow<'r>, &'r [u8]), SqliteErr
     Ok((key, data.map_err(|error| unreadable(format!("a rollup of organization {organization}"), error))?))
 }
 
+/// Goes through all rows, each with its stored day.
+pub(super) fn each_stored(
+    connection: &Connection,
+    mut each: impl FnMut(&RollupRow<'_>, &[u8]) -> Result<(), SqliteError>,
+) -> Result<(), SqliteError> {
+    let mut query = connection.prepare(COLUMNS)?;
+    let mut rows = query.query([])?;
+    while let Some(row) = rows.next()? {
+        let (row, data) = unsealed(row)?;
+        each(&row, data)?;
+    }
+    Ok(())
+}
+
 impl Sqlite {
     /// Goes through the rows of a range, each with its day, its dimension values and its stored day, until `each` has
     /// enough.

@@ -50,6 +50,18 @@ impl Sqlite {
         Ok(rows.collect::<rusqlite::Result<_>>()?)
     }
 
+    /// So many ids of accounts after one, in order.
+    ///
+    /// # Errors
+    /// [`SqliteError`] if they cannot be read.
+    pub(in crate::store) fn account_ids(
+        &self,
+        after: Option<OrganizationId>,
+        most: usize,
+    ) -> Result<Vec<OrganizationId>, SqliteError> {
+        Ok(self.due_times(after, most)?.into_iter().map(|(id, _)| id).collect())
+    }
+
     /// Whether the organization that is listed under a key is the one that has it.
     ///
     /// # Errors

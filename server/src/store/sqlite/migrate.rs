@@ -6,12 +6,16 @@ use rusqlite::{Connection, TransactionBehavior};
 
 use super::{SqliteError, unreadable};
 
-const MIGRATIONS: [&str; 4] = [
+const MIGRATIONS: [&str; 5] = [
     include_str!("../../../migrations/sqlite/0001_start.sql"),
     include_str!("../../../migrations/sqlite/0002_slices.sql"),
     include_str!("../../../migrations/sqlite/0003_audit_resolutions.sql"),
     include_str!("../../../migrations/sqlite/0004_people.sql"),
+    include_str!("../../../migrations/sqlite/0005_fleet.sql"),
 ];
+
+/// The migration whose table is filled from rows that there are.
+const FILLED: usize = 5;
 
 /// The version of the schema that this program makes and reads.
 pub const VERSION: u32 = MIGRATIONS.len() as u32;
@@ -36,6 +40,9 @@ pub(super) fn migrate(connection: &mut Connection, folder: &Path) -> Result<(), 
     for (version, sql) in MIGRATIONS.iter().enumerate().skip(done) {
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Exclusive)?;
         transaction.execute_batch(sql)?;
+        if version + 1 == FILLED {
+            super::totals::fill(&transaction)?;
+        }
         transaction.pragma_update(None, "user_version", version as u32 + 1)?;
         transaction.commit()?;
     }

@@ -13,6 +13,7 @@ use super::derived::find_rollup;
 use super::find::ReceiptRow;
 use super::people::write_person;
 use super::rows::write_catalogue_checksum;
+use super::totals::write_totals;
 use super::{Sqlite, SqliteError, settings, unreadable};
 use crate::catalogue::change::TeamRow;
 use crate::clock::boot;
@@ -23,6 +24,7 @@ use crate::store::audit::AuditRow;
 use crate::store::dirty::DirtyAccount;
 use crate::store::rollup::{Day, Derived, RollupKey, RollupRow};
 use crate::store::seal::seal;
+use crate::store::totals::Totals;
 use crate::store::{Answer, ReceiptKey};
 
 /// Everything that one commit writes.
@@ -167,6 +169,7 @@ fn definition<S: serde::Serialize>(spec: &S) -> Result<String, SqliteError> {
 /// The fold: accounts with all their derived rows, and how far the journal is in every row.
 fn fold(transaction: &Transaction<'_>, commit: &Commit<'_>) -> Result<(), SqliteError> {
     write_organizations(transaction, commit.fold)?;
+    let mut totals = Totals::default();
     for dirty in commit.fold {
         write_account(transaction, &dirty.account, dirty.sequence)?;
         dies_at!("commit-account-written");
@@ -174,8 +177,10 @@ fn fold(transaction: &Transaction<'_>, commit: &Commit<'_>) -> Result<(), Sqlite
             continue;
         }
         write_derived(transaction, &dirty.derived)?;
+        totals.add_derived(&dirty.account, &dirty.derived);
         dies_at!("commit-derived-written");
     }
+    write_totals(transaction, &totals)?;
     if let Some(folded_to) = commit.folded_to {
         settings::set(transaction, "folded_to", &folded_to.to_string())?;
     }

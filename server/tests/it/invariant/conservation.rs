@@ -6,6 +6,7 @@ use std::path::Path;
 use metergate::store::block::Record;
 use metergate::store::rollup::{Day, Derived, RollupKey, RollupRow, ValueKey};
 use metergate::store::sqlite::Sqlite;
+use metergate::store::totals::Totals;
 use metergate_rules::account::Account;
 use metergate_rules::apply;
 use metergate_rules::grant::{Ended, Grant};
@@ -35,7 +36,9 @@ pub(crate) fn conservation(folder: &Path) -> Held {
         equal(NAME, format!("the row of organization {id} against the fold of its blocks"), row, &fold.accounts[id])?;
         adds_up(row, &journal.up_to((*held).max(folded_to), *id).collect::<Vec<_>>())?;
     }
-    rollups(&fold.derived, &stored_rollups(&sqlite))?;
+    let stored = stored_rollups(&sqlite);
+    rollups(&fold.derived, &stored)?;
+    equal(NAME, "use of all organizations", &sqlite.totals().unwrap(), &totals(&rows, &stored))?;
     equal(NAME, "values of uniqueCount", &stored_values(&sqlite), &fold.derived.values)?;
     snapshot.rollback().unwrap();
     Ok(())
@@ -107,6 +110,15 @@ pub(crate) fn stored_rollups(sqlite: &Sqlite) -> BTreeMap<RollupKey, Day> {
         Ok((key, day))
     };
     query.query_map([], read).unwrap().map(Result::unwrap).collect()
+}
+
+/// What the rollups of all organizations but those for tests come to, by meter and day.
+fn totals(rows: &BTreeMap<OrganizationId, (u64, Account)>, stored: &BTreeMap<RollupKey, Day>) -> Totals {
+    let mut totals = Totals::default();
+    for (key, day) in stored.iter().filter(|(key, _)| !rows[&key.organization].1.profile.test) {
+        day.slots().for_each(|(_, slot)| totals.add((key.meter, key.day), slot));
+    }
+    totals
 }
 
 fn stored_values(sqlite: &Sqlite) -> BTreeMap<ValueKey, i64> {

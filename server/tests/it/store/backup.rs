@@ -69,7 +69,7 @@ fn a_backup_of_an_open_store_becomes_a_store_with_all_that_was_durable_then() {
 fn what_the_rows_do_not_hold_yet_is_in_a_backup_all_the_same() {
     let (kit, folder) = worked("what_the_rows_do_not_hold_yet_is_in_a_backup_all_the_same");
     let whole = backed_up(&kit, &folder.path().join("whole")).1.counts;
-    let rows = "DELETE FROM accounts; DELETE FROM organizations; DELETE FROM rollups; DELETE FROM unique_values;
+    let rows = "DELETE FROM accounts; DELETE FROM organizations; DELETE FROM rollups; DELETE FROM unique_values; DELETE FROM fleet_usage;
                 DELETE FROM settings WHERE name = 'folded_to'";
     kit.database().execute_batch(rows).unwrap();
     let (backup, manifest) = backed_up(&kit, &folder.path().join("rowless"));

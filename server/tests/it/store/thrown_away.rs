@@ -6,7 +6,7 @@ use super::kit::Kit;
 use super::random_work::{Random, work};
 
 /// Tables that are the fold of the blocks.
-const DERIVED: [&str; 4] = ["accounts", "organizations", "rollups", "unique_values"];
+const DERIVED: [&str; 5] = ["accounts", "organizations", "rollups", "unique_values", "fleet_usage"];
 
 fn rows(kit: &Kit, table: &str) -> Vec<Vec<Value>> {
     let database = kit.database();

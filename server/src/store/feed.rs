@@ -1,0 +1,135 @@
+//! What the loop tells the fleet view: which organizations changed while it is watching, what all used together, and who
+//! was refused.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+
+use metergate_rules::account::Account;
+use metergate_rules::id::OrganizationId;
+use metergate_rules::outcome::Entry;
+use metergate_rules::time::{HOUR, Time};
+use parking_lot::Mutex;
+
+use super::dirty::Dirty;
+use super::sqlite::SqliteError;
+use super::totals::Totals;
+use super::{StoreError, ledger::Map};
+
+/// Hours for which refusals are counted.
+const HOURS: i64 = 24;
+/// Organizations whose refusals are counted in one hour; those that come after them do not stand in the list.
+const MOST_REFUSED: usize = 16_384;
+
+/// Told by the writer, after each commit and before its answers leave.
+#[derive(Default)]
+pub struct Feed {
+    /// The organizations that changed, each once; nothing while nobody watches.
+    changed: Mutex<Option<HashSet<OrganizationId, foldhash::quality::RandomState>>>,
+    /// Nothing where the rows could not be read at the start.
+    totals: Mutex<Option<Totals>>,
+    refusals: Mutex<Refusals>,
+}
+
+/// How often organizations were refused, by hour. In memory only: a refusal without id leaves no trace in the journal.
+#[derive(Debug, Default)]
+struct Refusals {
+    since: Time,
+    hours: VecDeque<(i64, Map<OrganizationId, u32>)>,
+}
+
+impl Refusals {
+    fn count(&mut self, refused: &[OrganizationId], now: Time) {
+        let hour = now.micros().div_euclid(HOUR);
+        if self.hours.back().is_none_or(|(last, _)| *last < hour) {
+            self.hours.push_back((hour, Map::default()));
+            self.forget(hour);
+        }
+        let Some((_, counts)) = self.hours.back_mut() else { return };
+        for organization in refused {
+            if let Some(count) = counts.get_mut(organization) {
+                *count = count.saturating_add(1);
+            } else if counts.len() < MOST_REFUSED {
+                counts.insert(*organization, 1);
+            }
+        }
+    }
+
+    /// Hours that are past.
+    fn forget(&mut self, hour: i64) {
+        while self.hours.front().is_some_and(|(first, _)| *first <= hour - HOURS) {
+            self.hours.pop_front();
+            self.since = Time::from_micros((hour - HOURS + 1) * HOUR);
+        }
+    }
+}
+
+impl Feed {
+    /// Begins with what the rows hold and what they lack.
+    pub(super) fn new(rows: Result<Totals, SqliteError>, lacking: &Dirty, since: Time) -> Self {
+        let totals =
+            rows.inspect_err(|error| tracing::error!(%error, "the fleet view cannot say what all used together"));
+        let totals = totals.ok().map(|mut totals| {
+            lacking.all().for_each(|dirty| totals.add_derived(&dirty.account, &dirty.derived));
+            totals
+        });
+        let refusals = Refusals { since, hours: VecDeque::new() };
+        Self { changed: Mutex::default(), totals: Mutex::new(totals), refusals: Mutex::new(refusals) }
+    }
+
+    /// What a commit did.
+    pub(super) fn tell<'a, E: Iterator<Item = &'a Entry>>(
+        &self,
+        changes: impl Iterator<Item = (&'a std::sync::Arc<Account>, E)>,
+    ) {
+        let (mut changed, mut totals) = (self.changed.lock(), self.totals.lock());
+        for (account, entries) in changes {
+            if let Some(changed) = &mut *changed {
+                changed.insert(account.id);
+            }
+            if let Some(totals) = &mut *totals {
+                entries.for_each(|entry| totals.add_entry(account, entry));
+            }
+        }
+    }
+
+    /// Something was refused to each of these.
+    pub(super) fn refused(&self, organizations: &[OrganizationId], now: Time) {
+        if !organizations.is_empty() {
+            self.refusals.lock().count(organizations, now);
+        }
+    }
+
+    /// From now on the organizations that change are noted.
+    pub fn watch(&self) {
+        *self.changed.lock() = Some(HashSet::default());
+    }
+
+    /// Nothing is noted any more.
+    pub fn unwatch(&self) {
+        *self.changed.lock() = None;
+    }
+
+    /// Those that have changed since the last time, in no order.
+    pub fn take(&self) -> Vec<OrganizationId> {
+        self.changed.lock().as_mut().map(std::mem::take).into_iter().flatten().collect()
+    }
+
+    /// What all organizations but those for tests used together.
+    ///
+    /// # Errors
+    /// [`StoreError::Damaged`] where a start could not read it.
+    pub fn totals(&self) -> Result<Totals, StoreError> {
+        self.totals.lock().clone().ok_or(StoreError::Damaged)
+    }
+
+    /// How often organizations were refused something in the last 24 hours, or since the start if that was later; and
+    /// since when that is.
+    pub fn refusals(&self, now: Time) -> (Time, HashMap<OrganizationId, u64>) {
+        let mut refusals = self.refusals.lock();
+        refusals.forget(now.micros().div_euclid(HOUR));
+        let mut all: HashMap<OrganizationId, u64> = HashMap::new();
+        for (organization, count) in refusals.hours.iter().flat_map(|(_, counts)| counts) {
+            *all.entry(*organization).or_default() += u64::from(*count);
+        }
+        (refusals.since, all)
+    }
+}
