@@ -23,6 +23,10 @@ use super::sqlite::{RollupRange, Sqlite, SqliteError, find_rollup, unreadable};
 use super::{Scope, StoreError};
 use crate::people::People;
 
+mod between;
+
+pub(super) use between::{later_blocks, records_between};
+
 /// Connections that are kept open for the next read.
 const KEPT: usize = 8;
 /// Of an organization's blocks so many are looked up at once: most who ask are content with the newest.
