@@ -55,6 +55,13 @@ fn spoil(kit: &Kit, random: &mut Random) -> u64 {
     all.len() as u64
 }
 
+fn with_model(mut request: Request, model: usize) -> Request {
+    if let Request::Record(record) = &mut request {
+        record.event.items[0].dimensions = format!(r#"{{"model":"{model}"}}"#);
+    }
+    request
+}
+
 #[test]
 fn what_was_spoiled_is_made_again_and_what_is_right_stays() {
     for (pace, slice_ids) in [(Pace::Tenth, 5_000_000), (Pace::Accounts(0), 5_000_000), (Pace::Accounts(1), 15)] {
@@ -95,17 +102,35 @@ fn a_row_whose_bytes_have_changed_is_made_again() {
     kit.check().unwrap();
 }
 
+/// More than fit in memory, or in a commit.
+#[test]
+fn many_rows_are_made_a_few_days_at_a_time() {
+    const SETS: usize = 900;
+    const DAYS: i64 = 24;
+    let kit = Kit::new();
+    for day in 0..DAYS {
+        let time = kit.now().plus(-day * DAY);
+        let of = |model: usize| {
+            let tell = tell("tokens", 1, &format!("e{day}-{model}")).at(time);
+            with_model(Request::from(&tell), model)
+        };
+        assert!(kit.in_one_batch((0..SETS).map(of).collect()).iter().all(Result::is_ok));
+    }
+    let rows = SETS as u64 * DAYS.unsigned_abs();
+    kit.wait_until("the rows are written", |kit| kit.count("rollups") == rows);
+    let before = rollups(&kit);
+    kit.database().execute("DELETE FROM rollups WHERE dimensions LIKE '%7%'", []).unwrap();
+    assert_eq!(kit.aggregate().rebuilt, rows);
+    assert!(rollups(&kit) == before, "every row is there again");
+    let done = kit.aggregate();
+    assert_eq!((done.organizations, done.rows, done.rebuilt), (1, rows, 0));
+}
+
 /// Beyond the cap the sets that came first have rows of their own, each time the same.
 #[test]
 fn the_cap_of_dimension_sets_holds_and_totals_are_exact() {
     let kit = Kit::new();
-    let of = |model: usize| {
-        let mut request = Request::from(&tell("tokens", 1, &format!("e{model}")));
-        if let Request::Record(record) = &mut request {
-            record.event.items[0].dimensions = format!(r#"{{"model":"{model}"}}"#);
-        }
-        request
-    };
+    let of = |model: usize| with_model(Request::from(&tell("tokens", 1, &format!("e{model}"))), model);
     for models in [0..700, 700..1400] {
         let events: Vec<Request> = models.map(of).collect();
         assert!(kit.in_one_batch(events).iter().all(Result::is_ok));
