@@ -14,6 +14,7 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use crate::backup;
+use crate::catalogue::key;
 use crate::clock::Clock;
 use crate::config::{Config, RateHeaders};
 use crate::folder::Locked;
@@ -112,6 +113,7 @@ pub fn shared(
         store: Arc::new(store),
         fleet: Arc::default(),
         admin_key,
+        cron_secret: config.cron_secret.as_ref().map(|secret| key::hash(secret.expose())),
         cookies: Cookies::new(config.public_url.as_deref()),
         passwords: Passwords::default(),
         attempts: Attempts::default(),
@@ -126,6 +128,7 @@ pub fn shared(
         draining,
         jobs: Arc::default(),
         exporting: Arc::new(tokio::sync::Semaphore::new(1)),
+        aggregating: Arc::new(tokio::sync::Semaphore::new(1)),
         backup_dir: config.backups(),
         data_dir: config.data_dir.clone(),
         metrics: metrics_handle()?,

@@ -90,6 +90,8 @@ settings! {
     backup_dir: Option<PathBuf> = "", |text| optional(text, path), ["METERGATE_BACKUP_DIR"];
     /// The administrator's API key, 32 to 255 printable characters without spaces; made and printed at the first start where not given.
     admin_key: Option<Secret> = "", |text| optional(text, value::long_secret), ["METERGATE_ADMIN_KEY"], secret;
+    /// The secret by which a timer may have rollups made again, 8 to 255 printable characters without spaces; an administrator alone may where not given.
+    cron_secret: Option<Secret> = "", |text| optional(text, value::short_secret), ["METERGATE_CRON_SECRET", "CRON_SECRET"], secret;
     /// The address under which others reach the server, such as https://usage.example.com; else made from the listen address.
     public_url: Option<String> = "", |text| optional(text, url), ["METERGATE_PUBLIC_URL"];
     /// The catalogue file of meters, plans and prices that the first start reads; else the shipped one.

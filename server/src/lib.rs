@@ -1,5 +1,6 @@
 //! Metergate: usage metering, quotas and entitlements. The rules are in `metergate-rules`; this crate touches the world.
 
+pub mod aggregate;
 pub mod app;
 pub mod backup;
 pub mod catalogue;

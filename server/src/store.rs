@@ -37,6 +37,7 @@ mod ledger;
 mod open;
 mod people;
 pub mod reader;
+pub mod remade;
 mod replay;
 pub mod rollup;
 mod seal;
@@ -105,6 +106,10 @@ pub enum Work {
     Team(Box<TeamRequest>),
     /// Users, members, sessions.
     People(Box<PeopleRequest>),
+    /// Rows made again.
+    Replace(Box<remade::Remade>),
+    /// What has been kept for long enough goes now.
+    Retain,
 }
 
 /// One command on one organization.
@@ -245,6 +250,8 @@ pub enum Receipt {
         /// Whether it was made before, under the same key.
         replayed: bool,
     },
+    /// So many rows were made again, or so many files have gone.
+    Upkeep(u64),
 }
 
 /// The answer to a decision.

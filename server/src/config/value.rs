@@ -102,8 +102,17 @@ pub(super) fn url(text: &str) -> Result<String, String> {
 }
 
 pub(super) fn long_secret(text: &str) -> Result<Secret, String> {
-    let fits = (32..=255).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic());
-    let rule = || "must have 32 to 255 printable ASCII characters, no spaces".to_owned();
+    secret_of(text, 32)
+}
+
+/// One that others chose, and that opens little.
+pub(super) fn short_secret(text: &str) -> Result<Secret, String> {
+    secret_of(text, 8)
+}
+
+fn secret_of(text: &str, least: usize) -> Result<Secret, String> {
+    let fits = (least..=255).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic());
+    let rule = || format!("must have {least} to 255 printable ASCII characters, no spaces");
     if fits { Ok(Secret::new(text.to_owned())) } else { Err(rule()) }
 }
 

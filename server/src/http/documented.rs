@@ -21,6 +21,7 @@ pub mod auth;
 pub mod clients;
 pub mod cycle;
 pub mod internal;
+pub mod metrics;
 pub mod portal;
 #[cfg(test)]
 mod tests;

@@ -11,13 +11,13 @@ use utoipa::openapi::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::documented::{self, clients, internal, portal, usage};
+use super::documented::{self, clients, internal, metrics, portal, usage};
 use super::people::{administrators, invitations, members, sessions};
 use super::service::{Route, not_found};
 use super::state::App;
 use super::{
-    adjustments, audit, backups, catalog, cycle, docs, document, export, fleet, health, hot, jobs, keys, organizations, quota,
-    reports, reservations, team, voids,
+    adjustments, audit, backups, catalog, cycle, docs, document, export, fleet, health, hot, jobs, keys, organizations,
+    quota, reports, reservations, team, voids,
 };
 
 /// Every route of the API, in the order in which they are shown.
@@ -107,6 +107,7 @@ fn documented_paths() -> OpenApiRouter<App> {
         .routes(routes!(portal::billing_status))
         .routes(routes!(usage::all))
         .routes(routes!(usage::one))
+        .routes(routes!(metrics::rebuild))
         .routes(routes!(clients::set_quota, clients::quota))
         .routes(routes!(clients::credits))
 }

@@ -35,6 +35,8 @@ pub struct Shared {
     pub fleet: Arc<Fleet>,
     /// The hash of the administrator's key.
     pub admin_key: [u8; 32],
+    /// The hash of the timer's secret, where one is set.
+    pub cron_secret: Option<[u8; 32]>,
     /// How the cookies of sessions are written and read.
     pub cookies: Cookies,
     /// Where passwords are hashed.
@@ -57,6 +59,8 @@ pub struct Shared {
     pub jobs: Arc<Jobs>,
     /// One export goes on at a time: each holds a snapshot.
     pub exporting: Arc<tokio::sync::Semaphore>,
+    /// One aggregation goes on at a time.
+    pub aggregating: Arc<tokio::sync::Semaphore>,
     /// The data folder.
     pub data_dir: PathBuf,
     /// The folder below which backups are written.

@@ -16,7 +16,8 @@ use super::{Report, Timestamp};
 use crate::fleet::{Overview, Tight, Top};
 use crate::http::number::Number;
 use crate::store::reader::ReadError;
-use crate::store::totals::{Totals, day_of};
+use crate::store::rollup::day_of;
+use crate::store::totals::Totals;
 use crate::store::{Scope, StoreError};
 
 /// Days of usage over all, today among them.

@@ -15,6 +15,7 @@ use super::fold::{Fold, Pace};
 use super::inbox::{Inbox, Port};
 use super::known::IdHasher;
 use super::reader::{Reader, Recent};
+use super::remade::Remade;
 use super::replay::{Replayed, replay};
 use super::slice::Files;
 use super::slice::slicer::Slicer;
@@ -158,6 +159,22 @@ impl Store {
         port.call(Work::People(Box::new(request))).await?.pop().unwrap_or(Err(StoreError::Internal))
     }
 
+    /// Puts rows made again in the place of those that are stored. How many they are.
+    ///
+    /// # Errors
+    /// [`StoreError::Changed`] where too much has happened since they were made.
+    pub async fn replace(&self, port: &Port, remade: Remade) -> Result<u64, StoreError> {
+        upkept(port.call(Work::Replace(Box::new(remade))).await)
+    }
+
+    /// Lets go what has been kept for long enough. How many files they are.
+    ///
+    /// # Errors
+    /// As [`StoreError`] says.
+    pub async fn retain(&self, port: &Port) -> Result<u64, StoreError> {
+        upkept(port.call(Work::Retain).await)
+    }
+
     /// Everybody.
     pub fn people(&self) -> Arc<People> {
         self.people.load_full()
@@ -214,6 +231,14 @@ impl Store {
 impl Drop for Store {
     fn drop(&mut self) {
         self.close();
+    }
+}
+
+fn upkept(answers: Answers) -> Result<u64, StoreError> {
+    match answers?.pop() {
+        Some(Ok(Receipt::Upkeep(done))) => Ok(done),
+        Some(Err(error)) => Err(error),
+        _ => Err(StoreError::Internal),
     }
 }
 

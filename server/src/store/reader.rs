@@ -24,6 +24,9 @@ use super::{Scope, StoreError};
 use crate::people::People;
 
 mod accounts;
+mod between;
+
+pub(super) use between::{later_blocks, records_between};
 
 /// Connections that are kept open for the next read.
 const KEPT: usize = 8;

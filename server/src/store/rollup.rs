@@ -272,15 +272,10 @@ impl Derived {
     }
 
     fn add_to_rollup(&mut self, organization: OrganizationId, used: &Use) {
-        let day = used.time.micros().div_euclid(DAY);
-        let quarter = used.time.micros().rem_euclid(DAY) / QUARTER;
-        let key = RollupKey {
-            organization,
-            meter: used.meter,
-            day: i32::try_from(day).unwrap_or(i32::MAX),
-            dimensions: used.dimensions.clone(),
-        };
-        self.rollups.add(key, u8::try_from(quarter).unwrap_or(95), &slot(used));
+        let (quarter, slot) = quarter_of(used);
+        let key =
+            RollupKey { organization, meter: used.meter, day: day_of(used.time), dimensions: used.dimensions.clone() };
+        self.rollups.add(key, quarter, &slot);
     }
 
     fn add_value(&mut self, organization: OrganizationId, used: &Use) {
@@ -300,6 +295,17 @@ impl Derived {
         let end = ValueKey { bucket: to.max(from.bucket), ..from };
         self.values.range(from..end).map(|(key, count)| (key.bucket, *count))
     }
+}
+
+/// The UTC day of a time, in days since 1970-01-01.
+pub fn day_of(time: Time) -> i32 {
+    i32::try_from(time.micros().div_euclid(DAY)).unwrap_or(i32::MAX)
+}
+
+/// The quarter hour of a use, and what it adds there.
+pub(super) fn quarter_of(used: &Use) -> (u8, Slot) {
+    let quarter = used.time.micros().rem_euclid(DAY) / QUARTER;
+    (u8::try_from(quarter).unwrap_or(95), slot(used))
 }
 
 /// What one use adds to its quarter hour.

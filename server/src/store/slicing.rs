@@ -103,7 +103,7 @@ impl Writer {
             None if !self.slicing.slicer.is_busy() => self.begin_next(),
             None => {}
         }
-        let gone = self.forget_ids()? | self.forget_records()?;
+        let gone = self.forget_oldest()?;
         self.show();
         Ok(taken || gone)
     }
@@ -175,6 +175,11 @@ impl Writer {
         self.recent.write().begin_to_close();
         (self.slicing.since, self.slicing.bytes) = (None, 0);
         self.slicing.slicer.give(Job::Close(extent, ids));
+    }
+
+    /// Lets the oldest files go that have been kept for long enough. Whether there were any.
+    pub(super) fn forget_oldest(&mut self) -> Result<bool, Failure> {
+        Ok(self.forget_ids()? | self.forget_records()?)
     }
 
     /// Lets the oldest file of ids go once all of them have been kept for long enough.

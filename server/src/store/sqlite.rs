@@ -22,6 +22,7 @@ mod error;
 mod find;
 mod migrate;
 mod people;
+mod remade;
 mod rows;
 mod settings;
 mod slices;
@@ -30,7 +31,7 @@ mod wal;
 mod write;
 
 pub use derived::RollupRange;
-pub(super) use derived::{OTHER, find_rollup};
+pub(super) use derived::{MOST_DIMENSIONS, OTHER, find_rollup};
 pub use error::SqliteError;
 pub use migrate::VERSION as SCHEMA;
 pub(super) use slices::SliceChange;

@@ -8,9 +8,8 @@ use std::collections::BTreeMap;
 use metergate_rules::account::Account;
 use metergate_rules::id::MeterId;
 use metergate_rules::outcome::Entry;
-use metergate_rules::time::{DAY, Time};
 
-use super::rollup::{Derived, Slot, slot};
+use super::rollup::{Derived, Slot, day_of, slot};
 
 /// What one meter did on one day, counted in days since 1970-01-01.
 pub type OfDay = (MeterId, i32);
@@ -54,9 +53,4 @@ impl Totals {
     pub fn of(&self, meter: MeterId, first: i32, last: i32) -> impl Iterator<Item = (i32, &Slot)> {
         self.0.range((meter, first)..=(meter, last)).map(|((_, day), slot)| (*day, slot))
     }
-}
-
-/// The UTC day in which a time lies, in days since 1970-01-01.
-pub fn day_of(time: Time) -> i32 {
-    i32::try_from(time.micros().div_euclid(DAY)).unwrap_or(i32::MAX)
 }

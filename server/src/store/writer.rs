@@ -181,6 +181,8 @@ impl Writer {
         let change = || match &call.work {
             Work::Team(request) => self.change_team(request),
             Work::People(request) => self.change_people(request),
+            Work::Replace(remade) => self.replace(remade),
+            Work::Retain => self.retain(),
             Work::Requests(_) => Err(StoreError::Internal),
         };
         let answer = catch_unwind(AssertUnwindSafe(change)).unwrap_or(Err(StoreError::Internal));
@@ -249,7 +251,7 @@ impl Writer {
     }
 
     /// Writes what was decided and a step of the fold, and only then makes it the durable image.
-    fn commit_with(&mut self, decided: Decided, mut step: Step) -> Result<Vec<u32>, Failure> {
+    pub(super) fn commit_with(&mut self, decided: Decided, mut step: Step) -> Result<Vec<u32>, Failure> {
         let began = boot();
         let has_block = !decided.records.is_empty();
         let sequence = self.ledger.sequence + u64::from(has_block);
@@ -304,7 +306,9 @@ fn next_batch(waiting: &mut std::iter::Peekable<impl Iterator<Item = Call>>) -> 
     let (mut batch, mut requests, mut bytes) = (Vec::new(), 0, 0);
     while let Some(call) = waiting.peek() {
         match &call.work {
-            Work::Team(_) | Work::People(_) if batch.is_empty() => return (waiting.next(), batch),
+            Work::Team(_) | Work::People(_) | Work::Replace(_) | Work::Retain if batch.is_empty() => {
+                return (waiting.next(), batch);
+            }
             Work::Requests(more) if requests < MOST_REQUESTS && bytes < MOST_BYTES => {
                 requests += more.len();
                 bytes += more.iter().map(Request::bytes).sum::<usize>();

@@ -1,5 +1,6 @@
 //! The real program, killed at any time and at each fail point: what was acknowledged is there, counted once.
 
+mod aggregate;
 mod backup;
 mod checks;
 mod disk;

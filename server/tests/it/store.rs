@@ -1,5 +1,6 @@
 //! What every store does, as sentences. Which store it is, only the kit knows.
 
+mod aggregate;
 mod arithmetic;
 mod asks;
 mod audit;

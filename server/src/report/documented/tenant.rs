@@ -55,6 +55,11 @@ impl Bound {
         }
     }
 
+    /// Its day of UTC, since 1970-01-01.
+    pub fn utc_day(self) -> i32 {
+        i32::try_from(self.start(&Zone::utc()).micros().div_euclid(DAY)).unwrap_or(i32::MAX)
+    }
+
     /// The first instant in what begins here.
     pub(super) fn start(self, zone: &Zone) -> Time {
         match self {

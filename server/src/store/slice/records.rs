@@ -164,6 +164,30 @@ impl Records {
         Ok(true)
     }
 
+    /// The records of an organization in blocks after `after` up to `to`, oldest first.
+    ///
+    /// # Errors
+    /// [`SliceError`] where they cannot be read, or were changed.
+    pub fn between(
+        &self,
+        organization: OrganizationId,
+        after: u64,
+        to: u64,
+        mut each: impl FnMut(Record),
+    ) -> Result<(), SliceError> {
+        let first = self.chunk_of(organization, after + 1).unwrap_or(0);
+        let chunks = self.tail.chunks.iter().enumerate().skip(first);
+        for (number, _) in chunks.take_while(|(_, chunk)| chunk.first <= (organization, to)) {
+            for (in_block, run) in self.chunk(number)?.runs() {
+                if run.organization == organization && after < in_block && in_block <= to {
+                    let records = run.records().map_err(|error| self.file.error(error))?;
+                    records.into_iter().for_each(|(_, record)| each(record));
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// All records in the order of organization and block: block, organization, and the records with their offsets.
     ///
     /// # Errors

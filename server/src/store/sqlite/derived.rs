@@ -10,7 +10,7 @@ use super::{Sqlite, SqliteError, unreadable};
 use crate::store::rollup::{RollupKey, RollupRow, ValueKey};
 
 /// Sets of dimension values of one organization and meter on one day at most; the rest goes into [`OTHER`].
-const MOST_DIMENSIONS: i64 = 1000;
+pub(in crate::store) const MOST_DIMENSIONS: i64 = 1000;
 /// What stands for dimension values beyond the cap. No JSON object is written like it.
 pub(in crate::store) const OTHER: &str = "other";
 

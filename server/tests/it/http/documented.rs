@@ -7,6 +7,7 @@ use super::server::Server;
 
 mod clients;
 mod cycle;
+mod metrics;
 mod usage;
 
 const PLANS: &str = "free, starter, pro, enterprise";

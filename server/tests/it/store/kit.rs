@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use metergate::aggregate::{Aggregated, aggregate};
 use metergate::catalogue::Snapshot;
 use metergate::catalogue::change::{TeamCommand, TeamRequest};
 use metergate::catalogue::file::CatalogueFile;
@@ -133,6 +134,29 @@ impl Kit {
         let (_stop, goes_on) = tokio::sync::watch::channel(false);
         let Open { store, port, .. } = self.open();
         self.runtime.block_on(metergate::sweep::pass(store, port, &goes_on)).unwrap()
+    }
+
+    /// Makes the rollups of all days again.
+    pub(super) fn aggregate(&self) -> Aggregated {
+        self.aggregate_beside(Vec::new)
+    }
+
+    /// The same beside such calls, one after the other.
+    pub(super) fn aggregate_beside(&self, mut requests: impl FnMut() -> Vec<Request>) -> Aggregated {
+        let (_stop, goes_on) = tokio::sync::watch::channel(false);
+        let Open { store, port, .. } = self.open();
+        self.runtime.block_on(async {
+            let mut done = std::pin::pin!(aggregate(store, port, i32::MIN..=i32::MAX, &goes_on));
+            loop {
+                tokio::select! {
+                    answers = store.execute(port, requests()) => {
+                        assert!(answers.unwrap().iter().all(Result::is_ok));
+                        tokio::task::yield_now().await;
+                    }
+                    done = &mut done => return done.unwrap(),
+                }
+            }
+        })
     }
 
     /// Has the team's chain hold the ends of the others, as after a start.

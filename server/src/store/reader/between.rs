@@ -1,0 +1,108 @@
+//! An organization's records in the order in which they came.
+
+use std::sync::Arc;
+
+use metergate_rules::id::OrganizationId;
+use parking_lot::RwLock;
+
+use super::{ReadError, Recent, View};
+use crate::store::block::{Block, Record};
+use crate::store::slice::Records;
+use crate::store::sqlite::{Sqlite, SqliteError, unreadable};
+
+impl Recent {
+    /// The blocks after `after` up to `to` of an organization that are in no closed slice, in order.
+    fn open_between(&self, organization: OrganizationId, after: u64, to: u64) -> Vec<u64> {
+        let of = |blocks: &super::Blocks| {
+            let blocks = blocks.get(&organization).map_or(&[][..], Vec::as_slice);
+            let first = blocks.partition_point(|block| *block <= after);
+            blocks[first..blocks.partition_point(|block| *block <= to).max(first)].to_vec()
+        };
+        let mut blocks = of(&self.closing);
+        blocks.extend(of(&self.open));
+        blocks
+    }
+
+    /// The closed slices that reach beyond `after`, oldest first.
+    fn closed_after(&self, after: u64) -> Vec<Arc<Records>> {
+        self.closed.iter().filter(|slice| slice.extent().last > after).cloned().collect()
+    }
+
+    /// The first block of the oldest closed slice.
+    pub(super) fn first_closed(&self) -> Option<u64> {
+        self.closed.first().map(|slice| slice.extent().first)
+    }
+}
+
+/// How many blocks of the open slice have come after `after` for an organization; `None` where a slice has closed since.
+pub(in crate::store) fn later_blocks(
+    recent: &RwLock<Recent>,
+    organization: OrganizationId,
+    after: u64,
+) -> Option<usize> {
+    let recent = recent.read();
+    recent.closed_after(after).is_empty().then(|| recent.open_between(organization, after, u64::MAX).len())
+}
+
+/// The records of an organization in blocks after `after` up to `to`, oldest first. The snapshot of the database was taken
+/// before.
+pub(in crate::store) fn records_between(
+    sqlite: &Sqlite,
+    recent: &RwLock<Recent>,
+    organization: OrganizationId,
+    (after, to): (u64, u64),
+    mut each: impl FnMut(Record),
+) -> Result<(), SqliteError> {
+    // Together: a slice that closes in between is in one of them.
+    let (closed, open) = {
+        let recent = recent.read();
+        (recent.closed_after(after), recent.open_between(organization, after, to))
+    };
+    for slice in closed {
+        slice.between(organization, after, to, &mut each)?;
+    }
+    for sequence in open {
+        let broken = |why: &dyn std::fmt::Display| unreadable(format!("block {sequence}"), why);
+        let data = sqlite.block(sequence)?.ok_or_else(|| broken(&"it is not there"))?;
+        let records = Block::read(&data).and_then(|block| block.of(organization)).map_err(|error| broken(&error))?;
+        records.into_iter().for_each(|(_, record)| each(record));
+    }
+    Ok(())
+}
+
+impl View<'_> {
+    /// The records of an organization in blocks after `after` up to `to`, oldest first.
+    ///
+    /// # Errors
+    /// [`ReadError::Sqlite`] if they cannot be read.
+    pub(in crate::store) fn records_between(
+        &self,
+        organization: OrganizationId,
+        between: (u64, u64),
+        each: impl FnMut(Record),
+    ) -> Result<(), ReadError> {
+        Ok(records_between(self.sqlite, self.recent, organization, between, each)?)
+    }
+
+    /// Organizations after one, in the order of their ids.
+    ///
+    /// # Errors
+    /// [`ReadError::Sqlite`] if they cannot be read.
+    pub fn organizations_after(
+        &self,
+        after: Option<OrganizationId>,
+        most: usize,
+    ) -> Result<Vec<OrganizationId>, ReadError> {
+        Ok(self.sqlite.due_times(after, most)?.into_iter().map(|(id, _)| id).collect())
+    }
+
+    /// Whether records have gone for their age.
+    pub(in crate::store) fn has_lost_records(&self) -> Result<bool, ReadError> {
+        let closed = self.recent.read().first_closed();
+        let first = match closed {
+            Some(first) => Some(first),
+            None => self.sqlite.first_block()?,
+        };
+        Ok(first.is_some_and(|first| first > 1))
+    }
+}
