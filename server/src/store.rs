@@ -26,6 +26,7 @@ mod batch;
 pub mod block;
 mod checkpoint;
 mod decided;
+mod deletion;
 pub mod dirty;
 pub mod examine;
 mod fold;
@@ -94,7 +95,8 @@ impl Scope {
     }
 }
 
-/// Work for the writer: requests that are answered together, or one change of the team's own things, or of people.
+/// Work for the writer: requests that are answered together, or one change of the team's own things, or of people, or the
+/// end of an organization.
 pub enum Work {
     /// Each is decided on its own, in order.
     Requests(Vec<Request>),
@@ -102,6 +104,8 @@ pub enum Work {
     Team(Box<TeamRequest>),
     /// Users, members, sessions.
     People(Box<PeopleRequest>),
+    /// An organization and everything of it goes.
+    Deletion(Box<ChangeRequest>),
 }
 
 /// One command on one organization.

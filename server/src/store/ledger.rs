@@ -68,6 +68,8 @@ pub(super) struct Ledger {
     pub(super) catalogue: Arc<Snapshot>,
     /// Everybody.
     pub(super) people: Arc<People>,
+    /// Organizations that are deleted and of which rows are left.
+    pub(super) deleted: VecDeque<OrganizationId>,
 }
 
 impl Ledger {

@@ -128,6 +128,7 @@ pub(super) const RULES: &[Rule] = &[
     rule("PUT /api/admin/clients/{org}/quota", Right::Operator, "", r#"{"plan": "pro"}"#),
     rule("GET /api/admin/clients/{org}/quota", Right::Operator, "", ""),
     rule("POST /api/admin/clients/{org}/credits", Right::Operator, "", r#"{"action": "grant", "amount": 5}"#),
+    rule("DELETE /v1/organizations/{org}", Right::Of(role::Right::Delete), "", "{}"),
     // The last, since nobody is signed in after it.
     rule("POST /api/auth/logout", PERSON, "", ""),
     rule("GET /livez", Right::Open, "", ""),
