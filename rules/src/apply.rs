@@ -231,7 +231,8 @@ fn after(counted: Quantity, used: &Use) -> Quantity {
 
 fn change(account: &mut Account, change: &Change, at: Time) {
     match change {
-        Change::Created { .. } => {}
+        // What is left of an account is the store's to throw away.
+        Change::Created { .. } | Change::Deleted => {}
         Change::Profile { profile, windows } => {
             account.profile = Arc::clone(profile);
             account.windows = *windows;

@@ -118,6 +118,8 @@ pub enum Command {
         /// These windows.
         windows: WindowSet,
     },
+    /// Deletes it, for good.
+    Delete,
     /// Adds an entry of the application's own to the audit log.
     Append(Note),
     /// Marks an entry of the audit log as dealt with.

@@ -62,6 +62,11 @@ impl What {
             Self::Due(_) => &[],
         }
     }
+
+    /// Whether nothing is left of the organization after it.
+    pub fn deletes(&self) -> bool {
+        matches!(self, Self::Changed(change) if **change == Change::Deleted)
+    }
 }
 
 /// What time brings about.

@@ -95,6 +95,8 @@ pub enum Right {
     ReadMembers,
     /// To change an organization's members, keys, billing cycle, time zone and name.
     Administer,
+    /// To delete an organization.
+    Delete,
     /// To list an organization's keys.
     ReadKeys,
     /// To mint a link into an organization's portal.
@@ -116,7 +118,7 @@ pub enum Users {
 
 impl Right {
     /// All of them.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Any,
         Self::Person,
         Self::Consume,
@@ -127,6 +129,7 @@ impl Right {
         Self::ReadAudit,
         Self::ReadMembers,
         Self::Administer,
+        Self::Delete,
         Self::ReadKeys,
         Self::Link,
         Self::Operate,
@@ -147,6 +150,7 @@ impl Right {
             Self::ReadAudit => (&[], Users::From(Role::Admin), false),
             Self::ReadMembers => (&[], Users::From(Role::Viewer), false),
             Self::Administer => (&[], Users::From(Role::Admin), true),
+            Self::Delete => (&[], Users::From(Role::Owner), true),
             Self::ReadKeys => (&[], Users::From(Role::Admin), false),
             Self::Link => (&[Consume], Users::None, false),
             Self::Operate => (&[], Users::None, true),

@@ -27,6 +27,7 @@ mod batch;
 pub mod block;
 mod checkpoint;
 mod decided;
+mod deletion;
 pub mod dirty;
 pub mod examine;
 pub mod feed;
@@ -98,7 +99,8 @@ impl Scope {
     }
 }
 
-/// Work for the writer: requests that are answered together, or one change of the team's own things, or of people.
+/// Work for the writer: requests that are answered together, or one change of the team's own things, or of people, or the
+/// end of an organization.
 pub enum Work {
     /// Each is decided on its own, in order.
     Requests(Vec<Request>),
@@ -110,6 +112,8 @@ pub enum Work {
     Replace(Box<remade::Remade>),
     /// What has been kept for long enough goes now.
     Retain,
+    /// An organization and everything of it goes.
+    Deletion(Box<ChangeRequest>),
 }
 
 /// One command on one organization.

@@ -61,6 +61,7 @@ pub(super) fn operate(
         Command::SetExtra(new) => limits::set_extra(account, new, catalogue)?,
         Command::Lock { cause, reason } => lock(account, *cause, reason.as_ref(), now),
         Command::Unlock => unlock(account),
+        Command::Delete => Some(delete(account)),
         Command::Reset { meters, windows } => reset(account, meters.as_deref(), *windows, catalogue, now)?,
         _ => return Err(Problem::Inconsistent("not an operator's command")),
     };
@@ -291,6 +292,18 @@ fn unlock(account: &Account) -> Option<Told> {
     }
     let (before, after) = (locks_fields(&account.locks), locks_fields(&[]));
     Some(Told { change: Change::Unlocked, action: "billing.unlock", category: "billing", before, after })
+}
+
+/// What is told of it has nothing personal: it stays when all else is forgotten.
+fn delete(account: &Account) -> Told {
+    let count = |things: usize| i64::try_from(things).unwrap_or(i64::MAX);
+    let before = Fields::default()
+        .with("organization", account.id.to_string())
+        .with("createdAt", account.profile.created_at)
+        .with("grants", count(account.grants.len()))
+        .with("reservations", count(account.reservations.len()));
+    let (action, category) = ("organization.delete", "config");
+    Told { change: Change::Deleted, action, category, before, after: Fields::default() }
 }
 
 /// Counters to zero by an entry that says so: levels and what grants have given stay.

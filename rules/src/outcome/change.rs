@@ -164,4 +164,6 @@ pub enum Change {
         /// These windows.
         windows: WindowSet,
     },
+    /// The organization was deleted: its last entry.
+    Deleted,
 }

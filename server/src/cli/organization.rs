@@ -48,6 +48,17 @@ pub(super) enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Delete it with everything of it, for good
+    Delete {
+        /// Its key or id
+        organization: String,
+        /// Do it: nothing brings it back
+        #[arg(long)]
+        yes: bool,
+        /// Why
+        #[arg(long, default_value = "")]
+        reason: String,
+    },
     /// List the organizations
     List {
         /// Print JSON
@@ -84,6 +95,7 @@ pub(super) fn run(client: &Client, command: &Command, screen: &dyn Screen) -> an
             let answer = client.patch(&of_organization(organization, ""), &change)?;
             show(client, &answer, *json, screen)?;
         }
+        Command::Delete { organization, yes, reason } => delete(client, organization, *yes, reason, screen)?,
         Command::List { json } => list(client, *json, screen)?,
         Command::Show { organization, json } => {
             let answer = client.get(&of_organization(organization, ""))?;
@@ -95,6 +107,18 @@ pub(super) fn run(client: &Client, command: &Command, screen: &dyn Screen) -> an
         }
     }
     Ok(Ending::Done)
+}
+
+fn delete(client: &Client, organization: &str, yes: bool, reason: &str, screen: &dyn Screen) -> anyhow::Result<()> {
+    if !yes {
+        anyhow::bail!(
+            "this deletes {} with all of its use, limits, keys and members, for good: say --yes",
+            plain(organization)
+        );
+    }
+    client.delete_with(&of_organization(organization, ""), &json!({ "reason": reason }))?;
+    screen.print(&format!("{} is deleted", plain(organization)));
+    Ok(())
 }
 
 fn list(client: &Client, json: bool, screen: &dyn Screen) -> anyhow::Result<()> {

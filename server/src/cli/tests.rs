@@ -45,6 +45,18 @@ fn a_key_is_created_listed_and_revoked() {
 }
 
 #[test]
+fn an_organization_is_deleted_only_by_who_says_yes() {
+    let fake = Fake::start();
+    fake.answer("DELETE /v1/organizations/acme", 204, &Value::Null);
+    let error = run_line(&fake, "org delete acme", &Paper::default()).unwrap_err().to_string();
+    assert!(error.contains("acme") && error.contains("--yes"), "{error}");
+    assert!(fake.state().requests.is_empty());
+    assert_eq!(printed(&fake, "org delete acme --yes --reason asked"), "acme is deleted");
+    let body: Value = serde_json::from_str(&fake.state().requests[0].1).unwrap();
+    assert_eq!(body, json!({"reason": "asked"}));
+}
+
+#[test]
 fn lists_are_read_to_their_last_page() {
     let fake = Fake::start();
     fake.answer("GET /v1/organizations?limit=200", 200, &json!({"data": [{"key": "a"}], "nextCursor": "c/1"}));

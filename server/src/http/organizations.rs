@@ -1,5 +1,7 @@
 //! Organizations: creating them, who they are, locks.
 
+use std::sync::Arc;
+
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::header::{HeaderValue, LOCATION};
@@ -14,13 +16,14 @@ use utoipa::ToSchema;
 
 use super::auth::Credential;
 use super::body::Raw;
-use super::change::{Operation, ReasonBody, nothing, organization_answer, reason, run};
+use super::change::{MOST_REASON, Operation, ReasonBody, if_match, nothing, organization_answer, reason, run, written};
 use super::error::ApiError;
 use super::path::Path;
+use super::reports::organization;
 use super::state::{App, Operator};
 use super::{idempotency, json};
 use crate::report::organization::OrganizationBody;
-use crate::store::ChangeRequest;
+use crate::store::{Answer, ChangeRequest};
 
 /// A new organization.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -120,6 +123,38 @@ pub async fn update(
     let operation =
         Operation { app: &app, org: &org, headers: &headers, body: &body, route: "PATCH /v1/organizations/{org}" };
     operation.run_for(caller, uri.path(), Command::Update(change), String::new(), organization_answer(200)).await
+}
+
+/// Deletes an organization with everything of it, for good. Its key is free again. Who was in no other organization is gone
+/// too. Its audit log still verifies, and says `redacted`.
+#[utoipa::path(delete, operation_id = "delete_organization", path = "/v1/organizations/{org}", tag = "organizations", request_body = ReasonBody,
+    params(("org" = String, Path, description = "Id or key")),
+    responses((status = 204), (status = 404, description = "Unknown"), (status = 412, description = "Changed since")))]
+pub async fn delete(
+    State(app): State<App>,
+    Path(org): Path<String>,
+    credential: Credential,
+    headers: HeaderMap,
+    Raw(body): Raw,
+) -> Result<Response<Body>, ApiError> {
+    let caller = app.admit(&credential, Right::Delete, &org).await?;
+    let reason = reason(&body)?;
+    if reason.len() > MOST_REASON {
+        return Err(ApiError::invalid("#/reason", format!("Send at most {MOST_REASON} bytes.")));
+    }
+    // Which organization is part of the request: the key's scope is the team, since nothing is left of the organization.
+    let route = "DELETE /v1/organizations/{org}";
+    let request = ChangeRequest {
+        caller,
+        organization: organization(&org)?,
+        reason,
+        receipt: idempotency::receipt(&headers, route, &[org.as_bytes(), &body])?,
+        command: Command::Delete,
+        only_if_changes: if_match(&headers)?,
+        respond: Arc::new(|_| Answer { status: 204, body: Vec::new(), version: None }),
+    };
+    let (answer, replayed) = app.delete(request).await?;
+    Ok(written(answer, replayed))
 }
 
 /// Stops consumption. Reading, and recording what has happened, go on.

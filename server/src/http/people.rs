@@ -8,7 +8,6 @@ use axum::http::header::{CACHE_CONTROL, HeaderMap, HeaderValue, SET_COOKIE};
 use axum::http::request::Parts;
 use axum::http::{Response, StatusCode};
 use metergate_rules::account::Account;
-use metergate_rules::id::OrganizationRef;
 use metergate_rules::role::Role;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -21,7 +20,6 @@ use crate::people::email::Email;
 use crate::people::password::{Busy, Password};
 use crate::people::{People, SESSION, User, UserId};
 use crate::report::Timestamp;
-use crate::store::Scope;
 use metergate_rules::time::Time;
 
 pub mod administrators;
@@ -123,10 +121,10 @@ pub(super) async fn memberships(app: &App, user: UserId) -> Result<Vec<Membershi
     let mine: Vec<_> = people.memberships(user).filter(|member| member.is_active).copied().collect();
     app.read(move |view| {
         let body = |member: &crate::people::Member| {
-            let account = view.account(Scope::Team, &OrganizationRef::Id(member.organization))?;
-            Ok(MembershipBody::of(&account, member.role))
+            let account = view.account_if_there(member.organization)?;
+            Ok(account.map(|account| MembershipBody::of(&account, member.role)))
         };
-        mine.iter().map(body).collect()
+        mine.iter().filter_map(|member| body(member).transpose()).collect()
     })
     .await
 }

@@ -36,7 +36,7 @@ fn api() -> OpenApiRouter<App> {
         .routes(routes!(fleet::fleet))
         .routes(routes!(keys::get_import, keys::put_import))
         .routes(routes!(organizations::create, reports::list))
-        .routes(routes!(organizations::update, reports::get))
+        .routes(routes!(organizations::update, organizations::delete, reports::get))
         .routes(routes!(reports::standing))
         .routes(routes!(reports::entitlements))
         .routes(routes!(reports::explain))

@@ -25,7 +25,7 @@ use crate::jobs::Jobs;
 use crate::people::change::PeopleRequest;
 use crate::people::password::Passwords;
 use crate::store::reader::{ReadError, View};
-use crate::store::{Answer, Caller, Port, Receipt, Request, Scope, Store, StoreError};
+use crate::store::{Answer, Caller, ChangeRequest, Port, Receipt, Request, Scope, Store, StoreError};
 
 /// What all cores share.
 pub struct Shared {
@@ -135,6 +135,17 @@ impl App {
         match self.shared.store.change_team(&self.port, request).await? {
             Receipt::Answered { answer, replayed } => Ok((answer, replayed)),
             _ => Err(ApiError::internal("a change of the team's was answered with something else")),
+        }
+    }
+
+    /// Deletes an organization.
+    ///
+    /// # Errors
+    /// As [`StoreError`] says.
+    pub async fn delete(&self, request: ChangeRequest) -> Result<(Answer, bool), ApiError> {
+        match self.shared.store.delete(&self.port, request).await? {
+            Receipt::Answered { answer, replayed } => Ok((answer, replayed)),
+            _ => Err(ApiError::internal("a deletion was answered with something else")),
         }
     }
 

@@ -18,8 +18,11 @@ use crate::store::audit::{TEAM, chain_of};
 use crate::store::{Answer, Caller, ReceiptKey, StoreError};
 
 mod administrators;
+mod deletion;
 mod members;
 mod sessions;
+
+pub use deletion::leave;
 
 /// Users at most.
 const MOST_USERS: usize = 1_000_000;

@@ -52,6 +52,9 @@ pub struct AuditEntryBody {
     pub resolved: Option<ResolutionBody>,
     /// The hash that the next entry carries, in hexadecimal digits.
     pub hash: String,
+    /// Whether what may be personal was forgotten, since the organization was deleted. The entry is in its chain as it was.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub redacted: bool,
 }
 
 /// That an entry was dealt with.
@@ -74,7 +77,8 @@ impl AuditEntryBody {
             before: stored_object(&row.before),
             after: stored_object(&row.after),
             details: stored_object(&row.details),
-            actor: row.actor,
+            redacted: row.redacted.is_some(),
+            actor: if row.redacted.is_some() { "redacted".to_owned() } else { row.actor },
             action: row.action,
             category: row.category,
             reason: Some(row.reason).filter(|reason| !reason.is_empty()),
@@ -139,7 +143,7 @@ impl Report<'_> {
         limit: usize,
         after: Option<&[u8]>,
     ) -> Result<Listed<AuditEntryBody>, ReadError> {
-        let (chain, in_order) = self.chain(organization)?;
+        let Asked { chain, in_order, is_deleted } = self.chain(organization)?;
         let Ok(mut before) = after.map_or(Ok(u64::MAX), |bytes| bytes.try_into().map(u64::from_be_bytes)) else {
             return bad_cursor();
         };
@@ -149,6 +153,7 @@ impl Report<'_> {
             read += rows.len();
             let is_last = rows.len() < STEP;
             for row in rows {
+                let row = if is_deleted { row.redact() } else { row };
                 if data.len() == limit {
                     return Ok(Listed { data, next: Some(before.to_be_bytes().to_vec()) });
                 } else if in_order && filter.is_before(&row) {
@@ -166,15 +171,31 @@ impl Report<'_> {
         Ok(Listed { data, next: Some(before.to_be_bytes().to_vec()) })
     }
 
-    /// A chain, and whether its times never run back: a test organization's clock can be set to an earlier time.
-    fn chain(&self, organization: Option<&OrganizationRef>) -> Result<([u8; 16], bool), ReadError> {
+    /// The chain of an organization also where it is deleted: for operators, who name it by its id.
+    fn chain(&self, organization: Option<&OrganizationRef>) -> Result<Asked, ReadError> {
         match (organization, self.scope) {
-            (Some(organization), scope) => {
-                let account = self.view.account(scope, organization)?;
-                Ok((chain_of(account.id), !account.profile.test))
-            }
-            (None, Scope::Team) => Ok((TEAM, true)),
+            (Some(organization), scope) => match (self.view.account(scope, organization), organization) {
+                (Ok(account), _) => {
+                    Ok(Asked { chain: chain_of(account.id), in_order: !account.profile.test, is_deleted: false })
+                }
+                (Err(ReadError::Store(StoreError::UnknownOrganization)), OrganizationRef::Id(id))
+                    if scope == Scope::Team && self.view.sqlite().audit_entry(chain_of(*id), 1)?.is_some() =>
+                {
+                    Ok(Asked { chain: chain_of(*id), in_order: false, is_deleted: true })
+                }
+                (Err(error), _) => Err(error),
+            },
+            (None, Scope::Team) => Ok(Asked { chain: TEAM, in_order: true, is_deleted: false }),
             (None, Scope::Organization(_) | Scope::Member { .. }) => Err(StoreError::UnknownOrganization.into()),
         }
     }
+}
+
+/// The chain that is asked for.
+struct Asked {
+    chain: [u8; 16],
+    /// Whether its times never run back: a test organization's clock can be set to an earlier time.
+    in_order: bool,
+    /// Whether its organization is deleted.
+    is_deleted: bool,
 }

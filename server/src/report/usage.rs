@@ -148,7 +148,10 @@ impl Report<'_> {
             }
             (None, Scope::Member { user, .. }) => {
                 let mine = self.view.people().memberships(user).filter(|member| member.is_active);
-                let mine: Vec<_> = mine.map(|member| OrganizationRef::Id(member.organization)).collect();
+                // One that is being deleted may still have members, and is not there.
+                let there = mine.filter_map(|member| self.view.account_if_there(member.organization).transpose());
+                let there = there.map(|account| Ok(OrganizationRef::Id(account?.id)));
+                let mine = there.collect::<Result<Vec<_>, ReadError>>()?;
                 self.usage_of_named(query, &mine, &meters, &grouping)
             }
             (None, Scope::Team) => self.usage_of_all(query, &meters, &grouping),

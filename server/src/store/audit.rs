@@ -1,7 +1,7 @@
 //! Entries of the audit log as they are stored, and the check of a chain.
 
 use metergate_rules::audit::actions::RESOLVE;
-use metergate_rules::audit::{Draft, GENESIS, Hash, Object, Sealed, seal};
+use metergate_rules::audit::{Commitments, Draft, GENESIS, Hash, Object, Sealed, commitments, seal, seal_committed};
 use metergate_rules::id::OrganizationId;
 use metergate_rules::time::Time;
 
@@ -47,12 +47,38 @@ pub struct AuditRow {
     pub salt: [u8; 16],
     /// Its hash.
     pub hash: Hash,
+    /// All that is left of what may be personal, once the organization is deleted: then the texts are empty.
+    pub redacted: Option<Commitments>,
 }
 
 impl AuditRow {
     /// The hash that an entry with this content has after `previous`.
     pub fn sealed(&self, previous: &Hash) -> Hash {
-        let entry = Sealed {
+        match &self.redacted {
+            Some(left) => seal_committed(previous, &self.content(), left),
+            None => seal(previous, &self.content()),
+        }
+    }
+
+    /// Forgets what may be personal; its hash stays what it is.
+    #[must_use]
+    pub fn redact(self) -> Self {
+        let left = self.redacted.unwrap_or_else(|| commitments(&self.content()));
+        let (empty, nothing) = (|| "{}".to_owned(), String::new());
+        Self {
+            actor: nothing.clone(),
+            before: empty(),
+            after: empty(),
+            details: empty(),
+            reason: nothing,
+            salt: [0; 16],
+            redacted: Some(left),
+            ..self
+        }
+    }
+
+    fn content(&self) -> Sealed<'_> {
+        Sealed {
             chain: &self.chain,
             seq: self.sequence,
             at: self.at,
@@ -64,8 +90,7 @@ impl AuditRow {
             details: &self.details,
             reason: &self.reason,
             salt: &self.salt,
-        };
-        seal(previous, &entry)
+        }
     }
 
     /// The entry that follows `head`.
@@ -84,6 +109,7 @@ impl AuditRow {
             reason: reason.to_owned(),
             salt: crate::random::bytes(),
             hash: GENESIS,
+            redacted: None,
         };
         row.hash = row.sealed(&head.hash);
         row

@@ -32,13 +32,24 @@ pub(super) struct Decided {
     pub(super) team: Vec<TeamRow>,
     pub(super) people: Vec<PersonRow>,
     pub(super) refused: Vec<OrganizationId>,
+    /// The organization that it deletes, whose account is not among those that it changed.
+    pub(super) deleted: Option<OrganizationId>,
 }
 
 impl Decided {
     pub(super) fn of(batch: Batch<'_>) -> Self {
         let Batch { now, working, changed, keys, records, ids, audit, heads, receipts, refused, .. } = batch;
         let (team, people) = (Vec::new(), Vec::new());
-        Self { now, working, changed, keys, records, ids, audit, heads, receipts, team, people, refused }
+        let deleted = None;
+        Self { now, working, changed, keys, records, ids, audit, heads, receipts, team, people, refused, deleted }
+    }
+
+    /// The same where the batch deleted this organization: nothing of its account is left.
+    pub(super) fn deleting(mut self, organization: OrganizationId) -> Self {
+        self.working.remove(&organization);
+        self.changed.remove(&organization);
+        self.deleted = Some(organization);
+        self
     }
 
     /// Nothing, at a time.
@@ -85,6 +96,7 @@ impl Decided {
             dirty.account = Arc::clone(account);
             dirty.take_in(sequence, records.iter());
         }
+        step.retain(|dirty| Some(dirty.account.id) != self.deleted);
     }
 
     pub(super) fn become_durable(self, ledger: &mut Ledger, sequence: u64, order: &[usize], step: &Step) {
@@ -96,6 +108,11 @@ impl Decided {
                 dirty.advance(account, sequence, records.iter());
             }
             step.accounts.iter().for_each(|written| dirty.remove(written.account.id));
+            self.deleted.iter().for_each(|organization| dirty.remove(*organization));
+        }
+        if let Some(organization) = self.deleted {
+            ledger.accounts.remove(&organization);
+            ledger.deleted.push_back(organization);
         }
         let changed = self.by_account(order).map(|(account, records)| (account, records.iter().map(|r| &r.entry)));
         ledger.feed.tell(changed);

@@ -168,7 +168,7 @@ impl Examination<'_> {
     fn journal(&mut self) -> Result<(), Halt> {
         let sqlite = self.sqlite;
         self.seen.folded_to = sqlite.setting("folded_to")?.and_then(|text| text.parse().ok()).unwrap_or(0);
-        let mut unfolded = HashSet::new();
+        let (mut unfolded, mut deleted) = (HashSet::new(), HashSet::new());
         sqlite.each_block_after(0, |sequence, at, data| {
             self.go_on()?;
             if sequence > self.sliced_to {
@@ -177,13 +177,17 @@ impl Examination<'_> {
             // The newest block stays in the database, also when it is in a slice.
             self.seen.census.last_block_at = Some(at.to_string());
             match Block::read(data).and_then(|block| block.all()) {
-                Ok(records) => self.count(sequence, &records, &mut unfolded),
+                Ok(records) => {
+                    self.count(sequence, &records, &mut unfolded);
+                    let last = records.iter().filter(|(.., record)| record.entry.what.deletes());
+                    deleted.extend(last.map(|(organization, ..)| *organization));
+                }
                 Err(error) => self.find(format!("block {sequence}: {error}")),
             }
             Ok::<_, Halt>(())
         })?;
         let mut row = sqlite.connection().prepare("SELECT 1 FROM organizations WHERE id = ?")?;
-        for organization in unfolded {
+        for organization in unfolded.difference(&deleted) {
             self.seen.census.organizations += u64::from(!row.exists([organization.bytes()])?);
         }
         let rows: i64 = sqlite.connection().query_row("SELECT count(*) FROM organizations", [], |row| row.get(0))?;

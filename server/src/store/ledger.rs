@@ -71,6 +71,8 @@ pub(super) struct Ledger {
     pub(super) people: Arc<People>,
     /// What the fleet view is told.
     pub(super) feed: Arc<Feed>,
+    /// Organizations that are deleted and of which rows are left.
+    pub(super) deleted: VecDeque<OrganizationId>,
 }
 
 impl Ledger {

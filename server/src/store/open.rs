@@ -22,7 +22,7 @@ use super::slice::slicer::Slicer;
 use super::slicing::Slicing;
 use super::sqlite::{Sqlite, SqliteError, unreadable};
 use super::writer::Writer;
-use super::{Answers, Receipt, Request, StoreError, Work};
+use super::{Answers, ChangeRequest, Receipt, Request, StoreError, Work};
 use crate::catalogue::{Snapshot, TeamRequest};
 use crate::clock::Clock;
 use crate::dies_at;
@@ -125,6 +125,7 @@ impl Store {
             recent,
             inbox: Arc::clone(&inbox),
             disk_full: false,
+            forgot: 0,
         };
         writer.write_listings().map_err(Failure::into_sqlite)?;
         let thread = std::thread::Builder::new().name("writer".to_owned()).spawn(move || writer.run());
@@ -173,6 +174,14 @@ impl Store {
     /// As [`StoreError`] says.
     pub async fn retain(&self, port: &Port) -> Result<u64, StoreError> {
         upkept(port.call(Work::Retain).await)
+    }
+
+    /// Deletes an organization.
+    ///
+    /// # Errors
+    /// As [`StoreError`] says.
+    pub async fn delete(&self, port: &Port, request: ChangeRequest) -> Result<Receipt, StoreError> {
+        port.call(Work::Deletion(Box::new(request))).await?.pop().unwrap_or(Err(StoreError::Internal))
     }
 
     /// Everybody.

@@ -90,6 +90,7 @@ pub(super) fn replay(
         catalogue,
         people: Arc::default(),
         feed: Arc::default(),
+        deleted: sqlite.deletions()?.into(),
     };
     Ok(Replayed { ledger, folded_to, oldest, open })
 }
@@ -147,6 +148,10 @@ impl Behind {
         if dirty.is_none() {
             let created = records.next().and_then(|first| apply::create(organization, &first.entry));
             *dirty = created.map(|new| DirtyAccount::clean(&Arc::new(new)));
+        }
+        if all.clone().any(|record| record.entry.what.deletes()) {
+            // Its rows went in the commit of this block.
+            *dirty = None;
         }
         let Some(dirty) = dirty else { return Ok(()) };
         let account = Arc::<Account>::make_mut(&mut dirty.account);

@@ -16,6 +16,7 @@ use super::seal::unseal;
 use crate::faults::planted;
 
 mod audit;
+mod deletion;
 mod derived;
 mod durable;
 mod error;
@@ -72,6 +73,8 @@ impl Sqlite {
         connection.pragma_update(None, "temp_store", "memory")?;
         // A page that was damaged is then found when it is read, not when something on it is missed.
         connection.pragma_update(None, "cell_size_check", true)?;
+        // What is deleted is overwritten where its page is written anyway; `deletion.rs` also overwrites whole pages.
+        connection.execute_batch("PRAGMA secure_delete = FAST")?;
         keep_prepared(&connection)?;
         assert_durable(&connection)?;
         for level in ["off", "normal"] {

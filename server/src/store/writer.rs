@@ -41,6 +41,8 @@ const IDLE: Duration = Duration::from_millis(20);
 const ASLEEP: Duration = Duration::from_secs(600);
 /// How long it waits after something has failed.
 const AFTER_FAILURE: Duration = Duration::from_secs(1);
+/// While there are calls, a step that forgets a deleted organization comes so often, in microseconds.
+const FORGET_EVERY: i64 = SECOND / 5;
 /// For how long rows are written when the store is closed. What is left then is read from the journal at the next start.
 const CLOSING: i64 = 10 * SECOND;
 
@@ -59,6 +61,8 @@ pub(super) struct Writer {
     pub(super) inbox: Arc<Inbox>,
     /// Whether the last commit found no room on the disk.
     pub(super) disk_full: bool,
+    /// When the last step was made that forgets a deleted organization, since boot.
+    pub(super) forgot: i64,
 }
 
 impl Writer {
@@ -95,7 +99,7 @@ impl Writer {
 
     /// Whether there was something to do.
     fn without_calls(&mut self) -> Result<bool, Failure> {
-        let tended = self.tend()?;
+        let tended = self.tend()? | self.forget_deleted()?;
         if self.is_done() {
             return Ok(tended);
         }
@@ -118,6 +122,9 @@ impl Writer {
             }
             // What failed is tried again at the next turn.
             let _ = self.tend();
+            if boot() - self.forgot > FORGET_EVERY {
+                let _ = self.forget_deleted();
+            }
         }
     }
 
@@ -183,6 +190,7 @@ impl Writer {
             Work::People(request) => self.change_people(request),
             Work::Replace(remade) => self.replace(remade),
             Work::Retain => self.retain(),
+            Work::Deletion(request) => self.delete(request),
             Work::Requests(_) => Err(StoreError::Internal),
         };
         let answer = catch_unwind(AssertUnwindSafe(change)).unwrap_or(Err(StoreError::Internal));
@@ -274,6 +282,7 @@ impl Writer {
             receipts: &decided.receipts,
             team: &decided.team,
             people: &decided.people,
+            deleted: decided.deleted,
         };
         let (bytes, sliced) = (commit.bytes(), commit.sliced.clone());
         let rows = self.sqlite.write(&commit).inspect_err(stop_after_disk_failure)?;
@@ -306,7 +315,9 @@ fn next_batch(waiting: &mut std::iter::Peekable<impl Iterator<Item = Call>>) -> 
     let (mut batch, mut requests, mut bytes) = (Vec::new(), 0, 0);
     while let Some(call) = waiting.peek() {
         match &call.work {
-            Work::Team(_) | Work::People(_) | Work::Replace(_) | Work::Retain if batch.is_empty() => {
+            Work::Team(_) | Work::People(_) | Work::Deletion(_) | Work::Replace(_) | Work::Retain
+                if batch.is_empty() =>
+            {
                 return (waiting.next(), batch);
             }
             Work::Requests(more) if requests < MOST_REQUESTS && bytes < MOST_BYTES => {

@@ -7,6 +7,7 @@ pub(crate) mod client;
 mod commands;
 mod consume;
 mod cycles;
+mod deletion;
 mod documented;
 mod events;
 mod export;

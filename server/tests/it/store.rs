@@ -7,6 +7,7 @@ mod audit;
 mod backup;
 mod checkpoints;
 mod conservation;
+mod deletion;
 #[cfg(feature = "faults")]
 mod failed_commit;
 mod hard_limit;

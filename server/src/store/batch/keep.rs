@@ -26,7 +26,7 @@ use crate::store::{Caller, Key, Scope, StoreError};
 
 impl Batch<'_> {
     /// Settles the account, asks the rules, and takes what fell due into the outcome.
-    pub(super) fn run(
+    pub(in crate::store) fn run(
         &mut self,
         organization: OrganizationId,
         command: &Command,
@@ -65,7 +65,7 @@ impl Batch<'_> {
     }
 
     /// Makes entries happen: in the account, in what reports read, in the block.
-    pub(super) fn keep(
+    pub(in crate::store) fn keep(
         &mut self,
         organization: OrganizationId,
         entries: Vec<Entry>,

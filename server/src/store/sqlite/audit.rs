@@ -1,9 +1,9 @@
 //! The audit log: its entries in chains, and by which of them others were marked as dealt with.
 
-use metergate_rules::audit::Hash;
+use metergate_rules::audit::{Commitments, Hash};
 use metergate_rules::id::OrganizationId;
 use metergate_rules::time::Time;
-use rusqlite::{OptionalExtension, Params, Row, Transaction};
+use rusqlite::{Connection, OptionalExtension, Params, Row, Transaction};
 
 use super::{Sqlite, SqliteError};
 use crate::store::audit::AuditRow;
@@ -11,7 +11,8 @@ use crate::store::ledger::Head;
 
 /// What [`audit_row`] reads.
 const AUDIT: &str =
-    "SELECT chain, sequence, at, actor, action, category, before, after, details, reason, salt, hash FROM audit";
+    "SELECT chain, sequence, at, actor, action, category, before, after, details, reason, salt, hash, redacted
+     FROM audit";
 
 impl Sqlite {
     /// Entries of a chain before a place, newest first.
@@ -128,7 +129,23 @@ fn audit_row(row: &Row<'_>) -> rusqlite::Result<AuditRow> {
         reason: row.get(9)?,
         salt: row.get(10)?,
         hash: row.get(11)?,
+        redacted: row.get::<_, Option<[u8; 160]>>(12)?.map(parts),
     })
+}
+
+/// Some entries of a chain of which everything is there.
+pub(super) fn unredacted(connection: &Connection, chain: [u8; 16], most: usize) -> Result<Vec<AuditRow>, SqliteError> {
+    let sql = format!("{AUDIT} WHERE chain = ? AND redacted IS NULL ORDER BY sequence LIMIT ?");
+    let mut query = connection.prepare_cached(&sql)?;
+    let rows = query.query_map((chain, i64::try_from(most).unwrap_or(i64::MAX)), audit_row)?;
+    Ok(rows.collect::<rusqlite::Result<_>>()?)
+}
+
+/// The salted hashes in a column.
+fn parts(bytes: [u8; 160]) -> Commitments {
+    let mut parts = [Hash::default(); 5];
+    parts.iter_mut().zip(bytes.chunks_exact(32)).for_each(|(part, bytes)| part.copy_from_slice(bytes));
+    parts
 }
 
 /// Writes an entry; of one that marks another as dealt with also where to look for it.

@@ -5,10 +5,12 @@ use std::sync::Arc;
 
 use metergate_rules::account::Account;
 use metergate_rules::due::status_name;
+use metergate_rules::id::OrganizationId;
 use metergate_rules::time::Time;
 use rusqlite::{Transaction, TransactionBehavior};
 
 use super::audit::write_audit;
+use super::deletion::delete;
 use super::derived::find_rollup;
 use super::find::ReceiptRow;
 use super::people::write_person;
@@ -49,6 +51,8 @@ pub(in crate::store) struct Commit<'a> {
     pub(in crate::store) team: &'a [TeamRow],
     /// People.
     pub(in crate::store) people: &'a [PersonRow],
+    /// The organization that it deletes.
+    pub(in crate::store) deleted: Option<OrganizationId>,
 }
 
 impl Commit<'_> {
@@ -84,6 +88,10 @@ impl Sqlite {
         let began = boot();
         fold(&transaction, commit)?;
         let took = boot() - began;
+        if let Some(organization) = commit.deleted {
+            delete(&transaction, organization, commit.at)?;
+            dies_at!("deletion-written");
+        }
         dies_at!("commit-folded");
         if commit.block.is_some() || !commit.audit.is_empty() || !commit.team.is_empty() || !commit.people.is_empty() {
             fail_here()?;

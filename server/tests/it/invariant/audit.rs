@@ -28,11 +28,14 @@ pub(crate) fn audit(folder: &Path) -> Held {
     let mut changes: BTreeMap<[u8; 16], Vec<(Time, &str)>> = BTreeMap::new();
     for (_, organization, record) in &Journal::in_snapshot(folder, &sqlite).records {
         let told = action(&record.entry.what).map(|action| (record.entry.at, action));
-        changes.entry(chain_of(*organization)).or_default().extend(told);
+        // Its own chain ends with it: the team's says that it did.
+        let chain = if record.entry.what.deletes() { audit::TEAM } else { chain_of(*organization) };
+        changes.entry(chain).or_default().extend(told);
     }
     for (chain, changed) in &changes {
         let rows = chains.get(chain).map_or(&[][..], Vec::as_slice);
-        let changed_it = |row: &&AuditRow| is_own(&row.action) && row.action != RESOLVE;
+        let of_journal = |row: &AuditRow| row.chain != audit::TEAM || row.action == "organization.delete";
+        let changed_it = |row: &&AuditRow| is_own(&row.action) && row.action != RESOLVE && of_journal(row);
         let told: Vec<(Time, &str)> = rows.iter().filter(changed_it).map(|row| (row.at, row.action.as_str())).collect();
         equal(NAME, format!("entries of organization {}", OrganizationId(*chain)), &told, changed)?;
     }
@@ -74,6 +77,7 @@ fn action(what: &What) -> Option<&'static str> {
         Change::Locked(_) => "billing.lock",
         Change::Unlocked => "billing.unlock",
         Change::Reset { .. } => "usage.reset",
+        Change::Deleted => "organization.delete",
         Change::Corrected(ref correction) if correction.voided.is_some() => "usage.void",
         Change::Corrected(_) => "usage.adjust",
     })

@@ -1,6 +1,6 @@
 //! `conservation`: the journal folded from scratch is what the rows say, and the figures in it add up.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use metergate::store::block::Record;
@@ -54,7 +54,9 @@ struct Fold {
 impl Fold {
     fn of(journal: &Journal, rows: &BTreeMap<OrganizationId, (u64, Account)>, folded_to: u64) -> Self {
         let (mut accounts, mut derived) = (BTreeMap::new(), Derived::default());
-        for (sequence, id, record) in &journal.records {
+        let last = journal.records.iter().filter(|(_, _, record)| record.entry.what.deletes());
+        let deleted: BTreeSet<OrganizationId> = last.map(|(_, id, _)| *id).collect();
+        for (sequence, id, record) in journal.records.iter().filter(|(_, id, _)| !deleted.contains(id)) {
             let held = rows.get(id).map_or(0, |(held, _)| *held);
             if held.max(folded_to) < *sequence {
                 continue;

@@ -129,6 +129,13 @@ impl Kit {
         self.runtime.block_on(store.change_team(port, request))
     }
 
+    /// Deletes an organization.
+    pub(super) fn delete(&self, make: &Make) -> Result<Receipt, StoreError> {
+        let Request::Change(request) = make.into() else { panic!("a change") };
+        let Open { store, port, .. } = self.open();
+        self.runtime.block_on(store.delete(port, *request))
+    }
+
     /// Goes once through what has fallen due where nobody calls.
     pub(super) fn sweep(&self) -> Swept {
         let (_stop, goes_on) = tokio::sync::watch::channel(false);

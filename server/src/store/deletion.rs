@@ -1,0 +1,181 @@
+//! The end of an organization: alone in its commit, with all by which it is found. Rows that nobody finds any more go little
+//! by little after it, also after a start.
+
+use std::sync::Arc;
+
+use metergate_rules::account::Account;
+use metergate_rules::audit::{Draft, Fields, Object};
+use metergate_rules::command::Command;
+use metergate_rules::id::{OrganizationId, OrganizationRef};
+use metergate_rules::time::Time;
+
+use super::audit::TEAM;
+use super::batch::{Batch, Failure, Stop};
+use super::checkpoint::stop_after_disk_failure;
+use super::decided::Decided;
+use super::reader::{ReadError, View};
+use super::writer::Writer;
+use super::{After, Answer, ChangeRequest, Receipt, Scope, StoreError};
+use crate::catalogue::Snapshot;
+use crate::catalogue::change::TeamRow;
+use crate::catalogue::key::ApiKey;
+use crate::clock::boot;
+use crate::dies_at;
+use crate::people::change::leave;
+use crate::people::{People, PersonRow};
+
+/// Rows of people, and of keys, that one commit changes at most.
+const MOST: usize = 500;
+/// About how many bytes a step adds to the write-ahead file.
+const STEP_BYTES: usize = 1024 * 1024;
+
+/// Who and what goes with an organization in one commit.
+#[derive(Default)]
+struct Leaving {
+    people: Vec<PersonRow>,
+    keys: Vec<TeamRow>,
+    after: Option<(People, Snapshot)>,
+}
+
+impl Leaving {
+    fn of(organization: OrganizationId, people: &People, catalogue: &Snapshot, now: Time) -> Result<Self, StoreError> {
+        let mut remaining = people.clone();
+        let rows = leave(&mut remaining, organization, MOST);
+        let mut stored = catalogue.stored.clone();
+        let is_bound = |key: &&mut ApiKey| key.organization == Some(organization) && key.revoked_at.is_none();
+        let mut keys = Vec::new();
+        for key in stored.keys.values_mut().filter(is_bound).take(MOST) {
+            key.revoked_at = Some(now);
+            keys.push(TeamRow::Key(key.clone()));
+        }
+        let snapshot = Snapshot::new(stored).map_err(|_| StoreError::Internal)?;
+        Ok(Self { people: rows, keys, after: Some((remaining, snapshot)) })
+    }
+
+    const fn is_empty(&self) -> bool {
+        self.people.is_empty() && self.keys.is_empty()
+    }
+}
+
+/// Whether a deletion was made before under its key.
+enum Known {
+    Before(Answer),
+    Not(OrganizationId, Leaving, Answer),
+}
+
+impl Writer {
+    /// Decides the end of an organization, writes it, and puts it in force.
+    pub(super) fn delete(&mut self, request: &ChangeRequest) -> Result<Receipt, StoreError> {
+        let now = self.now();
+        let mut batch = Batch::new(&mut self.ledger, &self.sqlite, &self.settings, now);
+        let (organization, leaving, answer) = match batch.decide_deletion(request).map_err(Stop::into_error)? {
+            Known::Before(answer) => return Ok(Receipt::Answered { answer, replayed: true }),
+            Known::Not(organization, leaving, answer) => (organization, leaving, answer),
+        };
+        let decided = Decided::of(batch).deleting(organization);
+        self.commit_leaving(decided, leaving).map_err(|failure| {
+            self.tell(&failure, "the deletion of an organization could not be written");
+            StoreError::from(&failure)
+        })?;
+        dies_at!("deletion-unanswered");
+        Ok(Receipt::Answered { answer, replayed: false })
+    }
+
+    fn commit_leaving(&mut self, mut decided: Decided, leaving: Leaving) -> Result<(), Failure> {
+        let Leaving { people, keys, after } = leaving;
+        (decided.people, decided.team) = (people, keys);
+        self.commit(decided)?;
+        if let Some((people, snapshot)) = after {
+            let (people, snapshot) = (Arc::new(people), Arc::new(snapshot));
+            self.ledger.people = Arc::clone(&people);
+            self.people.store(people);
+            self.ledger.catalogue = Arc::clone(&snapshot);
+            self.catalogue.store(snapshot);
+        }
+        Ok(())
+    }
+
+    /// A step in which something of a deleted organization goes. Whether there was something to do.
+    pub(super) fn forget_deleted(&mut self) -> Result<bool, Failure> {
+        let Some(organization) = self.ledger.deleted.front().copied() else { return Ok(false) };
+        self.forgot = boot();
+        let result = self.forget_next(organization);
+        result.inspect_err(|failure| self.tell(failure, "a deleted organization could not be forgotten yet"))?;
+        Ok(true)
+    }
+
+    fn forget_next(&mut self, organization: OrganizationId) -> Result<(), Failure> {
+        let now = self.now();
+        let leaving = Leaving::of(organization, &self.ledger.people, &self.ledger.catalogue, now);
+        let leaving = leaving.map_err(|_| Failure::Panicked)?;
+        if !leaving.is_empty() {
+            return self.commit_leaving(Decided::nothing(now), leaving);
+        }
+        let done = self.sqlite.forget_some(organization).inspect_err(stop_after_disk_failure)?;
+        self.checkpointer.grown(STEP_BYTES);
+        if done {
+            self.ledger.deleted.pop_front();
+        }
+        Ok(())
+    }
+}
+
+impl Batch<'_> {
+    /// An answer is kept for operators alone: for who was a member there is nothing left. It is not given for another
+    /// organization that has the key by now.
+    fn decide_deletion(&mut self, request: &ChangeRequest) -> Result<Known, Stop> {
+        let existing = self.resolve(&request.organization)?;
+        let receipt = request.receipt.as_ref().filter(|_| request.caller.scope == Scope::Team);
+        if let Some(answer) = self.kept(TEAM, receipt)? {
+            return if existing.is_some() { Err(StoreError::Mismatch.into()) } else { Ok(Known::Before(answer)) };
+        }
+        let organization = self.admitted(&request.caller, &request.organization)?;
+        let before = self.account(organization)?;
+        if request.only_if_changes.is_some_and(|changes| changes != before.changes) {
+            return Err(StoreError::Changed.into());
+        }
+        let (_, outcome) = self.run(organization, &Command::Delete, false)?;
+        let leaving = Leaving::of(organization, &self.ledger.people, &self.ledger.catalogue, self.now)?;
+        let members = self.ledger.people.members_after(organization, None).count();
+        let keys = self.ledger.catalogue.stored.keys.values();
+        let keys = keys.filter(|key| key.organization == Some(organization)).count();
+        for draft in outcome.audit {
+            let draft = counted(draft, members, keys);
+            self.append_audit(TEAM, &draft, &request.caller.actor, &request.reason)?;
+        }
+        self.keep(organization, outcome.entries, None, 0)?;
+        let account = self.account(organization)?;
+        self.keys.insert(account.profile.key.clone(), None);
+        let after = After {
+            account: &account,
+            reply: &outcome.reply,
+            audit: &[],
+            catalogue: &self.ledger.catalogue,
+            now: account.own_time(self.now),
+        };
+        let answer = (request.respond)(&after);
+        self.receipts.extend(receipt.map(|receipt| (TEAM, receipt.clone(), answer.clone())));
+        Ok(Known::Not(organization, leaving, answer))
+    }
+}
+
+impl View<'_> {
+    /// The account of an organization, unless it is deleted.
+    ///
+    /// # Errors
+    /// [`ReadError::Sqlite`] if it cannot be read.
+    pub fn account_if_there(&self, organization: OrganizationId) -> Result<Option<Account>, ReadError> {
+        match self.account(Scope::Team, &OrganizationRef::Id(organization)) {
+            Err(ReadError::Store(StoreError::UnknownOrganization)) => Ok(None),
+            account => account.map(Some),
+        }
+    }
+}
+
+/// With how many people and keys went.
+fn counted(draft: Draft, members: usize, keys: usize) -> Draft {
+    let Object::Fields(before) = draft.before else { return draft };
+    let count = |things: usize| i64::try_from(things).unwrap_or(i64::MAX);
+    let more = Fields::default().with("members", count(members)).with("apiKeys", count(keys));
+    Draft { before: Object::Fields(before.and(more)), ..draft }
+}
