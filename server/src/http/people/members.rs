@@ -104,7 +104,7 @@ fn member_answer(status: u16, url: String) -> PeopleRespond {
 }
 
 /// The organization's id, for a caller who has a right there.
-pub(super) async fn admitted(
+pub(crate) async fn admitted(
     app: &App,
     credential: &Credential,
     right: Right,
