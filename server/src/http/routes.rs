@@ -13,7 +13,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::documented::{self, clients, internal, portal, usage};
-use super::people::{administrators, invitations, members, sessions};
+use super::people::{administrators, invitations, members, portals, sessions};
 use super::service::{Route, not_found};
 use super::state::App;
 use super::{
@@ -89,6 +89,9 @@ fn people() -> OpenApiRouter<App> {
         .routes(routes!(invitations::create))
         .routes(routes!(invitations::accept))
         .routes(routes!(sessions::use_link))
+        .routes(routes!(portals::create))
+        .routes(routes!(portals::revoke))
+        .routes(routes!(portals::open))
         .routes(routes!(administrators::add, administrators::list))
         .routes(routes!(administrators::remove))
 }

@@ -174,7 +174,7 @@ impl Report<'_> {
                 Ok((chain_of(account.id), !account.profile.test))
             }
             (None, Scope::Team) => Ok((TEAM, true)),
-            (None, Scope::Organization(_) | Scope::Member { .. }) => Err(StoreError::UnknownOrganization.into()),
+            (None, _) => Err(StoreError::UnknownOrganization.into()),
         }
     }
 }

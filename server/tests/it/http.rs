@@ -19,6 +19,7 @@ mod organizations;
 mod overrides;
 mod past;
 mod people;
+mod portals;
 mod quantities;
 mod refusals;
 mod repeats;

@@ -257,7 +257,7 @@ fn a_store_from_before_entries_were_dealt_with_is_copied_and_brought_up_to_date(
     kit.made(&make(set_extra(1)));
     let (entries, now) = (kit.audit("acme"), kit.now());
     kit.close();
-    kit.database().execute_batch("DROP TABLE audit_resolutions; DROP TABLE users; DROP TABLE members; DROP TABLE sessions; DROP TABLE links; ALTER TABLE api_keys DROP COLUMN created_by; PRAGMA user_version = 2").unwrap();
+    kit.database().execute_batch("DROP TABLE audit_resolutions; DROP TABLE users; DROP TABLE members; DROP TABLE sessions; DROP TABLE links; DROP TABLE portals; ALTER TABLE api_keys DROP COLUMN created_by; PRAGMA user_version = 2").unwrap();
     // What a start that was killed left behind.
     std::fs::write(kit.folder().join("metergate.sqlite.before-5.part"), "half a copy").unwrap();
     kit.reopen_at(now);
