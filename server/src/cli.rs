@@ -12,6 +12,7 @@ use screen::{Screen, Terminal};
 use crate::store::DISK_FAILED;
 use crate::store::sqlite::SqliteError;
 
+mod administrator;
 mod audit;
 mod backup;
 mod catalogue;
@@ -55,6 +56,8 @@ enum Command {
     Demo(demo::Options),
     /// Show the configuration in force and where each value comes from
     Config(settings::Options),
+    /// Make platform administrators
+    Admin(Remote<administrator::Command>),
     /// Create, list and revoke API keys
     Key(Remote<key::Command>),
     /// Show, compare and apply the catalogue of meters and plans
@@ -153,6 +156,7 @@ fn run(command: Command, screen: &dyn Screen) -> anyhow::Result<Ending> {
         Command::Serve(options) => serve::run(&options),
         Command::Demo(options) => demo::run(&options, screen),
         Command::Config(options) => settings::run(&options, screen),
+        Command::Admin(admin) => administrator::run(&admin.connection.client()?, &admin.command, screen),
         Command::Key(key) => key::run(&key.connection.client()?, &key.command, screen),
         Command::Catalogue(catalogue) => catalogue::run(&catalogue.connection.client()?, &catalogue.command, screen),
         Command::Org(org) => organization::run(&org.connection.client()?, &org.command, screen),

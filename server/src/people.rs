@@ -12,10 +12,12 @@ use serde::{Deserialize, Serialize};
 pub mod change;
 pub mod email;
 pub mod password;
+pub mod portal;
 pub mod token;
 
 use email::Email;
 use password::PasswordHash;
+use portal::{Portal, PortalId, Stage};
 use token::TokenHash;
 
 /// How long a session lasts, in microseconds.
@@ -130,6 +132,8 @@ pub struct People {
     sessions: OrdMap<TokenHash, Session>,
     sessions_of: OrdSet<(UserId, TokenHash)>,
     links: OrdMap<TokenHash, Arc<Link>>,
+    portals: OrdMap<TokenHash, Portal>,
+    portals_of: OrdMap<(OrganizationId, PortalId), TokenHash>,
 }
 
 /// A row that is written or goes.
@@ -151,6 +155,10 @@ pub enum PersonRow {
     Link(Arc<Link>),
     /// A link was used, or opens nothing any more.
     LinkGone(TokenHash),
+    /// A portal is made or opened.
+    Portal(Portal),
+    /// A portal's token opens nothing any more.
+    PortalGone(TokenHash),
 }
 
 impl People {
@@ -187,6 +195,15 @@ impl People {
             }
             PersonRow::Link(link) => drop(self.links.insert(link.token, Arc::clone(link))),
             PersonRow::LinkGone(token) => drop(self.links.remove(token)),
+            PersonRow::Portal(portal) => {
+                self.portals.insert(portal.token, *portal);
+                self.portals_of.insert((portal.organization, portal.id), portal.token);
+            }
+            PersonRow::PortalGone(token) => {
+                if let Some(old) = self.portals.remove(token) {
+                    self.portals_of.remove(&(old.organization, old.id));
+                }
+            }
         }
     }
 
@@ -255,6 +272,18 @@ impl People {
 
     fn links(&self) -> impl Iterator<Item = &Arc<Link>> {
         self.links.values()
+    }
+
+    /// The portal of a token that is in force, at this stage, with what it allows.
+    pub fn portal(&self, token: &TokenHash, stage: Stage, now: Time) -> Option<(&Portal, Role)> {
+        let portal = self.portals.get(token).filter(|portal| portal.stage == stage && now < portal.expires_at)?;
+        Some((portal, portal.role(self)?))
+    }
+
+    /// The portals of an organization, also those that are over.
+    fn portals_of(&self, organization: OrganizationId) -> impl Iterator<Item = &Portal> {
+        let all = (organization, PortalId([0; 16]))..=(organization, PortalId([0xff; 16]));
+        self.portals_of.range(all).filter_map(|(_, token)| self.portals.get(token))
     }
 
     fn active_owners(&self, organization: OrganizationId) -> usize {

@@ -15,12 +15,12 @@ use metergate_rules::command::{Command, Consume, Event};
 use metergate_rules::decide::Problem;
 use metergate_rules::id::{IdempotencyKey, OrganizationId, OrganizationKey, OrganizationRef};
 use metergate_rules::outcome::{Reply, Verdict};
-use metergate_rules::role::Right;
+use metergate_rules::role::{Right, Role};
 use metergate_rules::time::Time;
 
 use crate::catalogue::{Snapshot, TeamRequest};
 use crate::people::change::PeopleRequest;
-use crate::people::{People, UserId};
+use crate::people::{People, UserId, portal};
 
 pub mod audit;
 mod batch;
@@ -71,6 +71,15 @@ pub enum Scope {
         /// What is needed.
         right: Right,
     },
+    /// The organization of this portal, with this right of the member for whom it is.
+    Portal {
+        /// Where it leads.
+        organization: OrganizationId,
+        /// For whom; without a member it only reads.
+        member: Option<UserId>,
+        /// What is needed.
+        right: Right,
+    },
 }
 
 impl Scope {
@@ -80,22 +89,39 @@ impl Scope {
     /// [`StoreError::UnknownOrganization`] where it does not exist for the caller, [`StoreError::Forbidden`] where their role
     /// in it does not suffice.
     pub fn admits(self, organization: OrganizationId, people: &People) -> Result<(), StoreError> {
-        let (user, right) = match self {
+        let right = match self {
             Self::Team => return Ok(()),
             Self::Organization(own) if own == organization => return Ok(()),
             Self::Organization(_) => return Err(StoreError::UnknownOrganization),
-            Self::Member { user, right } => (user, right),
+            Self::Member { right, .. } | Self::Portal { right, .. } => right,
         };
-        match people.role(organization, user) {
+        match self.role(organization, people) {
             None => Err(StoreError::UnknownOrganization),
             Some(role) if right.is_of_member(role) => Ok(()),
             Some(_) => Err(StoreError::Forbidden),
         }
     }
 
+    /// The role of a member, or of somebody in a portal; `None` for what is neither there.
+    pub fn role(self, organization: OrganizationId, people: &People) -> Option<Role> {
+        match self {
+            Self::Team | Self::Organization(_) => None,
+            Self::Member { user, .. } => people.role(organization, user),
+            Self::Portal { organization: own, member, .. } if own == organization => {
+                portal::role(people, organization, member)
+            }
+            Self::Portal { .. } => None,
+        }
+    }
+
+    /// Whether it is of somebody of the organization, and so no operator's.
+    pub const fn is_of_member(self) -> bool {
+        matches!(self, Self::Member { .. } | Self::Portal { .. })
+    }
+
     /// Whether the caller may change nothing while an organization is locked.
     pub const fn stops_at_locks(self) -> bool {
-        matches!(self, Self::Member { right, .. } if right.changes())
+        matches!(self, Self::Member { right, .. } | Self::Portal { right, .. } if right.changes())
     }
 }
 
@@ -152,7 +178,7 @@ pub struct Caller {
 impl Caller {
     /// Whether it is a member of the organization, and so no operator.
     pub const fn is_member(&self) -> bool {
-        matches!(self.scope, Scope::Member { .. })
+        self.scope.is_of_member()
     }
 }
 

@@ -12,7 +12,7 @@ use super::key::{ApiKey, KeyScope};
 use super::spec::{Invalid, MeterSpec, PlanSpec};
 use super::{MeterEntry, PlanEntry, Snapshot, Stored};
 use crate::store::audit::Checkpoint;
-use crate::store::{Answer, ReceiptKey, StoreError};
+use crate::store::{Answer, ReceiptKey, Scope, StoreError};
 
 mod keys;
 
@@ -35,6 +35,8 @@ pub enum TeamCommand {
     RevokeKey(String),
     /// Makes a key like this one, which ends at the time given: both work until then.
     RotateKey(String, Time),
+    /// One of the three before, on a key that is bound to this organization, by whom the scope admits to it.
+    OfOrganization(Scope, OrganizationRef, Box<TeamCommand>),
     /// Notes how far a file has been imported.
     PutImport(ImportRecord),
     /// Notes where the chains of the audit log end.
@@ -146,9 +148,10 @@ pub struct TeamOutcome {
 ///
 /// # Errors
 /// [`StoreError::Catalogue`] where it makes no sense.
-pub fn decide(snapshot: &Snapshot, command: &TeamCommand, now: Time) -> Result<TeamOutcome, StoreError> {
-    let mut change = Changing { stored: snapshot.stored.clone(), rows: Vec::new(), now };
+pub fn decide(snapshot: &Snapshot, command: &TeamCommand, actor: &str, now: Time) -> Result<TeamOutcome, StoreError> {
+    let mut change = Changing { stored: snapshot.stored.clone(), rows: Vec::new(), actor, now };
     let (reply, audit) = match command {
+        TeamCommand::OfOrganization(_, organization, command) => change.of_organization(organization, command)?,
         TeamCommand::PutMeter(key, spec) => change.put_meter(snapshot, key, spec)?,
         TeamCommand::DeleteMeter(key) => change.delete_meter(snapshot, key)?,
         TeamCommand::PutPlan(key, spec) => change.put_plan(snapshot, key, spec)?,
@@ -173,13 +176,14 @@ pub fn decide(snapshot: &Snapshot, command: &TeamCommand, now: Time) -> Result<T
 
 type Decided = Result<(TeamReply, Option<Draft>), StoreError>;
 
-struct Changing {
+struct Changing<'a> {
     stored: Stored,
     rows: Vec<TeamRow>,
+    actor: &'a str,
     now: Time,
 }
 
-impl Changing {
+impl Changing<'_> {
     fn draft(&self, action: &'static str, category: &'static str, before: Fields, after: Fields) -> Option<Draft> {
         Some(Draft::new(self.now, action, category, before, after))
     }

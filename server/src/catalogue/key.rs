@@ -30,6 +30,9 @@ pub struct ApiKey {
     pub organization: Option<OrganizationId>,
     /// When it was made.
     pub created_at: Time,
+    /// Who made it, as the audit log names them. It stays in force when they go: it is the organization's, not theirs.
+    /// None for one from before this was noted.
+    pub created_by: Option<String>,
     /// From when it is refused.
     pub expires_at: Option<Time>,
     /// Since when it is refused.

@@ -5,7 +5,7 @@ use metergate_rules::time::{DAY, Time};
 use serde_json::{Map, Value, json};
 
 use super::Ending;
-use super::client::{Client, segment};
+use super::client::{Client, of_organization, segment};
 use super::row::{Row, cell};
 use super::screen::{Align, Screen, Table};
 use crate::clock;
@@ -32,6 +32,9 @@ pub(super) enum Command {
     },
     /// List the keys
     List {
+        /// Only those that are bound to this organization
+        #[arg(long)]
+        organization: Option<String>,
         /// Print JSON
         #[arg(long)]
         json: bool,
@@ -50,7 +53,7 @@ pub(super) fn run(client: &Client, command: &Command, screen: &dyn Screen) -> an
             let answer = client.post("/v1/api-keys", &body(name, scopes, organization.as_deref(), expiry))?;
             show_created(client, &answer, *json, screen)?;
         }
-        Command::List { json } => list(client, *json, screen)?,
+        Command::List { organization, json } => list(client, organization.as_deref(), *json, screen)?,
         Command::Revoke { id } => {
             client.delete(&format!("/v1/api-keys/{}", segment(id)))?;
             screen.note(&format!("revoked {id}"));
@@ -80,8 +83,9 @@ fn show_created(client: &Client, answer: &str, json: bool, screen: &dyn Screen) 
     Ok(())
 }
 
-fn list(client: &Client, json: bool, screen: &dyn Screen) -> anyhow::Result<()> {
-    let keys = client.list("/v1/api-keys", &[])?;
+fn list(client: &Client, organization: Option<&str>, json: bool, screen: &dyn Screen) -> anyhow::Result<()> {
+    let path = organization.map_or_else(|| "/v1/api-keys".to_owned(), |key| of_organization(key, "/api-keys"));
+    let keys = client.list(&path, &[])?;
     if json {
         screen.print(&serde_json::to_string(&json!({ "data": keys }))?);
         return Ok(());

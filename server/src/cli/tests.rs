@@ -42,6 +42,25 @@ fn a_key_is_created_listed_and_revoked() {
     assert!(body["expiresAt"].as_str().unwrap().ends_with('Z'));
     assert!(printed(&fake, "key list").ends_with("k1  app   consume,read  acme          –          –"));
     printed(&fake, "key revoke k1");
+    let own = "GET /v1/organizations/acme/api-keys?limit=200";
+    fake.answer(own, 200, &json!({"data": [{"id": "k2"}], "nextCursor": null}));
+    assert_eq!(printed(&fake, "key list --organization acme --json"), r#"{"data":[{"id":"k2"}]}"#);
+}
+
+#[test]
+fn an_administrator_is_made_and_their_link_printed() {
+    let fake = Fake::start();
+    let url = "http://127.0.0.1:8080/sign-in?token=mgs_1";
+    let made = json!({"id": "u", "email": "root@example.com", "signInUrl": url});
+    fake.answer("POST /v1/administrators", 201, &made);
+    let text = printed(&fake, "admin create --email root@example.com --name Root");
+    assert_eq!(text.lines().last(), Some(url));
+    let body: Value = serde_json::from_str(&fake.state().requests[0].1).unwrap();
+    assert_eq!(body, json!({"email": "root@example.com", "name": "Root"}));
+    let text = printed(&fake, "admin create --email root@example.com --json");
+    assert_eq!(serde_json::from_str::<Value>(&text).unwrap(), made);
+    let missing = Arguments::try_parse_from(["metergate", "admin", "create"]);
+    assert!(missing.is_err(), "an administrator without an address");
 }
 
 #[test]

@@ -13,6 +13,7 @@ use super::error::ApiError;
 use super::state::Shared;
 use crate::catalogue::Snapshot;
 use crate::catalogue::key;
+use crate::people::portal::{self, Portal, Stage};
 use crate::people::token::{TokenHash, hash_of};
 use crate::people::{User, UserId};
 use crate::store::{Caller, Scope};
@@ -35,6 +36,7 @@ enum Holder {
     Key(Arc<[KeyScope]>, Scope),
     /// With the only organization that they are in, if it is only one.
     User(Arc<User>, TokenHash, Option<OrganizationId>),
+    Portal(Portal),
 }
 
 /// Finds who calls: by the header `Authorization`, else by the cookie.
@@ -82,6 +84,10 @@ fn of_secret(secret: &str, shared: &Shared, snapshot: &Snapshot, now: Time) -> R
 
 fn of_session(token: TokenHash, shared: &Shared, now: Time) -> Result<Credential, ApiError> {
     let people = shared.store.people();
+    if let Some((portal, _)) = people.portal(&token, Stage::Session, now) {
+        let (holder, actor) = (Holder::Portal(*portal), format!("portal:{}", portal.id).into());
+        return Ok(Credential { key_id: None, name: "portal".into(), holder, actor });
+    }
     let (_, user) = people.session(&token, now).ok_or_else(ApiError::unauthorized)?;
     let mut active = people.memberships(user.id).filter(|member| member.is_active).map(|member| member.organization);
     let only = active.next().filter(|_| active.next().is_none());
@@ -104,18 +110,20 @@ impl Credential {
         self.may(Right::Operate).is_ok()
     }
 
-    /// The names of its scopes; a user has none.
+    /// The names of its scopes; who is no key has none.
     pub fn scope_names(&self) -> Vec<&'static str> {
         match &self.holder {
             Holder::Key(scopes, _) => scopes.iter().map(|scope| scope.as_str()).collect(),
-            Holder::User(..) => Vec::new(),
+            Holder::User(..) | Holder::Portal(_) => Vec::new(),
         }
     }
 
     /// The only organization that exists for it, or of which the user is a member.
     pub fn organization(&self) -> Option<OrganizationRef> {
         match self.holder {
-            Holder::Key(_, Scope::Organization(id)) | Holder::User(.., Some(id)) => Some(OrganizationRef::Id(id)),
+            Holder::Key(_, Scope::Organization(id))
+            | Holder::User(.., Some(id))
+            | Holder::Portal(Portal { organization: id, .. }) => Some(OrganizationRef::Id(id)),
             _ => None,
         }
     }
@@ -124,7 +132,7 @@ impl Credential {
     pub const fn user(&self) -> Option<&Arc<User>> {
         match &self.holder {
             Holder::User(user, ..) => Some(user),
-            Holder::Key(..) => None,
+            Holder::Key(..) | Holder::Portal(_) => None,
         }
     }
 
@@ -132,13 +140,14 @@ impl Credential {
     pub const fn session(&self) -> Option<TokenHash> {
         match &self.holder {
             Holder::User(_, token, _) => Some(*token),
-            Holder::Key(..) => None,
+            Holder::Key(..) | Holder::Portal(_) => None,
         }
     }
 
-    /// As whom it begins long work, and hears of it: the id of its key, or the user; none for the administrator's key.
+    /// As whom it begins long work, and hears of it: the id of its key, the user, or the portal; none for the administrator's key.
     pub fn beginner(&self) -> Option<Arc<str>> {
-        self.key_id.clone().or_else(|| self.user().map(|_| Arc::clone(&self.actor)))
+        let is_key = matches!(self.holder, Holder::Key(..));
+        self.key_id.clone().or_else(|| (!is_key).then(|| Arc::clone(&self.actor)))
     }
 
     /// Who it is, in the words of an answer: a user's e-mail address, else `key:<name>`.
@@ -155,6 +164,9 @@ impl Credential {
             Holder::Key(scopes, scope) if right.is_of_key(scopes, *scope != Scope::Team) => *scope,
             Holder::User(user, ..) if user.is_administrator => Scope::Team,
             Holder::User(user, ..) if right.users() != Users::None => Scope::Member { user: user.id, right },
+            Holder::Portal(Portal { organization, member, .. }) if portal::can_have(right) => {
+                Scope::Portal { organization: *organization, member: *member, right }
+            }
             _ => return Err(ApiError::forbidden(missing(right))),
         };
         Ok(Caller { scope, actor: Arc::clone(&self.actor) })
@@ -166,7 +178,8 @@ impl Credential {
     /// 403 without the right.
     pub fn may_append(&self) -> Result<Caller, ApiError> {
         let caller = self.may(Right::Append)?;
-        let actor = if self.user().is_some() { caller.actor } else { format!("app:{}", self.name).into() };
+        let is_key = matches!(self.holder, Holder::Key(..));
+        let actor = if is_key { format!("app:{}", self.name).into() } else { caller.actor };
         Ok(Caller { actor, ..caller })
     }
 }

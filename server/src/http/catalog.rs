@@ -101,7 +101,7 @@ fn catalogue_file(body: &[u8]) -> Result<CatalogueFile, ApiError> {
 
 async fn differences(app: &App, file: &CatalogueFile, applied: bool) -> Result<CatalogueDiff, ApiError> {
     let snapshot = app.snapshot();
-    crate::catalogue::change::decide(&snapshot, &TeamCommand::Apply(file.clone()), app.now())?;
+    crate::catalogue::change::decide(&snapshot, &TeamCommand::Apply(file.clone()), "", app.now())?;
     let meters = file.meters.iter().map(|(key, spec)| {
         let old = snapshot.meter_entry(key).map(|entry| &entry.spec);
         ChangedMeter { key: key.clone(), change: kind(old, spec), details: details(old, spec) }

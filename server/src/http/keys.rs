@@ -20,9 +20,12 @@ use super::query::Query;
 use super::state::{App, Operator};
 use super::team::{Change, answer, nothing};
 use super::{cloudevents, consume, json, page};
+use crate::catalogue::Snapshot;
 use crate::catalogue::change::{ImportRecord, NewKey, TeamAfter, TeamCommand, TeamReply};
 use crate::catalogue::key::{ApiKey, KeyScope};
 use crate::store::Answer;
+
+pub mod own;
 
 /// For how long a key goes on beside the one that takes its place, in microseconds.
 const ROTATION: i64 = DAY;
@@ -62,6 +65,8 @@ pub struct KeyBody {
     pub organization: Option<String>,
     /// When it was made.
     pub created_at: String,
+    /// Who made it, as the audit log names them; `null` for one from before this was noted.
+    pub created_by: Option<String>,
     /// From when it is refused.
     pub expires_at: Option<String>,
     /// Since when it is refused.
@@ -77,6 +82,7 @@ impl KeyBody {
             scopes: entry.scopes.clone(),
             organization: entry.organization.map(|id| id.to_string()),
             created_at: entry.created_at.to_string(),
+            created_by: entry.created_by.clone(),
             expires_at: entry.expires_at.map(|at| at.to_string()),
             revoked_at: entry.revoked_at.map(|at| at.to_string()),
         }
@@ -93,26 +99,29 @@ pub async fn create(
     Raw(body): Raw,
 ) -> Result<Response<Body>, ApiError> {
     let new: NewKeyBody = json::parse(&body)?;
-    if new.name.trim().is_empty() || new.name.len() > MOST_NAME || new.name.chars().any(char::is_control) {
+    if new.organization.is_some() && new.scopes.contains(&KeyScope::Admin) {
+        return Err(ApiError::invalid("#/scopes", "A key of one organization cannot have scope admin."));
+    }
+    let organization = new.organization.as_deref().map(str::parse).transpose();
+    let key = new_key(new.name, new.scopes, new.expires_at.as_deref())?;
+    let organization = organization.map_err(|_| ApiError::unknown_organization())?;
+    let command = TeamCommand::CreateKey(NewKey { organization, ..key });
+    let change = Change { app: &app, headers: &headers, route: "POST /v1/api-keys", parts: &[&body] };
+    change.run(operator, command, key_answer).await
+}
+
+/// A key to be made, bound to no organization yet.
+fn new_key(name: String, mut scopes: Vec<KeyScope>, expires_at: Option<&str>) -> Result<NewKey, ApiError> {
+    if name.trim().is_empty() || name.len() > MOST_NAME || name.chars().any(char::is_control) {
         return Err(ApiError::invalid("#/name", "Send 1 to 255 bytes without control characters."));
     }
-    let mut scopes = new.scopes;
     scopes.sort_unstable();
     scopes.dedup();
     if scopes.is_empty() {
         return Err(ApiError::invalid("#/scopes", "Send at least one of ingest, consume, read and admin."));
-    } else if new.organization.is_some() && scopes.contains(&KeyScope::Admin) {
-        return Err(ApiError::invalid("#/scopes", "A key of one organization cannot have scope admin."));
     }
-    let organization = new.organization.as_deref().map(str::parse).transpose();
-    let command = TeamCommand::CreateKey(NewKey {
-        name: new.name,
-        scopes,
-        organization: organization.map_err(|_| ApiError::unknown_organization())?,
-        expires_at: new.expires_at.as_deref().map(|text| time("#/expiresAt", text)).transpose()?,
-    });
-    let change = Change { app: &app, headers: &headers, route: "POST /v1/api-keys", parts: &[&body] };
-    change.run(operator, command, key_answer).await
+    let expires_at = expires_at.map(|text| time("#/expiresAt", text)).transpose()?;
+    Ok(NewKey { name, scopes, organization: None, expires_at })
 }
 
 fn key_answer(after: &TeamAfter<'_>) -> Answer {
@@ -129,14 +138,24 @@ pub async fn list(
     uri: Uri,
     Query(query): Query<PageQuery>,
 ) -> Result<Response<Body>, ApiError> {
-    let (snapshot, page) = (app.snapshot(), query.page()?);
+    listed(&app.snapshot(), &uri, &query, |_| true)
+}
+
+fn listed(
+    snapshot: &Snapshot,
+    uri: &Uri,
+    query: &PageQuery,
+    is_shown: impl Fn(&ApiKey) -> bool,
+) -> Result<Response<Body>, ApiError> {
+    let page = query.page()?;
     let after = match &page.after {
         Some(bytes) => std::str::from_utf8(bytes).map_err(|_| page::bad_cursor())?,
         None => "",
     };
     let rest = snapshot.stored.keys.range::<str, _>((std::ops::Bound::Excluded(after), std::ops::Bound::Unbounded));
-    let data = rest.map(|(_, entry)| KeyBody::of(entry, None)).take(page.limit + 1).collect();
-    Ok(Paged::cut(data, &page, |body| body.id.clone().into_bytes()).response(&uri))
+    let shown = rest.filter(|(_, entry)| is_shown(entry));
+    let data = shown.map(|(_, entry)| KeyBody::of(entry, None)).take(page.limit + 1).collect();
+    Ok(Paged::cut(data, &page, |body| body.id.clone().into_bytes()).response(uri))
 }
 
 /// Ends an API key, at once.

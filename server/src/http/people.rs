@@ -25,6 +25,7 @@ use metergate_rules::time::Time;
 pub mod administrators;
 pub mod invitations;
 pub mod members;
+pub mod portals;
 pub mod sessions;
 
 /// A user.

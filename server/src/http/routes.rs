@@ -12,7 +12,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::documented::{self, clients, internal, metrics, portal, usage};
-use super::people::{administrators, invitations, members, sessions};
+use super::people::{administrators, invitations, members, portals, sessions};
 use super::service::{Route, not_found};
 use super::state::App;
 use super::{
@@ -66,6 +66,9 @@ fn api() -> OpenApiRouter<App> {
         .routes(routes!(keys::create, keys::list))
         .routes(routes!(keys::revoke))
         .routes(routes!(keys::rotate))
+        .routes(routes!(keys::own::create, keys::own::list))
+        .routes(routes!(keys::own::revoke))
+        .routes(routes!(keys::own::rotate))
         .routes(routes!(backups::create))
         .routes(routes!(export::export))
         .routes(routes!(jobs::get))
@@ -86,6 +89,9 @@ fn people() -> OpenApiRouter<App> {
         .routes(routes!(invitations::create))
         .routes(routes!(invitations::accept))
         .routes(routes!(sessions::use_link))
+        .routes(routes!(portals::create))
+        .routes(routes!(portals::revoke))
+        .routes(routes!(portals::open))
         .routes(routes!(administrators::add, administrators::list))
         .routes(routes!(administrators::remove))
 }

@@ -25,7 +25,7 @@ use crate::jobs::Jobs;
 use crate::people::change::PeopleRequest;
 use crate::people::password::Passwords;
 use crate::store::reader::{ReadError, View};
-use crate::store::{Answer, Caller, ChangeRequest, Port, Receipt, Request, Scope, Store, StoreError};
+use crate::store::{Answer, Caller, ChangeRequest, Port, Receipt, Request, Store, StoreError};
 
 /// What all cores share.
 pub struct Shared {
@@ -166,7 +166,7 @@ impl App {
     /// 404 where the organization does not exist for the caller, 403 where their role does not suffice or a lock holds.
     pub async fn admit(&self, credential: &Credential, right: Right, org: &str) -> Result<Caller, ApiError> {
         let caller = credential.may(right)?;
-        if let Scope::Member { .. } = caller.scope {
+        if caller.is_member() {
             let (org, scope) = (organization(org)?, caller.scope);
             let locked = report_to(self, scope, false, move |report| report.is_locked(&org)).await?;
             if locked && right.changes() {

@@ -281,8 +281,21 @@ impl Change<'_> {
         command: TeamCommand,
         respond: impl Fn(&TeamAfter<'_>) -> Answer + Send + Sync + 'static,
     ) -> Result<Response<Body>, ApiError> {
+        self.run_as(operator.caller.actor, command, respond).await
+    }
+
+    /// Runs it in somebody's name.
+    ///
+    /// # Errors
+    /// The command's own.
+    pub(super) async fn run_as(
+        self,
+        actor: Arc<str>,
+        command: TeamCommand,
+        respond: impl Fn(&TeamAfter<'_>) -> Answer + Send + Sync + 'static,
+    ) -> Result<Response<Body>, ApiError> {
         let request = TeamRequest {
-            actor: operator.caller.actor,
+            actor,
             reason: String::new(),
             receipt: idempotency::receipt(self.headers, self.route, self.parts)?,
             command,

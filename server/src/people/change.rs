@@ -11,6 +11,7 @@ use metergate_rules::time::Time;
 
 use super::email::Email;
 use super::password::PasswordHash;
+use super::portal::{Portal, PortalId};
 use super::token::TokenHash;
 use super::{Link, Opens, People, PersonRow, SESSION, SIGN_IN_LINK, Session, User, UserId};
 use crate::catalogue::Snapshot;
@@ -20,6 +21,7 @@ use crate::store::{Answer, Caller, ReceiptKey, StoreError};
 mod administrators;
 mod deletion;
 mod members;
+mod portals;
 mod sessions;
 
 pub use deletion::leave;
@@ -89,6 +91,12 @@ pub enum PeopleCommand {
     AddAdministrator(Arc<User>, TokenHash),
     /// A platform administrator is one no more.
     RemoveAdministrator(UserId),
+    /// The application wants a link into an organization, for a member or whoever has it.
+    MakePortal(OrganizationRef, Portal),
+    /// Somebody opens such a link.
+    OpenPortal(TokenHash, TokenHash),
+    /// The link, or what came of it, opens nothing any more.
+    ClosePortal(OrganizationRef, PortalId),
 }
 
 /// A change, with who asks and how to answer.
@@ -129,6 +137,8 @@ pub enum PeopleReply {
     User(UserId, bool),
     /// A link was made.
     Link(Arc<Link>),
+    /// A portal was made or opened.
+    Portal(Portal),
     /// What was named is gone, or there is nothing to tell.
     Done,
 }
@@ -184,6 +194,9 @@ pub fn decide(ground: &Ground<'_>, command: &PeopleCommand) -> Result<PeopleOutc
         PeopleCommand::Accept(link, user) => change.accept(*link, *user)?,
         PeopleCommand::AddAdministrator(user, link) => change.add_administrator(user, *link)?,
         PeopleCommand::RemoveAdministrator(user) => change.remove_administrator(*user)?,
+        PeopleCommand::MakePortal(_, portal) => change.make_portal(portal)?,
+        PeopleCommand::OpenPortal(link, session) => change.open_portal(*link, *session)?,
+        PeopleCommand::ClosePortal(_, portal) => change.close_portal(*portal)?,
     };
     let Changing { people, rows, audit, .. } = change;
     Ok(PeopleOutcome { people, rows, audit, reply })

@@ -186,7 +186,7 @@ impl Report<'_> {
                 (Err(error), _) => Err(error),
             },
             (None, Scope::Team) => Ok(Asked { chain: TEAM, in_order: true, is_deleted: false }),
-            (None, Scope::Organization(_) | Scope::Member { .. }) => Err(StoreError::UnknownOrganization.into()),
+            (None, _) => Err(StoreError::UnknownOrganization.into()),
         }
     }
 }

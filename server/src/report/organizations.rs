@@ -65,7 +65,7 @@ impl Report<'_> {
     ) -> Result<Listed<OrganizationBody>, ReadError> {
         let Ok(after) = std::str::from_utf8(after.unwrap_or_default()) else { return bad_cursor() };
         let own = match self.scope {
-            Scope::Organization(own) => Some(own.0),
+            Scope::Organization(own) | Scope::Portal { organization: own, .. } => Some(own.0),
             // Nobody but operators lists all.
             Scope::Team | Scope::Member { .. } => None,
         };

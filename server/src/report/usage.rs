@@ -143,7 +143,7 @@ impl Report<'_> {
         let grouping = Grouping::new(&query.group_by, &meters)?;
         match (&query.organizations, self.scope) {
             (Some(named), _) => self.usage_of_named(query, named, &meters, &grouping),
-            (None, Scope::Organization(own)) => {
+            (None, Scope::Organization(own) | Scope::Portal { organization: own, .. }) => {
                 self.usage_of_named(query, &[OrganizationRef::Id(own)], &meters, &grouping)
             }
             (None, Scope::Member { user, .. }) => {

@@ -113,6 +113,7 @@ impl Decided {
         if let Some(organization) = self.deleted {
             ledger.accounts.remove(&organization);
             ledger.deleted.push_back(organization);
+            ledger.feed.deleted(organization);
         }
         let changed = self.by_account(order).map(|(account, records)| (account, records.iter().map(|r| &r.entry)));
         ledger.feed.tell(changed);

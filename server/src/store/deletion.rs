@@ -60,7 +60,7 @@ impl Leaving {
 /// Whether a deletion was made before under its key.
 enum Known {
     Before(Answer),
-    Not(OrganizationId, Leaving, Answer),
+    Not(OrganizationId, Box<Leaving>, Answer),
 }
 
 impl Writer {
@@ -70,7 +70,7 @@ impl Writer {
         let mut batch = Batch::new(&mut self.ledger, &self.sqlite, &self.settings, now);
         let (organization, leaving, answer) = match batch.decide_deletion(request).map_err(Stop::into_error)? {
             Known::Before(answer) => return Ok(Receipt::Answered { answer, replayed: true }),
-            Known::Not(organization, leaving, answer) => (organization, leaving, answer),
+            Known::Not(organization, leaving, answer) => (organization, *leaving, answer),
         };
         let decided = Decided::of(batch).deleting(organization);
         self.commit_leaving(decided, leaving).map_err(|failure| {
@@ -155,7 +155,7 @@ impl Batch<'_> {
         };
         let answer = (request.respond)(&after);
         self.receipts.extend(receipt.map(|receipt| (TEAM, receipt.clone(), answer.clone())));
-        Ok(Known::Not(organization, leaving, answer))
+        Ok(Known::Not(organization, Box::new(leaving), answer))
     }
 }
 

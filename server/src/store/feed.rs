@@ -91,6 +91,13 @@ impl Feed {
         }
     }
 
+    /// An organization has gone.
+    pub(super) fn deleted(&self, organization: OrganizationId) {
+        if let Some(changed) = &mut *self.changed.lock() {
+            changed.insert(organization);
+        }
+    }
+
     /// Something was refused to each of these.
     pub(super) fn refused(&self, organizations: &[OrganizationId], now: Time) {
         if !organizations.is_empty() {

@@ -14,11 +14,12 @@ use super::audit::{TEAM, chain_of};
 use super::batch::{Batch, Stop};
 use super::decided::Decided;
 use super::writer::Writer;
-use super::{Answer, Caller, Receipt, Scope, StoreError};
+use super::{Answer, Caller, Receipt, StoreError};
 use crate::hex::hex;
 use crate::people::change::{
     Ground, Joins, PeopleAfter, PeopleCommand, PeopleOutcome, PeopleReply, PeopleRequest, Wish, WishedKey, decide,
 };
+use crate::people::portal::Stage;
 use crate::people::{Opens, People, User};
 
 impl Writer {
@@ -69,10 +70,7 @@ impl Batch<'_> {
             (_, existing) => existing,
         };
         let people = Arc::clone(&self.ledger.people);
-        let role = match (request.caller.scope, organization) {
-            (Scope::Member { user, .. }, Some(organization)) => people.role(organization, user),
-            _ => None,
-        };
+        let role = organization.and_then(|organization| request.caller.scope.role(organization, &people));
         let ground = Ground { people: &people, organization, role: role.unwrap_or(Role::Owner), now: self.now };
         let outcome = decide(&ground, &request.command)?;
         for (chain, draft) in &outcome.audit {
@@ -84,12 +82,16 @@ impl Batch<'_> {
 
     /// The organization that a command names, or that a link leads to.
     fn concerned(&mut self, request: &PeopleRequest) -> Result<Option<OrganizationId>, Stop> {
-        use PeopleCommand::{Accept, AddMember, ChangeMember, Invite, Register, RemoveMember};
+        use PeopleCommand::{
+            Accept, AddMember, ChangeMember, ClosePortal, Invite, MakePortal, OpenPortal, Register, RemoveMember,
+        };
         match &request.command {
             AddMember(organization, ..)
             | ChangeMember(organization, ..)
             | RemoveMember(organization, _)
-            | Invite(organization, ..) => Ok(Some(self.admitted(&request.caller, organization)?)),
+            | Invite(organization, ..)
+            | MakePortal(organization, _)
+            | ClosePortal(organization, _) => Ok(Some(self.admitted(&request.caller, organization)?)),
             Accept(link, _) | Register(_, Joins::Invitation(link), _) => {
                 let link = self.ledger.people.link(link, self.now).cloned();
                 match link.as_deref().map(|link| &link.opens) {
@@ -99,6 +101,10 @@ impl Batch<'_> {
                     }
                     _ => Ok(None),
                 }
+            }
+            OpenPortal(link, _) => {
+                let portal = self.ledger.people.portal(link, Stage::Link, self.now);
+                Ok(portal.map(|(portal, _)| portal.organization))
             }
             _ => Ok(None),
         }

@@ -217,6 +217,10 @@ impl Writer {
 
     fn try_replace(&mut self, remade: &Remade) -> Result<Result<Receipt, StoreError>, Failure> {
         let organization = remade.organization;
+        if self.sqlite.account_sequence(organization)?.is_none() {
+            // Deleted since the rows were made again.
+            return Ok(Ok(Receipt::Upkeep(0)));
+        }
         if later_blocks(&self.recent, organization, remade.held).is_none_or(|blocks| blocks > MOST_LATER) {
             return Ok(Err(StoreError::Changed));
         }

@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use metergate_rules::id::OrganizationRef;
 
-use super::audit::TEAM;
-use super::batch::Batch;
+use super::audit::{TEAM, chain_of};
+use super::batch::{Batch, Stop};
 use super::decided::Decided;
 use super::writer::Writer;
-use super::{Answer, Receipt, StoreError};
+use super::{Answer, Caller, Receipt, StoreError};
 use crate::catalogue::change::{NewKey, TeamAfter, TeamCommand, TeamOutcome, TeamReply, TeamRequest, decide};
 use crate::catalogue::{Snapshot, Stored};
 
@@ -18,13 +18,13 @@ impl Writer {
         let now = self.now();
         let (stored, answer, mut decided) = {
             let mut batch = Batch::new(&mut self.ledger, &self.sqlite, &self.settings, now);
-            if let Some(answer) = batch.kept_for_team(request)? {
+            let (chain, command) = resolved(&mut batch, request)?;
+            if let Some(answer) = batch.kept(chain, request.receipt.as_ref()).map_err(Stop::into_error)? {
                 return Ok(Receipt::Answered { answer, replayed: true });
             }
-            let command = resolved(&mut batch, &request.command)?;
             check_version(&batch.ledger.catalogue, request)?;
-            let outcome = decide(&batch.ledger.catalogue, &command, now)?;
-            let answer = batch.take_in(request, &outcome)?;
+            let outcome = decide(&batch.ledger.catalogue, &command, &request.actor, now)?;
+            let answer = batch.take_in(chain, request, &outcome)?;
             let mut decided = Decided::of(batch);
             decided.team = outcome.rows;
             (outcome.stored, answer, decided)
@@ -46,15 +46,22 @@ impl Writer {
     }
 }
 
-/// The command with the organization by its id.
-fn resolved(batch: &mut Batch<'_>, command: &TeamCommand) -> Result<TeamCommand, StoreError> {
-    let TeamCommand::CreateKey(NewKey { organization: Some(organization), .. }) = command else {
-        return Ok(command.clone());
-    };
-    let id = batch.resolve(organization).map_err(|error| StoreError::from(&error))?;
-    let id = id.ok_or(StoreError::UnknownOrganization)?;
-    let TeamCommand::CreateKey(new) = command.clone() else { return Err(StoreError::Internal) };
-    Ok(TeamCommand::CreateKey(NewKey { organization: Some(OrganizationRef::Id(id)), ..new }))
+/// The command with the organization by its id, and the chain of the audit log in which it is noted.
+fn resolved(batch: &mut Batch<'_>, request: &TeamRequest) -> Result<([u8; 16], TeamCommand), StoreError> {
+    match &request.command {
+        TeamCommand::OfOrganization(scope, organization, command) => {
+            let caller = Caller { scope: *scope, actor: Arc::clone(&request.actor) };
+            let id = batch.admitted(&caller, organization).map_err(Stop::into_error)?;
+            let command = TeamCommand::OfOrganization(*scope, OrganizationRef::Id(id), command.clone());
+            Ok((chain_of(id), command))
+        }
+        TeamCommand::CreateKey(new @ NewKey { organization: Some(organization), .. }) => {
+            let id = batch.resolve(organization).map_err(|error| StoreError::from(&error))?;
+            let organization = Some(OrganizationRef::Id(id.ok_or(StoreError::UnknownOrganization)?));
+            Ok((TEAM, TeamCommand::CreateKey(NewKey { organization, ..new.clone() })))
+        }
+        command => Ok((TEAM, command.clone())),
+    }
 }
 
 fn check_version(snapshot: &Snapshot, request: &TeamRequest) -> Result<(), StoreError> {
@@ -68,14 +75,10 @@ fn check_version(snapshot: &Snapshot, request: &TeamRequest) -> Result<(), Store
 }
 
 impl Batch<'_> {
-    fn kept_for_team(&mut self, request: &TeamRequest) -> Result<Option<Answer>, StoreError> {
-        self.kept(TEAM, request.receipt.as_ref()).map_err(super::batch::Stop::into_error)
-    }
-
     /// Makes the answer and the audit entry part of the batch.
-    fn take_in(&mut self, request: &TeamRequest, outcome: &TeamOutcome) -> Result<Answer, StoreError> {
+    fn take_in(&mut self, chain: [u8; 16], request: &TeamRequest, outcome: &TeamOutcome) -> Result<Answer, StoreError> {
         if let Some(draft) = &outcome.audit {
-            let appended = self.append_audit(TEAM, draft, &request.actor, &request.reason);
+            let appended = self.append_audit(chain, draft, &request.actor, &request.reason);
             appended.map_err(|_| StoreError::Unavailable)?;
         }
         let snapshot = Snapshot::new(outcome.stored.clone()).map_err(|_| StoreError::Internal)?;
@@ -83,7 +86,7 @@ impl Batch<'_> {
         if let Some(receipt) = &request.receipt {
             let reply = without_secret(&outcome.reply);
             let kept = (request.respond)(&TeamAfter { snapshot: &snapshot, reply: &reply });
-            self.receipts.push((TEAM, receipt.clone(), kept));
+            self.receipts.push((chain, receipt.clone(), kept));
         }
         Ok(answer)
     }

@@ -21,6 +21,7 @@ mod organizations;
 mod overrides;
 mod past;
 mod people;
+mod portals;
 mod quantities;
 mod refusals;
 mod repeats;

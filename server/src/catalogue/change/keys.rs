@@ -1,14 +1,54 @@
 //! API keys: made, ended, followed by another.
 
 use metergate_rules::audit::Fields;
-use metergate_rules::id::OrganizationRef;
+use metergate_rules::id::{OrganizationId, OrganizationRef};
 use metergate_rules::time::Time;
 
-use super::{Changing, Decided, NewKey, TeamReply, TeamRow, refuse, unknown};
+use super::{Changing, Decided, NewKey, TeamCommand, TeamReply, TeamRow, conflict, refuse, unknown};
 use crate::catalogue::key::{self, ApiKey};
 use crate::store::StoreError;
 
-impl Changing {
+/// Keys of an organization at most, ended ones too, that are made in its own name: their rows stay.
+const MOST_OF_ORGANIZATION: usize = 1000;
+
+impl Changing<'_> {
+    /// A key of another organization does not exist here.
+    pub(super) fn of_organization(&mut self, organization: &OrganizationRef, command: &TeamCommand) -> Decided {
+        let OrganizationRef::Id(own) = organization else { return Err(StoreError::Internal) };
+        match command {
+            TeamCommand::CreateKey(new) => {
+                self.refuse_beyond_the_most(*own)?;
+                self.create_key(&NewKey { organization: Some(organization.clone()), ..new.clone() })
+            }
+            TeamCommand::RotateKey(id, until) => {
+                self.refuse_others(*own, id)?;
+                self.refuse_beyond_the_most(*own)?;
+                self.rotate_key(id, *until)
+            }
+            TeamCommand::RevokeKey(id) => {
+                self.refuse_others(*own, id)?;
+                self.revoke_key(id)
+            }
+            _ => Err(StoreError::Internal),
+        }
+    }
+
+    fn refuse_others(&self, own: OrganizationId, id: &str) -> Result<(), StoreError> {
+        let is_own = self.stored.keys.get(id).is_some_and(|key| key.organization == Some(own));
+        if is_own { Ok(()) } else { unknown("unknown-key", "API key") }
+    }
+
+    fn refuse_beyond_the_most(&self, own: OrganizationId) -> Result<(), StoreError> {
+        let count = self.stored.keys.values().filter(|key| key.organization == Some(own)).count();
+        if count < MOST_OF_ORGANIZATION {
+            return Ok(());
+        }
+        conflict(
+            "too-many-keys",
+            "the organization has made as many API keys as it may: ask an operator for another one",
+        )
+    }
+
     pub(super) fn create_key(&mut self, new: &NewKey) -> Decided {
         if new.expires_at.is_some_and(|end| end <= self.now) {
             return refuse("expiresAt must lie in the future");
@@ -25,6 +65,7 @@ impl Changing {
             scopes: new.scopes.clone(),
             organization,
             created_at: self.now,
+            created_by: Some(self.actor.to_owned()),
             expires_at: new.expires_at,
             revoked_at: None,
             id: id.clone(),
@@ -51,7 +92,13 @@ impl Changing {
             return unknown("unknown-key", "valid API key");
         };
         let (new_id, secret) = key::generate();
-        let made = ApiKey { id: new_id.clone(), hash: key::hash(&secret), created_at: self.now, ..old.clone() };
+        let made = ApiKey {
+            id: new_id.clone(),
+            hash: key::hash(&secret),
+            created_at: self.now,
+            created_by: Some(self.actor.to_owned()),
+            ..old.clone()
+        };
         let ending = ApiKey { expires_at: Some(old.expires_at.map_or(until, |end| end.min(until))), ..old.clone() };
         let (before, after) = (key_fields(&old), key_fields(&made));
         self.write_key(ending);

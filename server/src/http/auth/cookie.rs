@@ -38,10 +38,15 @@ impl Cookies {
         pairs.find(|(name, _)| *name == self.name()).and_then(|(_, token)| hash_of(token))
     }
 
-    /// `Set-Cookie` for a token; without one the cookie goes.
+    /// `Set-Cookie` for a token of a session; without one the cookie goes.
     pub fn set(&self, token: Option<&str>) -> Option<HeaderValue> {
+        self.set_for(token, SESSION)
+    }
+
+    /// The same for a token that is refused after so many microseconds.
+    pub fn set_for(&self, token: Option<&str>, lasts: i64) -> Option<HeaderValue> {
         let secure = if self.is_secure() { "; Secure" } else { "" };
-        let age = if token.is_some() { SESSION / 1_000_000 } else { 0 };
+        let age = if token.is_some() { lasts / 1_000_000 } else { 0 };
         let (name, token) = (self.name(), token.unwrap_or_default());
         let text = format!("{name}={token}; Path=/; Max-Age={age}; HttpOnly; SameSite=Lax{secure}");
         HeaderValue::from_str(&text).ok()

@@ -104,7 +104,7 @@ fn member_answer(status: u16, url: String) -> PeopleRespond {
 }
 
 /// The organization's id, for a caller who has a right there.
-pub(super) async fn admitted(
+pub(crate) async fn admitted(
     app: &App,
     credential: &Credential,
     right: Right,
@@ -225,7 +225,17 @@ impl<'a> Call<'a> {
         org: &str,
         headers: &'a HeaderMap,
     ) -> Result<Self, ApiError> {
-        let caller = app.admit(credential, Right::Administer, org).await?;
+        Self::with(app, credential, Right::Administer, org, headers).await
+    }
+
+    pub(super) async fn with(
+        app: &'a App,
+        credential: &Credential,
+        right: Right,
+        org: &str,
+        headers: &'a HeaderMap,
+    ) -> Result<Self, ApiError> {
+        let caller = app.admit(credential, right, org).await?;
         Ok(Self { app, caller, headers, organization: organization(org)? })
     }
 

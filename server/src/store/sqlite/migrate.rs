@@ -6,13 +6,14 @@ use rusqlite::{Connection, TransactionBehavior};
 
 use super::{SqliteError, unreadable};
 
-const MIGRATIONS: [&str; 6] = [
+const MIGRATIONS: [&str; 7] = [
     include_str!("../../../migrations/sqlite/0001_start.sql"),
     include_str!("../../../migrations/sqlite/0002_slices.sql"),
     include_str!("../../../migrations/sqlite/0003_audit_resolutions.sql"),
     include_str!("../../../migrations/sqlite/0004_people.sql"),
     include_str!("../../../migrations/sqlite/0005_fleet.sql"),
     include_str!("../../../migrations/sqlite/0006_deletions.sql"),
+    include_str!("../../../migrations/sqlite/0007_access.sql"),
 ];
 
 /// The migration whose table is filled from rows that there are.

@@ -7,6 +7,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::{Sqlite, SqliteError, unreadable};
+use crate::people::portal::Portal;
 use crate::people::{Link, Member, People, PersonRow, Session, User};
 use crate::store::seal::{seal, unseal};
 
@@ -34,6 +35,10 @@ impl Sqlite {
             let columns = vec![link.token.0.to_vec()];
             people.take(&PersonRow::Link(Arc::new(link)));
             columns
+        })?;
+        self.each_sealed("SELECT token, data FROM portals", |portal: Portal| {
+            people.take(&PersonRow::Portal(portal));
+            vec![portal.token.0.to_vec()]
         })?;
         Ok(people)
     }
@@ -95,6 +100,11 @@ pub(super) fn write_person(transaction: &Transaction<'_>, row: &PersonRow) -> Re
             execute("INSERT OR REPLACE INTO links (token, data) VALUES (?, ?)", &[&link.token.0, &data])
         }
         PersonRow::LinkGone(token) => execute("DELETE FROM links WHERE token = ?", &[&token.0]),
+        PersonRow::Portal(portal) => {
+            let data = sealed(&[&portal.token.0], portal)?;
+            execute("INSERT OR REPLACE INTO portals (token, data) VALUES (?, ?)", &[&portal.token.0, &data])
+        }
+        PersonRow::PortalGone(token) => execute("DELETE FROM portals WHERE token = ?", &[&token.0]),
     }
 }
 

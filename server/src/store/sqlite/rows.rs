@@ -19,11 +19,19 @@ const CHECKSUM: &str = "catalogue_checksum";
 /// The checksum of no rows.
 const NOTHING: &str = "00000000";
 
+/// What it is over. Rows that have come later are added at the end, so that a store without any keeps its sum.
+const SUMMED: [&str; 4] = [
+    "SELECT * FROM meters ORDER BY id",
+    "SELECT * FROM plans ORDER BY id",
+    "SELECT id, hash, name, scopes, organization, created_at, expires_at, revoked_at FROM api_keys ORDER BY id",
+    "SELECT id, created_by FROM api_keys WHERE created_by IS NOT NULL ORDER BY id",
+];
+
 /// The checksum of every meter, plan and key as they are stored.
 fn catalogue_checksum(connection: &Connection) -> Result<String, SqliteError> {
     let mut hasher = crc32fast::Hasher::new();
-    for table in ["meters", "plans", "api_keys"] {
-        let mut query = connection.prepare_cached(&format!("SELECT * FROM {table} ORDER BY id"))?;
+    for rows in SUMMED {
+        let mut query = connection.prepare_cached(rows)?;
         let columns = query.column_count();
         let mut rows = query.query([])?;
         while let Some(row) = rows.next()? {
@@ -73,7 +81,8 @@ impl Sqlite {
         for entry in self.all("SELECT id, key, spec, created_at, deleted_at, version FROM plans", plan)? {
             stored.plans.insert(entry.id, entry);
         }
-        let keys = "SELECT id, hash, name, scopes, organization, created_at, expires_at, revoked_at FROM api_keys";
+        let keys =
+            "SELECT id, hash, name, scopes, organization, created_at, expires_at, revoked_at, created_by FROM api_keys";
         for entry in self.all(keys, |row| Ok(Ok(api_key(row)?)))? {
             stored.keys.insert(entry.id.clone(), entry);
         }
@@ -151,6 +160,7 @@ fn api_key(row: &Row<'_>) -> rusqlite::Result<ApiKey> {
         scopes: scopes.split(',').filter_map(KeyScope::from_name).collect(),
         organization: row.get::<_, Option<[u8; 16]>>("organization")?.map(OrganizationId),
         created_at: Time::from_micros(row.get("created_at")?),
+        created_by: row.get("created_by")?,
         expires_at: time("expires_at")?,
         revoked_at: time("revoked_at")?,
     })

@@ -152,13 +152,14 @@ fn write_team(transaction: &Transaction<'_>, row: &TeamRow, at: Time) -> Result<
         }
         TeamRow::Key(key) => {
             let sql = "INSERT OR REPLACE INTO api_keys
-                       (id, hash, name, scopes, organization, created_at, expires_at, revoked_at)
-                       VALUES (?, ?, ?, ?, ?, ?, ?, ?)";
+                       (id, hash, name, scopes, organization, created_at, created_by, expires_at, revoked_at)
+                       VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)";
             let scopes = key.scopes.iter().map(|scope| scope.as_str()).collect::<Vec<_>>().join(",");
             let organization = key.organization.map(|id| id.0);
             let (expires, revoked) = (key.expires_at.map(Time::micros), key.revoked_at.map(Time::micros));
             let created = key.created_at.micros();
-            let values = (&key.id, key.hash, &key.name, scopes, organization, created, expires, revoked);
+            let values =
+                (&key.id, key.hash, &key.name, scopes, organization, created, &key.created_by, expires, revoked);
             transaction.prepare_cached(sql)?.execute(values)?;
         }
         TeamRow::Import(record) => {

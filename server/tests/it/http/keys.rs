@@ -5,6 +5,8 @@ use serde_json::json;
 
 use super::server::Server;
 
+mod own;
+
 #[test]
 fn a_secret_is_shown_once_and_never_again() {
     let server = Server::start();

@@ -13,11 +13,15 @@ pub(super) struct Person {
     pub(super) client: Client,
     pub(super) email: String,
     token: String,
-    organization: String,
-    id: String,
+    pub(super) organization: String,
+    pub(super) id: String,
 }
 
 impl Person {
+    pub(super) fn token(&self) -> &str {
+        &self.token
+    }
+
     fn of(server: &Server, answer: &Value) -> Self {
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
         let token = text(&answer["token"]);
@@ -29,7 +33,7 @@ impl Person {
         Self::of(server, &login(&server.stranger(), email, password).is(200).json())
     }
 
-    fn members(&self) -> String {
+    pub(super) fn members(&self) -> String {
         format!("/v1/organizations/{}/members", self.organization)
     }
 }
@@ -47,7 +51,7 @@ pub(super) fn sign_up(server: &Server, email: &str) -> Person {
     Person::of(server, &server.stranger().post("/api/auth/register", form(email)).is(201).json())
 }
 
-fn actions(client: &Client, path: &str) -> Vec<String> {
+pub(super) fn actions(client: &Client, path: &str) -> Vec<String> {
     client.list(path).iter().map(|entry| entry["action"].as_str().unwrap().to_owned()).collect()
 }
 

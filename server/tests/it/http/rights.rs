@@ -7,12 +7,15 @@ use super::client::{Client, comparable};
 use super::isolation::NOBODY;
 use super::matrix::RULES;
 use super::people::{Person, sign_up};
+use super::portals::opened;
 use super::server::{ADMIN_KEY, Server};
 
 /// Organization `a` with a member of each role, a member of another organization, and a platform administrator.
 struct World {
     server: Server,
     members: Vec<(Role, Client)>,
+    /// Portals of members, with the role that each has there.
+    portals: Vec<(Role, Client)>,
     outsider: Client,
     administrator: Client,
 }
@@ -20,20 +23,27 @@ struct World {
 fn made() -> World {
     let server = Server::start();
     let admin = server.admin();
-    admin.post("/v1/organizations", json!({"key": "a", "plan": "pro"})).is(201);
+    for key in ["a", "b"] {
+        admin.post("/v1/organizations", json!({"key": key, "plan": "pro"})).is(201);
+    }
     let members = Role::ALL.map(|role| {
         let person = sign_up(&server, &format!("{}@example.com", role.as_str()));
         let own = person.client.get("/v1/me").json()["organizations"][0]["key"].as_str().unwrap().to_owned();
         assert_ne!(own, "a");
         let new = json!({"email": person.email, "role": role.as_str()});
         admin.post("/v1/organizations/a/members", new).is(201);
-        (role, person.client)
+        (role, person)
     });
+    let portals =
+        members.iter().map(|(role, person)| ((*role).min(Role::Admin), opened(&server, "a", Some(&person.id))));
+    let mut portals: Vec<_> = portals.collect();
+    portals.push((Role::Viewer, opened(&server, "a", None)));
+    let members = members.map(|(role, person)| (role, person.client));
     let outsider = sign_up(&server, "outsider@example.com").client;
     let new = json!({"email": "platform@example.com", "password": "correct horse"});
     admin.post("/v1/administrators", new).is(201);
     let administrator = Person::signed_in(&server, "platform@example.com", "correct horse").client;
-    World { server, members: members.into(), outsider, administrator }
+    World { server, members: members.into(), portals, outsider, administrator }
 }
 
 #[test]
@@ -51,6 +61,20 @@ fn every_role_may_on_every_route_what_the_table_says() {
             } else {
                 rule.expect_refusal(answer, 403, "forbidden");
                 refused += 1;
+            }
+        }
+        for (role, portal) in &world.portals {
+            let answer = rule.call(portal, "a");
+            if right != Right::Person && right.is_of_member(*role) {
+                let is_in = ![401, 403].contains(&answer.status) && !answer.text.contains("unknown-organization");
+                assert!(is_in, "portal of {role:?} {}: {}", rule.route, answer.text);
+                if rule.names_an_organization() {
+                    let (other, nothing) = (rule.call(portal, "b"), rule.call(portal, NOBODY));
+                    assert_eq!(other.status, 404, "{}: {}", rule.route, other.text);
+                    assert_eq!(comparable(&other), comparable(&nothing), "{}", rule.route);
+                }
+            } else {
+                rule.expect_refusal(answer, 403, "forbidden");
             }
         }
         let (outside, nothing) = (rule.call(&world.outsider, "a"), rule.call(&world.outsider, NOBODY));

@@ -73,6 +73,11 @@ impl Server {
         Client::new(&self.url, None)
     }
 
+    /// What it has logged so far.
+    pub(crate) fn log(&self) -> String {
+        fs::read_to_string(log(self.folder.path())).unwrap()
+    }
+
     /// A folder for files of the test; it goes with the server.
     pub(crate) fn folder(&self) -> &Path {
         self.folder.path()

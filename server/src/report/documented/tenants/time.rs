@@ -51,7 +51,7 @@ impl Report<'_> {
     /// The time that is asked for, in the zone of the one organization, else in UTC.
     pub(super) fn span(&self, query: &TenantsQuery) -> Result<(Span, Zone), ReadError> {
         let own = match self.scope {
-            Scope::Organization(own) => Some(OrganizationRef::Id(own)),
+            Scope::Organization(own) | Scope::Portal { organization: own, .. } => Some(OrganizationRef::Id(own)),
             Scope::Team | Scope::Member { .. } => None,
         };
         let one = match (&*query.tenants, own) {
