@@ -60,7 +60,7 @@ impl Leaving {
 /// Whether a deletion was made before under its key.
 enum Known {
     Before(Answer),
-    Not(OrganizationId, Leaving, Answer),
+    Not(OrganizationId, Box<Leaving>, Answer),
 }
 
 impl Writer {
@@ -73,7 +73,7 @@ impl Writer {
             Known::Not(organization, leaving, answer) => (organization, leaving, answer),
         };
         let decided = Decided::of(batch).deleting(organization);
-        self.commit_leaving(decided, leaving).map_err(|failure| {
+        self.commit_leaving(decided, *leaving).map_err(|failure| {
             self.tell(&failure, "the deletion of an organization could not be written");
             StoreError::from(&failure)
         })?;
@@ -155,7 +155,7 @@ impl Batch<'_> {
         };
         let answer = (request.respond)(&after);
         self.receipts.extend(receipt.map(|receipt| (TEAM, receipt.clone(), answer.clone())));
-        Ok(Known::Not(organization, leaving, answer))
+        Ok(Known::Not(organization, Box::new(leaving), answer))
     }
 }
 
