@@ -73,7 +73,7 @@ impl Writer {
             Known::Not(organization, leaving, answer) => (organization, *leaving, answer),
         };
         let decided = Decided::of(batch).deleting(organization);
-        self.commit_leaving(decided, *leaving).map_err(|failure| {
+        self.commit_leaving(decided, leaving).map_err(|failure| {
             self.tell(&failure, "the deletion of an organization could not be written");
             StoreError::from(&failure)
         })?;

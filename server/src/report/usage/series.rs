@@ -233,7 +233,9 @@ impl Series {
                 points.extend(self.levels(group, buckets.len(), until).map(|(bucket, point)| (bucket, group, point)));
             }
         } else {
-            points.extend(self.points.iter().map(|((group, bucket), point)| (*bucket, *group, *point)));
+            // What was taken back whole is nothing, whether its row has that already or not.
+            let something = self.points.iter().filter(|(_, point)| **point != Point::default());
+            points.extend(something.map(|((group, bucket), point)| (*bucket, *group, *point)));
         }
         points.sort_by(|a, b| (a.0, self.groups.get(a.1)).cmp(&(b.0, self.groups.get(b.1))));
         let points = if dense { filled(points, buckets.len()) } else { points };
