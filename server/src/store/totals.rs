@@ -1,7 +1,8 @@
 //! Use of all organizations together by meter and UTC day, for the fleet view.
 //!
 //! The rows (`fleet_usage`) grow in the commit that writes the rollups of an account, so they lack what those lack. In memory
-//! is the whole truth: the rows as a start found them, what they lacked, and what every commit did since.
+//! is the whole truth: the rows as a start found them, what they lacked, and what every commit did since. What a deleted
+//! organization used stays in it; but what its rows lacked when it was deleted only until the next start.
 
 use std::collections::BTreeMap;
 

@@ -27,7 +27,7 @@ fn paths_that_are_no_route_are_404_and_wrong_methods_405() {
     }
     #[rustfmt::skip]
     let cases = [
-        ("GET", "/v1/consume", "POST"), ("PUT", "/v1/events", "GET,HEAD,POST"), ("POST", "/v1/organizations/acme", "GET,HEAD,PATCH"),
+        ("GET", "/v1/consume", "POST"), ("PUT", "/v1/events", "GET,HEAD,POST"), ("POST", "/v1/organizations/acme", "DELETE,GET,HEAD,PATCH"),
         ("DELETE", "/v1/usage", "GET,HEAD"), ("PATCH", "/v1/plans/pro", "DELETE,GET,HEAD,PUT"),
     ];
     for (method, path, allowed) in cases {

@@ -137,7 +137,8 @@ pub(super) const RULES: &[Rule] = &[
     rule("GET /api/admin/clients/{org}/quota", Right::Operator, "", ""),
     rule("POST /api/admin/clients/{org}/credits", Right::Operator, "", r#"{"action": "grant", "amount": 5}"#),
     rule("POST /api/admin/metrics/aggregate", Right::Operator, "", "{}"),
-    rule("DELETE /v1/organizations/{org}", Right::Of(role::Right::Delete), "", "{}"),
+    // Not valid, so that whoever may does not take it from the others.
+    rule("DELETE /v1/organizations/{org}", Right::Of(role::Right::Delete), "", r#"{"unknown": 1}"#),
     // The last, since nobody is signed in after it.
     rule("POST /api/auth/logout", PERSON, "", ""),
     rule("GET /livez", Right::Open, "", ""),
