@@ -1,8 +1,8 @@
 //! What is done by itself, on a thread: what falls due by time alone, where nobody calls, and the hourly root of the audit log.
 //!
-//! The end of a trial stands in the audit log also of an organization that nobody asks about. A call, or a read, sees everything that has fallen due without this. So a pass may be slow, and is: it goes through the
-//! accounts in the order of their ids, some at a time, and sends an empty command to those of which something is due on
-//! their own clock.
+//! A call, or a read, sees everything that has fallen due without this; but the end of a trial also has to stand in the audit
+//! log of an organization that nobody asks about. So a pass may be slow, and is: it goes through the accounts in the order of
+//! their ids, some at a time, and sends an empty command to those of which something is due on their own clock.
 
 use std::sync::Arc;
 use std::time::Duration;

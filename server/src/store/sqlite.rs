@@ -45,8 +45,8 @@ pub(super) fn unreadable(what: impl Into<String>, why: impl std::fmt::Display) -
     SqliteError::Unreadable { what: what.into(), why: why.to_string() }
 }
 
-/// Statements are prepared once. Without the guarantee that plans stay the same whatever is bound, SQLite prepares each
-/// that compares an integer anew at every use.
+/// Statements are prepared once. Without the guarantee that plans stay the same whatever is bound, SQLite prepares some anew
+/// at every use: those of reports, which compare integers and order by what follows.
 fn keep_prepared(connection: &Connection) -> Result<(), SqliteError> {
     connection.set_prepared_statement_cache_capacity(64);
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
@@ -255,7 +255,7 @@ mod tests {
         let reader = Sqlite::open_to_read(folder.path()).unwrap();
         for connection in [writer.connection(), reader.connection()] {
             for day in 0..4 {
-                let sql = "SELECT data FROM rollups WHERE organization = ? AND meter = ? AND day BETWEEN ? AND ?";
+                let sql = "SELECT data FROM rollups WHERE organization = ? AND meter = ? AND day BETWEEN ? AND ? ORDER BY day";
                 let mut query = connection.prepare_cached(sql).unwrap();
                 assert!(!query.exists(([0_u8; 16], 1, day, day + 1)).unwrap());
                 assert_eq!(query.get_status(StatementStatus::RePrepare), 0);
