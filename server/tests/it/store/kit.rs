@@ -333,6 +333,12 @@ impl Kit {
         self.database().query_row(&sql, [], |row| row.get::<_, i64>(0)).unwrap().unsigned_abs()
     }
 
+    /// The journal's newest block, which stays when the slices have taken the others.
+    pub(super) fn last_block(&self) -> u64 {
+        let newest = "SELECT max(sequence) FROM blocks";
+        self.database().query_row(newest, [], |row| row.get::<_, i64>(0)).unwrap().unsigned_abs()
+    }
+
     /// Waits until it is so: the store does some things beside what it is asked.
     pub(super) fn wait_until(&self, what: &str, holds: impl Fn(&Self) -> bool) {
         for _ in 0..PATIENCE {

@@ -190,14 +190,14 @@ fn a_store_that_nobody_asks_keeps_its_place_in_the_journal() {
     let first = kit.now();
     record(&kit, 0..25);
     closed(&kit, 1);
-    let last = kit.database().query_row("SELECT max(sequence) FROM blocks", [], |row| row.get::<_, i64>(0)).unwrap();
+    let last = kit.last_block();
     for days in [200, 400] {
         kit.reopen_at(first.plus(days * DAY));
         kit.wait_until("everything has gone", |kit| files(kit, "records").is_empty() && files(kit, "ids").is_empty());
     }
     assert!(kit.records(&event(3)), "all ids are forgotten");
     let place = read_in_steps(&kit, "acme", usize::MAX)[0];
-    assert!(place.sequence > last.unsigned_abs(), "a place in the journal is never used twice");
+    assert!(place.sequence > last, "a place in the journal is never used twice");
     assert_eq!(kit.used("acme", "hits", Window::Lifetime), 26);
     kit.reopen();
     assert!(!kit.records(&event(3)));
