@@ -7,13 +7,15 @@ use std::time::Duration;
 
 use crate::clock;
 
-/// Bytes that wait for the disk at most. Whoever syncs another file meanwhile may have to wait for as much.
-const STEP: usize = 2 << 20;
+/// Bytes that wait for the disk at most. Whoever syncs another file meanwhile may have to wait for as much: some milliseconds.
+const STEP: usize = 512 << 10;
+/// How many times as long as a sync took it rests after it.
+const RESTS: u32 = 4;
 /// The longest rest after one step.
 const REST: Duration = Duration::from_millis(250);
 
-/// A file that is synced every few megabytes. After each sync it rests for as long as the disk took, so that half of the
-/// disk stays with others.
+/// A file that is synced every half megabyte. After each sync it rests four times as long as the disk took, so that it takes a
+/// fifth of the disk at most.
 pub struct Paced<F> {
     file: F,
     waiting: usize,
@@ -40,7 +42,7 @@ impl<F: Borrow<File>> Write for Paced<F> {
             self.file.borrow().sync_data()?;
             self.waiting = 0;
             let took = Duration::from_micros((clock::boot() - began).unsigned_abs());
-            std::thread::sleep(took.min(REST));
+            std::thread::sleep((RESTS * took).min(REST));
         }
         Ok(written)
     }
