@@ -136,8 +136,8 @@ pub(crate) struct SoakArguments {
     /// That part, in percent
     #[arg(long, default_value_t = 80, value_parser = value_parser!(u64).range(1..=100))]
     percent: u64,
-    /// Connections kept open
-    #[arg(long, default_value_t = 64, value_parser = value_parser!(u64).range(1..=4096))]
+    /// Connections kept open; more than the rate by the latency needs, so that what waits waits in the server
+    #[arg(long, default_value_t = 256, value_parser = value_parser!(u64).range(1..=4096))]
     connections: u64,
     /// Organizations, spread over evenly
     #[arg(long, default_value_t = 10_000, value_parser = value_parser!(u64).range(1..=10_000_000))]
