@@ -25,6 +25,7 @@ pub mod idempotency;
 pub mod jobs;
 pub mod json;
 pub mod keys;
+mod linger;
 pub mod listen;
 pub mod measure;
 pub mod number;
