@@ -29,6 +29,7 @@ mod linger;
 pub mod listen;
 pub mod measure;
 pub mod number;
+pub mod operation;
 pub mod organizations;
 pub mod page;
 pub mod path;
