@@ -112,7 +112,8 @@ pub enum Problem {
     /// The reservation is committed, released or lapsed.
     #[error("the reservation is over")]
     ReservationOver,
-    /// More than [`MOST_OPEN`](crate::reservation::MOST_OPEN) would be open.
+    /// More than [`MOST_OPEN`](crate::reservation::MOST_OPEN) would be open, or with more dimension values than
+    /// [`MOST_DIMENSION_BYTES`](crate::reservation::MOST_DIMENSION_BYTES).
     #[error("the organization has too many open reservations")]
     TooManyReservations,
     /// The application cannot write what only Metergate does.

@@ -14,6 +14,9 @@ pub const LONGEST: i64 = DAY;
 /// Open reservations of one organization at most.
 pub const MOST_OPEN: usize = 1000;
 
+/// Bytes of the dimension values of an organization's open reservations at most: its account has all of them, in every commit.
+pub const MOST_DIMENSION_BYTES: usize = 256 * 1024;
+
 /// Quantity that is held.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reservation {

@@ -26,6 +26,7 @@ use crate::http::routes;
 use crate::http::service::Service;
 use crate::http::state::{App, Shared};
 use crate::people::password::Passwords;
+use crate::retention::Retention;
 use crate::start;
 use crate::store::{Settings, Store};
 use crate::sweep::sweep;
@@ -86,14 +87,19 @@ pub fn start(config: Config) -> anyhow::Result<Running> {
     if made_key.is_some() {
         start::keep_admin_key(&config, &admin_key)?;
     }
-    let sweeping = sweeping(&shared, config.sweep_seconds, draining)?;
+    let sweeping = sweeping(&shared, &config, draining)?;
     Ok(Running { address: server.address(), made_key, server, shared, stop, sweeping, _folder: folder })
 }
 
-fn sweeping(shared: &Arc<Shared>, every: Duration, stop: watch::Receiver<bool>) -> anyhow::Result<JoinHandle<()>> {
+fn sweeping(shared: &Arc<Shared>, config: &Config, stop: watch::Receiver<bool>) -> anyhow::Result<JoinHandle<()>> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let shared = Arc::clone(shared);
-    let run = move || runtime.block_on(sweep(&shared.store, every, stop));
+    let (shared, every) = (Arc::clone(shared), config.sweep_seconds);
+    let retention = config.audit_retention_days.map(|days| Retention {
+        keep: i64::from(days) * DAY,
+        folder: shared.audit_dir.clone(),
+        alone: Arc::clone(&shared.pruning),
+    });
+    let run = move || runtime.block_on(sweep(&shared.store, every, retention.as_ref(), stop));
     std::thread::Builder::new().name("sweep".to_owned()).spawn(run).context("no thread for the sweep")
 }
 
@@ -129,6 +135,8 @@ pub fn shared(
         jobs: Arc::default(),
         exporting: Arc::new(tokio::sync::Semaphore::new(1)),
         aggregating: Arc::new(tokio::sync::Semaphore::new(1)),
+        pruning: Arc::new(tokio::sync::Semaphore::new(1)),
+        audit_dir: config.audit_files(),
         backup_dir: config.backups(),
         data_dir: config.data_dir.clone(),
         metrics: metrics_handle()?,

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::backup::BACKUPS;
+use crate::retention::FOLDER;
 
 mod file;
 mod source;
@@ -108,6 +109,10 @@ settings! {
     refused_id_hours: u32 = "24", |text| whole(text, 1, 8784), ["METERGATE_REFUSED_ID_HOURS"];
     /// Days from arrival for which raw events are kept, 1 to 36500; never for less than their ids are known.
     raw_retention_days: u32 = "90", |text| whole(text, 1, 36_500), ["METERGATE_RAW_RETENTION_DAYS"];
+    /// Days for which entries of the audit log are kept, 1 to 36500; older ones go to a file and are dropped. Kept for good where not given.
+    audit_retention_days: Option<u32> = "", |text| optional(text, |t| whole(t, 1, 36_500)), ["METERGATE_AUDIT_RETENTION_DAYS"];
+    /// The folder for the files of older entries of the audit log; else "audit" in the data folder.
+    audit_dir: Option<PathBuf> = "", |text| optional(text, path), ["METERGATE_AUDIT_DIR"];
     /// Ids kept in memory before they go to a file with a filter, some 25 bytes each, 10 to 100000000.
     slice_ids: u64 = "5000000", |text| whole(text, 10, 100_000_000), ["METERGATE_SLICE_IDS"];
     /// Seconds between two looks at what has fallen due where nobody calls, 1 to 86400.
@@ -172,6 +177,11 @@ impl Config {
     /// The folder below which backups are written.
     pub fn backups(&self) -> PathBuf {
         self.backup_dir.clone().unwrap_or_else(|| self.data_dir.join(BACKUPS))
+    }
+
+    /// The folder for the files of older entries of the audit log.
+    pub fn audit_files(&self) -> PathBuf {
+        self.audit_dir.clone().unwrap_or_else(|| self.data_dir.join(FOLDER))
     }
 
     /// The address under which others reach a server that listens on `address`, without a slash at its end.

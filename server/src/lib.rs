@@ -17,6 +17,7 @@ pub mod paced;
 pub mod people;
 pub mod random;
 pub mod report;
+pub mod retention;
 pub mod start;
 pub mod store;
 pub mod sweep;

@@ -22,10 +22,12 @@ use crate::catalogue::{Snapshot, TeamRequest};
 use crate::people::change::PeopleRequest;
 use crate::people::{People, UserId, portal};
 
+mod answers;
 pub mod audit;
 mod batch;
 pub mod block;
 mod checkpoint;
+mod cutting;
 mod decided;
 mod deletion;
 pub mod dirty;
@@ -140,6 +142,8 @@ pub enum Work {
     Retain,
     /// An organization and everything of it goes.
     Deletion(Box<ChangeRequest>),
+    /// Older entries of the audit log, which were exported, go.
+    Cut(Vec<audit::Cut>),
 }
 
 /// One command on one organization.
@@ -235,6 +239,17 @@ pub struct ReceiptKey {
     pub fingerprint: u64,
 }
 
+/// An answer that is kept under an idempotency key.
+#[derive(Clone, Debug)]
+struct KeptAnswer {
+    /// The organization that the call named, else sixteen zero bytes.
+    scope: [u8; 16],
+    /// The organization that an answer of the team's names: with that it goes.
+    about: Option<OrganizationId>,
+    key: ReceiptKey,
+    answer: Answer,
+}
+
 /// An organization after a change.
 pub struct After<'a> {
     /// The organization.
@@ -280,7 +295,7 @@ pub enum Receipt {
         /// Whether it was made before, under the same key.
         replayed: bool,
     },
-    /// So many rows were made again, or so many files have gone.
+    /// So many rows were made again, so many files have gone, or so many chains begin later.
     Upkeep(u64),
 }
 

@@ -1,4 +1,5 @@
-//! What is done by itself, on a thread: what falls due by time alone, where nobody calls, and the hourly root of the audit log.
+//! What is done by itself, on a thread: what falls due by time alone, where nobody calls, the hourly root of the audit log, and
+//! the end of its entries that are kept for long enough.
 //!
 //! A call, or a read, sees everything that has fallen due without this; but the end of a trial also has to stand in the audit
 //! log of an organization that nobody asks about. So a pass may be slow, and is: it goes through the accounts in the order of
@@ -11,6 +12,7 @@ use metergate_rules::command::{Command, ProfileChange};
 use metergate_rules::id::{OrganizationId, OrganizationRef};
 use tokio::sync::watch;
 
+use crate::retention::Retention;
 use crate::store::{Answer, Caller, ChangeRequest, Port, Request, Scope, Store, StoreError};
 
 mod heads;
@@ -34,13 +36,18 @@ pub struct Swept {
 }
 
 /// Sweeps again and again until it is told to stop, `every` so long.
-pub async fn sweep(store: &Store, every: Duration, mut stop: watch::Receiver<bool>) {
+pub async fn sweep(store: &Store, every: Duration, retention: Option<&Retention>, mut stop: watch::Receiver<bool>) {
     let port = store.port();
-    let mut heads = Heads::default();
+    let (mut heads, mut pruned) = (Heads::default(), None);
     let receiving = tokio::spawn(port.clone().receive());
     while !*stop.borrow() {
         if let Err(error) = heads.hold(store, &port).await {
             tracing::warn!(%error, "the ends of the audit log's chains could not be held; the next sweep tries again");
+        }
+        if let Some(retention) = retention
+            && let Err(error) = retention.apply(store, &port, &mut pruned, &stop).await
+        {
+            tracing::warn!(%error, "older entries of the audit log could not be dropped; the next sweep tries again");
         }
         match pass(store, &port, &stop).await {
             Ok(Swept { failed: 0, .. }) => {}

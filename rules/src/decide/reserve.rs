@@ -11,7 +11,7 @@ use crate::meter::{Measure, Meter};
 use crate::outcome::{Hold, Outcome, Reply, Reserved, Settled, Use, Verdict, What};
 use crate::plan::{Plan, RefusalStatus};
 use crate::quantity::Quantity;
-use crate::reservation::{LONGEST, MOST_OPEN, Reservation, SHORTEST, State};
+use crate::reservation::{LONGEST, MOST_DIMENSION_BYTES, MOST_OPEN, Reservation, SHORTEST, State};
 use crate::time::Time;
 use crate::window::{Window, WindowSet};
 
@@ -42,7 +42,7 @@ pub(super) fn hold(account: &Account, asked: &Reserve, catalogue: &Catalogue, no
     let verdict = weighed.verdict(meter.id, Taken::Held.only_if(allowed), now);
     if !allowed {
         return Ok(answered(Vec::new(), None, State::Held, quantity, verdict));
-    } else if account.reservations.len() >= MOST_OPEN {
+    } else if account.reservations.len() >= MOST_OPEN || would_be_too_much(account, &asked.item.dimensions) {
         return Err(Problem::TooManyReservations);
     }
     let id = ReservationId(account.reserved.checked_add(1).ok_or(Problem::Inconsistent("too many reservations"))?);
@@ -59,6 +59,11 @@ pub(super) fn hold(account: &Account, asked: &Reserve, catalogue: &Catalogue, no
     let properties = asked.properties.clone();
     let made = What::Reservation(Box::new(Hold::Made { reservation: reservation.clone(), properties }));
     Ok(answered(vec![entry(now, made)], Some(reservation), State::Held, quantity, verdict))
+}
+
+fn would_be_too_much(account: &Account, dimensions: &str) -> bool {
+    let held = account.reservations.iter().map(|held| held.dimensions.len()).sum::<usize>();
+    held + dimensions.len() > MOST_DIMENSION_BYTES
 }
 
 /// Holds on for so long from now.

@@ -11,6 +11,8 @@ use super::file::CatalogueFile;
 use super::key::{ApiKey, KeyScope};
 use super::spec::{Invalid, MeterSpec, PlanSpec};
 use super::{MeterEntry, PlanEntry, Snapshot, Stored};
+use crate::hex::hex;
+use crate::retention::Pruned;
 use crate::store::audit::Checkpoint;
 use crate::store::{Answer, ReceiptKey, Scope, StoreError};
 
@@ -41,6 +43,8 @@ pub enum TeamCommand {
     PutImport(ImportRecord),
     /// Notes where the chains of the audit log end.
     Checkpoint(Checkpoint),
+    /// Notes that older entries of the audit log are in a file and will be dropped.
+    Prune(Pruned),
     /// Notes that a backup is begun: whoever has a copy of everything stands in the audit log before there is one.
     Backup {
         /// Its name.
@@ -117,6 +121,8 @@ pub enum TeamReply {
     BackupBegun,
     /// The ends of chains are held.
     Checkpointed,
+    /// Older entries of the audit log are in a file.
+    Pruned(Pruned),
 }
 
 /// A row to write.
@@ -165,6 +171,7 @@ pub fn decide(snapshot: &Snapshot, command: &TeamCommand, actor: &str, now: Time
             (TeamReply::Import(record.clone()), None)
         }
         TeamCommand::Checkpoint(checkpoint) => (TeamReply::Checkpointed, change.checkpoint(checkpoint)),
+        TeamCommand::Prune(pruned) => (TeamReply::Pruned(pruned.clone()), change.prune(pruned)),
         TeamCommand::Backup { refused: Some(error), .. } => return Err(error.clone()),
         TeamCommand::Backup { name, refused: None } => {
             let after = Fields::default().with("name", name.as_str());
@@ -193,6 +200,19 @@ impl Changing<'_> {
         let after = Fields::default().with("chains", chains).with("root", checkpoint.root.as_str());
         let draft = self.draft(CHECKPOINT, "config", Fields::default(), after)?;
         Some(Draft { by_system: true, details: Object::Text(checkpoint.details()), ..draft })
+    }
+
+    /// Which chains begin later is said in those.
+    fn prune(&self, pruned: &Pruned) -> Option<Draft> {
+        let file = pruned.file.as_ref()?;
+        let count = |things: u64| i64::try_from(things).unwrap_or(i64::MAX);
+        let after = Fields::default()
+            .with("until", pruned.until)
+            .with("chains", count(pruned.chains))
+            .with("entries", count(pruned.entries))
+            .with("file", file.as_str())
+            .with("sha256", hex(&pruned.sha256));
+        self.draft(CHECKPOINT, "config", Fields::default(), after)
     }
 
     fn put_meter(&mut self, snapshot: &Snapshot, key: &MeterKey, spec: &MeterSpec) -> Decided {

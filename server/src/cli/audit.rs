@@ -11,6 +11,8 @@ use super::client::{Client, segment};
 use super::row::{Row, shown};
 use super::screen::{Align, Screen, Table};
 
+mod archive;
+mod prune;
 mod verify;
 
 #[derive(Subcommand)]
@@ -36,11 +38,16 @@ pub(super) enum Command {
     },
     /// Print the signed ends of all chains, to be kept where nobody can change them
     Head,
+    /// Have the server write older entries into a file and drop them behind a checkpoint
+    Prune(prune::Prune),
     /// Name the first entry of each chain that was changed, dropped or moved
     Verify {
         /// What `audit head` printed earlier: then also what was cut off or written anew is named
         #[arg(long)]
         against: Option<PathBuf>,
+        /// Verify this file of dropped entries instead, without a server
+        #[arg(long, conflicts_with = "against")]
+        archive: Option<PathBuf>,
         /// Print JSON
         #[arg(long)]
         json: bool,
@@ -100,7 +107,9 @@ pub(super) fn run(client: &Client, command: &Command, screen: &dyn Screen) -> an
         Command::List { which, limit, json } => list(client, which, *limit, *json, screen)?,
         Command::Export { which, format } => export(client, which, *format, screen)?,
         Command::Head => screen.print(client.get("/v1/audit-log/head?format=jsonl")?.trim_end()),
-        Command::Verify { against, json } => return verify::run(client, against.as_deref(), *json, screen),
+        Command::Prune(asked) => prune::run(client, asked, screen)?,
+        Command::Verify { archive: Some(file), json, .. } => return archive::run(file, *json, screen),
+        Command::Verify { against, json, .. } => return verify::run(client, against.as_deref(), *json, screen),
     }
     Ok(Ending::Done)
 }

@@ -3,22 +3,18 @@
 use std::sync::Arc;
 
 use axum::body::Body;
-use axum::extract::State;
-use axum::http::{HeaderMap, Response};
+use axum::http::Response;
 use metergate_rules::command::{Adjustment, Command};
 use metergate_rules::meter::Meter;
 use metergate_rules::quantity::{InvalidQuantity, Quantity};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::body::Raw;
-use super::change::{Operation, answer, time};
+use super::change::{answer, time};
 use super::error::ApiError;
-use super::json;
 use super::number::{Number, QuantityText};
-use super::path::Path;
+use super::operation::Operation;
 use super::quota::known_meter;
-use super::state::{App, Operator};
 use crate::report::Timestamp;
 use crate::store::Respond;
 
@@ -57,23 +53,15 @@ pub struct AdjustmentAnswer {
 #[utoipa::path(post, operation_id = "create_adjustment", path = "/v1/organizations/{org}/adjustments", tag = "usage", request_body = AdjustmentBody,
     params(("org" = String, Path, description = "Id or key")),
     responses((status = 201, body = AdjustmentAnswer), (status = 404, description = "Unknown organization or meter"), (status = 422, description = "Not valid, or more than was counted there")))]
-pub async fn create(
-    State(app): State<App>,
-    Path(org): Path<String>,
-    operator: Operator,
-    headers: HeaderMap,
-    Raw(body): Raw,
-) -> Result<Response<Body>, ApiError> {
-    let asked: AdjustmentBody = json::parse(&body)?;
+pub async fn create(operation: Operation) -> Result<Response<Body>, ApiError> {
+    let asked: AdjustmentBody = operation.json()?;
     if asked.reason.trim().is_empty() {
         return Err(ApiError::invalid("#/reason", "Say why."));
     }
-    let meter = known_meter(&app, &asked.meter)?;
+    let meter = known_meter(&operation.app, &asked.meter)?;
     let units = signed(&meter, asked.quantity.as_str())?;
     let time = asked.time.as_deref().map(|text| time("#/time", text)).transpose()?;
     let command = Command::Adjust(Adjustment { meter: meter.id, units, time, room: Vec::new() });
-    let route = "POST /v1/organizations/{org}/adjustments";
-    let operation = Operation { app: &app, org: &org, headers: &headers, body: &body, route };
     let (reason, key) = (asked.reason.clone(), meter.key.to_string());
     let respond: Respond = Arc::new(move |after| {
         let quantity = Number { units: i128::from(units), decimals: after.catalogue.decimals(meter.id), text: false };
@@ -81,7 +69,7 @@ pub async fn create(
         let made = AdjustmentAnswer { meter, quantity, time: time.map_or(now, Timestamp), reason, created_at: now };
         answer(201, after, &made)
     });
-    operation.run(operator, command, asked.reason, respond).await
+    operation.run("POST /v1/organizations/{org}/adjustments", command, asked.reason, respond).await
 }
 
 fn signed(meter: &Meter, text: &str) -> Result<i64, ApiError> {

@@ -13,18 +13,18 @@ use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
 use super::auth::Credential;
-use super::body::Raw;
-use super::change::{MOST_REASON, Operation, answer};
+use super::change::{MOST_REASON, answer};
 use super::error::ApiError;
-use super::json;
+use super::operation::Operation;
 use super::page::{PageQuery, Paged, encode};
 use super::path::Path;
 use super::query::Pairs;
 use super::reports::{organization, report_to};
 use super::state::{App, Operator};
-use crate::report::audit::{AuditEntryBody, AuditFilter, csv};
+use crate::report::audit::{AuditEntryBody, AuditFilter, BeginningBody, csv};
 use crate::store::{After, Answer, Respond, Scope};
 
+pub mod prune;
 pub mod verify;
 
 /// The most bytes of each of before, after and details.
@@ -62,6 +62,17 @@ pub struct ResolveBody {
     pub note: String,
 }
 
+/// A page of an audit log.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct AuditLogBody {
+    /// The entries.
+    #[serde(flatten)]
+    pub page: Paged<AuditEntryBody>,
+    /// Where the log begins, where older entries were exported and dropped.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub begins: Option<BeginningBody>,
+}
+
 /// How a listing is written.
 enum Format {
     Json,
@@ -75,7 +86,7 @@ enum Format {
 #[utoipa::path(get, operation_id = "list_audit_log", path = "/v1/organizations/{org}/audit-log", tag = "audit log",
     params(("org" = String, Path, description = "Id or key"), ("actor" = Option<String>, Query), ("action" = Option<String>, Query, description = "`plan.change` or `plan_change`"),
         ("category" = Option<String>, Query), ("from" = Option<String>, Query), ("to" = Option<String>, Query), ("format" = Option<String>, Query, description = "json, csv or jsonl"), PageQuery),
-    responses((status = 200, body = Paged<AuditEntryBody>), (status = 404, description = "Unknown organization")))]
+    responses((status = 200, body = AuditLogBody), (status = 404, description = "Unknown organization")))]
 pub async fn list(
     State(app): State<App>,
     Path(org): Path<String>,
@@ -92,7 +103,7 @@ pub async fn list(
 #[utoipa::path(get, operation_id = "list_team_audit_log", path = "/v1/audit-log", tag = "audit log",
     params(("organization" = Option<String>, Query, description = "Id or key; the team's own log without one"), ("actor" = Option<String>, Query), ("action" = Option<String>, Query, description = "`plan.change` or `plan_change`"),
         ("category" = Option<String>, Query), ("from" = Option<String>, Query), ("to" = Option<String>, Query), ("format" = Option<String>, Query, description = "json, csv or jsonl"), PageQuery),
-    responses((status = 200, body = Paged<AuditEntryBody>), (status = 404, description = "Unknown organization")))]
+    responses((status = 200, body = AuditLogBody), (status = 404, description = "Unknown organization")))]
 pub async fn list_of_team(
     State(app): State<App>,
     credential: Credential,
@@ -115,11 +126,16 @@ async fn listing(
 ) -> Result<Response<Body>, ApiError> {
     let (filter, format, page) = (filter(pairs)?, format(pairs, headers)?, pairs.page()?);
     let found = report_to(app, scope, false, move |report| {
-        report.audit(org.as_ref(), &filter, page.limit, page.after.as_deref())
+        let found = report.audit(org.as_ref(), &filter, page.limit, page.after.as_deref())?;
+        Ok((found, report.audit_begins(org.as_ref())?))
     });
-    let found = found.await?;
+    let (found, begins) = found.await?;
     let page = Paged { data: found.data, next_cursor: found.next.as_deref().map(encode) };
     Ok(match format {
+        Format::Json if begins.is_some() => {
+            let body = AuditLogBody { page, begins };
+            body.page.response_as(uri, "application/json", serde_json::to_vec(&body).map_err(ApiError::internal)?)
+        }
         Format::Json => page.response(uri),
         Format::Csv => page.response_as(uri, "text/csv", csv(&page.data)?),
         Format::Lines => page.response_as(uri, "application/x-ndjson", lines(&page.data)?),
@@ -164,17 +180,10 @@ fn lines<T: Serialize>(entries: &[T]) -> Result<Vec<u8>, ApiError> {
 #[utoipa::path(post, operation_id = "append_audit_entry", path = "/v1/organizations/{org}/audit-log", tag = "audit log", request_body = NewAuditEntryBody,
     params(("org" = String, Path, description = "Id or key")),
     responses((status = 201, body = AuditEntryBody), (status = 404, description = "Unknown organization"), (status = 422, description = "Not valid, or an action of Metergate's own")))]
-pub async fn append(
-    State(app): State<App>,
-    Path(org): Path<String>,
-    credential: Credential,
-    uri: Uri,
-    headers: HeaderMap,
-    Raw(body): Raw,
-) -> Result<Response<Body>, ApiError> {
-    let caller = credential.may_append()?;
-    app.admit(&credential, Right::Append, &org).await?;
-    let asked: NewAuditEntryBody = json::parse(&body)?;
+pub async fn append(operation: Operation<Credential>) -> Result<Response<Body>, ApiError> {
+    let caller = operation.by.may_append()?;
+    operation.admit(Right::Append).await?;
+    let asked: NewAuditEntryBody = operation.json()?;
     let note = Note {
         action: asked.action,
         category: asked.category,
@@ -182,31 +191,31 @@ pub async fn append(
         after: object("#/after", asked.after.as_deref())?,
         details: object("#/details", asked.details.as_deref())?,
     };
-    let route = "POST /v1/organizations/{org}/audit-log";
-    let operation = Operation { app: &app, org: &org, headers: &headers, body: &body, route };
-    operation.run_for(caller, uri.path(), Command::Append(note), asked.reason, entry_answer(201)).await
+    operation
+        .run_for(
+            caller,
+            "POST /v1/organizations/{org}/audit-log",
+            Command::Append(note),
+            asked.reason,
+            entry_answer(201),
+        )
+        .await
 }
 
 /// Marks an entry as dealt with, by another entry. A later note takes the place of an earlier one.
 #[utoipa::path(post, operation_id = "resolve_audit_entry", path = "/v1/organizations/{org}/audit-log/{seq}/resolve", tag = "audit log", request_body = ResolveBody,
     params(("org" = String, Path, description = "Id or key"), ("seq" = u64, Path)),
     responses((status = 200, body = AuditEntryBody), (status = 404, description = "Unknown organization or entry")))]
-pub async fn resolve(
-    State(app): State<App>,
-    Path((org, seq)): Path<(String, String)>,
-    operator: Operator,
-    headers: HeaderMap,
-    Raw(body): Raw,
-) -> Result<Response<Body>, ApiError> {
-    let seq = seq.parse().map_err(|_| ApiError::not_found())?;
-    let ResolveBody { note } = json::parse(&body)?;
+pub async fn resolve(operation: Operation<Operator, (String, String)>) -> Result<Response<Body>, ApiError> {
+    let seq = operation.named.1.parse().map_err(|_| ApiError::not_found())?;
+    let ResolveBody { note } = operation.json()?;
     if note.trim().is_empty() || note.len() > MOST_REASON {
         return Err(ApiError::invalid("#/note", format!("Send 1 to {MOST_REASON} bytes.")));
     }
-    let route = "POST /v1/organizations/{org}/audit-log/{seq}/resolve";
-    let operation = Operation { app: &app, org: &org, headers: &headers, body: &body, route };
     let command = Command::Resolve { seq, note, before: None };
-    operation.run(operator, command, String::new(), entry_answer(200)).await
+    operation
+        .run("POST /v1/organizations/{org}/audit-log/{seq}/resolve", command, String::new(), entry_answer(200))
+        .await
 }
 
 /// Answers with the entry that the change is about.

@@ -5,16 +5,15 @@ use std::sync::Arc;
 use axum::body::Body;
 use axum::http::header::{CONTENT_TYPE, ETAG, HeaderValue};
 use axum::http::{HeaderMap, Response, StatusCode};
-use metergate_rules::command::Command;
 use metergate_rules::time::Time;
 use serde::Deserialize;
 use utoipa::ToSchema;
 
 use super::error::ApiError;
-use super::state::{App, Operator};
-use super::{idempotency, json};
+use super::json;
+use super::state::App;
 use crate::report::organization::OrganizationBody;
-use crate::store::{After, Answer, Caller, ChangeRequest, Receipt, Request, Respond};
+use crate::store::{After, Answer, ChangeRequest, Receipt, Request, Respond};
 
 /// The longest reason in bytes.
 pub(super) const MOST_REASON: usize = 4096;
@@ -26,58 +25,6 @@ pub(super) struct ReasonBody {
     /// Why; kept in the audit log.
     #[serde(default)]
     pub reason: String,
-}
-
-/// An operator's command on one organization, as it came in.
-pub(super) struct Operation<'a> {
-    pub(super) app: &'a App,
-    pub(super) org: &'a str,
-    pub(super) headers: &'a HeaderMap,
-    pub(super) body: &'a [u8],
-    pub(super) route: &'static str,
-}
-
-impl Operation<'_> {
-    pub(super) async fn run(
-        self,
-        operator: Operator,
-        command: Command,
-        reason: String,
-        respond: Respond,
-    ) -> Result<Response<Body>, ApiError> {
-        let Operator { caller, path, .. } = operator;
-        self.run_for(caller, &path, command, reason, respond).await
-    }
-
-    /// The same for somebody who need not be an operator, of whom it is known that they may.
-    pub(super) async fn run_for(
-        self,
-        caller: Caller,
-        path: &str,
-        command: Command,
-        reason: String,
-        respond: Respond,
-    ) -> Result<Response<Body>, ApiError> {
-        if reason.len() > MOST_REASON {
-            return Err(ApiError::invalid("#/reason", format!("Send at most {MOST_REASON} bytes.")));
-        }
-        let organization = self.org.parse().map_err(|_| ApiError::unknown_organization())?;
-        // The path is part of the request: the route's template alone does not tell meter, window or grant. The command is
-        // not: what a plan's key means may change between a call and its repetition.
-        // Nor is how the organization was named: the key's scope is the organization.
-        let below = below_organization(self.route, path);
-        let receipt = idempotency::receipt(self.headers, self.route, &[below.as_bytes(), self.body])?;
-        let only_if_changes = if_match(self.headers)?;
-        let request = ChangeRequest { caller, organization, reason, receipt, command, only_if_changes, respond };
-        run(self.app, request).await
-    }
-}
-
-/// What stands in a path after the organization, which is the first thing that its route's template names.
-fn below_organization<'p>(route: &str, path: &'p str) -> &'p str {
-    let before = route.split_once(' ').map_or(route, |(_, template)| template);
-    let before = before.split('{').next().unwrap_or(before);
-    path.strip_prefix(before).and_then(|rest| rest.split_once('/')).map_or("", |(_, below)| below)
 }
 
 pub(super) async fn run(app: &App, request: ChangeRequest) -> Result<Response<Body>, ApiError> {

@@ -4,22 +4,21 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use axum::extract::State;
-use axum::http::{HeaderMap, Response, StatusCode, Uri};
+use axum::http::{Response, StatusCode, Uri};
 use metergate_rules::command::{Command, CycleStart};
 use metergate_rules::role::Right;
 use serde::Deserialize;
 use utoipa::ToSchema;
 
 use super::auth::Credential;
-use super::body::Raw;
-use super::change::{Operation, answer, organization_answer, time};
+use super::change::{answer, organization_answer, time};
 use super::decision::json as json_answer;
 use super::error::ApiError;
-use super::json;
+use super::operation::Operation;
 use super::path::Path;
 use super::query::Pairs;
 use super::reports::{organization, report};
-use super::state::{App, Operator};
+use super::state::App;
 use crate::report::cycle::BillingCycle;
 use crate::report::organization::OrganizationBody;
 use crate::store::Respond;
@@ -82,58 +81,37 @@ pub async fn get(
     params(("org" = String, Path, description = "Id or key")),
     responses((status = 200, body = BillingCycle), (status = 404, description = "Unknown"),
         (status = 422, description = "Not valid")))]
-pub async fn update(
-    State(app): State<App>,
-    Path(org): Path<String>,
-    credential: Credential,
-    uri: Uri,
-    headers: HeaderMap,
-    Raw(body): Raw,
-) -> Result<Response<Body>, ApiError> {
-    let caller = app.admit(&credential, Right::Administer, &org).await?;
-    let asked: CycleBody = json::parse(&body)?;
+pub async fn update(operation: Operation<Credential>) -> Result<Response<Body>, ApiError> {
+    let caller = operation.admit(Right::Administer).await?;
+    let asked: CycleBody = operation.json()?;
     let start = cycle_start("#/billingCycleStartDate", &asked.billing_cycle_start_date)?;
-    let route = "PATCH /v1/organizations/{org}/billing-cycle";
-    let operation = Operation { app: &app, org: &org, headers: &headers, body: &body, route };
     let respond: Respond = Arc::new(|after| answer(200, after, &BillingCycle::of(after.account)));
     let command = Command::MoveCycle { start, by_member: caller.is_member() };
-    operation.run_for(caller, uri.path(), command, asked.reason, respond).await
+    operation.run_for(caller, "PATCH /v1/organizations/{org}/billing-cycle", command, asked.reason, respond).await
 }
 
 /// Lets a trial end at another time; one that is over goes on until then, and its lock is lifted.
 #[utoipa::path(put, operation_id = "update_trial", path = "/v1/organizations/{org}/trial", tag = "organizations", request_body = TrialBody,
     params(("org" = String, Path, description = "Id or key")),
     responses((status = 200, body = OrganizationBody), (status = 404, description = "Unknown"), (status = 409, description = "It has never had a trial"), (status = 422, description = "Not valid")))]
-pub async fn trial(
-    State(app): State<App>,
-    Path(org): Path<String>,
-    operator: Operator,
-    headers: HeaderMap,
-    Raw(body): Raw,
-) -> Result<Response<Body>, ApiError> {
-    let asked: TrialBody = json::parse(&body)?;
+pub async fn trial(operation: Operation) -> Result<Response<Body>, ApiError> {
+    let asked: TrialBody = operation.json()?;
     let ends_at = time("#/endsAt", &asked.ends_at)?;
-    let route = "PUT /v1/organizations/{org}/trial";
-    let operation = Operation { app: &app, org: &org, headers: &headers, body: &body, route };
-    operation.run(operator, Command::SetTrial { ends_at }, asked.reason, organization_answer(200)).await
+    operation
+        .run("PUT /v1/organizations/{org}/trial", Command::SetTrial { ends_at }, asked.reason, organization_answer(200))
+        .await
 }
 
 /// Sets the clock of a test organization. Everything that falls due on the way takes effect, each at its own time.
 #[utoipa::path(put, operation_id = "set_clock", path = "/v1/organizations/{org}/clock", tag = "organizations", request_body = ClockBody,
     params(("org" = String, Path, description = "Id or key")),
     responses((status = 200, body = OrganizationBody), (status = 404, description = "Unknown"), (status = 409, description = "Not a test organization, or the clock would run back"), (status = 422, description = "Not valid")))]
-pub async fn clock(
-    State(app): State<App>,
-    Path(org): Path<String>,
-    operator: Operator,
-    headers: HeaderMap,
-    Raw(body): Raw,
-) -> Result<Response<Body>, ApiError> {
-    let asked: ClockBody = json::parse(&body)?;
+pub async fn clock(operation: Operation) -> Result<Response<Body>, ApiError> {
+    let asked: ClockBody = operation.json()?;
     let to = time("#/now", &asked.now)?;
-    let route = "PUT /v1/organizations/{org}/clock";
-    let operation = Operation { app: &app, org: &org, headers: &headers, body: &body, route };
-    operation.run(operator, Command::SetClock(to), asked.reason, organization_answer(200)).await
+    operation
+        .run("PUT /v1/organizations/{org}/clock", Command::SetClock(to), asked.reason, organization_answer(200))
+        .await
 }
 
 /// A date or date-time of the organization's zone, or an instant.

@@ -2,24 +2,24 @@
 
 use axum::body::Body;
 use axum::extract::State;
-use axum::http::{HeaderMap, Response, StatusCode, Uri};
+use axum::http::{Response, StatusCode, Uri};
 use metergate_rules::role::Right;
 use metergate_rules::time::DAY;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::auth::Credential;
-use super::body::Raw;
 use super::change::time;
 use super::decision::json as json_answer;
 use super::error::ApiError;
+use super::operation::Operation;
 use super::page::{PageQuery, Paged};
 use super::path::Path;
 use super::people::{MembershipBody, UserBody, memberships};
 use super::query::Query;
 use super::state::{App, Operator};
-use super::team::{Change, answer, nothing};
-use super::{cloudevents, consume, json, page};
+use super::team::{answer, nothing};
+use super::{cloudevents, consume, page};
 use crate::catalogue::Snapshot;
 use crate::catalogue::change::{ImportRecord, NewKey, TeamAfter, TeamCommand, TeamReply};
 use crate::catalogue::key::{ApiKey, KeyScope};
@@ -92,13 +92,8 @@ impl KeyBody {
 /// Makes an API key. The answer shows it once.
 #[utoipa::path(post, operation_id = "create_api_key", path = "/v1/api-keys", tag = "API keys", request_body = NewKeyBody,
     responses((status = 201, body = KeyBody), (status = 404, description = "Unknown organization"), (status = 422, description = "Not valid")))]
-pub async fn create(
-    State(app): State<App>,
-    operator: Operator,
-    headers: HeaderMap,
-    Raw(body): Raw,
-) -> Result<Response<Body>, ApiError> {
-    let new: NewKeyBody = json::parse(&body)?;
+pub async fn create(operation: Operation<Operator, ()>) -> Result<Response<Body>, ApiError> {
+    let new: NewKeyBody = operation.json()?;
     if new.organization.is_some() && new.scopes.contains(&KeyScope::Admin) {
         return Err(ApiError::invalid("#/scopes", "A key of one organization cannot have scope admin."));
     }
@@ -106,8 +101,7 @@ pub async fn create(
     let key = new_key(new.name, new.scopes, new.expires_at.as_deref())?;
     let organization = organization.map_err(|_| ApiError::unknown_organization())?;
     let command = TeamCommand::CreateKey(NewKey { organization, ..key });
-    let change = Change { app: &app, headers: &headers, route: "POST /v1/api-keys", parts: &[&body] };
-    change.run(operator, command, key_answer).await
+    operation.change_team("POST /v1/api-keys", &[&operation.body], command, key_answer).await
 }
 
 /// A key to be made, bound to no organization yet.
@@ -161,29 +155,19 @@ fn listed(
 /// Ends an API key, at once.
 #[utoipa::path(delete, operation_id = "revoke_api_key", path = "/v1/api-keys/{id}", tag = "API keys", params(("id" = String, Path)),
     responses((status = 204), (status = 404, description = "Unknown")))]
-pub async fn revoke(
-    State(app): State<App>,
-    Path(id): Path<String>,
-    operator: Operator,
-    headers: HeaderMap,
-) -> Result<Response<Body>, ApiError> {
-    let change = Change { app: &app, headers: &headers, route: "DELETE /v1/api-keys/{id}", parts: &[id.as_bytes()] };
-    change.run(operator, TeamCommand::RevokeKey(id.clone()), nothing).await
+pub async fn revoke(operation: Operation) -> Result<Response<Body>, ApiError> {
+    let id = &operation.named;
+    let command = TeamCommand::RevokeKey(id.clone());
+    operation.change_team("DELETE /v1/api-keys/{id}", &[id.as_bytes()], command, nothing).await
 }
 
 /// Makes a key in place of this one, which goes on for 24 hours.
 #[utoipa::path(post, operation_id = "rotate_api_key", path = "/v1/api-keys/{id}/rotate", tag = "API keys", params(("id" = String, Path)),
     responses((status = 201, body = KeyBody), (status = 404, description = "Unknown or ended")))]
-pub async fn rotate(
-    State(app): State<App>,
-    Path(id): Path<String>,
-    operator: Operator,
-    headers: HeaderMap,
-) -> Result<Response<Body>, ApiError> {
-    let command = TeamCommand::RotateKey(id.clone(), app.now().plus(ROTATION));
-    let change =
-        Change { app: &app, headers: &headers, route: "POST /v1/api-keys/{id}/rotate", parts: &[id.as_bytes()] };
-    change.run(operator, command, key_answer).await
+pub async fn rotate(operation: Operation) -> Result<Response<Body>, ApiError> {
+    let id = &operation.named;
+    let command = TeamCommand::RotateKey(id.clone(), operation.app.now().plus(ROTATION));
+    operation.change_team("POST /v1/api-keys/{id}/rotate", &[id.as_bytes()], command, key_answer).await
 }
 
 /// How far a file has been imported.
@@ -232,20 +216,15 @@ pub async fn get_import(
 /// Notes how far a file has been imported.
 #[utoipa::path(put, path = "/v1/imports/{source}", tag = "events", params(("source" = String, Path)), request_body = ImportChange,
     responses((status = 200, body = ImportBody)))]
-pub async fn put_import(
-    State(app): State<App>,
-    Path(source): Path<String>,
-    credential: Credential,
-    Raw(body): Raw,
-) -> Result<Response<Body>, ApiError> {
-    let asked: ImportChange = json::parse(&body)?;
+pub async fn put_import(operation: Operation<Credential>) -> Result<Response<Body>, ApiError> {
+    let asked: ImportChange = operation.json()?;
     if asked.digest.len() > 128 || i64::try_from(asked.rows_done).is_err() {
         return Err(ApiError::invalid("#", "rowsDone must fit 63 bits and digest 128 bytes."));
     }
-    let source = own_name(&credential, source)?;
+    let source = own_name(&operation.by, operation.named)?;
     let record = ImportRecord { source, rows_done: asked.rows_done, digest: asked.digest };
     let request = crate::catalogue::change::TeamRequest {
-        actor: credential.may(Right::Record)?.actor,
+        actor: operation.by.may(Right::Record)?.actor,
         reason: String::new(),
         receipt: None,
         command: TeamCommand::PutImport(record),
@@ -255,7 +234,7 @@ pub async fn put_import(
             _ => nothing(after),
         }),
     };
-    let (answer, replayed) = app.change_team(request).await?;
+    let (answer, replayed) = operation.app.change_team(request).await?;
     Ok(super::change::written(answer, replayed))
 }
 

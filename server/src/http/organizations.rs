@@ -3,9 +3,8 @@
 use std::sync::Arc;
 
 use axum::body::Body;
-use axum::extract::State;
+use axum::http::Response;
 use axum::http::header::{HeaderValue, LOCATION};
-use axum::http::{HeaderMap, Response, Uri};
 use metergate_rules::account::{LockCause, Profile};
 use metergate_rules::command::{Command, NewOrganization, ProfileChange};
 use metergate_rules::id::{OrganizationKey, OrganizationRef};
@@ -15,13 +14,11 @@ use serde::Deserialize;
 use utoipa::ToSchema;
 
 use super::auth::Credential;
-use super::body::Raw;
-use super::change::{MOST_REASON, Operation, ReasonBody, if_match, nothing, organization_answer, reason, run, written};
+use super::change::{MOST_REASON, ReasonBody, if_match, nothing, organization_answer, run, written};
 use super::error::ApiError;
-use super::path::Path;
+use super::operation::Operation;
 use super::reports::organization;
-use super::state::{App, Operator};
-use super::{idempotency, json};
+use super::state::Operator;
 use crate::report::organization::OrganizationBody;
 use crate::store::{Answer, ChangeRequest};
 
@@ -63,15 +60,10 @@ pub struct OrganizationChangeBody {
 /// Creates an organization. Its trial and its first billing period begin now.
 #[utoipa::path(post, operation_id = "create_organization", path = "/v1/organizations", tag = "organizations", request_body = NewOrganizationBody,
     responses((status = 201, body = OrganizationBody), (status = 409, description = "The key is taken"), (status = 422, description = "Not valid")))]
-pub async fn create(
-    State(app): State<App>,
-    operator: Operator,
-    headers: HeaderMap,
-    Raw(body): Raw,
-) -> Result<Response<Body>, ApiError> {
-    let new: NewOrganizationBody = json::parse(&body)?;
+pub async fn create(operation: Operation<Operator, ()>) -> Result<Response<Body>, ApiError> {
+    let new: NewOrganizationBody = operation.json()?;
     let key = organization_key(&new.key)?;
-    let snapshot = app.snapshot();
+    let snapshot = operation.app.snapshot();
     let plan = snapshot.plan_entry(new.plan.as_deref().unwrap_or("free")).ok_or_else(ApiError::unknown_plan)?;
     let profile = Profile {
         key: key.clone(),
@@ -79,18 +71,18 @@ pub async fn create(
         zone: zone(new.time_zone.as_deref().unwrap_or("UTC"))?,
         test: new.test,
         metadata: metadata(new.metadata.as_ref())?,
-        created_at: app.now(),
+        created_at: operation.app.now(),
     };
     let request = ChangeRequest {
-        caller: operator.caller,
+        receipt: operation.receipt("POST /v1/organizations", &[&operation.body])?,
+        caller: operation.by.caller,
         organization: OrganizationRef::Key(key),
         reason: String::new(),
-        receipt: idempotency::receipt(&headers, "POST /v1/organizations", &[&body])?,
         command: Command::Create(NewOrganization { profile, plan: plan.id }),
         only_if_changes: None,
         respond: organization_answer(201),
     };
-    let mut response = run(&app, request).await?;
+    let mut response = run(&operation.app, request).await?;
     if let Ok(location) = HeaderValue::from_str(&format!("/v1/organizations/{}", new.key)) {
         response.headers_mut().insert(LOCATION, location);
     }
@@ -101,18 +93,11 @@ pub async fn create(
 #[utoipa::path(patch, operation_id = "update_organization", path = "/v1/organizations/{org}", tag = "organizations", request_body = OrganizationChangeBody,
     params(("org" = String, Path, description = "Id or key")),
     responses((status = 200, body = OrganizationBody), (status = 404, description = "Unknown"), (status = 409, description = "The key is taken"), (status = 412, description = "Changed since")))]
-pub async fn update(
-    State(app): State<App>,
-    Path(org): Path<String>,
-    credential: Credential,
-    uri: Uri,
-    headers: HeaderMap,
-    Raw(body): Raw,
-) -> Result<Response<Body>, ApiError> {
-    let caller = app.admit(&credential, Right::Administer, &org).await?;
-    let change: OrganizationChangeBody = json::parse(&body)?;
+pub async fn update(operation: Operation<Credential>) -> Result<Response<Body>, ApiError> {
+    let caller = operation.admit(Right::Administer).await?;
+    let change: OrganizationChangeBody = operation.json()?;
     if change.key.is_some() || change.metadata.is_some() {
-        credential.may(Right::Operate)?;
+        operation.by.may(Right::Operate)?;
     }
     let change = ProfileChange {
         key: change.key.as_deref().map(organization_key).transpose()?,
@@ -120,9 +105,15 @@ pub async fn update(
         zone: change.time_zone.as_deref().map(zone).transpose()?,
         metadata: change.metadata.as_ref().map(|it| metadata(Some(it))).transpose()?,
     };
-    let operation =
-        Operation { app: &app, org: &org, headers: &headers, body: &body, route: "PATCH /v1/organizations/{org}" };
-    operation.run_for(caller, uri.path(), Command::Update(change), String::new(), organization_answer(200)).await
+    operation
+        .run_for(
+            caller,
+            "PATCH /v1/organizations/{org}",
+            Command::Update(change),
+            String::new(),
+            organization_answer(200),
+        )
+        .await
 }
 
 /// Deletes an organization with everything of it, for good. Its key is free again. Who was in no other organization is gone
@@ -130,15 +121,9 @@ pub async fn update(
 #[utoipa::path(delete, operation_id = "delete_organization", path = "/v1/organizations/{org}", tag = "organizations", request_body = ReasonBody,
     params(("org" = String, Path, description = "Id or key")),
     responses((status = 204), (status = 404, description = "Unknown"), (status = 412, description = "Changed since")))]
-pub async fn delete(
-    State(app): State<App>,
-    Path(org): Path<String>,
-    credential: Credential,
-    headers: HeaderMap,
-    Raw(body): Raw,
-) -> Result<Response<Body>, ApiError> {
-    let caller = app.admit(&credential, Right::Delete, &org).await?;
-    let reason = reason(&body)?;
+pub async fn delete(operation: Operation<Credential>) -> Result<Response<Body>, ApiError> {
+    let caller = operation.admit(Right::Delete).await?;
+    let reason = operation.reason()?;
     if reason.len() > MOST_REASON {
         return Err(ApiError::invalid("#/reason", format!("Send at most {MOST_REASON} bytes.")));
     }
@@ -146,53 +131,33 @@ pub async fn delete(
     let route = "DELETE /v1/organizations/{org}";
     let request = ChangeRequest {
         caller,
-        organization: organization(&org)?,
+        organization: organization(&operation.named)?,
         reason,
-        receipt: idempotency::receipt(&headers, route, &[org.as_bytes(), &body])?,
+        receipt: operation.receipt(route, &[operation.named.as_bytes(), &operation.body])?,
         command: Command::Delete,
-        only_if_changes: if_match(&headers)?,
+        only_if_changes: if_match(&operation.headers)?,
         respond: Arc::new(|_| Answer { status: 204, body: Vec::new(), version: None }),
     };
-    let (answer, replayed) = app.delete(request).await?;
+    let (answer, replayed) = operation.app.delete(request).await?;
     Ok(written(answer, replayed))
 }
 
 /// Stops consumption. Reading, and recording what has happened, go on.
 #[utoipa::path(put, operation_id = "lock_organization", path = "/v1/organizations/{org}/lock", tag = "organizations", request_body = ReasonBody,
     params(("org" = String, Path, description = "Id or key")), responses((status = 200, body = OrganizationBody), (status = 404, description = "Unknown")))]
-pub async fn lock(
-    State(app): State<App>,
-    Path(org): Path<String>,
-    operator: Operator,
-    headers: HeaderMap,
-    Raw(body): Raw,
-) -> Result<Response<Body>, ApiError> {
-    let operation =
-        Operation { app: &app, org: &org, headers: &headers, body: &body, route: "PUT /v1/organizations/{org}/lock" };
-    let reason = reason(&body)?;
+pub async fn lock(operation: Operation) -> Result<Response<Body>, ApiError> {
+    let reason = operation.reason()?;
     let command =
         Command::Lock { cause: LockCause::Operator, reason: Some(reason.clone()).filter(|it| !it.is_empty()) };
-    operation.run(operator, command, reason, organization_answer(200)).await
+    operation.run("PUT /v1/organizations/{org}/lock", command, reason, organization_answer(200)).await
 }
 
 /// Lifts every lock.
 #[utoipa::path(delete, operation_id = "unlock_organization", path = "/v1/organizations/{org}/lock", tag = "organizations", request_body = ReasonBody,
     params(("org" = String, Path, description = "Id or key")), responses((status = 204), (status = 404, description = "Unknown")))]
-pub async fn unlock(
-    State(app): State<App>,
-    Path(org): Path<String>,
-    operator: Operator,
-    headers: HeaderMap,
-    Raw(body): Raw,
-) -> Result<Response<Body>, ApiError> {
-    let operation = Operation {
-        app: &app,
-        org: &org,
-        headers: &headers,
-        body: &body,
-        route: "DELETE /v1/organizations/{org}/lock",
-    };
-    operation.run(operator, Command::Unlock, reason(&body)?, nothing()).await
+pub async fn unlock(operation: Operation) -> Result<Response<Body>, ApiError> {
+    let reason = operation.reason()?;
+    operation.run("DELETE /v1/organizations/{org}/lock", Command::Unlock, reason, nothing()).await
 }
 
 pub(super) fn organization_key(text: &str) -> Result<OrganizationKey, ApiError> {

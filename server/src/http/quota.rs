@@ -3,8 +3,7 @@
 use std::sync::Arc;
 
 use axum::body::Body;
-use axum::extract::State;
-use axum::http::{HeaderMap, Response};
+use axum::http::Response;
 use metergate_rules::command::{Command, NewGrant};
 use metergate_rules::id::{GrantId, MeterId};
 use metergate_rules::meter::Meter;
@@ -14,12 +13,10 @@ use metergate_rules::window::{Window, WindowSet};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::body::Raw;
-use super::change::{Operation, ReasonBody, answer, nothing, organization_answer, reason, time};
+use super::change::{ReasonBody, answer, nothing, organization_answer, time};
 use super::error::ApiError;
-use super::json;
 use super::number::{Number, QuantityText};
-use super::path::Path;
+use super::operation::Operation;
 use super::state::{App, Operator};
 use crate::report::Timestamp;
 use crate::report::grants::GrantBody;
@@ -152,25 +149,17 @@ pub struct ResetBody {
 /// Moves an organization to a plan, now or at the end of its billing period. Limits follow at once, counters stay.
 #[utoipa::path(put, path = "/v1/organizations/{org}/plan", tag = "limits and credits", request_body = PlanChangeBody,
     params(("org" = String, Path, description = "Id or key")), responses((status = 200, body = OrganizationBody), (status = 404, description = "Unknown organization or plan")))]
-pub async fn change_plan(
-    State(app): State<App>,
-    Path(org): Path<String>,
-    operator: Operator,
-    headers: HeaderMap,
-    Raw(body): Raw,
-) -> Result<Response<Body>, ApiError> {
-    let change: PlanChangeBody = json::parse(&body)?;
-    let snapshot = app.snapshot();
+pub async fn change_plan(operation: Operation) -> Result<Response<Body>, ApiError> {
+    let change: PlanChangeBody = operation.json()?;
+    let snapshot = operation.app.snapshot();
     let newest = snapshot.plan_entry(&change.plan).ok_or_else(ApiError::unknown_plan)?;
     let plan = match change.version {
         None => newest.id,
         Some(version) => snapshot.rules.plan_version(&newest.key, version).ok_or_else(ApiError::unknown_plan)?.id,
     };
-    let operation =
-        Operation { app: &app, org: &org, headers: &headers, body: &body, route: "PUT /v1/organizations/{org}/plan" };
     let at_period_end = change.at == PlanChangeTime::PeriodEnd;
     let command = Command::ChangePlan { plan, keep_overrides: change.keep_overrides, at_period_end };
-    operation.run(operator, command, change.reason, organization_answer(200)).await
+    operation.run("PUT /v1/organizations/{org}/plan", command, change.reason, organization_answer(200)).await
 }
 
 /// Sets a limit in place of the plan's.
@@ -178,14 +167,10 @@ pub async fn change_plan(
     params(("org" = String, Path, description = "Id or key"), ("meter" = String, Path), ("window" = String, Path)),
     responses((status = 200, body = OverrideAnswer), (status = 404, description = "Unknown organization or meter")))]
 pub async fn set_override(
-    State(app): State<App>,
-    Path((org, meter, window)): Path<(String, String, String)>,
-    operator: Operator,
-    headers: HeaderMap,
-    Raw(body): Raw,
+    operation: Operation<Operator, (String, String, String)>,
 ) -> Result<Response<Body>, ApiError> {
-    let asked: OverrideBody = json::parse(&body)?;
-    let meter = known_meter(&app, &meter)?;
+    let (asked, (_, meter, window)) = (operation.json::<OverrideBody>()?, &operation.named);
+    let meter = known_meter(&operation.app, meter)?;
     let max = match (&asked.max, asked.unlimited) {
         (Some(text), false) => {
             Max::Units(text.parse(meter.decimals).map_err(|why| ApiError::invalid_quantity("#/max", why))?)
@@ -194,11 +179,16 @@ pub async fn set_override(
         _ => return Err(ApiError::invalid("#/max", "Send either max or \"unlimited\": true.")),
     };
     let until = asked.until.as_deref().map(|text| time("#/until", text)).transpose()?;
-    let window = known_window(&window)?;
+    let window = known_window(window)?;
     let command = Command::SetOverride { meter: meter.id, window, max, enforcement: asked.enforcement, until };
-    let route = "PUT /v1/organizations/{org}/overrides/{meter}/{window}";
-    let operation = Operation { app: &app, org: &org, headers: &headers, body: &body, route };
-    operation.run(operator, command, asked.reason, override_answer(meter.id, window)).await
+    operation
+        .run(
+            "PUT /v1/organizations/{org}/overrides/{meter}/{window}",
+            command,
+            asked.reason,
+            override_answer(meter.id, window),
+        )
+        .await
 }
 
 /// Takes such a limit away: the plan's holds again.
@@ -206,50 +196,40 @@ pub async fn set_override(
     params(("org" = String, Path, description = "Id or key"), ("meter" = String, Path), ("window" = String, Path)),
     responses((status = 204), (status = 404, description = "Unknown organization or meter")))]
 pub async fn clear_override(
-    State(app): State<App>,
-    Path((org, meter, window)): Path<(String, String, String)>,
-    operator: Operator,
-    headers: HeaderMap,
-    Raw(body): Raw,
+    operation: Operation<Operator, (String, String, String)>,
 ) -> Result<Response<Body>, ApiError> {
-    let command = Command::ClearOverride { meter: known_meter(&app, &meter)?.id, window: known_window(&window)? };
-    let route = "DELETE /v1/organizations/{org}/overrides/{meter}/{window}";
-    let operation = Operation { app: &app, org: &org, headers: &headers, body: &body, route };
-    operation.run(operator, command, reason(&body)?, nothing()).await
+    let (_, meter, window) = &operation.named;
+    let command =
+        Command::ClearOverride { meter: known_meter(&operation.app, meter)?.id, window: known_window(window)? };
+    let reason = operation.reason()?;
+    operation.run("DELETE /v1/organizations/{org}/overrides/{meter}/{window}", command, reason, nothing()).await
 }
 
 /// Sets the standing addition to a meter's period limit.
 #[utoipa::path(put, path = "/v1/organizations/{org}/extra/{meter}", tag = "limits and credits", request_body = ExtraBody,
     params(("org" = String, Path, description = "Id or key"), ("meter" = String, Path)),
     responses((status = 200, body = ExtraAnswer), (status = 404, description = "Unknown organization or meter")))]
-pub async fn set_extra(
-    State(app): State<App>,
-    Path((org, meter)): Path<(String, String)>,
-    operator: Operator,
-    headers: HeaderMap,
-    Raw(body): Raw,
-) -> Result<Response<Body>, ApiError> {
-    let asked: ExtraBody = json::parse(&body)?;
-    let meter = known_meter(&app, &meter)?;
+pub async fn set_extra(operation: Operation<Operator, (String, String)>) -> Result<Response<Body>, ApiError> {
+    let asked: ExtraBody = operation.json()?;
+    let meter = known_meter(&operation.app, &operation.named.1)?;
     let quantity = asked.quantity.parse(meter.decimals).map_err(|why| ApiError::invalid_quantity("#/quantity", why))?;
-    let route = "PUT /v1/organizations/{org}/extra/{meter}";
-    let operation = Operation { app: &app, org: &org, headers: &headers, body: &body, route };
-    operation.run(operator, Command::extra(meter.id, quantity), asked.reason, extra_answer(meter.id)).await
+    operation
+        .run(
+            "PUT /v1/organizations/{org}/extra/{meter}",
+            Command::extra(meter.id, quantity),
+            asked.reason,
+            extra_answer(meter.id),
+        )
+        .await
 }
 
 /// Gives credit.
 #[utoipa::path(post, operation_id = "create_grant", path = "/v1/organizations/{org}/grants", tag = "limits and credits", request_body = GrantRequestBody,
     params(("org" = String, Path, description = "Id or key")),
     responses((status = 201, body = GrantBody), (status = 404, description = "Unknown organization or meter"), (status = 422, description = "Not valid")))]
-pub async fn grant(
-    State(app): State<App>,
-    Path(org): Path<String>,
-    operator: Operator,
-    headers: HeaderMap,
-    Raw(body): Raw,
-) -> Result<Response<Body>, ApiError> {
-    let asked: GrantRequestBody = json::parse(&body)?;
-    let meter = known_meter(&app, &asked.meter)?;
+pub async fn grant(operation: Operation) -> Result<Response<Body>, ApiError> {
+    let asked: GrantRequestBody = operation.json()?;
+    let meter = known_meter(&operation.app, &asked.meter)?;
     let amount = asked.amount.parse(meter.decimals).map_err(|why| ApiError::invalid_quantity("#/amount", why))?;
     if amount.is_zero() {
         return Err(ApiError::invalid("#/amount", "Send an amount above zero."));
@@ -262,56 +242,46 @@ pub async fn grant(
         expires_at: asked.expires_at.as_deref().map(|text| time("#/expiresAt", text)).transpose()?,
         reason: asked.reason.clone(),
     });
-    let route = "POST /v1/organizations/{org}/grants";
-    let operation = Operation { app: &app, org: &org, headers: &headers, body: &body, route };
     let respond: Respond = Arc::new(|after| {
         let made = after.account.grants.last().map(|grant| GrantBody::of(grant, after.catalogue, after.now, false));
         answer(201, after, &made)
     });
-    operation.run(operator, command, asked.reason, respond).await
+    operation.run("POST /v1/organizations/{org}/grants", command, asked.reason, respond).await
 }
 
 /// Takes back what is left of a grant.
 #[utoipa::path(delete, path = "/v1/organizations/{org}/grants/{id}", tag = "limits and credits", request_body = ReasonBody,
     params(("org" = String, Path, description = "Id or key"), ("id" = u32, Path)),
     responses((status = 204), (status = 404, description = "Unknown organization or grant")))]
-pub async fn void_grant(
-    State(app): State<App>,
-    Path((org, id)): Path<(String, String)>,
-    operator: Operator,
-    headers: HeaderMap,
-    Raw(body): Raw,
-) -> Result<Response<Body>, ApiError> {
-    let id = GrantId(id.parse().map_err(|_| ApiError::not_found())?);
-    let route = "DELETE /v1/organizations/{org}/grants/{id}";
-    let operation = Operation { app: &app, org: &org, headers: &headers, body: &body, route };
-    operation.run(operator, Command::VoidGrant(id), reason(&body)?, nothing()).await
+pub async fn void_grant(operation: Operation<Operator, (String, String)>) -> Result<Response<Body>, ApiError> {
+    let id = GrantId(operation.named.1.parse().map_err(|_| ApiError::not_found())?);
+    let reason = operation.reason()?;
+    operation.run("DELETE /v1/organizations/{org}/grants/{id}", Command::VoidGrant(id), reason, nothing()).await
 }
 
 /// Sets counters to zero, by an entry that says so: nothing is erased.
 #[utoipa::path(post, operation_id = "reset_usage", path = "/v1/organizations/{org}/usage/reset", tag = "limits and credits", request_body = ResetBody,
     params(("org" = String, Path, description = "Id or key")), responses((status = 200, body = OrganizationBody), (status = 404, description = "Unknown organization or meter")))]
-pub async fn reset(
-    State(app): State<App>,
-    Path(org): Path<String>,
-    operator: Operator,
-    headers: HeaderMap,
-    Raw(body): Raw,
-) -> Result<Response<Body>, ApiError> {
-    let asked: ResetBody = if body.is_empty() { ResetBody::default() } else { json::parse(&body)? };
+pub async fn reset(operation: Operation) -> Result<Response<Body>, ApiError> {
+    let asked: ResetBody = operation.json_or_default()?;
     let meters = match &asked.meters {
         None => None,
-        Some(keys) => {
-            Some(keys.iter().map(|key| Ok(known_meter(&app, key)?.id)).collect::<Result<Vec<_>, ApiError>>()?)
-        }
+        Some(keys) => Some(
+            keys.iter().map(|key| Ok(known_meter(&operation.app, key)?.id)).collect::<Result<Vec<_>, ApiError>>()?,
+        ),
     };
     let windows: WindowSet = match asked.windows {
         None => [Window::BillingPeriod, Window::Month].into_iter().collect(),
         Some(windows) => windows.into_iter().collect(),
     };
-    let route = "POST /v1/organizations/{org}/usage/reset";
-    let operation = Operation { app: &app, org: &org, headers: &headers, body: &body, route };
-    operation.run(operator, Command::Reset { meters, windows }, asked.reason, organization_answer(200)).await
+    operation
+        .run(
+            "POST /v1/organizations/{org}/usage/reset",
+            Command::Reset { meters, windows },
+            asked.reason,
+            organization_answer(200),
+        )
+        .await
 }
 
 fn override_answer(meter: MeterId, window: Window) -> Respond {

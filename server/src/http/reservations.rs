@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use axum::extract::State;
-use axum::http::{HeaderMap, Response, StatusCode, Uri};
+use axum::http::{Response, StatusCode, Uri};
 use metergate_rules::command::{Command, Commit, Completion, Reserve};
 use metergate_rules::decide::Problem;
 use metergate_rules::id::OrganizationRef;
@@ -16,20 +16,19 @@ use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
 use super::auth::Credential;
-use super::body::Raw;
 use super::change::written;
 use super::consume::{MOST_PROPERTIES, unmeasured};
 use super::decision::{Answered, DecisionBody, DecisionRef, json as json_answer};
 use super::error::ApiError;
 use super::measure::{self, Properties};
 use super::number::QuantityText;
+use super::operation::Operation;
 use super::path::Path;
 use super::query::Pairs;
 use super::state::App;
-use super::{idempotency, json};
 use crate::report::reservations::{ReservationDetail, ReservationRef};
 use crate::report::{Report, Timestamp};
-use crate::store::{After, Answer, Caller, ChangeRequest, Receipt, Request, Respond, StoreError};
+use crate::store::{After, Answer, Caller, ChangeRequest, Receipt, ReceiptKey, Request, Respond, StoreError};
 
 /// What to hold.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -69,7 +68,7 @@ pub struct CommitBody {
 }
 
 /// Nothing more has to be said.
-#[derive(Debug, Deserialize, ToSchema)]
+#[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ReleaseBody {}
 
@@ -90,15 +89,9 @@ pub struct ReservationBody<'a> {
 #[utoipa::path(post, operation_id = "create_reservation", path = "/v1/reservations", tag = "reservations", request_body = ReserveBody,
     responses((status = 201, body = ReservationBody), (status = 200, description = "Refused: nothing is held, `id` is null", body = ReservationBody),
         (status = 404, description = "Unknown organization or meter"), (status = 409, description = "Too many are open"), (status = 422, description = "Not valid")))]
-pub async fn create(
-    State(app): State<App>,
-    credential: Credential,
-    uri: Uri,
-    headers: HeaderMap,
-    Raw(body): Raw,
-) -> Result<Response<Body>, ApiError> {
-    let caller = credential.may(Right::Consume)?;
-    let (text, asked) = (numbers(&uri)?, json::parse::<ReserveBody>(&body)?);
+pub async fn create(operation: Operation<Credential, ()>) -> Result<Response<Body>, ApiError> {
+    let (app, caller) = (&operation.app, operation.by.may(Right::Consume)?);
+    let (text, asked) = (numbers(&operation.uri)?, operation.json::<ReserveBody>()?);
     let organization = asked.organization.parse().map_err(|_| ApiError::unknown_organization())?;
     let snapshot = app.snapshot();
     let meter = snapshot.meter(&asked.meter).ok_or_else(ApiError::unknown_meter)?;
@@ -115,8 +108,8 @@ pub async fn create(
     // Before it gets to the store, which may create the organization for it.
     reserve.check()?;
     let command = Command::Reserve(reserve);
-    let asking = Asking { app: &app, caller, headers: &headers, route: "POST /v1/reservations", parts: &[&body] };
-    asking.run(organization, command, text).await.map_err(|error| error.response())
+    let receipt = operation.receipt("POST /v1/reservations", &[&operation.body])?;
+    run(app, caller, receipt, organization, command, text).await.map_err(ApiError::from)
 }
 
 /// Where a reservation stands, also once it is over.
@@ -137,132 +130,76 @@ pub async fn get(
 #[utoipa::path(post, operation_id = "extend_reservation", path = "/v1/reservations/{id}/extend", tag = "reservations", request_body = ExtendBody,
     params(("id" = String, Path)),
     responses((status = 200, body = ReservationBody), (status = 404, description = "Unknown"), (status = 409, description = "It is over: `reservation-lapsed`, `-committed`, `-released`"), (status = 422, description = "Not valid")))]
-pub async fn extend(
-    State(app): State<App>,
-    Path(id): Path<String>,
-    credential: Credential,
-    uri: Uri,
-    headers: HeaderMap,
-    Raw(body): Raw,
-) -> Result<Response<Body>, ApiError> {
-    let caller = credential.may(Right::Consume)?;
-    let (id, asked) = (reference(&id)?, json::parse::<ExtendBody>(&body)?);
+pub async fn extend(operation: Operation<Credential>) -> Result<Response<Body>, ApiError> {
+    let caller = operation.by.may(Right::Consume)?;
+    let (id, asked) = (reference(&operation.named)?, operation.json::<ExtendBody>()?);
     let command = Command::Extend { id: id.number, ttl: i64::from(asked.ttl_seconds) * SECOND };
-    let call = Call { app: &app, caller, uri: &uri, headers: &headers, body: &body };
-    call.on(id, "POST /v1/reservations/{id}/extend", command).await
+    on(&operation, caller, id, "POST /v1/reservations/{id}/extend", command).await
 }
 
 /// Records the true quantity and ends the reservation. What exceeds the hold takes what is free, the rest is overage.
 #[utoipa::path(post, operation_id = "commit_reservation", path = "/v1/reservations/{id}/commit", tag = "reservations", request_body = CommitBody,
     params(("id" = String, Path)),
     responses((status = 200, body = ReservationBody), (status = 404, description = "Unknown"), (status = 409, description = "It is over: `reservation-lapsed`, `-committed`, `-released`"), (status = 422, description = "Not valid")))]
-pub async fn commit(
-    State(app): State<App>,
-    Path(id): Path<String>,
-    credential: Credential,
-    uri: Uri,
-    headers: HeaderMap,
-    Raw(body): Raw,
-) -> Result<Response<Body>, ApiError> {
-    let caller = credential.may(Right::Consume)?;
-    let (id, asked) = (reference(&id)?, json::parse::<CommitBody>(&body)?);
+pub async fn commit(operation: Operation<Credential>) -> Result<Response<Body>, ApiError> {
+    let caller = operation.by.may(Right::Consume)?;
+    let (id, asked) = (reference(&operation.named)?, operation.json::<CommitBody>()?);
     // A repeated call is answered from what is kept of the first, also when nothing else is known of the reservation.
     let (quantity, properties) = (asked.quantity.as_str().into(), String::new());
     let outcome = Completion { duration_ms: asked.duration_ms, status: asked.status };
-    let call = Call { app: &app, caller, uri: &uri, headers: &headers, body: &body };
-    call.on(
-        id,
-        "POST /v1/reservations/{id}/commit",
-        Command::Commit(Commit { id: id.number, quantity, outcome, properties }),
-    )
-    .await
+    let command = Command::Commit(Commit { id: id.number, quantity, outcome, properties });
+    on(&operation, caller, id, "POST /v1/reservations/{id}/commit", command).await
 }
 
 /// Gives back what is held.
 #[utoipa::path(post, operation_id = "release_reservation", path = "/v1/reservations/{id}/release", tag = "reservations",
     params(("id" = String, Path)),
     responses((status = 200, body = ReservationBody), (status = 404, description = "Unknown"), (status = 409, description = "It is over: `reservation-lapsed`, `-committed`, `-released`")))]
-pub async fn release(
-    State(app): State<App>,
-    Path(id): Path<String>,
-    credential: Credential,
-    uri: Uri,
-    headers: HeaderMap,
-    Raw(body): Raw,
-) -> Result<Response<Body>, ApiError> {
-    let caller = credential.may(Right::Consume)?;
-    let id = reference(&id)?;
-    if !body.is_empty() {
-        json::parse::<ReleaseBody>(&body)?;
-    }
-    let call = Call { app: &app, caller, uri: &uri, headers: &headers, body: &body };
-    call.on(id, "POST /v1/reservations/{id}/release", Command::Release(id.number)).await
+pub async fn release(operation: Operation<Credential>) -> Result<Response<Body>, ApiError> {
+    let caller = operation.by.may(Right::Consume)?;
+    let id = reference(&operation.named)?;
+    operation.json_or_default::<ReleaseBody>()?;
+    on(&operation, caller, id, "POST /v1/reservations/{id}/release", Command::Release(id.number)).await
 }
 
-/// A call about a reservation that there is.
-struct Call<'a> {
-    app: &'a App,
+/// Runs a command on a reservation that there is.
+async fn on(
+    operation: &Operation<Credential>,
     caller: Caller,
-    uri: &'a Uri,
-    headers: &'a HeaderMap,
-    body: &'a [u8],
-}
-
-impl Call<'_> {
-    async fn on(self, id: ReservationRef, route: &'static str, command: Command) -> Result<Response<Body>, ApiError> {
-        let (app, text, caller) = (self.app, numbers(self.uri)?, self.caller.clone());
-        let named = id.to_string();
-        let parts: &[&[u8]] = &[named.as_bytes(), self.body];
-        let asking = Asking { app, caller: self.caller, headers: self.headers, route, parts };
-        match asking.run(OrganizationRef::Id(id.organization), command, text).await {
-            Ok(response) => Ok(response),
-            Err(Refused::Store(StoreError::UnknownOrganization)) => Err(ApiError::not_found()),
-            Err(Refused::Store(StoreError::Problem(Problem::ReservationOver))) => {
-                let found = find(app, &caller, id, false).await;
-                Err(found.map_or_else(|_| Problem::ReservationOver.into(), |detail| over(detail.state)))
-            }
-            Err(refused) => Err(refused.response()),
-        }
-    }
-}
-
-/// A command about reservations on its way.
-struct Asking<'a> {
-    app: &'a App,
-    caller: Caller,
-    headers: &'a HeaderMap,
+    id: ReservationRef,
     route: &'static str,
-    parts: &'a [&'a [u8]],
-}
-
-/// Why there is no answer.
-enum Refused {
-    Store(StoreError),
-    Api(ApiError),
-}
-
-impl Refused {
-    fn response(self) -> ApiError {
-        match self {
-            Self::Store(error) => error.into(),
-            Self::Api(error) => error,
+    command: Command,
+) -> Result<Response<Body>, ApiError> {
+    let (app, text) = (&operation.app, numbers(&operation.uri)?);
+    let receipt = operation.receipt(route, &[id.to_string().as_bytes(), &operation.body])?;
+    let organization = OrganizationRef::Id(id.organization);
+    match run(app, caller.clone(), receipt, organization, command, text).await {
+        Err(StoreError::UnknownOrganization) => Err(ApiError::not_found()),
+        Err(StoreError::Problem(Problem::ReservationOver)) => {
+            let found = find(app, &caller, id, false).await;
+            Err(found.map_or_else(|_| Problem::ReservationOver.into(), |detail| over(detail.state)))
         }
+        answered => Ok(answered?),
     }
 }
 
-impl Asking<'_> {
-    async fn run(self, organization: OrganizationRef, command: Command, text: bool) -> Result<Response<Body>, Refused> {
-        let receipt = idempotency::receipt(self.headers, self.route, self.parts).map_err(Refused::Api)?;
-        let respond: Respond = Arc::new(move |after| answer(after, text));
-        let (reason, only_if_changes) = (String::new(), None);
-        let caller = self.caller;
-        let request = ChangeRequest { caller, organization, reason, receipt, command, only_if_changes, respond };
-        let answers = self.app.execute(vec![Request::Change(Box::new(request))]).await.map_err(Refused::Api)?;
-        match answers.into_iter().next() {
-            Some(Ok(Receipt::Answered { answer, replayed })) => Ok(written(answer, replayed)),
-            Some(Err(error)) => Err(Refused::Store(error)),
-            _ => Err(Refused::Api(ApiError::internal("a reservation was answered with something else"))),
-        }
+/// Runs a command about reservations.
+async fn run(
+    app: &App,
+    caller: Caller,
+    receipt: Option<ReceiptKey>,
+    organization: OrganizationRef,
+    command: Command,
+    text: bool,
+) -> Result<Response<Body>, StoreError> {
+    let respond: Respond = Arc::new(move |after| answer(after, text));
+    let (reason, only_if_changes) = (String::new(), None);
+    let request = ChangeRequest { caller, organization, reason, receipt, command, only_if_changes, respond };
+    let answers = app.shared.store.execute(&app.port, vec![Request::Change(Box::new(request))]).await?;
+    match answers.into_iter().next() {
+        Some(Ok(Receipt::Answered { answer, replayed })) => Ok(written(answer, replayed)),
+        Some(Err(error)) => Err(error),
+        _ => Err(StoreError::Internal),
     }
 }
 

@@ -57,6 +57,7 @@ fn api() -> OpenApiRouter<App> {
         .routes(routes!(audit::list_of_team))
         .routes(routes!(audit::verify::verify))
         .routes(routes!(audit::verify::head))
+        .routes(routes!(audit::prune::prune))
         .routes(routes!(team::list_meters))
         .routes(routes!(team::get_meter, team::put_meter, team::delete_meter))
         .routes(routes!(team::list_plans))

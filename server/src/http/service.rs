@@ -12,6 +12,7 @@ use axum::body::Body;
 use axum::http::header::X_CONTENT_TYPE_OPTIONS;
 use axum::http::request::Parts;
 use axum::http::{HeaderValue, Method, Request, Response, StatusCode};
+use bytes::Bytes;
 use hyper::body::{Body as _, Incoming};
 use metrics::{Histogram, SharedString};
 use tower::ServiceExt;
@@ -22,12 +23,18 @@ use super::consume::{self, Call, Mode};
 use super::documented;
 use super::error::{ApiError, with_instance};
 use super::events;
+use super::linger;
 use super::request_id::{RequestId, RequestIds, X_REQUEST_ID};
 use super::state::App;
 use crate::clock;
 
 /// A body that is read before it is known who sends it, in bytes.
 const SMALL_BODY: u64 = 64 * 1024;
+
+/// Of a body that is refused so much is read behind the answer, in bytes: whoever sends no more than that hears why.
+const MOST_LEFT: u64 = 64 * 1024 * 1024;
+/// The same of a stranger's.
+const MOST_OF_STRANGERS: u64 = 1024 * 1024;
 
 /// One core's service.
 #[derive(Clone)]
@@ -68,10 +75,12 @@ impl Service {
     }
 
     async fn hot(&self, hot: Hot, request: Request<Incoming>, id: &RequestId) -> Response<Body> {
-        let (parts, mut incoming) = request.into_parts();
+        let (parts, incoming) = request.into_parts();
+        let body = match self.body(&parts, incoming).await {
+            Ok(body) => body,
+            Err(refused) => return refused.answer(|error| error.response(Some(id))),
+        };
         let answered = async {
-            self.refuse_large_of_strangers(&parts, &mut incoming).await?;
-            let body = body::read(Limited::new(incoming, self.limits())).await?;
             let (headers, query, request) = (&parts.headers, parts.uri.query(), id.clone());
             match hot {
                 Hot::Consume => {
@@ -87,20 +96,14 @@ impl Service {
     }
 
     async fn routed(&self, request: Request<Incoming>, id: &RequestId) -> Response<Body> {
-        let (mut parts, mut incoming) = request.into_parts();
+        let (mut parts, incoming) = request.into_parts();
         parts.extensions.insert(id.clone());
         let is_documented = documented::covers(parts.uri.path());
-        let refused = |error: ApiError| match is_documented {
-            true => documented::refusal(&error, id),
-            false => error.response(Some(id)),
-        };
-        if let Err(error) = self.refuse_large_of_strangers(&parts, &mut incoming).await {
-            return refused(error);
-        }
         // Before anybody answers: a connection with a body that was left unread is closed, under the next request on it.
-        let body = match body::read(Limited::new(incoming, self.limits())).await {
+        let body = match self.body(&parts, incoming).await {
             Ok(body) => Body::from(body),
-            Err(error) => return refused(error),
+            Err(refused) if is_documented => return refused.answer(|error| documented::refusal(error, id)),
+            Err(refused) => return refused.answer(|error| error.response(Some(id))),
         };
         match self.router.clone().oneshot(Request::from_parts(parts, body)).await {
             Ok(response) if is_documented => documented::with_error_text(response, id),
@@ -109,25 +112,56 @@ impl Service {
         }
     }
 
+    /// The body, which is read from those alone who may send it.
+    async fn body(&self, parts: &Parts, mut incoming: Incoming) -> Result<Bytes, Refused> {
+        if let Err((error, is_left)) = self.refuse_large_of_strangers(parts, &mut incoming).await {
+            return Err(Refused { error, left: is_left.then_some((incoming, MOST_OF_STRANGERS)) });
+        }
+        match body::read(Limited::new(&mut incoming, self.limits())).await {
+            Ok(body) => Ok(body),
+            Err(error) => {
+                // Who is too slow is not waited for any longer.
+                let is_late = error.status() != StatusCode::PAYLOAD_TOO_LARGE;
+                Err(Refused { error, left: (!is_late).then_some((incoming, MOST_LEFT)) })
+            }
+        }
+    }
+
     /// A stranger's body is not read beyond what every request may have. Of one that does not say its length so much is
     /// read before the refusal: a connection with a body that was left unread is closed, under the next request on it.
-    async fn refuse_large_of_strangers(&self, parts: &Parts, body: &mut Incoming) -> Result<(), ApiError> {
+    async fn refuse_large_of_strangers(&self, parts: &Parts, body: &mut Incoming) -> Result<(), (ApiError, bool)> {
         let announced = body.size_hint().upper();
         if announced.is_some_and(|bytes| bytes <= SMALL_BODY) {
             return Ok(());
         }
         let (shared, now) = (&self.app.shared, self.app.now());
         let known = auth::authenticate(&parts.headers, &parts.method, shared, &shared.store.catalogue(), now);
-        if known.is_err() && announced.is_none() {
-            let limits = Limits { bytes: SMALL_BODY, ..self.limits() };
-            // Too long or too slow: it is refused all the same.
-            let _ = body::read(Limited::new(body, limits)).await;
-        }
-        known.map(|_| ())
+        let Err(error) = known else { return Ok(()) };
+        let limits = Limits { bytes: SMALL_BODY, ..self.limits() };
+        // Too long or too slow: it is refused all the same.
+        let is_read = announced.is_none() && body::read(Limited::new(body, limits)).await.is_ok();
+        Err((error, !is_read))
     }
 
     fn limits(&self) -> Limits {
         Limits { bytes: self.app.shared.max_body_bytes as u64, timeout: self.app.shared.body_timeout }
+    }
+}
+
+/// A request that is refused before its body is read, or to the end of it.
+struct Refused {
+    error: ApiError,
+    /// What is left of the body, and how much of it is read behind the answer.
+    left: Option<(Incoming, u64)>,
+}
+
+impl Refused {
+    fn answer(self, written: impl Fn(&ApiError) -> Response<Body>) -> Response<Body> {
+        let response = written(&self.error);
+        match self.left {
+            Some((left, most)) => linger::closing(response, left, most),
+            None => response,
+        }
     }
 }
 

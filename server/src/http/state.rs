@@ -61,6 +61,10 @@ pub struct Shared {
     pub exporting: Arc<tokio::sync::Semaphore>,
     /// One aggregation goes on at a time.
     pub aggregating: Arc<tokio::sync::Semaphore>,
+    /// Older entries of the audit log go into one file at a time.
+    pub pruning: Arc<tokio::sync::Semaphore>,
+    /// The folder of those files.
+    pub audit_dir: PathBuf,
     /// The data folder.
     pub data_dir: PathBuf,
     /// The folder below which backups are written.
@@ -196,14 +200,12 @@ impl FromRequestParts<App> for Credential {
     }
 }
 
-/// For handlers: an operator, and the path that it called. Anybody else is 403 before anything else is looked at.
+/// For handlers: an operator. Anybody else is 403 before anything else is looked at.
 pub struct Operator {
     /// In whose name it is done.
     pub caller: Caller,
     /// As whom it begins long work.
     pub beginner: Option<Arc<str>>,
-    /// The path as it was sent.
-    pub path: Box<str>,
 }
 
 impl FromRequestParts<App> for Operator {
@@ -211,7 +213,7 @@ impl FromRequestParts<App> for Operator {
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
         let credential = app.authenticate(&parts.headers, &parts.method, &app.snapshot())?;
         let caller = credential.may(Right::Operate)?;
-        Ok(Self { caller, beginner: credential.beginner(), path: parts.uri.path().into() })
+        Ok(Self { caller, beginner: credential.beginner() })
     }
 }
 

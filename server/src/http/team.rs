@@ -12,15 +12,15 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::auth::Credential;
-use super::body::Raw;
 use super::change::{if_match, written};
 use super::decision::json as json_answer;
 use super::error::ApiError;
+use super::idempotency;
+use super::operation::Operation;
 use super::page::{PageQuery, Paged, bad_cursor};
 use super::path::Path;
 use super::query::Query;
 use super::state::{App, Operator};
-use super::{idempotency, json};
 use crate::catalogue::change::{TeamAfter, TeamCommand, TeamReply, TeamRequest};
 use crate::catalogue::spec::{MeterSpec, PlanSpec};
 use crate::catalogue::{MeterEntry, PlanEntry, Snapshot};
@@ -144,18 +144,11 @@ pub async fn get_meter(
 /// Defines a meter. Aggregation and decimals cannot be changed.
 #[utoipa::path(put, path = "/v1/meters/{key}", tag = "meters and plans", params(("key" = String, Path)), request_body = MeterSpec,
     responses((status = 200, body = MeterBody), (status = 201, body = MeterBody), (status = 409, description = "Aggregation or decimals differ"), (status = 422, description = "Not valid")))]
-pub async fn put_meter(
-    State(app): State<App>,
-    Path(key): Path<String>,
-    operator: Operator,
-    headers: HeaderMap,
-    Raw(body): Raw,
-) -> Result<Response<Body>, ApiError> {
-    let meter = MeterKey::new(&key).map_err(|error| ApiError::invalid("{key}", error.to_string()))?;
-    let command = TeamCommand::PutMeter(meter, json::parse(&body)?);
-    let change =
-        Change { app: &app, headers: &headers, route: "PUT /v1/meters/{key}", parts: &[key.as_bytes(), &body] };
-    change.run(operator, command, meter_answer).await
+pub async fn put_meter(operation: Operation) -> Result<Response<Body>, ApiError> {
+    let key = &operation.named;
+    let meter = MeterKey::new(key).map_err(|error| ApiError::invalid("{key}", error.to_string()))?;
+    let (command, parts) = (TeamCommand::PutMeter(meter, operation.json()?), [key.as_bytes(), &operation.body[..]]);
+    operation.change_team("PUT /v1/meters/{key}", &parts, command, meter_answer).await
 }
 
 fn meter_answer(after: &TeamAfter<'_>) -> Answer {
@@ -167,15 +160,10 @@ fn meter_answer(after: &TeamAfter<'_>) -> Answer {
 /// Deletes a meter that no plan limits. What was recorded on it stays.
 #[utoipa::path(delete, path = "/v1/meters/{key}", tag = "meters and plans", params(("key" = String, Path)),
     responses((status = 204), (status = 404, description = "Unknown"), (status = 409, description = "A plan limits it")))]
-pub async fn delete_meter(
-    State(app): State<App>,
-    Path(key): Path<String>,
-    operator: Operator,
-    headers: HeaderMap,
-) -> Result<Response<Body>, ApiError> {
-    let command = TeamCommand::DeleteMeter(MeterKey::new(&key).map_err(|_| ApiError::unknown_meter())?);
-    let change = Change { app: &app, headers: &headers, route: "DELETE /v1/meters/{key}", parts: &[key.as_bytes()] };
-    change.run(operator, command, nothing).await
+pub async fn delete_meter(operation: Operation) -> Result<Response<Body>, ApiError> {
+    let key = &operation.named;
+    let command = TeamCommand::DeleteMeter(MeterKey::new(key).map_err(|_| ApiError::unknown_meter())?);
+    operation.change_team("DELETE /v1/meters/{key}", &[key.as_bytes()], command, nothing).await
 }
 
 /// The newest version of every plan.
@@ -224,17 +212,11 @@ pub async fn get_plan(
 /// Defines a plan, all of it. One that differs is a new version; organizations stay on theirs until they are moved.
 #[utoipa::path(put, path = "/v1/plans/{key}", tag = "meters and plans", params(("key" = String, Path)), request_body = PlanSpec,
     responses((status = 200, body = PlanBody), (status = 201, body = PlanBody), (status = 412, description = "Changed since"), (status = 422, description = "Not valid")))]
-pub async fn put_plan(
-    State(app): State<App>,
-    Path(key): Path<String>,
-    operator: Operator,
-    headers: HeaderMap,
-    Raw(body): Raw,
-) -> Result<Response<Body>, ApiError> {
-    let plan = PlanKey::new(&key).map_err(|error| ApiError::invalid("{key}", error.to_string()))?;
-    let command = TeamCommand::PutPlan(plan, json::parse(&body)?);
-    let change = Change { app: &app, headers: &headers, route: "PUT /v1/plans/{key}", parts: &[key.as_bytes(), &body] };
-    change.run(operator, command, plan_answer).await
+pub async fn put_plan(operation: Operation) -> Result<Response<Body>, ApiError> {
+    let key = &operation.named;
+    let plan = PlanKey::new(key).map_err(|error| ApiError::invalid("{key}", error.to_string()))?;
+    let (command, parts) = (TeamCommand::PutPlan(plan, operation.json()?), [key.as_bytes(), &operation.body[..]]);
+    operation.change_team("PUT /v1/plans/{key}", &parts, command, plan_answer).await
 }
 
 fn plan_answer(after: &TeamAfter<'_>) -> Answer {
@@ -247,15 +229,10 @@ fn plan_answer(after: &TeamAfter<'_>) -> Answer {
 /// Deletes a plan: it takes no new organizations; those on it stay.
 #[utoipa::path(delete, path = "/v1/plans/{key}", tag = "meters and plans", params(("key" = String, Path)),
     responses((status = 204), (status = 404, description = "Unknown")))]
-pub async fn delete_plan(
-    State(app): State<App>,
-    Path(key): Path<String>,
-    operator: Operator,
-    headers: HeaderMap,
-) -> Result<Response<Body>, ApiError> {
-    let command = TeamCommand::DeletePlan(PlanKey::new(&key).map_err(|_| ApiError::unknown_plan())?);
-    let change = Change { app: &app, headers: &headers, route: "DELETE /v1/plans/{key}", parts: &[key.as_bytes()] };
-    change.run(operator, command, nothing).await
+pub async fn delete_plan(operation: Operation) -> Result<Response<Body>, ApiError> {
+    let key = &operation.named;
+    let command = TeamCommand::DeletePlan(PlanKey::new(key).map_err(|_| ApiError::unknown_plan())?);
+    operation.change_team("DELETE /v1/plans/{key}", &[key.as_bytes()], command, nothing).await
 }
 
 /// A change of what is the team's, as it came in.

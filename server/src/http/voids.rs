@@ -1,24 +1,19 @@
 //! Taking back an event that never was (M6).
 
 use axum::body::Body;
-use axum::extract::State;
-use axum::http::{HeaderMap, Response, Uri};
+use axum::http::Response;
 use metergate_rules::command::{Command, EventName, Voiding};
 use metergate_rules::decide::Problem;
 use metergate_rules::id::{DecisionId, EventId, EventSource, OrganizationRef};
 
-use super::body::Raw;
 use super::change::{MOST_REASON, ReasonBody, nothing, written};
 use super::error::ApiError;
-use super::path::Path;
+use super::operation::Operation;
 use super::query::Pairs;
-use super::state::{App, Operator};
-use super::{idempotency, json};
+use super::state::App;
 use crate::report::Report;
 use crate::report::events::DECISION_SOURCE;
 use crate::store::{Caller, ChangeRequest, Receipt, ReceiptKey, Request, StoreError};
-
-const ROUTE: &str = "DELETE /v1/events/{id}";
 
 /// Takes back what an event or a decision counted. Reports, open counters and grants follow; the event stays in the list as
 /// void, and its id stays known.
@@ -27,31 +22,25 @@ const ROUTE: &str = "DELETE /v1/events/{id}";
         ("source" = String, Query, description = "As the list of events shows it; of a decision metergate:consume/<meter>")),
     responses((status = 204), (status = 404, description = "Unknown organization, or no such event that is kept"),
         (status = 409, description = "It is void already, or on a max or last meter"), (status = 422, description = "Not valid")))]
-pub async fn void(
-    State(app): State<App>,
-    Path(id): Path<String>,
-    operator: Operator,
-    uri: Uri,
-    headers: HeaderMap,
-    Raw(body): Raw,
-) -> Result<Response<Body>, ApiError> {
-    let pairs = Pairs::of(&uri, &["organization", "source"])?;
+pub async fn void(operation: Operation) -> Result<Response<Body>, ApiError> {
+    let pairs = Pairs::of(&operation.uri, &["organization", "source"])?;
     let required = |name: &str| {
         let missing = || ApiError::invalid(format!("?{name}"), "This is required.");
         pairs.one(name)?.map(str::to_owned).ok_or_else(missing)
     };
     let (organization, source) = (required("organization")?, required("source")?);
     let organization = organization.parse().map_err(|_| ApiError::unknown_organization())?;
-    let ReasonBody { reason } = json::parse(&body)?;
+    let ReasonBody { reason } = operation.json()?;
     if reason.trim().is_empty() {
         return Err(ApiError::invalid("#/reason", "Say why."));
     } else if reason.len() > MOST_REASON {
         return Err(ApiError::invalid("#/reason", format!("Send at most {MOST_REASON} bytes.")));
     }
-    let name = name(&app, &source, &id)?;
-    let receipt = idempotency::receipt(&headers, ROUTE, &[id.as_bytes(), source.as_bytes(), &body])?;
-    let asking = Asking { app: &app, caller: operator.caller, organization, receipt, reason, source, id };
-    asking.run(name).await
+    let name = name(&operation.app, &source, &operation.named)?;
+    let parts: [&[u8]; 3] = [operation.named.as_bytes(), source.as_bytes(), &operation.body];
+    let receipt = operation.receipt("DELETE /v1/events/{id}", &parts)?;
+    let Operation { app, named: id, by, .. } = operation;
+    Asking { app: &app, caller: by.caller, organization, receipt, reason, source, id }.run(name).await
 }
 
 /// What a source and an id name.

@@ -9,7 +9,7 @@ use utoipa::ToSchema;
 
 use super::{Listed, Report, Timestamp, bad_cursor, stored_object};
 use crate::hex::hex;
-use crate::store::audit::{AuditRow, TEAM, chain_of};
+use crate::store::audit::{AuditRow, Cut, TEAM, beginning, chain_of};
 use crate::store::reader::{ReadError, View};
 use crate::store::{Scope, StoreError};
 
@@ -66,6 +66,25 @@ pub struct ResolutionBody {
     pub by: String,
     /// What became of it.
     pub note: String,
+}
+
+/// Where a log begins of which older entries were exported and dropped.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct BeginningBody {
+    /// The place of its first entry that is kept.
+    pub seq: u64,
+    /// What was dropped is from before this.
+    pub until: Timestamp,
+    /// The hash of the last entry that was dropped, in hexadecimal digits: the chain goes on from it.
+    pub hash: String,
+    /// SHA-256 of the file that the last ones were exported to, in hexadecimal digits.
+    pub file: String,
+}
+
+impl From<Cut> for BeginningBody {
+    fn from(cut: Cut) -> Self {
+        Self { seq: cut.sequence + 1, until: Timestamp(cut.until), hash: hex(&cut.hash), file: hex(&cut.file) }
+    }
 }
 
 impl AuditEntryBody {
@@ -171,6 +190,15 @@ impl Report<'_> {
         Ok(Listed { data, next: Some(before.to_be_bytes().to_vec()) })
     }
 
+    /// Where such a log begins, if not with its first entry.
+    ///
+    /// # Errors
+    /// [`ReadError::Store`] where there is no such organization for this caller.
+    pub fn audit_begins(&self, organization: Option<&OrganizationRef>) -> Result<Option<BeginningBody>, ReadError> {
+        let chain = self.chain(organization)?.chain;
+        Ok(beginning(self.view.sqlite(), chain)?.ok().flatten().map(BeginningBody::from))
+    }
+
     /// The chain of an organization also where it is deleted: for operators, who name it by its id.
     fn chain(&self, organization: Option<&OrganizationRef>) -> Result<Asked, ReadError> {
         match (organization, self.scope) {
@@ -179,7 +207,8 @@ impl Report<'_> {
                     Ok(Asked { chain: chain_of(account.id), in_order: !account.profile.test, is_deleted: false })
                 }
                 (Err(ReadError::Store(StoreError::UnknownOrganization)), OrganizationRef::Id(id))
-                    if scope == Scope::Team && self.view.sqlite().audit_entry(chain_of(*id), 1)?.is_some() =>
+                    if scope == Scope::Team
+                        && !self.view.sqlite().audit_before(chain_of(*id), u64::MAX, 1)?.is_empty() =>
                 {
                     Ok(Asked { chain: chain_of(*id), in_order: false, is_deleted: true })
                 }

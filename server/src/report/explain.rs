@@ -141,6 +141,7 @@ impl Report<'_> {
             None => self.current(organization)?,
         };
         let live = self.view.account(self.scope, organization)?;
+        at.map_or(Ok(()), |at| entries::are_kept(self.view, &live, at))?;
         let meters = match meter {
             Some(key) => vec![self.meter(key)?],
             None => self.meters_of(&current),

@@ -1,19 +1,24 @@
 //! Entries of the audit log as they are stored, and the check of a chain.
 
-use metergate_rules::audit::actions::RESOLVE;
+use metergate_rules::audit::actions::{CHECKPOINT, RESOLVE};
 use metergate_rules::audit::{Commitments, Draft, GENESIS, Hash, Object, Sealed, commitments, seal, seal_committed};
 use metergate_rules::id::OrganizationId;
 use metergate_rules::time::Time;
 
 use super::ledger::Head;
 
+mod archive;
 mod chain;
 mod checkpoint;
+mod cut;
 mod root;
 mod walk;
 
-pub(super) use chain::Chain;
+pub use archive::{Archive, ArchiveError, Archived, EndLine, EntryLine, Line};
+pub use chain::{Begun, Chain};
 pub use checkpoint::{Checkpoint, End};
+pub(super) use cut::key;
+pub use cut::{Cut, beginning};
 pub use root::{Root, Signed};
 pub use walk::{Finding, Place, Walked, compare, heads, walk};
 
@@ -60,9 +65,13 @@ impl AuditRow {
         }
     }
 
-    /// Forgets what may be personal; its hash stays what it is.
+    /// Forgets what may be personal; its hash stays what it is. Where its chain begins has to be known later too, and says
+    /// nothing of anybody.
     #[must_use]
     pub fn redact(self) -> Self {
+        if self.action == CHECKPOINT {
+            return self;
+        }
         let left = self.redacted.unwrap_or_else(|| commitments(&self.content()));
         let (empty, nothing) = (|| "{}".to_owned(), String::new());
         Self {
@@ -173,6 +182,9 @@ pub enum Broken {
     /// An entry has another hash than it had: the chain was made anew.
     #[error("entry {0} has another hash than it had: the chain up to it was written anew")]
     Rewritten(u64),
+    /// It is said to begin behind an entry, and no entry of its own says so as this installation would.
+    #[error("the entries up to {0} are gone, and no checkpoint of this installation says that they were exported")]
+    Unfounded(u64),
 }
 
 impl Broken {
@@ -180,7 +192,7 @@ impl Broken {
     pub const fn place(&self) -> u64 {
         match self {
             Self::Missing { expected, .. } | Self::CutOff { expected, .. } => *expected,
-            Self::Changed(place) | Self::Rewritten(place) => *place,
+            Self::Changed(place) | Self::Rewritten(place) | Self::Unfounded(place) => *place,
         }
     }
 
@@ -191,6 +203,7 @@ impl Broken {
             Self::Changed(_) => "changed",
             Self::CutOff { .. } => "cut-off",
             Self::Rewritten(_) => "rewritten",
+            Self::Unfounded(_) => "unfounded",
         }
     }
 }

@@ -22,8 +22,8 @@ use super::open::Settings;
 use super::rollup::Derived;
 use super::sqlite::{Sqlite, SqliteError};
 use super::{
-    After, Answer, ChangeRequest, ConsumeRequest, DecidedReceipt, Receipt, ReceiptKey, RecordRequest, Request,
-    StoreError,
+    After, Answer, ChangeRequest, ConsumeRequest, DecidedReceipt, KeptAnswer, Receipt, ReceiptKey, RecordRequest,
+    Request, StoreError,
 };
 use crate::faults::planted;
 use search::{Search, Spot};
@@ -134,7 +134,7 @@ pub(super) struct Batch<'a> {
     pub(super) values: Derived,
     pub(super) audit: Vec<AuditRow>,
     pub(super) heads: Map<[u8; 16], Head>,
-    pub(super) receipts: Vec<([u8; 16], ReceiptKey, Answer)>,
+    pub(super) receipts: Vec<KeptAnswer>,
     /// Organizations of which something was refused, each as often. A refusal without id stands nowhere else.
     pub(super) refused: Vec<OrganizationId>,
 }
@@ -283,7 +283,8 @@ impl<'a> Batch<'a> {
         };
         let answer = (request.respond)(&after);
         if let Some(receipt) = &request.receipt {
-            self.receipts.push((scope, receipt.clone(), answer.clone()));
+            let about = creates.then_some(organization);
+            self.receipts.push(KeptAnswer { scope, about, key: receipt.clone(), answer: answer.clone() });
         }
         Ok(Pending::Ready(Ok(Receipt::Answered { answer, replayed: false })))
     }
@@ -319,10 +320,9 @@ impl<'a> Batch<'a> {
     /// A kept answer to the same request.
     pub(super) fn kept(&mut self, scope: [u8; 16], receipt: Option<&ReceiptKey>) -> Result<Option<Answer>, Stop> {
         let Some(receipt) = receipt else { return Ok(None) };
-        let same = |(s, r, _): &&([u8; 16], ReceiptKey, Answer)| {
-            *s == scope && r.route == receipt.route && r.key == receipt.key
-        };
-        let pending = self.receipts.iter().find(same).map(|(_, r, answer)| (r.fingerprint, answer.clone()));
+        let same =
+            |kept: &&KeptAnswer| kept.scope == scope && kept.key.route == receipt.route && kept.key.key == receipt.key;
+        let pending = self.receipts.iter().find(same).map(|kept| (kept.key.fingerprint, kept.answer.clone()));
         let kept = match pending {
             Some(kept) => Some(kept),
             None => self.sqlite.receipt(scope, receipt, self.now.plus(-self.settings.keep_ids))?,

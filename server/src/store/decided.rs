@@ -7,13 +7,13 @@ use metergate_rules::account::Account;
 use metergate_rules::id::{OrganizationId, OrganizationKey};
 use metergate_rules::time::Time;
 
+use super::KeptAnswer;
 use super::audit::AuditRow;
 use super::batch::Batch;
 use super::block::{Place, Record};
 use super::dirty::{Dirty, DirtyAccount};
 use super::fold::Step;
 use super::ledger::{Head, Ledger, Map};
-use super::{Answer, ReceiptKey};
 use crate::catalogue::change::TeamRow;
 use crate::people::PersonRow;
 
@@ -28,7 +28,7 @@ pub(super) struct Decided {
     ids: Vec<(usize, u64)>,
     pub(super) audit: Vec<AuditRow>,
     pub(super) heads: Map<[u8; 16], Head>,
-    pub(super) receipts: Vec<([u8; 16], ReceiptKey, Answer)>,
+    pub(super) receipts: Vec<KeptAnswer>,
     pub(super) team: Vec<TeamRow>,
     pub(super) people: Vec<PersonRow>,
     pub(super) refused: Vec<OrganizationId>,

@@ -15,7 +15,7 @@ use super::checkpoint::stop_after_disk_failure;
 use super::decided::Decided;
 use super::reader::{ReadError, View};
 use super::writer::Writer;
-use super::{After, Answer, ChangeRequest, Receipt, Scope, StoreError};
+use super::{After, Answer, ChangeRequest, KeptAnswer, Receipt, ReceiptKey, Scope, StoreError};
 use crate::catalogue::Snapshot;
 use crate::catalogue::change::TeamRow;
 use crate::catalogue::key::ApiKey;
@@ -27,7 +27,7 @@ use crate::people::{People, PersonRow};
 /// Rows of people, and of keys, that one commit changes at most.
 const MOST: usize = 500;
 /// About how many bytes a step adds to the write-ahead file.
-const STEP_BYTES: usize = 1024 * 1024;
+pub(super) const STEP_BYTES: usize = 1024 * 1024;
 
 /// Who and what goes with an organization in one commit.
 #[derive(Default)]
@@ -95,9 +95,12 @@ impl Writer {
         Ok(())
     }
 
-    /// A step in which something of a deleted organization goes. Whether there was something to do.
-    pub(super) fn forget_deleted(&mut self) -> Result<bool, Failure> {
-        let Some(organization) = self.ledger.deleted.front().copied() else { return Ok(false) };
+    /// A step in which something of a deleted organization goes, else of what the audit log dropped, else of kept answers.
+    /// Whether there was something to do.
+    pub(super) fn forget(&mut self) -> Result<bool, Failure> {
+        let Some(organization) = self.ledger.deleted.front().copied() else {
+            return Ok(self.forget_cut()? || self.forget_answers()?);
+        };
         self.forgot = boot();
         let result = self.forget_next(organization);
         result.inspect_err(|failure| self.tell(failure, "a deleted organization could not be forgotten yet"))?;
@@ -154,7 +157,8 @@ impl Batch<'_> {
             now: account.own_time(self.now),
         };
         let answer = (request.respond)(&after);
-        self.receipts.extend(receipt.map(|receipt| (TEAM, receipt.clone(), answer.clone())));
+        let keep = |key: &ReceiptKey| KeptAnswer { scope: TEAM, about: None, key: key.clone(), answer: answer.clone() };
+        self.receipts.extend(receipt.map(keep));
         Ok(Known::Not(organization, Box::new(leaving), answer))
     }
 }

@@ -223,16 +223,26 @@ impl Examination<'_> {
 
     fn audit(&mut self) -> Result<(), Halt> {
         let (mut chain, mut root) = (None::<Chain>, Root::default());
-        self.sqlite.each_audit_row(|row| {
+        let sqlite = self.sqlite;
+        sqlite.each_audit_row(|row| {
             self.go_on()?;
-            let follows = chain.filter(|chain| chain.name == row.chain);
-            if follows.is_none() {
-                end(chain, &mut root);
-                self.seen.census.audit_chains += 1;
+            let mut broken = None;
+            let mut now = match chain.filter(|chain| chain.name == row.chain) {
+                Some(chain) => chain,
+                None => {
+                    end(chain, &mut root);
+                    self.seen.census.audit_chains += 1;
+                    let begun = Chain::begin(sqlite, row.chain)?;
+                    broken = begun.broken;
+                    begun.chain
+                }
+            };
+            // What was exported and dropped may still be there, until the store has come to it.
+            if !now.is_dropped(&row) {
+                self.seen.census.audit_entries += 1;
+                broken = broken.or(now.follow(&row).err());
             }
-            self.seen.census.audit_entries += 1;
-            let mut now = follows.unwrap_or_else(|| Chain::begin(row.chain));
-            if let Err(broken) = now.follow(&row) {
+            if let Some(broken) = broken {
                 let whose = if row.chain == TEAM { "the team".to_owned() } else { owner(&row.chain) };
                 self.find(format!("the audit log of {whose}: {broken}"));
             }

@@ -73,6 +73,8 @@ pub(super) struct Ledger {
     pub(super) feed: Arc<Feed>,
     /// Organizations that are deleted and of which rows are left.
     pub(super) deleted: VecDeque<OrganizationId>,
+    /// Chains of the audit log of which dropped entries are left.
+    pub(super) cut: VecDeque<[u8; 16]>,
 }
 
 impl Ledger {

@@ -8,6 +8,7 @@ use arc_swap::ArcSwap;
 use metergate_rules::time::{DAY, HOUR, Time};
 use parking_lot::{Mutex, RwLock};
 
+use super::audit::Cut;
 use super::batch::Failure;
 use super::checkpoint::Checkpointer;
 use super::feed::Feed;
@@ -126,6 +127,7 @@ impl Store {
             inbox: Arc::clone(&inbox),
             disk_full: false,
             forgot: 0,
+            answers_due: 0,
         };
         writer.write_listings().map_err(Failure::into_sqlite)?;
         let thread = std::thread::Builder::new().name("writer".to_owned()).spawn(move || writer.run());
@@ -182,6 +184,14 @@ impl Store {
     /// As [`StoreError`] says.
     pub async fn delete(&self, port: &Port, request: ChangeRequest) -> Result<Receipt, StoreError> {
         port.call(Work::Deletion(Box::new(request))).await?.pop().unwrap_or(Err(StoreError::Internal))
+    }
+
+    /// Has chains of the audit log begin later. How many of them do.
+    ///
+    /// # Errors
+    /// As [`StoreError`] says.
+    pub async fn cut(&self, port: &Port, cuts: Vec<Cut>) -> Result<u64, StoreError> {
+        upkept(port.call(Work::Cut(cuts)).await)
     }
 
     /// Everybody.

@@ -14,7 +14,7 @@ use super::audit::{TEAM, chain_of};
 use super::batch::{Batch, Stop};
 use super::decided::Decided;
 use super::writer::Writer;
-use super::{Answer, Caller, Receipt, StoreError};
+use super::{Answer, Caller, KeptAnswer, Receipt, StoreError};
 use crate::hex::hex;
 use crate::people::change::{
     Ground, Joins, PeopleAfter, PeopleCommand, PeopleOutcome, PeopleReply, PeopleRequest, Wish, WishedKey, decide,
@@ -141,7 +141,8 @@ impl Batch<'_> {
         let answer = (request.respond)(&after(true));
         if let Some(receipt) = &request.receipt {
             let kept = (request.respond)(&after(false));
-            self.receipts.push((scope, receipt.clone(), kept));
+            let about = organization.filter(|_| scope == TEAM);
+            self.receipts.push(KeptAnswer { scope, about, key: receipt.clone(), answer: kept });
         }
         Ok(answer)
     }

@@ -41,13 +41,8 @@ pub(super) fn replay(
     files: Files,
     recent: &RwLock<Recent>,
 ) -> Result<Replayed, SqliteError> {
-    let text = sqlite.setting("folded_to")?.unwrap_or_else(|| "0".to_owned());
-    let folded_to: u64 = text.parse().map_err(|error| unreadable("folded_to", error))?;
     let (sequence, last) = sqlite.last_block()?;
-    if folded_to > sequence {
-        let why = format!("rows hold block {folded_to}, and the journal ends at block {sequence}");
-        return Err(unreadable("the end of the journal", why));
-    }
+    let folded_to = folded_to(sqlite, sequence)?;
     let oldest = sqlite.first_block()?.unwrap_or(1);
     let sliced_to = files.records.last().map_or(0, |slice| slice.extent().last);
     let mut behind = Behind { last: sequence, ..Behind::default() };
@@ -91,8 +86,20 @@ pub(super) fn replay(
         people: Arc::default(),
         feed: Arc::default(),
         deleted: sqlite.deletions()?.into(),
+        cut: sqlite.cut_chains()?.into(),
     };
     Ok(Replayed { ledger, folded_to, oldest, open })
+}
+
+/// Up to where every row is, which is not behind the last block.
+fn folded_to(sqlite: &Sqlite, last: u64) -> Result<u64, SqliteError> {
+    let text = sqlite.setting("folded_to")?.unwrap_or_else(|| "0".to_owned());
+    let folded_to = text.parse().map_err(|error| unreadable("folded_to", error))?;
+    if folded_to > last {
+        let why = format!("rows hold block {folded_to}, and the journal ends at block {last}");
+        return Err(unreadable("the end of the journal", why));
+    }
+    Ok(folded_to)
 }
 
 /// Accounts that the blocks go beyond, with the block that their rows hold.

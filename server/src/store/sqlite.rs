@@ -16,6 +16,7 @@ use super::seal::unseal;
 use crate::faults::planted;
 
 mod audit;
+mod cut;
 mod deletion;
 mod derived;
 mod durable;

@@ -8,7 +8,7 @@ use super::audit::{TEAM, chain_of};
 use super::batch::{Batch, Stop};
 use super::decided::Decided;
 use super::writer::Writer;
-use super::{Answer, Caller, Receipt, StoreError};
+use super::{Answer, Caller, KeptAnswer, Receipt, StoreError};
 use crate::catalogue::change::{NewKey, TeamAfter, TeamCommand, TeamOutcome, TeamReply, TeamRequest, decide};
 use crate::catalogue::{Snapshot, Stored};
 
@@ -86,7 +86,11 @@ impl Batch<'_> {
         if let Some(receipt) = &request.receipt {
             let reply = without_secret(&outcome.reply);
             let kept = (request.respond)(&TeamAfter { snapshot: &snapshot, reply: &reply });
-            self.receipts.push((chain, receipt.clone(), kept));
+            let about = match &outcome.reply {
+                TeamReply::Key(id, _) if chain == TEAM => outcome.stored.keys.get(id).and_then(|key| key.organization),
+                _ => None,
+            };
+            self.receipts.push(KeptAnswer { scope: chain, about, key: receipt.clone(), answer: kept });
         }
         Ok(answer)
     }

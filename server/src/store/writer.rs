@@ -41,7 +41,7 @@ const IDLE: Duration = Duration::from_millis(20);
 const ASLEEP: Duration = Duration::from_secs(600);
 /// How long it waits after something has failed.
 const AFTER_FAILURE: Duration = Duration::from_secs(1);
-/// While there are calls, a step that forgets a deleted organization comes so often, in microseconds.
+/// While there are calls, a step that forgets something comes so often, in microseconds.
 const FORGET_EVERY: i64 = SECOND / 5;
 /// For how long rows are written when the store is closed. What is left then is read from the journal at the next start.
 const CLOSING: i64 = 10 * SECOND;
@@ -61,8 +61,10 @@ pub(super) struct Writer {
     pub(super) inbox: Arc<Inbox>,
     /// Whether the last commit found no room on the disk.
     pub(super) disk_full: bool,
-    /// When the last step was made that forgets a deleted organization, since boot.
+    /// When the last step was made that forgets something, since boot.
     pub(super) forgot: i64,
+    /// When it is looked again whether kept answers are old enough to go, since boot.
+    pub(super) answers_due: i64,
 }
 
 impl Writer {
@@ -99,7 +101,7 @@ impl Writer {
 
     /// Whether there was something to do.
     fn without_calls(&mut self) -> Result<bool, Failure> {
-        let tended = self.tend()? | self.forget_deleted()?;
+        let tended = self.tend()? | self.forget()?;
         if self.is_done() {
             return Ok(tended);
         }
@@ -123,7 +125,7 @@ impl Writer {
             // What failed is tried again at the next turn.
             let _ = self.tend();
             if boot() - self.forgot > FORGET_EVERY {
-                let _ = self.forget_deleted();
+                let _ = self.forget();
             }
         }
     }
@@ -191,6 +193,7 @@ impl Writer {
             Work::Replace(remade) => self.replace(remade),
             Work::Retain => self.retain(),
             Work::Deletion(request) => self.delete(request),
+            Work::Cut(cuts) => self.cut(cuts),
             Work::Requests(_) => Err(StoreError::Internal),
         };
         let answer = catch_unwind(AssertUnwindSafe(change)).unwrap_or(Err(StoreError::Internal));
@@ -315,7 +318,7 @@ fn next_batch(waiting: &mut std::iter::Peekable<impl Iterator<Item = Call>>) -> 
     let (mut batch, mut requests, mut bytes) = (Vec::new(), 0, 0);
     while let Some(call) = waiting.peek() {
         match &call.work {
-            Work::Team(_) | Work::People(_) | Work::Deletion(_) | Work::Replace(_) | Work::Retain
+            Work::Team(_) | Work::People(_) | Work::Deletion(_) | Work::Replace(_) | Work::Retain | Work::Cut(_)
                 if batch.is_empty() =>
             {
                 return (waiting.next(), batch);

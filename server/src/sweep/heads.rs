@@ -32,6 +32,8 @@ pub struct Heads {
     held: Option<Held>,
     /// The time of the last root, of the first entry of all where there is none yet.
     last: Option<Time>,
+    /// Where the team's chain began when this was read: ends that it held before that are no longer there.
+    begins: u64,
 }
 
 impl Heads {
@@ -40,10 +42,16 @@ impl Heads {
     /// # Errors
     /// [`StoreError`] where the log cannot be read, or takes nothing now: the next call goes on from there.
     pub async fn hold(&mut self, store: &Store, port: &Port) -> Result<usize, StoreError> {
-        if self.held.is_none() {
-            (self.held, self.last) = store.reader().read(known).await.map(|(held, last)| (Some(held), last))?;
+        let now = store.now();
+        if self.held.is_some() && self.last.is_none_or(|last| now < last.plus(EVERY)) {
+            return Ok(0);
         }
-        let (Some(held), now) = (&mut self.held, store.now()) else { return Ok(0) };
+        let begins = store.reader().read(first).await?;
+        if self.held.is_none() || self.begins != begins {
+            let (held, last) = store.reader().read(known).await?;
+            (self.held, self.last, self.begins) = (Some(held), last, begins);
+        }
+        let Some(held) = &mut self.held else { return Ok(0) };
         if self.last.is_none_or(|last| now < last.plus(EVERY)) {
             return Ok(0);
         }
@@ -64,6 +72,11 @@ impl Heads {
         self.last = Some(now);
         Ok(moved.len())
     }
+}
+
+/// The place of the first entry of the team's chain.
+fn first(view: &View<'_>) -> Result<u64, ReadError> {
+    Ok(view.sqlite().audit_after(TEAM, 0, 1)?.first().map_or(0, |row| row.sequence))
 }
 
 /// What the team's chain holds: of each chain the newest end, and when the last was written.

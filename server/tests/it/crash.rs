@@ -12,6 +12,7 @@ mod planted;
 mod process;
 mod random_kills;
 mod reports;
+mod retention;
 mod run;
 mod storm;
 mod workload;

@@ -20,6 +20,7 @@ mod receipts;
 mod refusal_is_final;
 mod reservations;
 mod reset_once;
+mod retention;
 mod rows_behind;
 mod slices;
 mod sweep;

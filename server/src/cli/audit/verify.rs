@@ -22,6 +22,12 @@ const COMPARED: usize = 50;
 struct Part {
     chains: u64,
     entries: u64,
+    #[serde(default)]
+    checkpoints: u64,
+    #[serde(default)]
+    dropped: u64,
+    #[serde(default)]
+    older: u64,
     findings: Vec<Finding>,
     signed: Option<bool>,
     next_cursor: Option<String>,
@@ -57,6 +63,12 @@ struct ChainHead {
 struct Found {
     chains: u64,
     entries: u64,
+    /// Chains that begin at a checkpoint.
+    checkpoints: u64,
+    /// Entries that were exported and dropped behind those.
+    dropped: u64,
+    /// Noted ends that are older than that.
+    older: u64,
     findings: Vec<Finding>,
     signed: Option<bool>,
 }
@@ -69,8 +81,9 @@ pub(super) fn run(client: &Client, against: Option<&Path>, json: bool, screen: &
     }
     let well = found.findings.is_empty() && found.signed != Some(false);
     if json {
-        let Found { chains, entries, findings, signed } = &found;
-        let told = json!({"well": well, "chains": chains, "entries": entries, "findings": findings, "signed": signed});
+        let Found { chains, entries, checkpoints, dropped, older, findings, signed } = &found;
+        let told = json!({"well": well, "chains": chains, "entries": entries, "checkpoints": checkpoints, "dropped": dropped,
+            "older": older, "findings": findings, "signed": signed});
         screen.print(&told.to_string());
     } else {
         tell(&found, against, screen);
@@ -91,6 +104,18 @@ fn tell(found: &Found, against: Option<&Path>, screen: &dyn Screen) {
         let still =
             against.map_or_else(String::new, |file| format!(", and all that {} names is there", file.display()));
         screen.print(&format!("{whole}: every hash is right{still}"));
+        if found.checkpoints > 0 {
+            let (some, went) = (found.checkpoints, found.dropped);
+            screen.print(&format!(
+                "{some} of them begin at a checkpoint, behind which {went} older entries were dropped"
+            ));
+        }
+        if found.older > 0 {
+            let some = found.older;
+            screen.print(&format!(
+                "{some} of the noted ends are older than that: the files of dropped entries have them"
+            ));
+        }
         return;
     }
     screen.note(&format!("of {whole} not all are as they were written; compare with a backup from before"));
@@ -108,6 +133,8 @@ fn walk(client: &Client) -> anyhow::Result<Found> {
         let part = ask(client, &query)?;
         found.chains += part.chains;
         found.entries += part.entries;
+        found.checkpoints += part.checkpoints;
+        found.dropped += part.dropped;
         found.findings.extend(part.findings);
         match part.next_cursor {
             Some(next) if cursor.as_ref() != Some(&next) => cursor = Some(next),
@@ -150,8 +177,10 @@ fn compare(client: &Client, head: &Head, chains: &[ChainHead], found: &mut Found
         let ends: Vec<_> = some.iter().map(|end| format!("{}:{}:{}", end.chain, end.seq, end.hash)).collect();
         let query: Vec<_> = ends.iter().map(|end| ("head", end.as_str())).collect();
         let known: Vec<_> = found.findings.iter().map(|finding| finding.chain.clone()).collect();
+        let part = ask(client, &query)?;
+        found.older += part.older;
         // Of a chain only the first entry that does not fit is told.
-        found.findings.extend(ask(client, &query)?.findings.into_iter().filter(|new| !known.contains(&new.chain)));
+        found.findings.extend(part.findings.into_iter().filter(|new| !known.contains(&new.chain)));
     }
     Ok(())
 }

@@ -2,7 +2,7 @@
 
 use axum::body::Body;
 use axum::extract::State;
-use axum::http::{HeaderMap, Response, StatusCode};
+use axum::http::{Response, StatusCode};
 use metergate_rules::command::{Command, NewGrant, PeriodLimit};
 use metergate_rules::id::PlanId;
 use metergate_rules::plan::Max;
@@ -11,13 +11,12 @@ use metergate_rules::window::Window;
 use serde::{Deserialize, Deserializer};
 use utoipa::ToSchema;
 
-use super::{ErrorText, answered, optional};
-use crate::http::body::Raw;
-use crate::http::change::Operation;
+use super::{ErrorText, answered};
 use crate::http::decision;
 use crate::http::error::ApiError;
 use crate::http::json;
 use crate::http::number::QuantityText;
+use crate::http::operation::Operation;
 use crate::http::path::Path;
 use crate::http::quota::known_meter;
 use crate::http::reports::{organization, report_to};
@@ -77,15 +76,9 @@ fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> R
 #[utoipa::path(put, operation_id = "admin_set_client_quota", path = "/api/admin/clients/{org}/quota", tag = "documented paths", request_body = ClientQuotaBody,
     params(("org" = String, Path, description = "Key or id")),
     responses((status = 200, body = ClientQuota), (status = 404, body = ErrorText, description = "Unknown"), (status = 422, body = ErrorText, description = "Not valid")))]
-pub async fn set_quota(
-    State(app): State<App>,
-    Path(org): Path<String>,
-    operator: Operator,
-    headers: HeaderMap,
-    Raw(body): Raw,
-) -> Result<Response<Body>, ApiError> {
-    let asked: ClientQuotaBody = optional(&body)?;
-    let plan = asked.plan.as_deref().map(|key| known_plan(&app, key)).transpose()?;
+pub async fn set_quota(operation: Operation) -> Result<Response<Body>, ApiError> {
+    let asked: ClientQuotaBody = operation.json_or_default()?;
+    let plan = asked.plan.as_deref().map(|key| known_plan(&operation.app, key)).transpose()?;
     let given = [
         (GENERATIONS, "#/monthlyGenerationLimit", 1, &asked.monthly_generation_limit),
         ("storage_bytes", "#/storageQuotaMb", MEGABYTE, &asked.storage_quota_mb),
@@ -93,12 +86,17 @@ pub async fn set_quota(
     let mut limits = Vec::new();
     for (key, pointer, times, max) in given {
         let Some(max) = max else { continue };
-        limits.push(period_limit(&app, key, pointer, times, max.as_ref())?);
+        limits.push(period_limit(&operation.app, key, pointer, times, max.as_ref())?);
     }
-    let route = "PUT /api/admin/clients/{org}/quota";
-    let operation = Operation { app: &app, org: &org, headers: &headers, body: &body, route };
     let reason = asked.reason.unwrap_or_default();
-    operation.run(operator, Command::SetLimits { plan, limits }, reason, answered(ClientQuota::of)).await
+    operation
+        .run(
+            "PUT /api/admin/clients/{org}/quota",
+            Command::SetLimits { plan, limits },
+            reason,
+            answered(ClientQuota::of),
+        )
+        .await
 }
 
 fn known_plan(app: &App, key: &str) -> Result<PlanId, ApiError> {
@@ -149,19 +147,11 @@ pub async fn quota(
 #[utoipa::path(post, operation_id = "admin_client_credits", path = "/api/admin/clients/{org}/credits", tag = "documented paths", request_body = CreditsBody,
     params(("org" = String, Path, description = "Key or id")),
     responses((status = 200, body = CreditState), (status = 404, body = ErrorText, description = "Unknown"), (status = 422, body = ErrorText, description = "Not valid")))]
-pub async fn credits(
-    State(app): State<App>,
-    Path(org): Path<String>,
-    operator: Operator,
-    headers: HeaderMap,
-    Raw(body): Raw,
-) -> Result<Response<Body>, ApiError> {
-    let asked: CreditsBody = json::parse(if body.is_empty() { b"{}" } else { &body })?;
+pub async fn credits(operation: Operation) -> Result<Response<Body>, ApiError> {
+    let asked: CreditsBody = json::parse(if operation.body.is_empty() { b"{}" } else { &operation.body })?;
     let reason = asked.reason.clone().unwrap_or_default();
-    let command = credit_command(&app, &asked, &reason)?;
-    let route = "POST /api/admin/clients/{org}/credits";
-    let operation = Operation { app: &app, org: &org, headers: &headers, body: &body, route };
-    operation.run(operator, command, reason, answered(CreditState::of)).await
+    let command = credit_command(&operation.app, &asked, &reason)?;
+    operation.run("POST /api/admin/clients/{org}/credits", command, reason, answered(CreditState::of)).await
 }
 
 fn credit_command(app: &App, asked: &CreditsBody, reason: &str) -> Result<Command, ApiError> {

@@ -3,8 +3,7 @@
 use std::sync::Arc;
 
 use axum::body::Body;
-use axum::extract::State;
-use axum::http::{HeaderMap, Response, StatusCode, Uri};
+use axum::http::{Response, StatusCode};
 use metergate_rules::command::{Command, CycleStart};
 use metergate_rules::period::{Anchor, Grid, Zone};
 use metergate_rules::role::Right;
@@ -14,12 +13,9 @@ use utoipa::ToSchema;
 
 use super::ErrorText;
 use crate::http::auth::Credential;
-use crate::http::body::Raw;
-use crate::http::change::{Operation, answer};
+use crate::http::change::answer;
 use crate::http::error::ApiError;
-use crate::http::json;
-use crate::http::path::Path;
-use crate::http::state::App;
+use crate::http::operation::Operation;
 use crate::store::{After, Respond};
 
 const REQUIRED: &str = "billingCycleStartDate is required (ISO string)";
@@ -68,27 +64,26 @@ pub struct MovedCycle {
     params(("org" = String, Path, description = "Id or key")),
     responses((status = 200, body = CycleMoved), (status = 400, body = ErrorText, description = "Without a start that can be read"),
         (status = 403, body = ErrorText, description = "Not an administrator"), (status = 404, body = ErrorText, description = "Unknown")))]
-pub async fn update(
-    State(app): State<App>,
-    Path(org): Path<String>,
-    credential: Credential,
-    uri: Uri,
-    headers: HeaderMap,
-    Raw(body): Raw,
-) -> Result<Response<Body>, ApiError> {
-    let caller = app.admit(&credential, Right::Administer, &org).await.map_err(|error| match error.code() {
+pub async fn update(operation: Operation<Credential>) -> Result<Response<Body>, ApiError> {
+    let caller = operation.admit(Right::Administer).await.map_err(|error| match error.code() {
         "forbidden" => ApiError::forbidden(FORBIDDEN),
         _ => error,
     })?;
-    let asked: CycleStartBody = if body.is_empty() { CycleStartBody::default() } else { json::parse(&body)? };
+    let asked: CycleStartBody = operation.json_or_default()?;
     let start = asked.billing_cycle_start_date.as_deref().and_then(start);
     let start = start.ok_or_else(|| ApiError::new(StatusCode::BAD_REQUEST, "malformed-body", REQUIRED))?;
-    let updated_by = credential.shown();
-    let route = "PATCH /api/organizations/{org}/billing-cycle";
-    let operation = Operation { app: &app, org: &org, headers: &headers, body: &body, route };
+    let updated_by = operation.by.shown();
     let respond: Respond = Arc::new(move |after| answer(200, after, &moved(after, &updated_by)));
     let command = Command::MoveCycle { start, by_member: caller.is_member() };
-    operation.run_for(caller, uri.path(), command, asked.reason.unwrap_or_default(), respond).await
+    operation
+        .run_for(
+            caller,
+            "PATCH /api/organizations/{org}/billing-cycle",
+            command,
+            asked.reason.unwrap_or_default(),
+            respond,
+        )
+        .await
 }
 
 fn start(text: &str) -> Option<CycleStart> {

@@ -2,19 +2,18 @@
 
 use axum::body::Body;
 use axum::extract::State;
-use axum::http::{HeaderMap, Response, StatusCode, Uri};
+use axum::http::{Response, StatusCode, Uri};
 use metergate_rules::account::{ExtraQuota, LockCause};
 use metergate_rules::command::Command;
 use metergate_rules::window::Window;
 use serde::Deserialize;
 use utoipa::ToSchema;
 
-use super::{ErrorText, WhyBody, answered, optional, why};
-use crate::http::body::Raw;
-use crate::http::change::Operation;
+use super::{ErrorText, WhyBody, answered, why};
 use crate::http::decision::json;
 use crate::http::error::ApiError;
 use crate::http::number::QuantityText;
+use crate::http::operation::Operation;
 use crate::http::path::Path;
 use crate::http::query::Pairs;
 use crate::http::quota::known_meter;
@@ -53,32 +52,19 @@ pub async fn usage(
 #[utoipa::path(post, operation_id = "internal_reset_usage", path = "/internal/org/{org}/usage/reset", tag = "documented paths", request_body = WhyBody,
     params(("org" = String, Path, description = "Key or id")),
     responses((status = 200, body = MonthUsage), (status = 404, body = ErrorText, description = "Unknown")))]
-pub async fn reset(
-    State(app): State<App>,
-    Path(org): Path<String>,
-    operator: Operator,
-    headers: HeaderMap,
-    Raw(body): Raw,
-) -> Result<Response<Body>, ApiError> {
+pub async fn reset(operation: Operation) -> Result<Response<Body>, ApiError> {
     let windows = [Window::BillingPeriod, Window::Month].into_iter().collect();
-    let route = "POST /internal/org/{org}/usage/reset";
-    let operation = Operation { app: &app, org: &org, headers: &headers, body: &body, route };
     let command = Command::Reset { meters: None, windows };
-    operation.run(operator, command, why(&body)?, answered(MonthUsage::of)).await
+    let reason = why(&operation.body)?;
+    operation.run("POST /internal/org/{org}/usage/reset", command, reason, answered(MonthUsage::of)).await
 }
 
 /// Sets the extra quota of conversations and messages.
 #[utoipa::path(post, operation_id = "internal_grant_quota", path = "/internal/org/{org}/usage/grant-quota", tag = "documented paths", request_body = GrantQuotaBody,
     params(("org" = String, Path, description = "Key or id")),
     responses((status = 200, body = MonthUsage), (status = 404, body = ErrorText, description = "Unknown"), (status = 422, body = ErrorText, description = "Not valid")))]
-pub async fn grant_quota(
-    State(app): State<App>,
-    Path(org): Path<String>,
-    operator: Operator,
-    headers: HeaderMap,
-    Raw(body): Raw,
-) -> Result<Response<Body>, ApiError> {
-    let asked: GrantQuotaBody = optional(&body)?;
+pub async fn grant_quota(operation: Operation) -> Result<Response<Body>, ApiError> {
+    let asked: GrantQuotaBody = operation.json_or_default()?;
     let given = [
         ("conversations", "#/extraConversations", &asked.extra_conversations),
         ("messages", "#/extraMessages", &asked.extra_messages),
@@ -86,49 +72,34 @@ pub async fn grant_quota(
     let mut new = Vec::new();
     for (key, pointer, quantity) in given {
         let Some(quantity) = quantity else { continue };
-        let meter = known_meter(&app, key)?;
+        let meter = known_meter(&operation.app, key)?;
         let quantity = quantity.parse(meter.decimals).map_err(|why| ApiError::invalid_quantity(pointer, why))?;
         new.push(ExtraQuota { meter: meter.id, quantity });
     }
-    let route = "POST /internal/org/{org}/usage/grant-quota";
-    let operation = Operation { app: &app, org: &org, headers: &headers, body: &body, route };
     let reason = asked.reason.unwrap_or_default();
-    operation.run(operator, Command::SetExtra(new), reason, answered(MonthUsage::of)).await
+    operation
+        .run("POST /internal/org/{org}/usage/grant-quota", Command::SetExtra(new), reason, answered(MonthUsage::of))
+        .await
 }
 
 /// Stops consumption.
 #[utoipa::path(post, operation_id = "internal_lock", path = "/internal/org/{org}/billing/lock", tag = "documented paths", request_body = WhyBody,
     params(("org" = String, Path, description = "Key or id")),
     responses((status = 200, body = LockState), (status = 404, body = ErrorText, description = "Unknown")))]
-pub async fn lock(
-    State(app): State<App>,
-    Path(org): Path<String>,
-    operator: Operator,
-    headers: HeaderMap,
-    Raw(body): Raw,
-) -> Result<Response<Body>, ApiError> {
-    let route = "POST /internal/org/{org}/billing/lock";
-    let operation = Operation { app: &app, org: &org, headers: &headers, body: &body, route };
-    let reason = why(&body)?;
+pub async fn lock(operation: Operation) -> Result<Response<Body>, ApiError> {
+    let reason = why(&operation.body)?;
     let command =
         Command::Lock { cause: LockCause::Operator, reason: Some(reason.clone()).filter(|it| !it.is_empty()) };
-    operation.run(operator, command, reason, answered(LockState::of)).await
+    operation.run("POST /internal/org/{org}/billing/lock", command, reason, answered(LockState::of)).await
 }
 
 /// Lifts every lock.
 #[utoipa::path(post, operation_id = "internal_unlock", path = "/internal/org/{org}/billing/unlock", tag = "documented paths", request_body = WhyBody,
     params(("org" = String, Path, description = "Key or id")),
     responses((status = 200, body = LockState), (status = 404, body = ErrorText, description = "Unknown")))]
-pub async fn unlock(
-    State(app): State<App>,
-    Path(org): Path<String>,
-    operator: Operator,
-    headers: HeaderMap,
-    Raw(body): Raw,
-) -> Result<Response<Body>, ApiError> {
-    let route = "POST /internal/org/{org}/billing/unlock";
-    let operation = Operation { app: &app, org: &org, headers: &headers, body: &body, route };
-    operation.run(operator, Command::Unlock, why(&body)?, answered(LockState::of)).await
+pub async fn unlock(operation: Operation) -> Result<Response<Body>, ApiError> {
+    let reason = why(&operation.body)?;
+    operation.run("POST /internal/org/{org}/billing/unlock", Command::Unlock, reason, answered(LockState::of)).await
 }
 
 /// The last entries of an organization's audit log, newest first.

@@ -2,7 +2,7 @@
 
 use axum::body::Body;
 use axum::extract::State;
-use axum::http::{HeaderMap, Response, Uri};
+use axum::http::{Response, Uri};
 use metergate_rules::id::OrganizationRef;
 use metergate_rules::role::Right;
 use serde::Deserialize;
@@ -12,9 +12,8 @@ use super::{KeyBody, ROTATION, key_answer, listed, new_key};
 use crate::catalogue::change::{TeamAfter, TeamCommand};
 use crate::catalogue::key::KeyScope;
 use crate::http::auth::Credential;
-use crate::http::body::Raw;
 use crate::http::error::ApiError;
-use crate::http::json;
+use crate::http::operation::{OfOrganization, Operation};
 use crate::http::page::{PageQuery, Paged};
 use crate::http::path::Path;
 use crate::http::people::members::admitted;
@@ -55,76 +54,58 @@ pub async fn list(
 #[utoipa::path(post, operation_id = "create_own_api_key", path = "/v1/organizations/{org}/api-keys", tag = "API keys", request_body = NewOwnKeyBody,
     params(("org" = String, Path, description = "Id or key")),
     responses((status = 201, body = KeyBody), (status = 403, description = "The role does not suffice, or the organization is locked"), (status = 404, description = "Unknown"), (status = 409, description = "Too many keys"), (status = 422, description = "Not valid")))]
-pub async fn create(
-    State(app): State<App>,
-    Path(org): Path<String>,
-    credential: Credential,
-    headers: HeaderMap,
-    Raw(body): Raw,
-) -> Result<Response<Body>, ApiError> {
-    let call = Call::admitted(&app, &credential, &org).await?;
-    let new: NewOwnKeyBody = json::parse(&body)?;
+pub async fn create(operation: Operation<Credential>) -> Result<Response<Body>, ApiError> {
+    let call = Call::admitted(&operation).await?;
+    let new: NewOwnKeyBody = operation.json()?;
     if new.scopes.contains(&KeyScope::Admin) {
         return Err(ApiError::invalid("#/scopes", "A key of one organization cannot have scope admin."));
     }
     let command = TeamCommand::CreateKey(new_key(new.name, new.scopes, new.expires_at.as_deref())?);
-    let change =
-        Change { app: &app, headers: &headers, route: "POST /v1/organizations/{org}/api-keys", parts: &[&body] };
-    call.run(change, command, key_answer).await
+    call.run("POST /v1/organizations/{org}/api-keys", &[&operation.body], command, key_answer).await
 }
 
 /// Ends an API key that is bound to the organization, at once.
 #[utoipa::path(delete, operation_id = "revoke_own_api_key", path = "/v1/organizations/{org}/api-keys/{id}", tag = "API keys",
     params(("org" = String, Path, description = "Id or key"), ("id" = String, Path)),
     responses((status = 204), (status = 403, description = "The role does not suffice, or the organization is locked"), (status = 404, description = "Unknown")))]
-pub async fn revoke(
-    State(app): State<App>,
-    Path((org, id)): Path<(String, String)>,
-    credential: Credential,
-    headers: HeaderMap,
-) -> Result<Response<Body>, ApiError> {
-    let call = Call::admitted(&app, &credential, &org).await?;
+pub async fn revoke(operation: Operation<Credential, (String, String)>) -> Result<Response<Body>, ApiError> {
+    let (call, id) = (Call::admitted(&operation).await?, &operation.named.1);
     let route = "DELETE /v1/organizations/{org}/api-keys/{id}";
-    let change = Change { app: &app, headers: &headers, route, parts: &[id.as_bytes()] };
-    call.run(change, TeamCommand::RevokeKey(id.clone()), nothing).await
+    call.run(route, &[id.as_bytes()], TeamCommand::RevokeKey(id.clone()), nothing).await
 }
 
 /// Makes a key in place of this one, which goes on for 24 hours.
 #[utoipa::path(post, operation_id = "rotate_own_api_key", path = "/v1/organizations/{org}/api-keys/{id}/rotate", tag = "API keys",
     params(("org" = String, Path, description = "Id or key"), ("id" = String, Path)),
     responses((status = 201, body = KeyBody), (status = 403, description = "The role does not suffice, or the organization is locked"), (status = 404, description = "Unknown or ended"), (status = 409, description = "Too many keys")))]
-pub async fn rotate(
-    State(app): State<App>,
-    Path((org, id)): Path<(String, String)>,
-    credential: Credential,
-    headers: HeaderMap,
-) -> Result<Response<Body>, ApiError> {
-    let call = Call::admitted(&app, &credential, &org).await?;
-    let route = "POST /v1/organizations/{org}/api-keys/{id}/rotate";
-    let change = Change { app: &app, headers: &headers, route, parts: &[id.as_bytes()] };
-    let command = TeamCommand::RotateKey(id.clone(), app.now().plus(ROTATION));
-    call.run(change, command, key_answer).await
+pub async fn rotate(operation: Operation<Credential, (String, String)>) -> Result<Response<Body>, ApiError> {
+    let (call, id) = (Call::admitted(&operation).await?, &operation.named.1);
+    let command = TeamCommand::RotateKey(id.clone(), operation.app.now().plus(ROTATION));
+    call.run("POST /v1/organizations/{org}/api-keys/{id}/rotate", &[id.as_bytes()], command, key_answer).await
 }
 
 /// A change of an organization's keys, by somebody who may.
-struct Call {
+struct Call<'a, Named> {
+    operation: &'a Operation<Credential, Named>,
     caller: Caller,
     organization: OrganizationRef,
 }
 
-impl Call {
-    async fn admitted(app: &App, credential: &Credential, org: &str) -> Result<Self, ApiError> {
-        let caller = app.admit(credential, Right::Administer, org).await?;
-        Ok(Self { caller, organization: organization(org)? })
+impl<'a, Named: OfOrganization> Call<'a, Named> {
+    async fn admitted(operation: &'a Operation<Credential, Named>) -> Result<Self, ApiError> {
+        let caller = operation.admit(Right::Administer).await?;
+        Ok(Self { operation, caller, organization: organization(operation.named.organization())? })
     }
 
     async fn run(
         self,
-        change: Change<'_>,
+        route: &'static str,
+        parts: &[&[u8]],
         command: TeamCommand,
         respond: impl Fn(&TeamAfter<'_>) -> Answer + Send + Sync + 'static,
     ) -> Result<Response<Body>, ApiError> {
         let command = TeamCommand::OfOrganization(self.caller.scope, self.organization, Box::new(command));
+        let change = Change { app: &self.operation.app, headers: &self.operation.headers, route, parts };
         change.run_as(self.caller.actor, command, respond).await
     }
 }

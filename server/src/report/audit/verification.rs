@@ -22,6 +22,15 @@ pub struct VerificationBody {
     pub chains: u64,
     /// Entries that were looked at.
     pub entries: u64,
+    /// Chains of these that begin at a checkpoint, since older entries were exported and dropped.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub checkpoints: u64,
+    /// Entries that were dropped behind those checkpoints.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub dropped: u64,
+    /// Ends that were compared and are older than their chain's checkpoint: no entry is left to compare them with.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub older: u64,
     /// The first thing that is wrong with each chain; 100 at most.
     pub findings: Vec<FindingBody>,
     /// Whether this server has signed the head that was sent; `null` where none was.
@@ -38,7 +47,8 @@ pub struct FindingBody {
     pub chain: String,
     /// The first entry that does not fit.
     pub seq: u64,
-    /// `changed`, `missing`, `cut-off`, or `rewritten`: the chain was made anew.
+    /// `changed`, `missing`, `cut-off`; `rewritten`: the chain was made anew; `unfounded`: no checkpoint of this
+    /// installation says that what is missing at its beginning was exported.
     pub problem: &'static str,
     /// The same in words.
     pub detail: String,
@@ -106,6 +116,7 @@ impl Report<'_> {
         };
         let walked = audit::walk(self.view.sqlite(), from, MOST_WALKED)?;
         let body = VerificationBody::of(walked.findings, walked.chains, walked.entries);
+        let body = VerificationBody { checkpoints: walked.checkpoints, dropped: walked.dropped, ..body };
         Ok((body, walked.next.map(Place::to_bytes)))
     }
 
@@ -114,11 +125,13 @@ impl Report<'_> {
     /// # Errors
     /// [`ReadError::Sqlite`] if it cannot be read.
     pub fn audit_compared(&self, noted: &[Noted]) -> Result<VerificationBody, ReadError> {
-        let mut findings = Vec::new();
+        let (mut findings, mut older) = (Vec::new(), 0);
         for Noted { chain, seq, hash } in noted.iter().filter(|noted| noted.seq > 0) {
             findings.extend(audit::compare(self.view.sqlite(), *chain, *seq, hash)?);
+            let begins = audit::beginning(self.view.sqlite(), *chain)?.ok().flatten();
+            older += u64::from(begins.is_some_and(|cut| *seq <= cut.sequence));
         }
-        Ok(VerificationBody::of(findings, noted.len() as u64, noted.len() as u64))
+        Ok(VerificationBody { older, ..VerificationBody::of(findings, noted.len() as u64, noted.len() as u64) })
     }
 
     /// The ends of all chains, signed, and each of them.
@@ -146,6 +159,13 @@ impl Report<'_> {
 impl VerificationBody {
     fn of(findings: Vec<Finding>, chains: u64, entries: u64) -> Self {
         let findings: Vec<FindingBody> = findings.into_iter().map(FindingBody::from).collect();
-        Self { well: findings.is_empty(), chains, entries, findings, signed: None, next_cursor: None }
+        let well = findings.is_empty();
+        let (checkpoints, dropped, older) = (0, 0, 0);
+        Self { well, chains, entries, checkpoints, dropped, older, findings, signed: None, next_cursor: None }
     }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks by reference")]
+const fn is_zero(number: &u64) -> bool {
+    *number == 0
 }

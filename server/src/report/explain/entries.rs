@@ -4,7 +4,8 @@ use metergate_rules::account::Account;
 use metergate_rules::time::Time;
 
 use super::super::audit::AuditEntryBody;
-use crate::store::audit::{AuditRow, chain_of};
+use super::super::refuse;
+use crate::store::audit::{AuditRow, beginning, chain_of};
 use crate::store::reader::{ReadError, View};
 
 /// Entries in an explanation at most.
@@ -26,14 +27,17 @@ pub(super) fn behind(
     now: Time,
 ) -> Result<Vec<AuditEntryBody>, ReadError> {
     let chain = chain_of(account.id);
+    let begins = beginning(view.sqlite(), chain)?.ok().flatten();
     let (mut found, mut read) = (Vec::new(), 0);
-    let mut before = if account.clock.is_none() { first_after(view, chain, until)? } else { u64::MAX };
+    let first = begins.map_or(1, |cut| cut.sequence + 1);
+    let mut before = if account.clock.is_none() { first_after(view, chain, first, until)? } else { u64::MAX };
     let mut earliest = account.own_time(now);
     while found.len() < MOST_SHOWN && read < MOST_READ {
         let rows = view.sqlite().audit_before(chain, before, STEP)?;
         let Some(last) = rows.last() else { break };
         before = last.sequence;
-        for row in rows {
+        // What says where the chain begins has wall time, also where a test organization has a clock of its own.
+        for row in rows.into_iter().filter(|row| row.dropped().is_none()) {
             let counts = row.at <= until || earliest < row.at;
             earliest = earliest.min(row.at);
             read += usize::from(counts);
@@ -45,10 +49,24 @@ pub(super) fn behind(
     found.into_iter().take(MOST_SHOWN).map(|row| AuditEntryBody::stored(view, row)).collect()
 }
 
-/// The place of the first entry of a chain after a time, however many lie after it.
-fn first_after(view: &View<'_>, chain: [u8; 16], until: Time) -> Result<u64, ReadError> {
+/// What happened before a chain begins cannot be told with the entries behind it.
+///
+/// # Errors
+/// [`ReadError::Store`] where the time lies before that.
+pub(super) fn are_kept(view: &View<'_>, account: &Account, at: Time) -> Result<(), ReadError> {
+    let begins = beginning(view.sqlite(), chain_of(account.id))?.ok().flatten();
+    match begins.filter(|cut| at < cut.until) {
+        Some(cut) => {
+            refuse(format!("at: entries of the audit log from before {} were exported and dropped", cut.until))
+        }
+        None => Ok(()),
+    }
+}
+
+/// The place of the first entry of a chain after a time, however many lie after it. The chain begins at `first`.
+fn first_after(view: &View<'_>, chain: [u8; 16], first: u64, until: Time) -> Result<u64, ReadError> {
     let newest = view.sqlite().audit_before(chain, u64::MAX, 1)?;
-    let (mut low, mut high) = (1, newest.first().map_or(1, |row| row.sequence + 1));
+    let (mut low, mut high) = (first, newest.first().map_or(first, |row| row.sequence + 1));
     while low < high {
         let middle = low + (high - low) / 2;
         let is_after = view.sqlite().audit_entry(chain, middle)?.is_none_or(|row| until < row.at);

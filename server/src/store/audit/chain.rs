@@ -1,11 +1,13 @@
 //! A chain as far as it was gone through.
 
-use super::{AuditRow, Broken, follow};
+use super::cut::{beginning, origin};
+use super::{AuditRow, Broken, Cut, follow};
 use crate::store::ledger::Head;
+use crate::store::sqlite::{Sqlite, SqliteError};
 
 /// A chain as far as it was gone through.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::store) struct Chain {
+pub struct Chain {
     /// Which.
     pub(in crate::store) name: [u8; 16],
     /// The last entry that fits.
@@ -14,13 +16,55 @@ pub(in crate::store) struct Chain {
     pub(in crate::store) broken: bool,
 }
 
+/// A chain before its first entry.
+pub struct Begun {
+    /// The chain.
+    pub chain: Chain,
+    /// What was dropped before that entry.
+    pub cut: Option<Cut>,
+    /// Why it cannot be said where it begins.
+    pub broken: Option<Broken>,
+}
+
 impl Chain {
-    pub(in crate::store) const fn begin(name: [u8; 16]) -> Self {
-        Self { name, head: Head::EMPTY, broken: false }
+    /// Before the first entry that is kept.
+    ///
+    /// # Errors
+    /// [`SqliteError`] if it cannot be read.
+    pub fn begin(sqlite: &Sqlite, name: [u8; 16]) -> Result<Begun, SqliteError> {
+        let (cut, broken) = match beginning(sqlite, name)? {
+            Ok(cut) => (cut, None),
+            Err(broken) => (None, Some(broken)),
+        };
+        let chain = Self { name, head: origin(cut.as_ref()), broken: broken.is_some() };
+        Ok(Begun { chain, cut, broken })
+    }
+
+    /// Which.
+    pub const fn name(&self) -> [u8; 16] {
+        self.name
+    }
+
+    /// The place and the hash of the last entry that fits.
+    pub const fn end(&self) -> (u64, metergate_rules::audit::Hash) {
+        (self.head.sequence, self.head.hash)
+    }
+
+    /// Whether an entry did not fit.
+    pub const fn is_broken(&self) -> bool {
+        self.broken
+    }
+
+    /// Whether an entry comes before those that are kept, and only waits to be deleted.
+    pub(in crate::store) const fn is_dropped(&self, row: &AuditRow) -> bool {
+        1 <= row.sequence && row.sequence <= self.head.sequence
     }
 
     /// The first entry that does not fit is told; what comes after it proves nothing.
-    pub(in crate::store) fn follow(&mut self, row: &AuditRow) -> Result<(), Broken> {
+    ///
+    /// # Errors
+    /// [`Broken`] tells of it.
+    pub fn follow(&mut self, row: &AuditRow) -> Result<(), Broken> {
         if self.broken {
             return Ok(());
         }

@@ -48,15 +48,20 @@ impl Signed {
         self.mac(key).verify_slice(signature).is_ok()
     }
 
-    #[expect(clippy::expect_used, reason = "HMAC takes keys of every length")]
     fn mac(&self, key: &[u8; 16]) -> Hmac<Sha256> {
-        let mut mac = Hmac::<Sha256>::new_from_slice(key).expect("HMAC takes keys of every length");
+        let mut mac = keyed(key);
         mac.update(b"metergate-audit-head-1");
         mac.update(&self.at.micros().to_be_bytes());
         mac.update(&self.chains.to_be_bytes());
         mac.update(&self.root);
         mac
     }
+}
+
+/// What signs by the key of this installation.
+#[expect(clippy::expect_used, reason = "HMAC takes keys of every length")]
+pub(super) fn keyed(key: &[u8; 16]) -> Hmac<Sha256> {
+    Hmac::<Sha256>::new_from_slice(key).expect("HMAC takes keys of every length")
 }
 
 #[cfg(test)]

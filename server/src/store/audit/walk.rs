@@ -3,7 +3,7 @@
 use metergate_rules::audit::Hash;
 use metergate_rules::id::OrganizationId;
 
-use super::{AuditRow, Broken, Chain, TEAM, chain_of};
+use super::{AuditRow, Begun, Broken, Chain, TEAM, beginning, chain_of};
 use crate::store::ledger::Head;
 use crate::store::sqlite::{Sqlite, SqliteError};
 
@@ -53,6 +53,10 @@ pub struct Finding {
 pub struct Walked {
     /// Chains that begin in it.
     pub chains: u64,
+    /// Of these so many begin at a checkpoint.
+    pub checkpoints: u64,
+    /// Entries that were dropped behind those checkpoints.
+    pub dropped: u64,
     /// Entries that were looked at.
     pub entries: u64,
     /// What is wrong.
@@ -71,26 +75,43 @@ pub fn walk(sqlite: &Sqlite, from: Option<Place>, most: usize) -> Result<Walked,
     if from.is_none() {
         walked.findings.extend(sqlite.organizations_without_audit(MOST_FINDINGS)?.into_iter().map(without_chain));
     }
-    let mut at = from;
+    let (mut at, mut read) = (from, 0);
     sqlite.each_audit_row_after(at.map(|at| (at.chain.name, at.sequence)), most, |row| {
-        let mut chain = at.map(|at| at.chain).filter(|chain| chain.name == row.chain).unwrap_or_else(|| {
-            walked.chains += 1;
-            Chain::begin(row.chain)
-        });
-        walked.entries += 1;
-        if let Err(broken) = chain.follow(&row)
-            && walked.findings.len() < MOST_FINDINGS
-        {
-            walked.findings.push(Finding { chain: row.chain, broken });
-        }
-        if !chain.broken {
-            walked.findings.extend(held(sqlite, &row, MOST_FINDINGS.saturating_sub(walked.findings.len()))?);
+        let mut chain = match at.map(|at| at.chain).filter(|chain| chain.name == row.chain) {
+            Some(chain) => chain,
+            None => walked.begin(Chain::begin(sqlite, row.chain)?),
+        };
+        read += 1;
+        if !chain.is_dropped(&row) {
+            walked.entries += 1;
+            walked.find(row.chain, chain.follow(&row).err());
+            if !chain.broken {
+                walked.findings.extend(held(sqlite, &row, MOST_FINDINGS.saturating_sub(walked.findings.len()))?);
+            }
         }
         at = Some(Place { chain, sequence: row.sequence });
         Ok::<_, SqliteError>(())
     })?;
-    let is_full = usize::try_from(walked.entries).is_ok_and(|entries| entries == most);
-    Ok(Walked { next: at.filter(|_| is_full), ..walked })
+    Ok(Walked { next: at.filter(|_| read == most), ..walked })
+}
+
+impl Walked {
+    /// The next chain.
+    fn begin(&mut self, begun: Begun) -> Chain {
+        self.chains += 1;
+        if let Some(cut) = begun.cut {
+            self.checkpoints += 1;
+            self.dropped += cut.sequence;
+        }
+        self.find(begun.chain.name, begun.broken);
+        begun.chain
+    }
+
+    fn find(&mut self, chain: [u8; 16], broken: Option<Broken>) {
+        if self.findings.len() < MOST_FINDINGS {
+            self.findings.extend(broken.map(|broken| Finding { chain, broken }));
+        }
+    }
 }
 
 /// What is wrong with the chains whose ends an entry holds: they may have grown since, not shrunk.
@@ -111,12 +132,21 @@ fn without_chain(organization: OrganizationId) -> Finding {
     Finding { chain: chain_of(organization), broken: Broken::CutOff { expected: 1, found: 0 } }
 }
 
-/// Whether a chain still has the entry that was its last one when somebody noted it.
+/// Whether a chain still has the entry that was its last one when somebody noted it, or has dropped it behind a checkpoint.
 ///
 /// # Errors
 /// [`SqliteError`] if the log cannot be read.
 pub fn compare(sqlite: &Sqlite, chain: [u8; 16], sequence: u64, hash: &Hash) -> Result<Option<Finding>, SqliteError> {
     let found = sqlite.audit_entry(chain, sequence)?;
+    let broken = match beginning(sqlite, chain)? {
+        Ok(Some(cut)) if sequence == cut.sequence && cut.hash != *hash => Some(Broken::Rewritten(sequence)),
+        Ok(Some(cut)) if sequence <= cut.sequence => return Ok(None),
+        Ok(_) => None,
+        Err(broken) => Some(broken),
+    };
+    if let Some(broken) = broken {
+        return Ok(Some(Finding { chain, broken }));
+    }
     let broken = match found {
         Some(row) if row.hash == *hash => return Ok(None),
         Some(_) => Broken::Rewritten(sequence),

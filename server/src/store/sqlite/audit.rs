@@ -1,5 +1,6 @@
 //! The audit log: its entries in chains, and by which of them others were marked as dealt with.
 
+use metergate_rules::audit::actions::CHECKPOINT;
 use metergate_rules::audit::{Commitments, Hash};
 use metergate_rules::id::OrganizationId;
 use metergate_rules::time::Time;
@@ -14,6 +15,18 @@ const AUDIT: &str =
     "SELECT chain, sequence, at, actor, action, category, before, after, details, reason, salt, hash, redacted
      FROM audit";
 
+/// Behind `WHERE chain = ?`: what was dropped is not read, though some of it may still be there.
+const KEPT: &str = "AND sequence > ifnull((SELECT sequence FROM audit_checkpoints WHERE chain = ?1), 0)";
+
+/// Where a chain begins, as its row says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::store) struct StoredCheckpoint {
+    /// The place of the last entry that was dropped.
+    pub(in crate::store) sequence: u64,
+    /// The place of the entry that says so.
+    pub(in crate::store) entry: u64,
+}
+
 impl Sqlite {
     /// Entries of a chain before a place, newest first.
     ///
@@ -21,8 +34,28 @@ impl Sqlite {
     /// [`SqliteError`] if it cannot be read.
     pub fn audit_before(&self, chain: [u8; 16], before: u64, limit: usize) -> Result<Vec<AuditRow>, SqliteError> {
         let before = i64::try_from(before).unwrap_or(i64::MAX);
-        let rest = "WHERE chain = ? AND sequence < ? ORDER BY sequence DESC LIMIT ?";
-        self.audit_rows(rest, (&chain, before, i64::try_from(limit).unwrap_or(i64::MAX)))
+        let rest = format!("WHERE chain = ? AND sequence < ? {KEPT} ORDER BY sequence DESC LIMIT ?");
+        self.audit_rows(&rest, (&chain, before, i64::try_from(limit).unwrap_or(i64::MAX)))
+    }
+
+    /// Entries of a chain after a place, oldest first.
+    ///
+    /// # Errors
+    /// [`SqliteError`] if it cannot be read.
+    pub fn audit_after(&self, chain: [u8; 16], after: u64, limit: usize) -> Result<Vec<AuditRow>, SqliteError> {
+        let after = i64::try_from(after).unwrap_or(i64::MAX);
+        let rest = format!("WHERE chain = ? AND sequence > ? {KEPT} ORDER BY sequence LIMIT ?");
+        self.audit_rows(&rest, (&chain, after, i64::try_from(limit).unwrap_or(i64::MAX)))
+    }
+
+    /// Where a chain begins, if not at its first entry.
+    pub(in crate::store) fn audit_checkpoint(&self, chain: [u8; 16]) -> Result<Option<StoredCheckpoint>, SqliteError> {
+        let sql = "SELECT sequence, entry FROM audit_checkpoints WHERE chain = ?";
+        let read = |row: &Row<'_>| {
+            let [sequence, entry] = [row.get::<_, i64>(0)?.unsigned_abs(), row.get::<_, i64>(1)?.unsigned_abs()];
+            Ok(StoredCheckpoint { sequence, entry })
+        };
+        Ok(self.connection.prepare_cached(sql)?.query_row([&chain], read).optional()?)
     }
 
     /// One entry of a chain.
@@ -31,7 +64,7 @@ impl Sqlite {
     /// [`SqliteError`] if it cannot be read.
     pub fn audit_entry(&self, chain: [u8; 16], sequence: u64) -> Result<Option<AuditRow>, SqliteError> {
         let Ok(sequence) = i64::try_from(sequence) else { return Ok(None) };
-        let found = self.audit_rows("WHERE chain = ? AND sequence = ?", (&chain, sequence))?;
+        let found = self.audit_rows(&format!("WHERE chain = ? AND sequence = ? {KEPT}"), (&chain, sequence))?;
         Ok(found.into_iter().next())
     }
 
@@ -135,7 +168,9 @@ fn audit_row(row: &Row<'_>) -> rusqlite::Result<AuditRow> {
 
 /// Some entries of a chain of which everything is there.
 pub(super) fn unredacted(connection: &Connection, chain: [u8; 16], most: usize) -> Result<Vec<AuditRow>, SqliteError> {
-    let sql = format!("{AUDIT} WHERE chain = ? AND redacted IS NULL ORDER BY sequence LIMIT ?");
+    // Where a chain begins has to be read later too, and says nothing of anybody.
+    let sql =
+        format!("{AUDIT} WHERE chain = ? AND redacted IS NULL AND action <> '{CHECKPOINT}' ORDER BY sequence LIMIT ?");
     let mut query = connection.prepare_cached(&sql)?;
     let rows = query.query_map((chain, i64::try_from(most).unwrap_or(i64::MAX)), audit_row)?;
     Ok(rows.collect::<rusqlite::Result<_>>()?)
@@ -148,7 +183,8 @@ fn parts(bytes: [u8; 160]) -> Commitments {
     parts
 }
 
-/// Writes an entry; of one that marks another as dealt with also where to look for it.
+/// Writes an entry; of one that marks another as dealt with also where to look for it, and of one that says where its chain
+/// begins that it is so.
 pub(super) fn write_audit(transaction: &Transaction<'_>, row: &AuditRow) -> Result<(), SqliteError> {
     let sql = "INSERT INTO audit
                (chain, sequence, at, actor, action, category, before, after, details, reason, salt, hash)
@@ -171,6 +207,11 @@ pub(super) fn write_audit(transaction: &Transaction<'_>, row: &AuditRow) -> Resu
     if let Some(resolved) = row.resolves() {
         let sql = "INSERT OR REPLACE INTO audit_resolutions (chain, sequence, resolution) VALUES (?, ?, ?)";
         let values = (row.chain, resolved.cast_signed(), row.sequence.cast_signed());
+        transaction.prepare_cached(sql)?.execute(values)?;
+    }
+    if let Some((cut, _)) = row.dropped() {
+        let sql = "INSERT OR REPLACE INTO audit_checkpoints (chain, sequence, entry, dropping) VALUES (?, ?, ?, 1)";
+        let values = (row.chain, cut.sequence.cast_signed(), row.sequence.cast_signed());
         transaction.prepare_cached(sql)?.execute(values)?;
     }
     Ok(())

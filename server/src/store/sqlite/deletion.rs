@@ -13,8 +13,14 @@ const MOST: usize = 1_000;
 /// Entries of the audit log that a step redacts at most.
 const MOST_ENTRIES: usize = 200;
 
+/// Kept answers of the team's that go in the commit of a deletion at most, the oldest first: the one that was given when the
+/// organization was made is among them. What is left goes with the rest.
+const MOST_ANSWERS: i64 = 500;
+
 /// Of each table some rows of an organization.
-const SOME: [&str; 4] = [
+const SOME: [&str; 5] = [
+    "DELETE FROM receipts WHERE (scope, route, key) IN
+     (SELECT scope, route, key FROM receipts WHERE about = ? LIMIT ?)",
     "DELETE FROM rollups WHERE (organization, meter, day, dimensions) IN
      (SELECT organization, meter, day, dimensions FROM rollups WHERE organization = ? LIMIT ?)",
     "DELETE FROM unique_values WHERE (organization, meter, value, bucket) IN
@@ -31,8 +37,9 @@ pub(super) fn delete(transaction: &Transaction<'_>, organization: OrganizationId
     for sql in ["DELETE FROM accounts WHERE id = ?", "DELETE FROM organizations WHERE id = ?"] {
         transaction.prepare_cached(sql)?.execute([organization.bytes()])?;
     }
-    let sql = "DELETE FROM receipts WHERE scope = ? AND instr(body, ?) > 0";
-    transaction.prepare_cached(sql)?.execute((TEAM, organization.to_string().as_bytes()))?;
+    let sql = "DELETE FROM receipts WHERE (scope, route, key) IN
+               (SELECT scope, route, key FROM receipts WHERE about = ? ORDER BY at LIMIT ?)";
+    transaction.prepare_cached(sql)?.execute((organization.bytes(), MOST_ANSWERS))?;
     let sql = "INSERT OR REPLACE INTO deletions (organization, at) VALUES (?, ?)";
     transaction.prepare_cached(sql)?.execute((organization.bytes(), at.micros()))?;
     Ok(())
@@ -55,6 +62,14 @@ impl Sqlite {
         done
     }
 
+    /// Deletes some answers that were kept before a time. How many. On disk when it returns.
+    pub(in crate::store) fn forget_answers(&self, before: Time) -> Result<usize, SqliteError> {
+        let sql = "DELETE FROM receipts WHERE (scope, route, key) IN
+                   (SELECT scope, route, key FROM receipts WHERE at < ? ORDER BY at LIMIT ?)";
+        let most = i64::try_from(MOST).unwrap_or(i64::MAX);
+        Ok(self.connection.prepare_cached(sql)?.execute((before.micros(), most))?)
+    }
+
     fn forget(&mut self, organization: OrganizationId) -> Result<bool, SqliteError> {
         let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let mut left = MOST;
@@ -75,6 +90,30 @@ impl Sqlite {
     }
 }
 
+/// Notes of the team's kept answers from before this was noted which organization they name.
+pub(super) fn fill(transaction: &Transaction<'_>) -> Result<(), SqliteError> {
+    let mut exists = transaction.prepare("SELECT 1 FROM organizations WHERE id = ?")?;
+    let mut note = transaction.prepare("UPDATE receipts SET about = ? WHERE scope = ? AND route = ? AND key = ?")?;
+    let mut query = transaction.prepare("SELECT route, key, body FROM receipts WHERE scope = ?")?;
+    let answers = query.query_map([TEAM], |row| Ok((row.get(0)?, row.get(1)?, row.get::<_, Vec<u8>>(2)?)))?;
+    for (route, key, body) in answers.collect::<rusqlite::Result<Vec<(String, String, _)>>>()? {
+        for organization in ids_in(&body) {
+            if exists.exists([organization.bytes()])? {
+                note.execute((organization.bytes(), TEAM, &route, &key))?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// What in a text could be the id of an organization.
+fn ids_in(text: &[u8]) -> Vec<OrganizationId> {
+    /// The length of a UUID as text.
+    const LONG: usize = 36;
+    let ids = text.windows(LONG).filter_map(|part| std::str::from_utf8(part).ok()?.parse().ok());
+    ids.collect()
+}
+
 /// Redacts some entries of an organization's chain. Answers how many.
 fn redact(transaction: &Transaction<'_>, organization: OrganizationId) -> Result<usize, SqliteError> {
     let entries = super::audit::unredacted(transaction, chain_of(organization), MOST_ENTRIES)?;
@@ -90,4 +129,32 @@ fn redact(transaction: &Transaction<'_>, organization: OrganizationId) -> Result
         update.execute((chain, sequence.cast_signed(), actor, before, after, details, reason, salt, left))?;
     }
     Ok(count)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kept_answers_are_found_by_the_organization_that_they_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut sqlite = Sqlite::open(folder.path()).unwrap();
+        let organization = OrganizationId([7; 16]);
+        let transaction = sqlite.connection.transaction().unwrap();
+        let sql = "INSERT INTO organizations (id, key, name, plan, status, locked, created_at) VALUES (?, 'a', 'a', 1, 'active', 0, 0)";
+        transaction.execute(sql, [organization.bytes()]).unwrap();
+        let named = format!("{{\"user\":\"{}\",\"id\":\"{organization}\"}}", OrganizationId([8; 16]));
+        for (key, scope, body) in [("named", TEAM, &*named), ("other", TEAM, "{}"), ("own", [7; 16], &*named)] {
+            let sql = "INSERT INTO receipts (scope, route, key, at, fingerprint, status, body) VALUES (?, 'r', ?, 0, 0, 200, ?)";
+            transaction.execute(sql, (scope, key, body.as_bytes())).unwrap();
+        }
+        fill(&transaction).unwrap();
+        let found = "SELECT key FROM receipts WHERE about = ? ORDER BY at LIMIT 9";
+        let mut query = transaction.prepare(found).unwrap();
+        let keys = query.query_map([organization.bytes()], |row| row.get(0)).unwrap();
+        assert_eq!(keys.collect::<rusqlite::Result<Vec<String>>>().unwrap(), ["named"]);
+        let plan = format!("EXPLAIN QUERY PLAN {found}");
+        let told: String = transaction.query_row(&plan, [organization.bytes()], |row| row.get(3)).unwrap();
+        assert!(told.contains("receipts_about"), "{told}");
+    }
 }

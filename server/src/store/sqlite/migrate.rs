@@ -6,7 +6,10 @@ use rusqlite::{Connection, TransactionBehavior};
 
 use super::{SqliteError, unreadable};
 
-const MIGRATIONS: [&str; 7] = [
+/// The migration after which kept answers say which organization they name.
+const RETENTION: &str = include_str!("../../../migrations/sqlite/0010_retention.sql");
+
+const MIGRATIONS: [&str; 8] = [
     include_str!("../../../migrations/sqlite/0001_start.sql"),
     include_str!("../../../migrations/sqlite/0002_slices.sql"),
     include_str!("../../../migrations/sqlite/0003_audit_resolutions.sql"),
@@ -14,6 +17,7 @@ const MIGRATIONS: [&str; 7] = [
     include_str!("../../../migrations/sqlite/0005_fleet.sql"),
     include_str!("../../../migrations/sqlite/0006_deletions.sql"),
     include_str!("../../../migrations/sqlite/0007_access.sql"),
+    RETENTION,
 ];
 
 /// The migration whose table is filled from rows that there are.
@@ -44,6 +48,9 @@ pub(super) fn migrate(connection: &mut Connection, folder: &Path) -> Result<(), 
         transaction.execute_batch(sql)?;
         if version + 1 == FILLED {
             super::totals::fill(&transaction)?;
+        }
+        if *sql == RETENTION {
+            super::deletion::fill(&transaction)?;
         }
         transaction.pragma_update(None, "user_version", version as u32 + 1)?;
         transaction.commit()?;

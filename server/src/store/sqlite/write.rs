@@ -22,12 +22,12 @@ use crate::clock::boot;
 use crate::dies_at;
 use crate::faults::planted;
 use crate::people::PersonRow;
+use crate::store::KeptAnswer;
 use crate::store::audit::AuditRow;
 use crate::store::dirty::DirtyAccount;
 use crate::store::rollup::{Day, Derived, RollupKey, RollupRow};
 use crate::store::seal::seal;
 use crate::store::totals::Totals;
-use crate::store::{Answer, ReceiptKey};
 
 /// Everything that one commit writes.
 pub(in crate::store) struct Commit<'a> {
@@ -46,7 +46,7 @@ pub(in crate::store) struct Commit<'a> {
     /// What the audit log keeps.
     pub(in crate::store) audit: &'a [AuditRow],
     /// Answers to keep.
-    pub(in crate::store) receipts: &'a [([u8; 16], ReceiptKey, Answer)],
+    pub(in crate::store) receipts: &'a [KeptAnswer],
     /// What is the team's.
     pub(in crate::store) team: &'a [TeamRow],
     /// People.
@@ -112,9 +112,9 @@ fn write_changes(transaction: &Transaction<'_>, commit: &Commit<'_>) -> Result<(
     for row in commit.audit {
         write_audit(transaction, row)?;
     }
-    for (scope, receipt, answer) in commit.receipts {
-        let sql = "INSERT OR REPLACE INTO receipts (scope, route, key, at, fingerprint, status, body)
-                   VALUES (?, ?, ?, ?, ?, ?, ?)";
+    for KeptAnswer { scope, about, key: receipt, answer } in commit.receipts {
+        let sql = "INSERT OR REPLACE INTO receipts (scope, route, key, at, fingerprint, status, body, about)
+                   VALUES (?, ?, ?, ?, ?, ?, ?, ?)";
         let row = ReceiptRow {
             scope: *scope,
             route: receipt.route.to_owned(),
@@ -124,7 +124,8 @@ fn write_changes(transaction: &Transaction<'_>, commit: &Commit<'_>) -> Result<(
             answer: answer.clone(),
         };
         let fingerprint = row.fingerprint.cast_signed();
-        let row = (scope, &row.route, &row.key, row.at.micros(), fingerprint, answer.status, row.sealed());
+        let (about, at) = (about.map(|organization| organization.0), row.at.micros());
+        let row = (scope, &row.route, &row.key, at, fingerprint, answer.status, row.sealed(), about);
         transaction.prepare_cached(sql)?.execute(row)?;
     }
     commit.people.iter().try_for_each(|row| write_person(transaction, row))?;

@@ -6,6 +6,7 @@ use super::client::Client;
 use super::server::Server;
 
 mod chains;
+mod retention;
 
 const LOG: &str = "/v1/organizations/acme/audit-log";
 

@@ -129,6 +129,61 @@ fn a_body_above_the_cap_is_413_and_counts_nothing() {
     assert!(answer.starts_with("HTTP/1.1 413 "), "{answer}");
 }
 
+/// The answer to a whole body that was sent before anything was read, and whether the server closed the connection well then.
+fn answer_behind(server: &Server, head: &str, body: &[u8]) -> String {
+    let mut stream = TcpStream::connect(server.url.trim_start_matches("http://")).unwrap();
+    stream.write_all(head.as_bytes()).unwrap();
+    stream.write_all(body).expect("the server takes the whole body");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("the connection is closed, not reset");
+    answer
+}
+
+#[test]
+fn whoever_sends_a_body_above_the_cap_hears_why_and_that_the_connection_ends() {
+    let server = Server::with(&[("METERGATE_MAX_BODY_BYTES", "65536")]);
+    let (admin, bytes) = (server.admin(), 8 << 20);
+    let body = vec![b' '; bytes];
+    let head = |path: &str, key: &str, more: &str| {
+        format!("POST {path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {key}\r\n{more}\r\n\r\n")
+    };
+    let length = format!("Content-Length: {bytes}");
+    let chunked = [format!("{bytes:x}\r\n").as_bytes(), &body, b"\r\n0\r\n\r\n"].concat();
+    for path in ["/v1/consume", "/v1/organizations", "/internal/org/acme/usage/reset"] {
+        for (framing, sent) in [(&*length, &body), ("Transfer-Encoding: chunked", &chunked)] {
+            let answer = answer_behind(&server, &head(path, super::server::ADMIN_KEY, framing), sent);
+            let (lines, told) = answer.split_once("\r\n\r\n").unwrap();
+            assert!(lines.starts_with("HTTP/1.1 413 "), "{path} {framing}: {answer}");
+            assert!(lines.to_ascii_lowercase().contains("connection: close"), "{path} {framing}: {lines}");
+            let told: serde_json::Value = serde_json::from_str(told).unwrap();
+            match path {
+                "/internal/org/acme/usage/reset" => {
+                    assert_eq!(told, json!({"error": "A body has at most 65536 bytes here."}));
+                }
+                _ => assert_eq!((&told["code"], &told["status"]), (&json!("payload-too-large"), &json!(413))),
+            }
+        }
+    }
+    // A client as people use one, and with the same client the next request.
+    admin.post("/v1/consume", " ".repeat(bytes)).expect_problem(413, "payload-too-large");
+    admin.get("/v1/me").is(200);
+    // Who asks first whether to send it is told so before anything is sent.
+    let expecting = head("/v1/consume", super::server::ADMIN_KEY, &format!("{length}\r\nExpect: 100-continue"));
+    let mut stream = TcpStream::connect(server.url.trim_start_matches("http://")).unwrap();
+    stream.write_all(expecting.as_bytes()).unwrap();
+    let mut first = [0; 12];
+    stream.read_exact(&mut first).unwrap();
+    assert_eq!(&first, b"HTTP/1.1 413");
+    // A stranger's large body is not read; the answer says that the connection ends.
+    let small = &body[..512 * 1024];
+    let length = format!("Content-Length: {}", small.len());
+    let answer = answer_behind(&server, &head("/v1/consume", "nobody", &length), small);
+    assert!(
+        answer.starts_with("HTTP/1.1 401 ") && answer.to_ascii_lowercase().contains("connection: close"),
+        "{answer}"
+    );
+}
+
 #[test]
 fn a_connection_goes_on_after_a_refused_request_with_a_body() {
     let server = Server::start();

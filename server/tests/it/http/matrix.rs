@@ -82,6 +82,7 @@ pub(super) const RULES: &[Rule] = &[
     rule("POST /v1/organizations/{org}/audit-log/{seq}/resolve", Right::Operator, "", r#"{"note": "n"}"#),
     rule("GET /v1/audit-log", Right::Operator, "?organization={org}", ""),
     rule("GET /v1/audit-log/verify", Right::Operator, "", ""),
+    rule("POST /v1/audit-log/prune", Right::Operator, "", r#"{"until": "2020-01-01T00:00:00Z", "reason": "r"}"#),
     rule("GET /v1/audit-log/head", Right::Operator, "", ""),
     rule("GET /v1/meters", CATALOGUE, "", ""),
     rule("GET /v1/meters/{key}", CATALOGUE, "", ""),

@@ -52,10 +52,30 @@ impl Server {
         assert!(self.process.wait().unwrap().success(), "a server that is stopped ends well");
     }
 
+    /// Waits until it has died by itself.
+    #[cfg(feature = "faults")]
+    pub(crate) fn died(&mut self) {
+        for _ in 0..1000 {
+            if let Some(status) = self.process.try_wait().unwrap() {
+                assert!(!status.success(), "it was killed");
+                return;
+            }
+            std::thread::sleep(std::time::Duration::from_millis(10));
+        }
+        panic!("it has not died");
+    }
+
     /// After [`Self::kill`]: on the same folder and the same address.
     pub(crate) fn start_again(&mut self) {
         let address = self.url.trim_start_matches("http://").to_owned();
         (self.process, self._stdout, self.url) = run(self.folder.path(), &self.settings, &address);
+    }
+
+    /// From its next start on with this setting.
+    #[cfg(feature = "faults")]
+    pub(crate) fn set(&mut self, name: &str, value: &str) {
+        self.settings.retain(|(known, _)| known != name);
+        self.settings.push((name.to_owned(), value.to_owned()));
     }
 
     /// A client with the administrator's key.

@@ -1,7 +1,7 @@
 //! `audit`: every committed change has exactly one entry with the real before and after, and tampering is found.
 
 use metergate::store::audit::{AuditRow, Broken, Finding, Place, Walked, verify, walk};
-use metergate::store::sqlite::Sqlite;
+use metergate::store::sqlite::{SCHEMA, Sqlite};
 use metergate_rules::account::{ExtraQuota, LockCause};
 use metergate_rules::audit::actions::is_own;
 use metergate_rules::command::{Command, NewGrant, Note, PeriodLimit, ProfileChange};
@@ -257,16 +257,17 @@ fn a_store_from_before_entries_were_dealt_with_is_copied_and_brought_up_to_date(
     kit.made(&make(set_extra(1)));
     let (entries, now) = (kit.audit("acme"), kit.now());
     kit.close();
-    kit.database().execute_batch("DROP TABLE audit_resolutions; DROP TABLE fleet_usage; DROP TABLE users; DROP TABLE members; DROP TABLE sessions; DROP TABLE links; DROP TABLE deletions; DROP TABLE portals; ALTER TABLE api_keys DROP COLUMN created_by; ALTER TABLE audit DROP COLUMN redacted; PRAGMA user_version = 2").unwrap();
+    kit.database().execute_batch("DROP TABLE audit_resolutions; DROP TABLE fleet_usage; DROP TABLE users; DROP TABLE members; DROP TABLE sessions; DROP TABLE links; DROP TABLE deletions; DROP TABLE portals; DROP TABLE audit_checkpoints; DROP INDEX receipts_about; DROP INDEX receipts_by_time; ALTER TABLE receipts DROP COLUMN about; ALTER TABLE api_keys DROP COLUMN created_by; ALTER TABLE audit DROP COLUMN redacted; PRAGMA user_version = 2").unwrap();
     // What a start that was killed left behind.
-    std::fs::write(kit.folder().join("metergate.sqlite.before-7.part"), "half a copy").unwrap();
+    let name = format!("metergate.sqlite.before-{SCHEMA}");
+    std::fs::write(kit.folder().join(format!("{name}.part")), "half a copy").unwrap();
     kit.reopen_at(now);
     assert_eq!(kit.audit("acme"), entries);
     kit.made(&make(Command::Resolve { seq: 2, note: "n".to_owned(), before: None }));
     assert_eq!(kit.count("audit_resolutions"), 1);
-    let copy = rusqlite::Connection::open(kit.folder().join("metergate.sqlite.before-7")).unwrap();
+    let copy = rusqlite::Connection::open(kit.folder().join(&name)).unwrap();
     let count = |table: &str| copy.query_row(&format!("SELECT count(*) FROM {table}"), [], |row| row.get::<_, i64>(0));
     assert_eq!((count("audit").unwrap() >= 2, count("audit_resolutions").is_err()), (true, true));
-    assert!(!kit.folder().join("metergate.sqlite.before-7.part").exists());
+    assert!(!kit.folder().join(format!("{name}.part")).exists());
     kit.check().unwrap();
 }

@@ -181,3 +181,16 @@ fn calls_beside_a_deletion_are_answered_before_it_or_by_its_absence() {
     forgotten(&kit);
     kit.check().unwrap();
 }
+
+/// The team's kept answers that name it are found without going through all of them.
+#[test]
+fn what_the_team_was_answered_about_it_goes_with_it() {
+    let kit = Kit::new();
+    kit.made(&create("named").under("k"));
+    let id = kit.account("named").id;
+    let about = |kit: &Kit| kit.count(&format!("receipts WHERE about = x'{}'", metergate::hex::hex(id.bytes())));
+    assert_eq!(about(&kit), 1);
+    kit.delete(&delete().of("named").under("d")).unwrap();
+    assert_eq!((about(&kit), kit.count("receipts")), (0, 1), "that it was deleted stays known");
+    assert!(!kit.made(&create("named").under("k")).1, "it is made anew");
+}

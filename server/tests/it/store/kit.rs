@@ -48,15 +48,15 @@ pub(super) fn start() -> Time {
 /// A store in a folder of its own. Its time is the test's.
 pub(super) struct Kit {
     open: Option<Open>,
-    runtime: Runtime,
+    pub(super) runtime: Runtime,
     folder: TempDir,
     settings: Settings,
     _turn: Turn,
 }
 
-struct Open {
-    store: Arc<Store>,
-    port: Port,
+pub(super) struct Open {
+    pub(super) store: Arc<Store>,
+    pub(super) port: Port,
     receiving: AbortHandle,
 }
 
@@ -172,7 +172,7 @@ impl Kit {
         self.runtime.block_on(Heads::default().hold(store, port)).unwrap()
     }
 
-    fn open(&self) -> &Open {
+    pub(super) fn open(&self) -> &Open {
         self.open.as_ref().expect("the store is open")
     }
 

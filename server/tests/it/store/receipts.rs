@@ -3,9 +3,10 @@
 use metergate::store::{Request, StoreError};
 use metergate_rules::command::{Command, NewGrant, ProfileChange};
 use metergate_rules::id::OrganizationKey;
+use metergate_rules::time::DAY;
 
 use super::asks::{ask, create, make, meter, quantity};
-use super::kit::Kit;
+use super::kit::{Kit, start};
 
 fn grant(units: i64) -> Command {
     Command::Grant(NewGrant {
@@ -104,4 +105,17 @@ fn a_key_that_is_taken_is_refused() {
     let answers = kit.each_alone(vec![&create("third"); 20]);
     assert_eq!(answers.iter().filter(|answer| answer.is_ok()).count(), 1);
     kit.check().unwrap();
+}
+
+#[test]
+fn answers_go_once_they_are_not_given_again() {
+    let mut kit = Kit::new();
+    kit.made(&make(grant(5)).under("old"));
+    kit.reopen_at(start().plus(20 * DAY));
+    kit.made(&make(grant(5)).under("new"));
+    kit.reopen_at(start().plus(34 * DAY));
+    assert!(kit.made(&make(grant(5)).under("old")).1, "as long as ids are kept it is known");
+    kit.reopen_at(start().plus(36 * DAY));
+    kit.wait_until("the older one is gone", |kit| kit.count("receipts") == 1);
+    assert!(!kit.made(&make(grant(5)).under("old")).1 && kit.made(&make(grant(5)).under("new")).1);
 }

@@ -1,6 +1,9 @@
 //! What is said of reservations stands in the journal alone: accounts are small however much is said (D5).
 
-use metergate_rules::command::{Command, Commit, Completion, Reserve};
+use metergate::store::StoreError;
+use metergate_rules::command::{Command, Commit, Completion, Item, Reserve};
+use metergate_rules::decide::Problem;
+use metergate_rules::id::ReservationId;
 use metergate_rules::outcome::{Hold, What};
 use metergate_rules::time::DAY;
 use metergate_rules::window::Window;
@@ -14,7 +17,7 @@ fn properties(number: usize) -> String {
 }
 
 fn commit(number: u32) -> Make {
-    let (id, quantity) = (metergate_rules::id::ReservationId(number), "1".into());
+    let (id, quantity) = (ReservationId(number), "1".into());
     make(Command::Commit(Commit { id, quantity, outcome: Completion::default(), properties: String::new() }))
 }
 
@@ -49,4 +52,18 @@ fn an_account_does_not_grow_by_what_is_said_of_its_reservations() {
     assert_eq!(settled(&kit), [1, 2, 50].map(|number| (number, properties(number as usize))));
     assert_eq!(kit.used("acme", "credits", Window::Lifetime), 3000, "thousandths");
     kit.check().unwrap();
+}
+
+#[test]
+fn what_open_reservations_are_grouped_by_is_bounded_together() {
+    let kit = Kit::new();
+    let item = Item { dimensions: format!("{{\"model\":\"{}\"}}", "x".repeat(4084)), ..item(&("credits", 1)) };
+    assert_eq!(item.dimensions.len(), 4096);
+    let reserve = make(Command::Reserve(Reserve { item, ttl: DAY, properties: String::new() }));
+    (0..64).for_each(|_| drop(kit.made(&reserve)));
+    let refused = StoreError::Problem(Problem::TooManyReservations);
+    assert_eq!(kit.send(&reserve).unwrap_err(), refused);
+    kit.made(&make(Command::Release(ReservationId(7))));
+    kit.made(&reserve);
+    assert_eq!(kit.send(&reserve).unwrap_err(), refused);
 }
