@@ -172,7 +172,8 @@ impl Kept {
             return Ok(None);
         }
         self.shown = boot();
-        let mut overview = Overview::new(now, self.complete, self.unreadable.len() as u64, store.feed().totals().ok());
+        let mut overview =
+            Overview::new(now, self.complete, self.unreadable.len() as u64, store.reader().totals().ok());
         overview.take_in(&self.organizations);
         overview.refused_most(store.feed().refusals(now), &self.organizations);
         Ok(Some(overview))

@@ -22,6 +22,16 @@ const BATCH: u64 = 100;
 /// Days of use, and events a day, that the report reads.
 const DAYS: u64 = 30;
 const A_DAY: u64 = 4;
+/// Organizations, and meters, of a report on many.
+const MANY: u64 = 10;
+
+/// What an answer must say, or it was not for this that instructions were counted.
+pub(crate) enum Expected {
+    /// So many were accepted.
+    Accepted(Kind, u64),
+    /// A report has so many rows.
+    Rows(usize),
+}
 
 /// What is counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -37,6 +47,9 @@ pub(crate) enum Operation {
     Ingest,
     /// A report: one organization and meter, 30 days by day
     Usage,
+    /// A report: ten organizations and ten meters, 30 days in total
+    #[value(name = "usage-10x10")]
+    UsageOfMany,
 }
 
 impl Operation {
@@ -51,7 +64,7 @@ impl Operation {
             Self::Consume | Self::ConsumeWithId => 64,
             Self::Ingest => 16,
             // Reads run on threads of their own; side by side, how many there are would be a matter of luck.
-            Self::Check | Self::Usage => 1,
+            Self::Check | Self::Usage | Self::UsageOfMany => 1,
         }
     }
 
@@ -62,6 +75,7 @@ impl Operation {
             Self::Ingest => 12,
             Self::Check => 400,
             Self::Usage => 200,
+            Self::UsageOfMany => 12,
         }
     }
 
@@ -71,17 +85,18 @@ impl Operation {
         match self {
             Self::Consume | Self::ConsumeWithId => 6,
             Self::Ingest => 25,
-            Self::Check | Self::Usage => usize::MAX,
+            Self::Check | Self::Usage | Self::UsageOfMany => usize::MAX,
         }
     }
 
-    /// The kind of its answers, by which they are judged; `None` for a report.
-    pub(crate) const fn kind(self) -> Option<(Kind, u64)> {
+    /// By what its answers are judged.
+    pub(crate) const fn expected(self) -> Expected {
         match self {
-            Self::Consume | Self::ConsumeWithId => Some((Kind::Consume, 1)),
-            Self::Check => Some((Kind::Check, 1)),
-            Self::Ingest => Some((Kind::Events, BATCH)),
-            Self::Usage => None,
+            Self::Consume | Self::ConsumeWithId => Expected::Accepted(Kind::Consume, 1),
+            Self::Check => Expected::Accepted(Kind::Check, 1),
+            Self::Ingest => Expected::Accepted(Kind::Events, BATCH),
+            Self::Usage => Expected::Rows(DAYS as usize),
+            Self::UsageOfMany => Expected::Rows((MANY * MANY) as usize),
         }
     }
 
@@ -98,7 +113,7 @@ impl Operation {
             }
             Self::Check => json_request("POST", "/v1/check", HOST, KEY, &decision("")),
             Self::Ingest => events(number * BATCH..(number + 1) * BATCH, |number| {
-                (number % ORGANIZATIONS, "2026-11-22T11:05:00.123Z".to_owned())
+                (number % ORGANIZATIONS, METER.to_owned(), "2026-11-22T11:05:00.123Z".to_owned())
             }),
             Self::Usage => {
                 let path = format!(
@@ -107,12 +122,36 @@ impl Operation {
                 );
                 json_request("GET", &path, HOST, KEY, "")
             }
+            Self::UsageOfMany => {
+                let mut path =
+                    "/v1/usage?from=2026-10-01T00:00:00Z&to=2026-10-31T00:00:00Z&granularity=total".to_owned();
+                for number in 0..MANY {
+                    let organization = organization_key(number, ORGANIZATIONS);
+                    let _ = write!(path, "&organization={organization}&meter=m{number}");
+                }
+                json_request("GET", &path, HOST, KEY, "")
+            }
         }
+    }
+
+    /// What makes the store ready for it.
+    pub(crate) fn preparation(self) -> Vec<Vec<u8>> {
+        let mut requests = preparation().to_vec();
+        if self == Self::UsageOfMany {
+            let meter =
+                |number| json_request("PUT", &format!("/v1/meters/m{number}"), HOST, KEY, r#"{"aggregation":"sum"}"#);
+            requests.extend((0..MANY).map(meter));
+            requests.push(events(0..MANY * MANY * DAYS, |number| {
+                let (organization, meter, day) = (number % MANY, number / MANY % MANY, 1 + number / MANY / MANY);
+                (organization, format!("m{meter}"), format!("2026-10-{day:02}T12:30:00Z"))
+            }));
+        }
+        requests
     }
 }
 
 /// What makes the store ready for every operation: the plan, the organizations, one's use in October.
-pub(crate) fn preparation() -> [Vec<u8>; 3] {
+fn preparation() -> [Vec<u8>; 3] {
     let limit = |window: &str| json!({"meter": METER, "window": window, "max": 1_000_000_000, "enforcement": "hard"});
     let plan = json!({"name": "Bench", "limits": WINDOWS.map(limit)}).to_string();
     let (decisions, _) = array(0..ORGANIZATIONS, |text, number| {
@@ -121,7 +160,7 @@ pub(crate) fn preparation() -> [Vec<u8>; 3] {
     });
     let past = |number: u64| {
         let (day, hour) = (1 + number % DAYS, 6 * (number / DAYS % A_DAY));
-        (0, format!("2026-10-{day:02}T{hour:02}:30:00Z"))
+        (0, METER.to_owned(), format!("2026-10-{day:02}T{hour:02}:30:00Z"))
     };
     // Numbers far from those of the counted events, whose ids they would be otherwise.
     let first = 1 << 40;
@@ -132,14 +171,14 @@ pub(crate) fn preparation() -> [Vec<u8>; 3] {
     ]
 }
 
-/// A batch of events; `of` gives an event's organization and time.
-fn events(numbers: std::ops::Range<u64>, of: impl Fn(u64) -> (u64, String)) -> Vec<u8> {
+/// A batch of events; `of` gives an event's organization, meter and time.
+fn events(numbers: std::ops::Range<u64>, of: impl Fn(u64) -> (u64, String, String)) -> Vec<u8> {
     let (body, _) = array(numbers, |text, number| {
-        let (organization, time) = of(number);
+        let (organization, meter, time) = of(number);
         let subject = organization_key(organization, ORGANIZATIONS);
         let _ = write!(
             text,
-            r#"{{"specversion":"1.0","id":"e-{number:016x}","source":"/bench","type":"{METER}","subject":"{subject}","time":"{time}","data":{{"quantity":1}}}}"#
+            r#"{{"specversion":"1.0","id":"e-{number:016x}","source":"/bench","type":"{meter}","subject":"{subject}","time":"{time}","data":{{"quantity":1}}}}"#
         );
     });
     whole_request(("POST", Kind::Events.path()), Kind::Events.content_type(), HOST, KEY, &body)

@@ -21,7 +21,7 @@ use tempfile::TempDir;
 use tokio::sync::watch;
 use tokio::task::{LocalSet, spawn_local, yield_now};
 
-use crate::operation::{KEY, NOW, Operation, preparation};
+use crate::operation::{Expected, KEY, NOW, Operation};
 use crate::plug::Plugs;
 use crate::wire::{Client, Post};
 
@@ -36,7 +36,7 @@ pub(crate) fn run(operation: Operation, rounds: usize) -> Result<(), BenchError>
     let shared = Arc::new(open(folder.path(), operation, draining)?);
     LocalSet::new().block_on(&runtime, async {
         let bench = Bench::new(&shared, operation.clients());
-        for request in preparation() {
+        for request in operation.preparation() {
             read(&bench.ask_one(&request).await)?;
         }
         if operation.clients() > 1 {
@@ -131,9 +131,9 @@ fn read(bytes: &[u8]) -> Result<Answer<'_>, BenchError> {
 /// Whether the operation did what it is counted for.
 fn judge(operation: Operation, bytes: &[u8]) -> Result<(), BenchError> {
     let answer = read(bytes)?;
-    let good = match operation.kind() {
-        Some((kind, batch)) => Judge::new(kind, batch).verdict(answer).accepted == batch,
-        None => memchr::memmem::find_iter(answer.body, "\"start\":").count() == 30,
+    let good = match operation.expected() {
+        Expected::Accepted(kind, batch) => Judge::new(kind, batch).verdict(answer).accepted == batch,
+        Expected::Rows(rows) => memchr::memmem::find_iter(answer.body, "\"start\":").count() == rows,
     };
     if good { Ok(()) } else { Err(refused(answer)) }
 }

@@ -1,4 +1,4 @@
-//! Reports beside a million organizations (S7): one organization's year, a hundred at once, pages of lists.
+//! Reports beside a million organizations (S7): one organization's year, a hundred at once, pages of lists, all together.
 
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -20,8 +20,10 @@ use crate::stock::{Stock, Stores};
 use crate::suite::Suite;
 use crate::table::Table;
 use crate::target::{Bound, line};
+use fleet::Made;
 use history::History;
 
+mod fleet;
 mod history;
 
 /// How often a query is asked in a round at most, one after another on one connection, and for how long.
@@ -63,18 +65,22 @@ pub(super) async fn ask(suite: &Suite, stores: &mut Stores) -> Result<Answer, Be
         eprintln!("  recorded {} past events in {:.1} s", thousands(history.events()), began.elapsed().as_secs_f64());
     }
     let queries = queries(&history);
-    let mut rounds: Vec<Vec<Times>> = Vec::new();
+    let (mut rounds, mut views): (Vec<Vec<Times>>, Vec<Made>) = (Vec::new(), Vec::new());
     for number in 1..=suite.few_rounds() {
         let server = ServerProcess::start(&program, home.clone()).await?;
         let mut round = Vec::new();
         for query in &queries {
+            if query.path == fleet::PATH {
+                views.push(Made::by(&server).await?);
+            }
             let times = times(&server, query).await?;
             eprintln!("  round {number}: {}: p50 {:.2} ms, p99 {:.2} ms", query.name, times.p50, times.p99);
             round.push(times);
         }
         rounds.push(round);
     }
-    Ok(answer(suite, stock, home.stored_bytes(), &queries, &rounds))
+    let views = Made::told(&views, stock.organizations);
+    Ok(answer(suite, (stock, home.stored_bytes()), &queries, &rounds, &views))
 }
 
 fn queries(history: &History) -> Vec<Query> {
@@ -110,6 +116,8 @@ fn queries(history: &History) -> Vec<Query> {
             200,
             None,
         ),
+        // The last, since the view is kept up to date from its first question on.
+        query("all organizations together, once the view is whole", fleet::PATH.into(), "\"asOf\":", 1, Some(10.0)),
     ]
 }
 
@@ -161,7 +169,13 @@ fn next_cursor(body: &[u8]) -> Option<String> {
     Some(String::from_utf8_lossy(&rest[..end]).into_owned())
 }
 
-fn answer(suite: &Suite, stock: Stock, stored: u64, queries: &[Query], rounds: &[Vec<Times>]) -> Answer {
+fn answer(
+    suite: &Suite,
+    (stock, stored): (Stock, u64),
+    queries: &[Query],
+    rounds: &[Vec<Times>],
+    views: &str,
+) -> Answer {
     let mut table = Table::new(&["query", "rows", "answer", "p50 ms", "p99 ms", "CPU ms"]);
     let figures = |index: usize, figure: fn(&Times) -> f64| rounds.iter().map(move |round| figure(&round[index]));
     let mut targets = Vec::new();
@@ -189,7 +203,7 @@ fn answer(suite: &Suite, stock: Stock, stored: u64, queries: &[Query], rounds: &
     let panel = bars("ms", &names, vec![series("p50", |times| times.p50), series("p99", |times| times.p99)]);
     let how = format!(
         "Median (least–most) of {} rounds, a server started for each on a store of {} organizations ({}), otherwise idle; 1 connection, up to {ASKED} \
-         times within {FOR:?}, the first {WARM_UP} left out. Every answer's rows are counted.",
+         times within {FOR:?}, the first {WARM_UP} left out. Every answer's rows are counted. {views}",
         rounds.len(),
         thousands(stock.organizations),
         bytes(stored),

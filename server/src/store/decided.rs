@@ -14,6 +14,7 @@ use super::block::{Place, Record};
 use super::dirty::{Dirty, DirtyAccount};
 use super::fold::Step;
 use super::ledger::{Head, Ledger, Map};
+use super::totals::Totals;
 use crate::catalogue::change::TeamRow;
 use crate::people::PersonRow;
 
@@ -99,7 +100,15 @@ impl Decided {
         step.retain(|dirty| Some(dirty.account.id) != self.deleted);
     }
 
-    pub(super) fn become_durable(self, ledger: &mut Ledger, sequence: u64, order: &[usize], step: &Step) {
+    /// `totals` is what the commit added to the rows of use of all organizations together.
+    pub(super) fn become_durable(
+        self,
+        ledger: &mut Ledger,
+        sequence: u64,
+        order: &[usize],
+        step: &Step,
+        totals: &Totals,
+    ) {
         ledger.sequence = sequence;
         ledger.last = self.now;
         {
@@ -109,14 +118,13 @@ impl Decided {
             }
             step.accounts.iter().for_each(|written| dirty.remove(written.account.id));
             self.deleted.iter().for_each(|organization| dirty.remove(*organization));
+            dirty.add_totals(totals);
         }
         if let Some(organization) = self.deleted {
             ledger.accounts.remove(&organization);
             ledger.deleted.push_back(organization);
-            ledger.feed.deleted(organization);
         }
-        let changed = self.by_account(order).map(|(account, records)| (account, records.iter().map(|r| &r.entry)));
-        ledger.feed.tell(changed);
+        ledger.feed.tell(self.organizations(order));
         ledger.accounts.extend(self.working);
         ledger.bound(step.accounts.iter().map(|written| written.account.id));
         ledger.heads.extend(self.heads);

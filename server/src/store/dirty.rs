@@ -14,6 +14,7 @@ use metergate_rules::outcome::{Change, Effect, Entry, What};
 
 use super::block::Record;
 use super::rollup::Derived;
+use super::totals::Totals;
 
 /// One account whose rows are behind.
 #[derive(Clone, Debug)]
@@ -38,6 +39,8 @@ pub struct DirtyAccount {
 pub struct Dirty {
     accounts: OrdMap<OrganizationId, Arc<DirtyAccount>>,
     entries: usize,
+    /// What the rows say that all organizations used together; nothing where a start could not read it.
+    written: Option<Totals>,
 }
 
 impl Dirty {
@@ -59,6 +62,25 @@ impl Dirty {
     /// Entries of the journal that are not in the rows.
     pub const fn entries(&self) -> usize {
         self.entries
+    }
+
+    /// What all organizations but those for tests used together; nothing where a start could not read what the rows say.
+    pub fn totals(&self) -> Option<Totals> {
+        let mut totals = self.written.clone()?;
+        self.all().for_each(|dirty| totals.add_derived(&dirty.account, &dirty.derived));
+        Some(totals)
+    }
+
+    /// This is what the rows say that all used together.
+    pub(super) fn begin_totals(&mut self, written: Option<Totals>) {
+        self.written = written;
+    }
+
+    /// The rows have come to say so much more of what all used together.
+    pub(super) fn add_totals(&mut self, more: &Totals) {
+        if let Some(written) = &mut self.written {
+            written.add_all(more);
+        }
     }
 
     /// The accounts after `organization`, in order.

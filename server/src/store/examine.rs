@@ -1,7 +1,8 @@
 //! Going through a store without changing it: whether everything is there and as it was written, and how much it is.
 //!
-//! Backups, restores and `metergate doctor` trust nothing else: the pages of the database, the checksum of every block
-//! and that none is missing, the hash of every entry of the audit log.
+//! Backups, restores and `metergate doctor` trust nothing else: the pages of the database, the checksum of every block and
+//! that none is missing, the checksum of every row that figures are read from and that use of all organizations together
+//! is what theirs add up to, the hash of every entry of the audit log.
 
 use std::collections::HashSet;
 use std::path::Path;
@@ -15,6 +16,7 @@ use super::known::Id;
 use super::sqlite::{SCHEMA, Sqlite, SqliteError};
 use crate::hex::hex;
 
+mod derived;
 mod slices;
 
 /// Findings that are told; a store with more is no better known by them.
@@ -86,10 +88,12 @@ pub fn examine(folder: &Path, go_on: &dyn Fn() -> bool) -> Result<Examined, Sqli
     let seen = Examined::default();
     let mut examination = Examination { sqlite: &sqlite, folder, go_on, sliced_to: 0, seen };
     if version == SCHEMA {
-        let parts: [(&str, Part<'_>); 4] = [
+        let parts: [(&str, Part<'_>); 6] = [
             ("the database", Examination::pages),
             ("the slices", Examination::slices),
             ("the journal", Examination::journal),
+            ("accounts and their use", Examination::usage),
+            ("distinct values", Examination::values),
             ("the audit log", Examination::audit),
         ];
         for (what, part) in parts {

@@ -1,18 +1,12 @@
-//! What the loop tells the fleet view: which organizations changed while it is watching, what all used together, and who
-//! was refused.
+//! What the loop tells the fleet view: which organizations changed while it is watching, and who was refused.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 
-use metergate_rules::account::Account;
 use metergate_rules::id::OrganizationId;
-use metergate_rules::outcome::Entry;
 use metergate_rules::time::{HOUR, Time};
 use parking_lot::Mutex;
 
-use super::dirty::Dirty;
-use super::sqlite::SqliteError;
-use super::totals::Totals;
-use super::{StoreError, ledger::Map};
+use super::ledger::Map;
 
 /// Hours for which refusals are counted.
 const HOURS: i64 = 24;
@@ -24,8 +18,6 @@ const MOST_REFUSED: usize = 16_384;
 pub struct Feed {
     /// The organizations that changed, each once; nothing while nobody watches.
     changed: Mutex<Option<HashSet<OrganizationId, foldhash::quality::RandomState>>>,
-    /// Nothing where the rows could not be read at the start.
-    totals: Mutex<Option<Totals>>,
     refusals: Mutex<Refusals>,
 }
 
@@ -63,38 +55,15 @@ impl Refusals {
 }
 
 impl Feed {
-    /// Begins with what the rows hold and what they lack.
-    pub(super) fn new(rows: Result<Totals, SqliteError>, lacking: &Dirty, since: Time) -> Self {
-        let totals =
-            rows.inspect_err(|error| tracing::error!(%error, "the fleet view cannot say what all used together"));
-        let totals = totals.ok().map(|mut totals| {
-            lacking.all().for_each(|dirty| totals.add_derived(&dirty.account, &dirty.derived));
-            totals
-        });
-        let refusals = Refusals { since, hours: VecDeque::new() };
-        Self { changed: Mutex::default(), totals: Mutex::new(totals), refusals: Mutex::new(refusals) }
+    /// Refusals are counted from this time on.
+    pub(super) fn new(since: Time) -> Self {
+        Self { refusals: Mutex::new(Refusals { since, hours: VecDeque::new() }), ..Self::default() }
     }
 
-    /// What a commit did.
-    pub(super) fn tell<'a, E: Iterator<Item = &'a Entry>>(
-        &self,
-        changes: impl Iterator<Item = (&'a std::sync::Arc<Account>, E)>,
-    ) {
-        let (mut changed, mut totals) = (self.changed.lock(), self.totals.lock());
-        for (account, entries) in changes {
-            if let Some(changed) = &mut *changed {
-                changed.insert(account.id);
-            }
-            if let Some(totals) = &mut *totals {
-                entries.for_each(|entry| totals.add_entry(account, entry));
-            }
-        }
-    }
-
-    /// An organization has gone.
-    pub(super) fn deleted(&self, organization: OrganizationId) {
+    /// What a commit changed, or deleted.
+    pub(super) fn tell(&self, organizations: impl Iterator<Item = OrganizationId>) {
         if let Some(changed) = &mut *self.changed.lock() {
-            changed.insert(organization);
+            changed.extend(organizations);
         }
     }
 
@@ -118,14 +87,6 @@ impl Feed {
     /// Those that have changed since the last time, in no order.
     pub fn take(&self) -> Vec<OrganizationId> {
         self.changed.lock().as_mut().map(std::mem::take).into_iter().flatten().collect()
-    }
-
-    /// What all organizations but those for tests used together.
-    ///
-    /// # Errors
-    /// [`StoreError::Damaged`] where a start could not read it.
-    pub fn totals(&self) -> Result<Totals, StoreError> {
-        self.totals.lock().clone().ok_or(StoreError::Damaged)
     }
 
     /// How often organizations were refused something in the last 24 hours, or since the start if that was later; and

@@ -102,7 +102,10 @@ impl Store {
         let Replayed { mut ledger, folded_to, oldest, open } =
             replay(&sqlite, Arc::clone(&snapshot), hasher, files, &recent)?;
         ledger.people = Arc::clone(&everybody);
-        let feed = Arc::new(Feed::new(sqlite.totals(), &ledger.dirty.read(), clock.now()));
+        let used_by_all = sqlite.totals();
+        let told = |error: &SqliteError| tracing::error!(%error, "the fleet view cannot say what all used together");
+        ledger.dirty.write().begin_totals(used_by_all.inspect_err(told).ok());
+        let feed = Arc::new(Feed::new(clock.now()));
         ledger.feed = Arc::clone(&feed);
         dies_at!("start-replayed");
         let last_commit = ledger.last;

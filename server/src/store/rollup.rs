@@ -78,9 +78,14 @@ impl Day {
     /// # Errors
     /// None that is known.
     pub fn write(&self) -> Result<Vec<u8>, postcard::Error> {
-        let mut total = Slot::default();
-        self.slots().for_each(|(_, slot)| total.merge(slot));
-        postcard::to_allocvec(&(total, self))
+        postcard::to_allocvec(&(self.all(), self))
+    }
+
+    /// All of the day together.
+    pub fn all(&self) -> Slot {
+        let mut all = Slot::default();
+        self.slots().for_each(|(_, slot)| all.merge(slot));
+        all
     }
 
     /// Adds what `other` holds.
@@ -309,7 +314,7 @@ pub(super) fn quarter_of(used: &Use) -> (u8, Slot) {
 }
 
 /// What one use adds to its quarter hour.
-pub(super) fn slot(used: &Use) -> Slot {
+fn slot(used: &Use) -> Slot {
     let one = Slot { count: 1, ..Slot::default() };
     match used.measure {
         Measure::Add(quantity) => Slot { sum: quantity.units(), ..one },

@@ -34,8 +34,8 @@ pub(super) fn unseal<'d>(columns: &[&[u8]], sealed: &'d [u8]) -> Result<&'d [u8]
     Ok(content)
 }
 
-/// Each column comes with its length, so that none can pass for the beginning of the next.
-fn checksum(columns: &[&[u8]], content: &[u8]) -> u32 {
+/// CRC-32 over columns and content. Each column comes with its length, so that none can pass for the beginning of the next.
+pub(super) fn checksum(columns: &[&[u8]], content: &[u8]) -> u32 {
     let mut hasher = crc32fast::Hasher::new();
     for column in columns {
         hasher.update(&(column.len() as u64).to_le_bytes());

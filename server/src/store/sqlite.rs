@@ -23,12 +23,15 @@ mod durable;
 mod error;
 mod find;
 mod migrate;
+#[cfg(test)]
+mod pages;
 mod people;
 mod remade;
 mod rows;
 mod settings;
 mod slices;
 mod totals;
+mod values;
 mod wal;
 mod write;
 

@@ -1,23 +1,22 @@
 //! Use of all organizations together by meter and UTC day, for the fleet view.
 //!
-//! The rows (`fleet_usage`) grow in the commit that writes the rollups of an account, so they lack what those lack. In memory
-//! is the whole truth: the rows as a start found them, what they lacked, and what every commit did since. What a deleted
-//! organization used stays in it; but what its rows lacked when it was deleted only until the next start.
+//! The rows (`fleet_usage`) grow in the commit that writes the rollups of an account, so they lack what those lack. What they
+//! say stands in memory beside that ([`super::dirty::Dirty`]); both are added up when somebody asks, so that a commit which
+//! writes no rows does nothing for it. What a deleted organization used stays in it: the commit of its deletion adds what
+//! its rows lacked.
 
-use std::collections::BTreeMap;
-
+use imbl::OrdMap;
 use metergate_rules::account::Account;
 use metergate_rules::id::MeterId;
-use metergate_rules::outcome::Entry;
 
-use super::rollup::{Derived, Slot, day_of, slot};
+use super::rollup::{Derived, Slot};
 
 /// What one meter did on one day, counted in days since 1970-01-01.
 pub type OfDay = (MeterId, i32);
 
-/// Count, sum and highest peak by meter and day. Levels do not add up, and are left out.
+/// Count, sum and highest peak by meter and day. Levels do not add up, and are left out. A clone is cheap.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Totals(BTreeMap<OfDay, Slot>);
+pub struct Totals(OrdMap<OfDay, Slot>);
 
 impl Totals {
     /// Adds what one meter did on one day.
@@ -25,23 +24,18 @@ impl Totals {
         self.0.entry(of).or_default().merge(&Slot { last: None, ..*slot });
     }
 
-    /// Adds what an entry says was used. Organizations for tests count nowhere.
-    pub(super) fn add_entry(&mut self, account: &Account, entry: &Entry) {
-        if account.profile.test {
-            return;
-        }
-        for used in entry.what.uses() {
-            self.add((used.meter, day_of(used.time)), &slot(used));
-        }
+    /// Adds what others are.
+    pub(super) fn add_all(&mut self, others: &Self) {
+        others.iter().for_each(|(of, slot)| self.add(of, slot));
     }
 
-    /// Adds what the rollups of an account lack.
+    /// Adds what the rollups of an account lack. Organizations for tests count nowhere.
     pub(super) fn add_derived(&mut self, account: &Account, derived: &Derived) {
         if account.profile.test {
             return;
         }
         for (key, day) in derived.rollups.each() {
-            day.slots().for_each(|(_, slot)| self.add((key.meter, key.day), slot));
+            self.add((key.meter, key.day), &day.all());
         }
     }
 
@@ -53,5 +47,10 @@ impl Totals {
     /// The days of one meter from `first` to `last`, in order.
     pub fn of(&self, meter: MeterId, first: i32, last: i32) -> impl Iterator<Item = (i32, &Slot)> {
         self.0.range((meter, first)..=(meter, last)).map(|((_, day), slot)| (*day, slot))
+    }
+
+    /// What one meter did on one day.
+    pub fn get(&self, of: OfDay) -> Slot {
+        self.0.get(&of).copied().unwrap_or_default()
     }
 }

@@ -272,6 +272,8 @@ impl Writer {
         if planted("failed-ids-kept") {
             decided.remember(&mut self.ledger, sequence, &offsets);
         }
+        // What its rows lack stands in no other commit.
+        let last = decided.deleted.and_then(|organization| self.ledger.dirty.read().get(organization).cloned());
         let leaving = self.leaving(sequence, decided.is_empty());
         let sliced = leaving.map(|blocks| self.sqlite.first_of(blocks, STEP_BYTES)).transpose()?;
         let commit = Commit {
@@ -286,9 +288,10 @@ impl Writer {
             team: &decided.team,
             people: &decided.people,
             deleted: decided.deleted,
+            deleted_lacking: last.as_deref(),
         };
         let (bytes, sliced) = (commit.bytes(), commit.sliced.clone());
-        let rows = self.sqlite.write(&commit).inspect_err(stop_after_disk_failure)?;
+        let (rows, totals) = self.sqlite.write(&commit).inspect_err(stop_after_disk_failure)?;
         if std::mem::take(&mut self.disk_full) {
             tracing::info!("the disk has room again");
         }
@@ -298,7 +301,7 @@ impl Writer {
             self.slicing.grown(decided.now, data.len());
             self.recent.write().add(sequence, decided.organizations(&order));
         }
-        decided.become_durable(&mut self.ledger, sequence, &order, &step);
+        decided.become_durable(&mut self.ledger, sequence, &order, &step, &totals);
         self.checkpointer.grown(bytes);
         let unfolded = self.ledger.dirty.read().entries();
         self.fold.done(&step, boot() - began, rows, step.accounts.len(), unfolded);

@@ -4,7 +4,6 @@ use metergate_rules::id::OrganizationId;
 use metergate_rules::outcome::What;
 
 use super::{Batch, Stop};
-use crate::store::StoreError;
 use crate::store::block::{Place, Record};
 use crate::store::known::{Id, NEWEST};
 use crate::store::sqlite::SqliteError;
@@ -81,5 +80,5 @@ impl Batch<'_> {
 /// What cannot be read is neither new nor known. It is one request's trouble, not that of all in its batch.
 fn damaged(error: &SqliteError) -> Stop {
     tracing::error!(%error, "whether an id is known cannot be told");
-    Stop::Request(StoreError::Unavailable)
+    Stop::Request(error.into())
 }

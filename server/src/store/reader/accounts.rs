@@ -1,12 +1,25 @@
-//! Accounts one after another, for whoever looks at all of them.
+//! Accounts one after another, for whoever looks at all of them, and what all of them used.
 
 use std::sync::Arc;
 
 use metergate_rules::account::Account;
 use metergate_rules::id::OrganizationId;
 
-use super::{ReadError, View};
+use super::{ReadError, Reader, View};
 use crate::store::StoreError;
+use crate::store::totals::Totals;
+
+impl Reader {
+    /// What all organizations but those for tests used together, with all that was acknowledged before.
+    ///
+    /// # Errors
+    /// [`StoreError::Damaged`] where a start could not read it.
+    pub fn totals(&self) -> Result<Totals, StoreError> {
+        // Of a clone: no commit waits until it is added up.
+        let dirty = self.dirty.read().clone();
+        dirty.totals().ok_or(StoreError::Damaged)
+    }
+}
 
 impl View<'_> {
     /// Goes through so many accounts after one, in the order of their ids, and answers where to go on. One that cannot be

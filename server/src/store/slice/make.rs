@@ -22,6 +22,14 @@ pub(super) enum Unmade {
     /// The disk.
     #[error("it cannot be written: {0}")]
     Io(#[from] io::Error),
+    /// The same, of which file.
+    #[error("the slice file {file} cannot be written: {error}")]
+    File {
+        /// Its name in the folder of slices.
+        file: String,
+        /// Why.
+        error: io::Error,
+    },
     /// What it is made from.
     #[error(transparent)]
     Slice(#[from] SliceError),
@@ -31,6 +39,14 @@ pub(super) enum Unmade {
     /// The store is closing.
     #[error("the store is closing")]
     Stopped,
+}
+
+impl Unmade {
+    /// While this file was being written.
+    fn of(self, path: &Path) -> Self {
+        let file = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        if let Self::Io(error) = self { Self::File { file, error } } else { self }
+    }
 }
 
 /// Makes files in a data folder until it is told to stop.
@@ -45,19 +61,14 @@ impl Maker<'_> {
     /// Writes the records of a slice that closes, and its ids where it has any.
     pub(super) fn close(&self, extent: Extent, ids: &IdTable) -> Result<(Records, Option<IdFile>), Unmade> {
         let path = extent.records_in(self.folder);
-        self.write_records(extent, &path)?;
+        self.write_records(extent, &path).map_err(|unmade| unmade.of(&path))?;
         dies_at!("slice-records-written");
         let records = Records::open(&path)?;
         if ids.is_empty() {
             return Ok((records, None));
         }
         let path = extent.ids_in(self.folder);
-        let mut out = IdWriter::new(&path, extent, ids.len())?;
-        for (hash, place) in ids.in_order() {
-            self.go_on()?;
-            out.push(hash, place)?;
-        }
-        out.finish()?;
+        self.write_ids(extent, ids, &path).map_err(|unmade| unmade.of(&path))?;
         dies_at!("slice-ids-written");
         Ok((records, Some(IdFile::open(&path)?)))
     }
@@ -66,7 +77,22 @@ impl Maker<'_> {
     pub(super) fn merge(&self, older: &IdFile, newer: &IdFile) -> Result<IdFile, Unmade> {
         let extent = Extent { first: older.extent().first, ..newer.extent() };
         let path = extent.ids_in(self.folder);
-        let mut out = IdWriter::new(&path, extent, older.ids() + newer.ids())?;
+        self.write_merged(extent, [older, newer], &path).map_err(|unmade| unmade.of(&path))?;
+        dies_at!("slice-ids-merged");
+        Ok(IdFile::open(&path)?)
+    }
+
+    fn write_ids(&self, extent: Extent, ids: &IdTable, path: &Path) -> Result<(), Unmade> {
+        let mut out = IdWriter::new(path, extent, ids.len())?;
+        for (hash, place) in ids.in_order() {
+            self.go_on()?;
+            out.push(hash, place)?;
+        }
+        Ok(out.finish()?)
+    }
+
+    fn write_merged(&self, extent: Extent, [older, newer]: [&IdFile; 2], path: &Path) -> Result<(), Unmade> {
+        let mut out = IdWriter::new(path, extent, older.ids() + newer.ids())?;
         let (mut a, mut b) = (older.entries(), newer.entries());
         let (mut from_a, mut from_b) = (a.next()?, b.next()?);
         loop {
@@ -84,9 +110,7 @@ impl Maker<'_> {
             };
             out.push(hash, place)?;
         }
-        out.finish()?;
-        dies_at!("slice-ids-merged");
-        Ok(IdFile::open(&path)?)
+        Ok(out.finish()?)
     }
 
     fn write_records(&self, extent: Extent, path: &Path) -> Result<(), Unmade> {

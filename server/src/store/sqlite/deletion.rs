@@ -4,10 +4,12 @@ use metergate_rules::id::OrganizationId;
 use metergate_rules::time::Time;
 use rusqlite::{Transaction, TransactionBehavior};
 
-use super::{Sqlite, SqliteError};
+use super::{Sqlite, SqliteError, settings};
 use crate::dies_at;
 use crate::store::audit::{AuditRow, TEAM, chain_of};
 
+/// The setting that says how many organizations have been deleted.
+const DELETED: &str = "deleted_organizations";
 /// Rows that a step deletes at most.
 const MOST: usize = 1_000;
 /// Entries of the audit log that a step redacts at most.
@@ -42,10 +44,25 @@ pub(super) fn delete(transaction: &Transaction<'_>, organization: OrganizationId
     transaction.prepare_cached(sql)?.execute((organization.bytes(), MOST_ANSWERS))?;
     let sql = "INSERT OR REPLACE INTO deletions (organization, at) VALUES (?, ?)";
     transaction.prepare_cached(sql)?.execute((organization.bytes(), at.micros()))?;
-    Ok(())
+    settings::set(transaction, DELETED, &(settings::number(transaction, DELETED)? + 1).to_string())
+}
+
+/// Counts the organizations whose tombstones stand in the audit log, for a store from before they were counted.
+pub(super) fn count(transaction: &Transaction<'_>) -> Result<(), SqliteError> {
+    let sql = "SELECT count(*) FROM audit WHERE chain = ? AND action = 'organization.delete'";
+    let deleted: i64 = transaction.query_row(sql, [TEAM], |row| row.get(0))?;
+    if deleted > 0 { settings::set(transaction, DELETED, &deleted.to_string()) } else { Ok(()) }
 }
 
 impl Sqlite {
+    /// How many organizations have ever been deleted.
+    ///
+    /// # Errors
+    /// [`SqliteError`] if it cannot be read.
+    pub(in crate::store) fn deleted(&self) -> Result<u64, SqliteError> {
+        settings::number(&self.connection, DELETED)
+    }
+
     /// Organizations that are deleted and of which rows are left.
     pub(in crate::store) fn deletions(&self) -> Result<Vec<OrganizationId>, SqliteError> {
         let mut query = self.connection.prepare("SELECT organization FROM deletions ORDER BY at")?;

@@ -6,22 +6,23 @@ use rusqlite::{Connection, TransactionBehavior};
 
 use super::{SqliteError, unreadable};
 
-/// The migration after which kept answers say which organization they name.
+/// These are filled from rows that there are.
+const FLEET: &str = include_str!("../../../migrations/sqlite/0005_fleet.sql");
+const VALUE_CHECKSUMS: &str = include_str!("../../../migrations/sqlite/0009_value_checksums.sql");
+/// After it kept answers say which organization they name.
 const RETENTION: &str = include_str!("../../../migrations/sqlite/0010_retention.sql");
 
-const MIGRATIONS: [&str; 8] = [
+const MIGRATIONS: [&str; 9] = [
     include_str!("../../../migrations/sqlite/0001_start.sql"),
     include_str!("../../../migrations/sqlite/0002_slices.sql"),
     include_str!("../../../migrations/sqlite/0003_audit_resolutions.sql"),
     include_str!("../../../migrations/sqlite/0004_people.sql"),
-    include_str!("../../../migrations/sqlite/0005_fleet.sql"),
+    FLEET,
     include_str!("../../../migrations/sqlite/0006_deletions.sql"),
     include_str!("../../../migrations/sqlite/0007_access.sql"),
+    VALUE_CHECKSUMS,
     RETENTION,
 ];
-
-/// The migration whose table is filled from rows that there are.
-const FILLED: usize = 5;
 
 /// The version of the schema that this program makes and reads.
 pub const VERSION: u32 = MIGRATIONS.len() as u32;
@@ -46,11 +47,14 @@ pub(super) fn migrate(connection: &mut Connection, folder: &Path) -> Result<(), 
     for (version, sql) in MIGRATIONS.iter().enumerate().skip(done) {
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Exclusive)?;
         transaction.execute_batch(sql)?;
-        if version + 1 == FILLED {
-            super::totals::fill(&transaction)?;
-        }
-        if *sql == RETENTION {
-            super::deletion::fill(&transaction)?;
+        match *sql {
+            FLEET => super::totals::fill(&transaction)?,
+            VALUE_CHECKSUMS => {
+                super::values::fill(&transaction)?;
+                super::deletion::count(&transaction)?;
+            }
+            RETENTION => super::deletion::fill(&transaction)?,
+            _ => {}
         }
         transaction.pragma_update(None, "user_version", version as u32 + 1)?;
         transaction.commit()?;

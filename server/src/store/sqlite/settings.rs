@@ -13,13 +13,7 @@ impl Sqlite {
     /// # Errors
     /// [`SqliteError`] if it cannot be read.
     pub fn setting(&self, name: &str) -> Result<Option<String>, SqliteError> {
-        let mut query = self.connection.prepare_cached("SELECT value FROM settings WHERE name = ?")?;
-        let Some(stored) = query.query_row([name], |row| row.get::<_, String>(0)).optional()? else { return Ok(None) };
-        let value = stored.rsplit_once(SEPARATOR).map_or("", |(value, _)| value);
-        if with_checksum(name, value) != stored {
-            return Err(unreadable(format!("the setting {name}"), "its checksum does not match"));
-        }
-        Ok(Some(value.to_owned()))
+        get(&self.connection, name)
     }
 
     /// Keeps a single value, in a commit of its own.
@@ -29,6 +23,23 @@ impl Sqlite {
     pub fn set_setting(&self, name: &str, value: &str) -> Result<(), SqliteError> {
         set(&self.connection, name, value)
     }
+}
+
+/// A single stored value.
+fn get(connection: &Connection, name: &str) -> Result<Option<String>, SqliteError> {
+    let mut query = connection.prepare_cached("SELECT value FROM settings WHERE name = ?")?;
+    let Some(stored) = query.query_row([name], |row| row.get::<_, String>(0)).optional()? else { return Ok(None) };
+    let value = stored.rsplit_once(SEPARATOR).map_or("", |(value, _)| value);
+    if with_checksum(name, value) != stored {
+        return Err(unreadable(format!("the setting {name}"), "its checksum does not match"));
+    }
+    Ok(Some(value.to_owned()))
+}
+
+/// A single stored value that is a number; without one it is 0.
+pub(super) fn number(connection: &Connection, name: &str) -> Result<u64, SqliteError> {
+    let text = get(connection, name)?.unwrap_or_else(|| "0".to_owned());
+    text.parse().map_err(|error| unreadable(format!("the setting {name}"), error))
 }
 
 /// Keeps a single value, in the transaction that is open.

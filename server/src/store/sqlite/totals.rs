@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use metergate_rules::account::Account;
 use metergate_rules::id::{MeterId, OrganizationId};
-use rusqlite::{OptionalExtension, Row, Transaction};
+use rusqlite::{Connection, OptionalExtension, Row, Transaction};
 
 use super::derived::each_stored;
 use super::{Sqlite, SqliteError, unreadable};
@@ -18,7 +18,8 @@ fn sealed((meter, day): OfDay, slot: &Slot) -> Result<Vec<u8>, SqliteError> {
 }
 
 fn unsealed((meter, day): OfDay, data: &[u8]) -> Result<Slot, SqliteError> {
-    let broken = |why: &dyn std::fmt::Display| unreadable("use of all organizations together", why);
+    let what = || format!("use of meter {} by all organizations together on day {day}", meter.0);
+    let broken = |why: &dyn std::fmt::Display| unreadable(what(), why);
     let content = unseal(&[&meter.0.to_le_bytes(), &day.to_le_bytes()], data).map_err(|error| broken(&error))?;
     postcard::from_bytes(content).map_err(|error| broken(&error))
 }
@@ -45,26 +46,42 @@ pub(super) fn write_totals(transaction: &Transaction<'_>, more: &Totals) -> Resu
 
 /// Makes the rows from the rollups of all organizations.
 pub(super) fn fill(transaction: &Transaction<'_>) -> Result<(), SqliteError> {
-    let (mut tests, mut totals) = (HashSet::new(), Totals::default());
-    let mut accounts = transaction.prepare("SELECT id, sequence, data FROM accounts")?;
-    let mut rows = accounts.query([])?;
-    while let Some(row) = rows.next()? {
-        let (id, sequence, data) = (row.get::<_, [u8; 16]>(0)?, row.get::<_, i64>(1)?, row.get::<_, Vec<u8>>(2)?);
-        let broken = |why: &dyn std::fmt::Display| unreadable("an account", why);
-        let content = unseal(&[&id, &sequence.to_le_bytes()], &data).map_err(|error| broken(&error))?;
-        let account: Account = postcard::from_bytes(content).map_err(|error| broken(&error))?;
-        if account.profile.test {
-            tests.insert(OrganizationId(id));
-        }
+    write_totals(transaction, &added_up(transaction, |row| row)?)
+}
+
+/// What the rollups of all organizations that are there, but those for tests, come to. `seen` hears of every account and
+/// every rollup, and of those that cannot be read why.
+fn added_up<E: From<SqliteError>>(
+    connection: &Connection,
+    mut seen: impl FnMut(Result<(), SqliteError>) -> Result<(), E>,
+) -> Result<Totals, E> {
+    let (mut real, mut totals) = (HashSet::new(), Totals::default());
+    let sql = "SELECT id, sequence, data FROM accounts";
+    let mut accounts = connection.prepare(sql).map_err(SqliteError::from)?;
+    let mut rows = accounts.query([]).map_err(SqliteError::from)?;
+    while let Some(row) = rows.next().map_err(SqliteError::from)? {
+        let account = account(row);
+        real.extend(account.as_ref().ok().filter(|account| !account.profile.test).map(|account| account.id));
+        seen(account.map(drop))?;
     }
-    each_stored(transaction, |row, data| {
-        if !tests.contains(&row.organization) {
+    each_stored(connection, |row| {
+        seen(row.and_then(|(row, data)| {
             let total = Day::total(data).map_err(|error| unreadable("a rollup", error))?;
-            totals.add((row.meter, row.day), &total);
-        }
-        Ok(())
+            if real.contains(&row.organization) {
+                totals.add((row.meter, row.day), &total);
+            }
+            Ok(())
+        }))
     })?;
-    write_totals(transaction, &totals)
+    Ok(totals)
+}
+
+fn account(row: &Row<'_>) -> Result<Account, SqliteError> {
+    let (id, sequence, data) = (row.get::<_, [u8; 16]>(0)?, row.get::<_, i64>(1)?, row.get::<_, Vec<u8>>(2)?);
+    let broken =
+        |why: &dyn std::fmt::Display| unreadable(format!("the account of organization {}", OrganizationId(id)), why);
+    let content = unseal(&[&id, &sequence.to_le_bytes()], &data).map_err(|error| broken(&error))?;
+    postcard::from_bytes(content).map_err(|error| broken(&error))
 }
 
 impl Sqlite {
@@ -73,13 +90,32 @@ impl Sqlite {
     /// # Errors
     /// [`SqliteError::Unreadable`] if a row is not what was written.
     pub fn totals(&self) -> Result<Totals, SqliteError> {
-        let mut query = self.connection.prepare_cached("SELECT meter, day, data FROM fleet_usage")?;
-        let read = |row: &Row<'_>| Ok(((MeterId(row.get(0)?), row.get(1)?), row.get::<_, Vec<u8>>(2)?));
         let mut totals = Totals::default();
-        for row in query.query_map([], read)? {
-            let (of, data) = row?;
-            totals.add(of, &unsealed(of, &data)?);
-        }
+        self.each_total(|row| row.map(|(of, slot)| totals.add(of, &slot)))?;
         Ok(totals)
+    }
+
+    /// The same row by row; of those that cannot be read it says why.
+    pub(in crate::store) fn each_total(
+        &self,
+        mut each: impl FnMut(Result<(OfDay, Slot), SqliteError>) -> Result<(), SqliteError>,
+    ) -> Result<(), SqliteError> {
+        let mut query = self.connection.prepare_cached("SELECT meter, day, data FROM fleet_usage")?;
+        let mut rows = query.query([])?;
+        while let Some(row) = rows.next()? {
+            let of = (MeterId(row.get(0)?), row.get(1)?);
+            let slot = unsealed(of, row.get_ref(2)?.as_blob().map_err(rusqlite::Error::from)?);
+            each(slot.map(|slot| (of, slot)))?;
+        }
+        Ok(())
+    }
+
+    /// What [`Self::totals`] is where nothing has been deleted, added up from the rollups. `seen` hears of every account and
+    /// every rollup, and of those that cannot be read why.
+    pub(in crate::store) fn added_up<E: From<SqliteError>>(
+        &self,
+        seen: impl FnMut(Result<(), SqliteError>) -> Result<(), E>,
+    ) -> Result<Totals, E> {
+        added_up(&self.connection, seen)
     }
 }

@@ -16,6 +16,7 @@ use super::find::ReceiptRow;
 use super::people::write_person;
 use super::rows::write_catalogue_checksum;
 use super::totals::write_totals;
+use super::values::write_values;
 use super::{Sqlite, SqliteError, settings, unreadable};
 use crate::catalogue::change::TeamRow;
 use crate::clock::boot;
@@ -53,6 +54,8 @@ pub(in crate::store) struct Commit<'a> {
     pub(in crate::store) people: &'a [PersonRow],
     /// The organization that it deletes.
     pub(in crate::store) deleted: Option<OrganizationId>,
+    /// What the rows of that one lack, if they lack anything.
+    pub(in crate::store) deleted_lacking: Option<&'a DirtyAccount>,
 }
 
 impl Commit<'_> {
@@ -69,8 +72,8 @@ impl Commit<'_> {
 
 impl Sqlite {
     /// Writes a commit. On disk when it returns; nothing of it is there when it fails. Answers the microseconds that the
-    /// fold took.
-    pub(in crate::store) fn write(&mut self, commit: &Commit<'_>) -> Result<i64, SqliteError> {
+    /// fold took, and what it added to use of all organizations together.
+    pub(in crate::store) fn write(&mut self, commit: &Commit<'_>) -> Result<(i64, Totals), SqliteError> {
         let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         dies_at!("commit-begun");
         if let Some(block) = commit.block {
@@ -86,7 +89,7 @@ impl Sqlite {
         }
         write_changes(&transaction, commit)?;
         let began = boot();
-        fold(&transaction, commit)?;
+        let totals = fold(&transaction, commit)?;
         let took = boot() - began;
         if let Some(organization) = commit.deleted {
             delete(&transaction, organization, commit.at)?;
@@ -98,7 +101,7 @@ impl Sqlite {
         }
         transaction.commit()?;
         dies_at!("commit-durable");
-        Ok(took)
+        Ok((took, totals))
     }
 }
 
@@ -176,8 +179,9 @@ fn definition<S: serde::Serialize>(spec: &S) -> Result<String, SqliteError> {
     serde_json::to_string(spec).map_err(|error| unreadable("a definition", error))
 }
 
-/// The fold: accounts with all their derived rows, and how far the journal is in every row.
-fn fold(transaction: &Transaction<'_>, commit: &Commit<'_>) -> Result<(), SqliteError> {
+/// The fold: accounts with all their derived rows, and how far the journal is in every row. Answers what it added to use of
+/// all organizations together.
+fn fold(transaction: &Transaction<'_>, commit: &Commit<'_>) -> Result<Totals, SqliteError> {
     write_organizations(transaction, commit.fold)?;
     let mut totals = Totals::default();
     for dirty in commit.fold {
@@ -190,11 +194,12 @@ fn fold(transaction: &Transaction<'_>, commit: &Commit<'_>) -> Result<(), Sqlite
         totals.add_derived(&dirty.account, &dirty.derived);
         dies_at!("commit-derived-written");
     }
+    commit.deleted_lacking.iter().for_each(|dirty| totals.add_derived(&dirty.account, &dirty.derived));
     write_totals(transaction, &totals)?;
     if let Some(folded_to) = commit.folded_to {
         settings::set(transaction, "folded_to", &folded_to.to_string())?;
     }
-    Ok(())
+    Ok(totals)
 }
 
 fn write_account(transaction: &Transaction<'_>, account: &Account, sequence: u64) -> Result<(), SqliteError> {
@@ -211,13 +216,7 @@ fn write_derived(transaction: &Transaction<'_>, derived: &Derived) -> Result<(),
     for (key, day) in derived.rollups.clone().sorted() {
         write_rollup(transaction, &key, &day)?;
     }
-    let sql = "INSERT INTO unique_values (organization, meter, value, bucket, count) VALUES (?, ?, ?, ?, ?)
-               ON CONFLICT DO UPDATE SET count = count + excluded.count";
-    let mut upsert = transaction.prepare_cached(sql)?;
-    for (key, count) in &derived.values {
-        upsert.execute((key.organization.bytes(), key.meter.0, key.value.0, key.bucket.micros(), count))?;
-    }
-    Ok(())
+    write_values(transaction, &derived.values)
 }
 
 /// All old rows go first: one organization may take the key that another leaves in the same commit.

@@ -325,6 +325,15 @@ fn what_is_damaged_is_found_and_not_backed_up() {
             "DELETE FROM audit WHERE sequence = 1 AND chain <> zeroblob(16)",
             "entry 1 is missing: entry 2 stands in its place",
         ),
+        ("UPDATE accounts SET sequence = sequence + 1", "the account of organization "),
+        ("UPDATE rollups SET day = day + 900", "a rollup of organization "),
+        ("UPDATE unique_values SET count = count + 1", "a value of organization "),
+        (
+            "UPDATE fleet_usage SET data = CAST(data || x'00' AS BLOB) WHERE meter = 1",
+            "use of meter 1 by all organizations ",
+        ),
+        ("DELETE FROM fleet_usage", "all organizations together used meter "),
+        ("DELETE FROM rollups WHERE meter = 1", "all organizations together used meter 1 "),
         ("PRAGMA user_version = 99", "the database has schema version 99"),
     ];
     for (damage, finding) in damages {

@@ -2,6 +2,7 @@
 
 use metergate::backup::{Unwatched, make as back_up};
 use metergate::store::audit::{AuditRow, TEAM, chain_of, compare, verify, walk};
+use metergate::store::examine::examine;
 use metergate::store::sqlite::Sqlite;
 use metergate::store::{Pace, Receipt, StoreError};
 use metergate_rules::command::{Command, ProfileChange};
@@ -78,6 +79,30 @@ fn a_deleted_organization_is_gone_at_once_and_after_every_start() {
     }
 }
 
+/// Whether its rows had it when it was deleted, or only the journal.
+#[test]
+fn what_it_used_stays_in_the_use_of_all_together() {
+    for pace in [Pace::Accounts(0), Pace::Accounts(1), Pace::Tenth] {
+        let mut kit = Kit::with_rows(pace);
+        used(&kit);
+        let before = kit.used_by_all();
+        assert!(before.iter().map(|(_, slot)| slot.count).sum::<i64>() >= 13, "{before:?}");
+        kit.delete(&delete()).unwrap();
+        assert_eq!(kit.used_by_all(), before);
+        for pace in [pace, Pace::Tenth] {
+            kit.set_pace(pace);
+            kit.reopen();
+            assert_eq!(kit.used_by_all(), before, "after a start");
+        }
+        forgotten(&kit);
+        kit.wait_until("the rows are up to the journal", |kit| {
+            Sqlite::open_to_read(kit.folder()).unwrap().totals().unwrap() == kit.used_by_all()
+        });
+        kit.close();
+        assert_eq!(examine(kit.folder(), &|| true).unwrap().findings, [""; 0]);
+    }
+}
+
 #[test]
 fn it_stays_deleted_when_the_rows_are_made_again_from_blocks_and_slices() {
     for slices in [None, Some(3)] {
@@ -92,7 +117,7 @@ fn it_stays_deleted_when_the_rows_are_made_again_from_blocks_and_slices() {
         let now = kit.now();
         kit.close();
         let rows = "DELETE FROM accounts; DELETE FROM organizations; DELETE FROM rollups; DELETE FROM unique_values;
-                    DELETE FROM settings WHERE name = 'folded_to'";
+                    DELETE FROM fleet_usage; DELETE FROM settings WHERE name = 'folded_to'";
         kit.database().execute_batch(rows).unwrap();
         kit.reopen_at(now);
         is_gone(&kit, id);

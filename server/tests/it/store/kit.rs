@@ -14,6 +14,7 @@ use metergate::store::audit::{AuditRow, chain_of};
 use metergate::store::reader::{ReadError, View};
 use metergate::store::rollup::{Day, Slot};
 use metergate::store::sqlite::{self, RollupRange, Sqlite};
+use metergate::store::totals::Totals;
 use metergate::store::{
     Answer, Answers, DecidedReceipt, Pace, Port, Receipt, Request, Scope, Settings, Store, StoreError,
 };
@@ -325,6 +326,11 @@ impl Kit {
         let store = &self.open().store;
         let catalogue = store.catalogue();
         self.runtime.block_on(store.reader().read(move |view| read(view, &catalogue)))
+    }
+
+    /// What all organizations together used, as the fleet view says it.
+    pub(super) fn used_by_all(&self) -> Totals {
+        self.open().store.reader().totals().unwrap()
     }
 
     /// How many rows a table has.

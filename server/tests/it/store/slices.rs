@@ -247,7 +247,7 @@ fn a_slice_that_was_changed_is_named_and_never_an_answer() {
                 store.close();
                 drop(store);
                 kit.reopen_at(now);
-                assert_eq!(kit.send(&event(3)), Err(StoreError::Unavailable), "{ending} at {place}");
+                assert_eq!(kit.send(&event(3)), Err(StoreError::Damaged), "{ending} at {place}");
                 let id = kit.account("acme").id;
                 let listed = kit.read(move |view, _| view.records(id, u64::MAX, |_, _, _| true));
                 assert_eq!(listed.is_err(), ending == "records", "{listed:?}");

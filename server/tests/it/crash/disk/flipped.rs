@@ -1,24 +1,10 @@
 //! Bytes of the database that have changed. Whatever is read of them is refused, and never taken for a figure.
 
-use std::{fs, iter};
+use std::iter;
 
-use metergate::store::sqlite::FILE;
-use rusqlite::Connection;
-use serde_json::json;
-
-use crate::crash::checks::Counted;
-use crate::crash::history::{Answer, Operation};
-use crate::crash::http::{Call, Client, Response};
-use crate::crash::process::{Faults, Server};
-use crate::crash::reports::total_path;
-use crate::crash::run::Run;
-use crate::crash::workload::{answer, call};
-
-use super::failing::copy;
+use super::left::{BEGIN, Left, Outcome, flip};
 
 const PAGE: usize = 4096;
-/// Of a row, so many bytes are looked for.
-const BEGIN: usize = 40;
 /// Where a page of a table says how many rows are on it (https://sqlite.org/fileformat2.html, b-tree pages).
 const COUNT_OF_ROWS: std::ops::Range<usize> = 3..5;
 /// The oldest block that is in no slice.
@@ -28,138 +14,6 @@ const OPEN_BLOCK: &str = "SELECT data FROM blocks WHERE sequence > (SELECT coale
 const CHANGES: usize = 40;
 /// At most so many, until some were refused and others did no harm.
 const MOST_CHANGES: usize = 400;
-
-/// What a server that was stopped has left, and what it had told.
-struct Left {
-    run: Run,
-    counted: Counted,
-    reported: Counted,
-    database: Vec<u8>,
-}
-
-/// What a start on changed bytes came to.
-#[derive(Debug, PartialEq, Eq)]
-enum Outcome {
-    /// It did not start, and said this.
-    Refused(String),
-    /// It started. So many answers were refused, all others right.
-    Started { refused: usize },
-    /// This is wrong.
-    Wrong(String),
-}
-
-impl Left {
-    fn by(test: &str) -> Self {
-        let mut run = Run::new(test);
-        let server = run.start(&Faults::default());
-        run.work(server, 250, Server::stop);
-        let server = run.start(&Faults::default());
-        run.repeat(&server, Operation::is_unknown);
-        let mut client = server.client();
-        let counted = run.read(&server);
-        let told = |place: &(String, &'static str)| (place.clone(), reported(&mut client, place).unwrap());
-        let reported = counted.keys().map(told).collect();
-        server.stop();
-        copy(&run.data(), &run.folder().join("left"));
-        let database = fs::read(run.data().join(FILE)).unwrap();
-        Self { run, counted, reported, database }
-    }
-
-    /// What this statement answers, one column.
-    fn contents(&self, sql: &str) -> Vec<Vec<u8>> {
-        let database = Connection::open(self.run.folder().join("left").join(FILE)).unwrap();
-        let mut query = database.prepare(sql).unwrap();
-        query.query_map([], |row| row.get(0)).unwrap().collect::<Result<_, _>>().unwrap()
-    }
-
-    /// Where the file has this. It is told by its beginning, since a long one is in several places.
-    fn places_of(&self, content: &[u8]) -> Vec<usize> {
-        let begin = &content[..BEGIN.min(content.len())];
-        let windows = self.database.windows(begin.len()).enumerate();
-        let places: Vec<_> = windows.filter(|(_, window)| *window == begin).map(|(at, _)| at).collect();
-        assert!(!places.is_empty(), "not found in the file");
-        places
-    }
-
-    /// A start on what was left with another database.
-    fn start(&self, database: &[u8], planted: Option<&'static str>) -> Outcome {
-        fs::remove_dir_all(self.run.data()).unwrap();
-        copy(&self.run.folder().join("left"), &self.run.data());
-        fs::write(self.run.data().join(FILE), database).unwrap();
-        let said = self.run.log().len();
-        match Server::start(self.run.folder(), &Faults { planted, ..Faults::default() }) {
-            Err(_) => Outcome::Refused(self.run.log().split_off(said)),
-            Ok(server) => {
-                let outcome = self.ask(&server);
-                server.kill();
-                outcome
-            }
-        }
-    }
-
-    /// Reads every figure and repeats what was answered.
-    fn ask(&self, server: &Server) -> Outcome {
-        let (mut client, mut refused) = (server.client(), 0);
-        for (place, expected) in &self.counted {
-            match figures(&mut client, place) {
-                Ok(told) if told == (*expected, self.reported[place]) => {}
-                Ok(told) => {
-                    return Outcome::Wrong(format!("{place:?}: {told:?} for {expected}, {}", self.reported[place]));
-                }
-                Err(response) if is_refused(&response) => refused += 1,
-                Err(response) => return Outcome::Wrong(format!("{place:?}: {response:?}")),
-            }
-        }
-        for operation in self.run.history.all().iter().filter(|one| one.is_repeatable() && !one.is_unknown()) {
-            let response = client.call(&call(operation)).unwrap();
-            if is_refused(&response) {
-                refused += 1;
-            } else if response.status >= 300 || !is_the_same(operation, &answer(operation, &response)) {
-                return Outcome::Wrong(format!("{operation:?} was repeated: {response:?}"));
-            }
-        }
-        Outcome::Started { refused }
-    }
-}
-
-/// A clear refusal says that what is stored is damaged.
-fn is_refused(response: &Response) -> bool {
-    response.status == 500 && response.value()["code"] == "damaged"
-}
-
-fn is_the_same(operation: &Operation, repeated: &Answer) -> bool {
-    match (operation.first_answer(), repeated) {
-        (Some(Answer::Decided { body, .. }), Answer::Decided { body: again, .. })
-        | (Some(Answer::Made { body, .. }), Answer::Made { body: again, .. }) => body == again,
-        (Some(Answer::Recorded { .. }), Answer::Recorded { accepted, .. }) => *accepted == 0,
-        _ => false,
-    }
-}
-
-/// The counter, and what the report says.
-fn figures(client: &mut Client, place: &(String, &'static str)) -> Result<(i64, i64), Response> {
-    let (organization, meter) = place;
-    let body = json!({"organization": organization, "meter": meter, "quantity": 0});
-    let checked = client.call(&Call::json("POST", "/v1/check", body)).unwrap();
-    if checked.status != 200 {
-        return Err(checked);
-    }
-    let value = checked.value();
-    let lifetime = value["limits"].as_array().unwrap().iter().find(|limit| limit["window"] == "lifetime").unwrap();
-    Ok((lifetime["used"].as_i64().unwrap(), reported(client, place)?))
-}
-
-fn reported(client: &mut Client, (organization, meter): &(String, &'static str)) -> Result<i64, Response> {
-    let response = client.call(&Call::get(&total_path(organization, meter))).unwrap();
-    if response.status != 200 {
-        return Err(response);
-    }
-    Ok(response.value()["data"].as_array().unwrap().iter().map(|row| row["value"].as_i64().unwrap()).sum())
-}
-
-fn flip(bytes: &mut [u8], at: usize) {
-    bytes[at] ^= 0x10;
-}
 
 #[test]
 fn every_row_that_makes_a_figure_is_refused_when_its_bytes_have_changed() {

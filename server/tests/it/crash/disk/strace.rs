@@ -41,7 +41,7 @@ pub(super) struct Syscall {
     /// The thread's name.
     pub(super) thread: String,
     pub(super) name: String,
-    /// `main`, `wal`, `journal`, `index` or `folder`.
+    /// `main`, `wal`, `journal`, `index`, `slice`, the folder of `slices`, or another `folder`.
     pub(super) file: &'static str,
     /// Whether it was made to fail.
     pub(super) failed: bool,
@@ -50,6 +50,11 @@ pub(super) struct Syscall {
 impl Strace {
     pub(super) fn of(run: &Run) -> Self {
         Self::of_files(run, &["", "-wal", "-journal"])
+    }
+
+    /// Looks at every file: for a thread that has no others than slices.
+    pub(super) fn of_slices(run: &Run) -> Self {
+        Self::of_files(run, &[])
     }
 
     /// Looks at the index of the write-ahead file instead.
@@ -186,6 +191,8 @@ fn file(path: &str) -> &'static str {
         Some((_, "-wal")) => "wal",
         Some((_, "-journal")) => "journal",
         Some((_, "-shm")) => "index",
+        _ if path.contains("/slices/") => "slice",
+        _ if path.ends_with("/slices") => "slices",
         _ => "folder",
     }
 }
