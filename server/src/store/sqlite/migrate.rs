@@ -6,7 +6,7 @@ use rusqlite::{Connection, TransactionBehavior};
 
 use super::{SqliteError, unreadable};
 
-const MIGRATIONS: [&str; 7] = [
+const MIGRATIONS: [&str; 8] = [
     include_str!("../../../migrations/sqlite/0001_start.sql"),
     include_str!("../../../migrations/sqlite/0002_slices.sql"),
     include_str!("../../../migrations/sqlite/0003_audit_resolutions.sql"),
@@ -14,6 +14,7 @@ const MIGRATIONS: [&str; 7] = [
     include_str!("../../../migrations/sqlite/0005_fleet.sql"),
     include_str!("../../../migrations/sqlite/0006_deletions.sql"),
     include_str!("../../../migrations/sqlite/0007_access.sql"),
+    include_str!("../../../migrations/sqlite/0008_identities.sql"),
 ];
 
 /// The migration whose table is filled from rows that there are.

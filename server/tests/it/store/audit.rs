@@ -257,16 +257,16 @@ fn a_store_from_before_entries_were_dealt_with_is_copied_and_brought_up_to_date(
     kit.made(&make(set_extra(1)));
     let (entries, now) = (kit.audit("acme"), kit.now());
     kit.close();
-    kit.database().execute_batch("DROP TABLE audit_resolutions; DROP TABLE fleet_usage; DROP TABLE users; DROP TABLE members; DROP TABLE sessions; DROP TABLE links; DROP TABLE deletions; DROP TABLE portals; ALTER TABLE api_keys DROP COLUMN created_by; ALTER TABLE audit DROP COLUMN redacted; PRAGMA user_version = 2").unwrap();
+    kit.database().execute_batch("DROP TABLE audit_resolutions; DROP TABLE fleet_usage; DROP TABLE users; DROP TABLE members; DROP TABLE sessions; DROP TABLE links; DROP TABLE deletions; DROP TABLE portals; DROP TABLE identities; DROP TABLE verified_emails; ALTER TABLE api_keys DROP COLUMN created_by; ALTER TABLE audit DROP COLUMN redacted; PRAGMA user_version = 2").unwrap();
     // What a start that was killed left behind.
-    std::fs::write(kit.folder().join("metergate.sqlite.before-7.part"), "half a copy").unwrap();
+    std::fs::write(kit.folder().join("metergate.sqlite.before-8.part"), "half a copy").unwrap();
     kit.reopen_at(now);
     assert_eq!(kit.audit("acme"), entries);
     kit.made(&make(Command::Resolve { seq: 2, note: "n".to_owned(), before: None }));
     assert_eq!(kit.count("audit_resolutions"), 1);
-    let copy = rusqlite::Connection::open(kit.folder().join("metergate.sqlite.before-7")).unwrap();
+    let copy = rusqlite::Connection::open(kit.folder().join("metergate.sqlite.before-8")).unwrap();
     let count = |table: &str| copy.query_row(&format!("SELECT count(*) FROM {table}"), [], |row| row.get::<_, i64>(0));
     assert_eq!((count("audit").unwrap() >= 2, count("audit_resolutions").is_err()), (true, true));
-    assert!(!kit.folder().join("metergate.sqlite.before-7.part").exists());
+    assert!(!kit.folder().join("metergate.sqlite.before-8.part").exists());
     kit.check().unwrap();
 }
