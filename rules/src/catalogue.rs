@@ -16,6 +16,7 @@ pub struct Catalogue {
     plans: HashMap<PlanId, Arc<Plan>>,
     versions: HashMap<(PlanKey, u32), PlanId>,
     newest: HashMap<PlanKey, PlanId>,
+    bring_forward_months: Option<u32>,
 }
 
 impl Catalogue {
@@ -41,6 +42,18 @@ impl Catalogue {
     pub fn with_deleted(mut self, meters: Vec<Meter>) -> Self {
         self.meters.extend(meters.into_iter().map(|meter| (meter.id, Arc::new(meter))));
         self
+    }
+
+    /// The same catalogue, by which members may bring the next reset forward once in so many months (P3).
+    #[must_use]
+    pub fn with_bring_forward_months(mut self, months: u32) -> Self {
+        self.bring_forward_months = Some(months);
+        self
+    }
+
+    /// In how many months members may bring the next reset forward once.
+    pub fn bring_forward_months(&self) -> u32 {
+        self.bring_forward_months.unwrap_or(12)
     }
 
     fn add_plan(&mut self, plan: Plan) {

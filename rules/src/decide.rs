@@ -65,8 +65,8 @@ pub enum Problem {
     #[error("the billing cycle can begin at most a year ahead")]
     CycleTooFar,
     /// A member has brought the next reset forward lately.
-    #[error("the next reset was brought forward within the last 12 months")]
-    CycleMovedRecently,
+    #[error("the next reset was brought forward within the last {0} months")]
+    CycleMovedRecently(u32),
     /// The organization has never been in a trial.
     #[error("the organization has never had a trial")]
     NoTrial,

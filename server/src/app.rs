@@ -25,6 +25,7 @@ use crate::http::rate::Sent;
 use crate::http::routes;
 use crate::http::service::Service;
 use crate::http::state::{App, Shared};
+use crate::openid::{self, Provider};
 use crate::people::password::Passwords;
 use crate::retention::Retention;
 use crate::start;
@@ -84,6 +85,7 @@ pub fn start(config: Config) -> anyhow::Result<Running> {
     let make_service = move |_core| service(&serving);
     let server = listen::serve(listening(&config), config.cores, make_service, draining.clone())
         .with_context(|| format!("cannot listen on {}", config.listen))?;
+    shared.cookies.listens_on(server.address());
     if made_key.is_some() {
         start::keep_admin_key(&config, &admin_key)?;
     }
@@ -123,6 +125,8 @@ pub fn shared(
         cookies: Cookies::new(config.public_url.as_deref()),
         passwords: Passwords::default(),
         attempts: Attempts::default(),
+        trusted_proxies: config.trusted_proxies.clone(),
+        provider: provider(config)?,
         rate_headers: sent(config.rate_limit_headers),
         key_rate: config
             .key_rate_per_second
@@ -141,6 +145,21 @@ pub fn shared(
         data_dir: config.data_dir.clone(),
         metrics: metrics_handle()?,
     })
+}
+
+/// By what people sign in, if that is set: all of it or nothing, so that no half of it is overlooked.
+fn provider(config: &Config) -> anyhow::Result<Option<Provider>> {
+    match (&config.oidc_issuer, &config.oidc_client_id, &config.oidc_client_secret) {
+        (None, None, None) => Ok(None),
+        (Some(issuer), Some(client_id), Some(client_secret)) => {
+            let (issuer, client_id) = (issuer.clone(), client_id.clone());
+            let settings = openid::Settings { issuer, client_id, client_secret: client_secret.clone() };
+            Ok(Some(Provider::new(settings)))
+        }
+        _ => bail!(
+            "set METERGATE_OIDC_ISSUER, METERGATE_OIDC_CLIENT_ID and METERGATE_OIDC_CLIENT_SECRET, or none of them"
+        ),
+    }
 }
 
 /// One core's service. Its answers come while the `LocalSet` runs in which this is called.

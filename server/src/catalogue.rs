@@ -12,10 +12,12 @@ use metergate_rules::time::Time;
 pub mod change;
 pub mod file;
 pub mod key;
+pub mod settings;
 pub mod spec;
 
 pub use change::{TeamAfter, TeamCommand, TeamReply, TeamRequest};
 use key::ApiKey;
+use settings::TeamSettings;
 use spec::{Invalid, MeterSpec, PlanSpec};
 
 /// A meter with its definition.
@@ -59,6 +61,8 @@ pub struct Stored {
     pub plans: BTreeMap<PlanId, PlanEntry>,
     /// All keys, revoked ones too.
     pub keys: BTreeMap<String, ApiKey>,
+    /// What operators change while the server runs.
+    pub settings: TeamSettings,
 }
 
 /// What is in force, ready to be asked.
@@ -99,7 +103,9 @@ impl Snapshot {
         let meter_ids = by_key.values().map(|meter| (meter.key.clone(), meter.id)).collect();
         let deleted = meters.iter().filter(|meter| !living(meter)).cloned().collect::<Vec<_>>();
         let active = meters.iter().filter(living).cloned().collect::<Vec<_>>();
-        let rules = Catalogue::new(active, plans).with_deleted(deleted);
+        let rules = Catalogue::new(active, plans)
+            .with_deleted(deleted)
+            .with_bring_forward_months(stored.settings.bring_forward_months);
         Ok(Self { rules, meter_ids, newest, stored })
     }
 

@@ -56,7 +56,7 @@ enum Command {
     Demo(demo::Options),
     /// Show the configuration in force and where each value comes from
     Config(settings::Options),
-    /// Make platform administrators
+    /// Make platform administrators, and links for users to pass on
     Admin(Remote<administrator::Command>),
     /// Create, list and revoke API keys
     Key(Remote<key::Command>),

@@ -11,9 +11,12 @@ use crate::backup::BACKUPS;
 use crate::retention::FOLDER;
 
 mod file;
+mod network;
 mod source;
 mod value;
 
+pub use network::Networks;
+use network::networks;
 pub use source::{ConfigError, Origin, Sources};
 pub use value::{LogFormat, RateHeaders, Secret};
 use value::{choice, flag, log_filter, optional, path, seconds, socket, url, whole, whole_or};
@@ -95,6 +98,14 @@ settings! {
     cron_secret: Option<Secret> = "", |text| optional(text, value::short_secret), ["METERGATE_CRON_SECRET", "CRON_SECRET"], secret;
     /// The address under which others reach the server, such as https://usage.example.com; else made from the listen address.
     public_url: Option<String> = "", |text| optional(text, url), ["METERGATE_PUBLIC_URL"];
+    /// Addresses and networks of proxies, separated by commas, whose X-Forwarded-For says from where a request comes. None where not given.
+    trusted_proxies: Networks = "", networks, ["METERGATE_TRUSTED_PROXIES"];
+    /// The OpenID Connect provider by which people sign in: its issuer, such as https://id.example.com; https but for this machine. Off where not given.
+    oidc_issuer: Option<String> = "", |text| optional(text, value::issuer), ["METERGATE_OIDC_ISSUER"];
+    /// By what the provider knows Metergate; its redirect address there is the public URL and /auth/oidc/callback.
+    oidc_client_id: Option<String> = "", |text| optional(text, value::printable), ["METERGATE_OIDC_CLIENT_ID"];
+    /// The secret that goes with it.
+    oidc_client_secret: Option<Secret> = "", |text| optional(text, value::short_secret), ["METERGATE_OIDC_CLIENT_SECRET"], secret;
     /// The catalogue file of meters, plans and prices that the first start reads; else the shipped one.
     catalogue: Option<PathBuf> = "", |text| optional(text, path), ["METERGATE_CATALOGUE"];
     /// Whether an organization that nobody has created is created when it is first used: true or false.

@@ -1,5 +1,6 @@
 //! HTTP: how requests come in, what each route does, how answers are written.
 
+pub mod address;
 pub mod adjustments;
 pub mod attempts;
 pub mod audit;
@@ -42,6 +43,7 @@ pub mod request_id;
 pub mod reservations;
 pub mod routes;
 pub mod service;
+pub mod settings;
 pub mod state;
 pub mod team;
 pub mod voids;

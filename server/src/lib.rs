@@ -13,6 +13,7 @@ pub mod folder;
 pub mod hex;
 pub mod http;
 pub mod jobs;
+pub mod openid;
 pub mod paced;
 pub mod people;
 pub mod random;

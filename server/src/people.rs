@@ -11,11 +11,13 @@ use serde::{Deserialize, Serialize};
 
 pub mod change;
 pub mod email;
+pub mod identity;
 pub mod password;
 pub mod portal;
 pub mod token;
 
 use email::Email;
+use identity::{Identity, IdentityKey, Verified};
 use password::PasswordHash;
 use portal::{Portal, PortalId, Stage};
 use token::TokenHash;
@@ -24,7 +26,7 @@ use token::TokenHash;
 pub const SESSION: i64 = 30 * DAY;
 /// How long an invitation can be accepted, in microseconds.
 pub const INVITATION: i64 = 7 * DAY;
-/// How long a link signs somebody in, in microseconds.
+/// How long a link signs somebody in, lets them choose another password, or says that an address is theirs, in microseconds.
 pub const SIGN_IN_LINK: i64 = DAY;
 
 /// The identity of a user: a UUID of version 7.
@@ -120,6 +122,20 @@ pub enum Opens {
     },
     /// A session.
     SignIn(UserId),
+    /// A session, once a new password is chosen.
+    Reset(UserId),
+    /// That this address is the user's own.
+    Verify(UserId, Email),
+}
+
+impl Opens {
+    /// The user for whom it is; an invitation is for an address.
+    pub const fn user(&self) -> Option<UserId> {
+        match self {
+            Self::SignIn(user) | Self::Reset(user) | Self::Verify(user, _) => Some(*user),
+            Self::Invitation { .. } => None,
+        }
+    }
 }
 
 /// Everybody.
@@ -134,6 +150,9 @@ pub struct People {
     links: OrdMap<TokenHash, Arc<Link>>,
     portals: OrdMap<TokenHash, Portal>,
     portals_of: OrdMap<(OrganizationId, PortalId), TokenHash>,
+    identities: OrdMap<IdentityKey, Arc<Identity>>,
+    identities_of: OrdSet<(UserId, IdentityKey)>,
+    verified: OrdMap<UserId, Arc<Verified>>,
 }
 
 /// A row that is written or goes.
@@ -159,6 +178,14 @@ pub enum PersonRow {
     Portal(Portal),
     /// A portal's token opens nothing any more.
     PortalGone(TokenHash),
+    /// Somebody is known to a provider.
+    Identity(Arc<Identity>),
+    /// An identity is nobody's any more.
+    IdentityGone(IdentityKey),
+    /// An address is known to be its user's own.
+    Verified(Arc<Verified>),
+    /// That is known no more.
+    VerifiedGone(UserId),
 }
 
 impl People {
@@ -204,6 +231,17 @@ impl People {
                     self.portals_of.remove(&(old.organization, old.id));
                 }
             }
+            PersonRow::Identity(identity) => {
+                self.identities.insert(identity.key.clone(), Arc::clone(identity));
+                self.identities_of.insert((identity.user, identity.key.clone()));
+            }
+            PersonRow::IdentityGone(key) => {
+                if let Some(old) = self.identities.remove(key) {
+                    self.identities_of.remove(&(old.user, key.clone()));
+                }
+            }
+            PersonRow::Verified(verified) => drop(self.verified.insert(verified.user, Arc::clone(verified))),
+            PersonRow::VerifiedGone(user) => drop(self.verified.remove(user)),
         }
     }
 
@@ -215,6 +253,23 @@ impl People {
     /// The user with an address.
     pub fn user_by_email(&self, email: &Email) -> Option<&Arc<User>> {
         self.users.get(self.by_email.get(email)?)
+    }
+
+    /// The user whom a provider knows so.
+    pub fn user_by_identity(&self, key: &IdentityKey) -> Option<&Arc<User>> {
+        self.user(self.identities.get(key)?.user)
+    }
+
+    /// Whether a user's address is known to be their own.
+    pub fn is_verified(&self, user: UserId) -> bool {
+        let verified = self.verified.get(&user).map(|verified| &verified.email);
+        verified.is_some() && verified == self.user(user).map(|user| &user.email)
+    }
+
+    /// What a user is to providers.
+    fn identities_of(&self, user: UserId) -> impl Iterator<Item = &IdentityKey> {
+        let least = (user, IdentityKey { issuer: "".into(), subject: "".into() });
+        self.identities_of.range(least..).take_while(move |(of, _)| *of == user).map(|(_, key)| key)
     }
 
     /// Users in the order in which they were made, after one.

@@ -7,7 +7,7 @@ use crate::audit::Fields;
 use crate::catalogue::Catalogue;
 use crate::due::status_name;
 use crate::outcome::{Change, Rebased};
-use crate::period::{self, Anchor, Grid};
+use crate::period::{self, Anchor, Grid, Zone};
 use crate::plan::Plan;
 use crate::time::{DAY, Span, Time};
 
@@ -17,8 +17,6 @@ use super::operate::{Told, locks_fields};
 
 /// How far ahead a cycle may begin.
 const FURTHEST: i64 = 366 * DAY;
-/// How long a member waits until the next reset can be brought forward again.
-const ONCE_IN: i64 = 365 * DAY;
 
 /// The open period as a move makes it: counters keep their values, and only dates move.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,10 +44,16 @@ pub fn moved(account: &Account, anchor: Anchor, now: Time) -> Result<Moved, Prob
     Ok(Moved { period: Span { end: of_grid.end, ..open }, shown_start })
 }
 
+/// So many calendar months after a time.
+fn later(time: Time, months: u32, zone: &Zone) -> Time {
+    Grid { anchor: Anchor::at(time, zone), zone }.boundary(i64::from(months))
+}
+
 pub(super) fn move_cycle(
     account: &Account,
     anchor: Anchor,
     by_member: bool,
+    catalogue: &Catalogue,
     now: Time,
 ) -> Result<Option<Told>, Problem> {
     if by_member && !account.locks.is_empty() {
@@ -60,8 +64,9 @@ pub(super) fn move_cycle(
         return Ok(None);
     }
     let forward = by_member && period.end < account.windows.period.end;
-    if forward && account.brought_forward.is_some_and(|last| now < last.plus(ONCE_IN)) {
-        return Err(Problem::CycleMovedRecently);
+    let months = catalogue.bring_forward_months();
+    if forward && account.brought_forward.is_some_and(|last| now < later(last, months, &account.profile.zone)) {
+        return Err(Problem::CycleMovedRecently(months));
     }
     let brought_forward = if forward { Some(now) } else { account.brought_forward };
     let described = |anchor: Anchor, start: Time, end: Time| {

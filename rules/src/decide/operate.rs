@@ -47,7 +47,7 @@ pub(super) fn operate(
             schedule_plan(account, *plan, *keep_overrides, catalogue)?
         }
         Command::MoveCycle { start, by_member } => {
-            cycle::move_cycle(account, start.anchor(&account.profile.zone), *by_member, now)?
+            cycle::move_cycle(account, start.anchor(&account.profile.zone), *by_member, catalogue, now)?
         }
         Command::SetTrial { ends_at } => cycle::set_trial(account, *ends_at, now)?,
         Command::Adjust(adjustment) => adjust::adjust(account, adjustment, catalogue, now)?,

@@ -9,6 +9,7 @@ use metergate_rules::time::Time;
 
 use super::file::CatalogueFile;
 use super::key::{ApiKey, KeyScope};
+use super::settings::{SettingsChange, TeamSettings};
 use super::spec::{Invalid, MeterSpec, PlanSpec};
 use super::{MeterEntry, PlanEntry, Snapshot, Stored};
 use crate::hex::hex;
@@ -17,6 +18,7 @@ use crate::store::audit::Checkpoint;
 use crate::store::{Answer, ReceiptKey, Scope, StoreError};
 
 mod keys;
+mod settings;
 
 /// A change of what is the team's.
 #[derive(Clone, Debug)]
@@ -39,6 +41,8 @@ pub enum TeamCommand {
     RotateKey(String, Time),
     /// One of the three before, on a key that is bound to this organization, by whom the scope admits to it.
     OfOrganization(Scope, OrganizationRef, Box<TeamCommand>),
+    /// Changes the team's settings.
+    ChangeSettings(SettingsChange),
     /// Notes how far a file has been imported.
     PutImport(ImportRecord),
     /// Notes where the chains of the audit log end.
@@ -115,6 +119,8 @@ pub enum TeamReply {
     Applied,
     /// What was named is gone.
     Gone,
+    /// The team's settings.
+    Settings,
     /// An import's record.
     Import(ImportRecord),
     /// A backup is begun.
@@ -134,6 +140,8 @@ pub enum TeamRow {
     Plan(PlanEntry),
     /// A key, new, revoked or with an end.
     Key(ApiKey),
+    /// The team's settings.
+    Settings(TeamSettings),
     /// An import's record.
     Import(ImportRecord),
 }
@@ -166,6 +174,7 @@ pub fn decide(snapshot: &Snapshot, command: &TeamCommand, actor: &str, now: Time
         TeamCommand::CreateKey(new) => change.create_key(new)?,
         TeamCommand::RevokeKey(id) => change.revoke_key(id)?,
         TeamCommand::RotateKey(id, until) => change.rotate_key(id, *until)?,
+        TeamCommand::ChangeSettings(settings) => change.change_settings(settings)?,
         TeamCommand::PutImport(record) => {
             change.rows.push(TeamRow::Import(record.clone()));
             (TeamReply::Import(record.clone()), None)

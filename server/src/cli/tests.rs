@@ -59,6 +59,12 @@ fn an_administrator_is_made_and_their_link_printed() {
     assert_eq!(body, json!({"email": "root@example.com", "name": "Root"}));
     let text = printed(&fake, "admin create --email root@example.com --json");
     assert_eq!(serde_json::from_str::<Value>(&text).unwrap(), made);
+    for (command, path) in [("reset", "/v1/password-resets"), ("verify", "/v1/email-verifications")] {
+        let url = format!("http://127.0.0.1:8080/{command}?token=mgs_1");
+        fake.answer(&format!("POST {path}"), 201, &json!({"email": "ada@example.com", "url": url}));
+        let text = printed(&fake, &format!("admin {command} --email ada@example.com"));
+        assert_eq!(text.lines().last(), Some(url.as_str()));
+    }
     let missing = Arguments::try_parse_from(["metergate", "admin", "create"]);
     assert!(missing.is_err(), "an administrator without an address");
 }

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
+use super::network::Networks;
+
 /// A text that must not be seen: it has neither `Debug` nor `Display`.
 #[derive(Clone)]
 pub struct Secret(String);
@@ -101,6 +103,31 @@ pub(super) fn url(text: &str) -> Result<String, String> {
     }
 }
 
+/// The address of a provider, exactly as it stands in its tokens. What it says is believed, so nobody may change it on the way.
+pub(super) fn issuer(text: &str) -> Result<String, String> {
+    let issuer = url(text)?;
+    let rest = issuer.strip_prefix("http://").unwrap_or_default();
+    let host = rest.split('/').next().unwrap_or_default();
+    let host = host
+        .rsplit_once(':')
+        .filter(|(_, port)| port.bytes().all(|b| b.is_ascii_digit()))
+        .map_or(host, |(host, _)| host);
+    if issuer.starts_with("https://") || ["127.0.0.1", "localhost", "[::1]"].contains(&host) {
+        Ok(issuer)
+    } else {
+        Err("must be an https address; http is taken of this machine alone".to_owned())
+    }
+}
+
+pub(super) fn printable(text: &str) -> Result<String, String> {
+    let fits = text.len() <= 255 && text.bytes().all(|b| b.is_ascii_graphic());
+    if fits {
+        Ok(text.to_owned())
+    } else {
+        Err("must have at most 255 printable ASCII characters, no spaces".to_owned())
+    }
+}
+
 pub(super) fn long_secret(text: &str) -> Result<Secret, String> {
     secret_of(text, 32)
 }
@@ -172,6 +199,7 @@ shown! {
     bool: word,
     RateHeaders: word,
     LogFormat: word,
+    Networks: ToString::to_string,
     Duration: |duration| duration.as_secs().to_string(),
     Secret: |_| "(set)".to_owned(),
 }

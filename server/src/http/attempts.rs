@@ -1,80 +1,125 @@
-//! Sign-ins that failed of late, by account and address, so that nobody can try many passwords.
+//! Sign-ins and registrations of late, by account and address, so that nobody can try many passwords, nor make many users.
 
 use std::collections::HashMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 
 use metergate_rules::time::{MINUTE, SECOND, Time};
 use parking_lot::Mutex;
 
-/// For how long a failure counts, in microseconds.
+/// For how long one counts, in microseconds.
 const WINDOW: i64 = 15 * MINUTE;
 /// Failures in it: of one account from one address, of one account from anywhere, from one address.
-const MOST: [u32; 3] = [10, 100, 200];
+const FAILURES: [u32; 3] = [10, 100, 200];
+/// Sign-ins in it from one address, those that succeed too: each of a password costs tens of milliseconds.
+const SIGN_INS: u32 = 600;
+/// Registrations in it from one address: each makes an organization.
+const REGISTRATIONS: u32 = 100;
 /// What is remembered at most. Beyond it what is over goes, and if nothing is, everything.
 const MOST_KEPT: usize = 100_000;
 
-/// Whose failures are counted.
+/// What is counted.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-enum Whose {
-    Both(String, IpAddr),
-    Account(String),
-    Address(IpAddr),
+enum What {
+    FailuresOfBoth(String, IpAddr),
+    FailuresOfAccount(String),
+    FailuresFrom(IpAddr),
+    SignInsFrom(IpAddr),
+    RegistrationsFrom(IpAddr),
 }
 
-/// Failures, with when the first of them was.
-type Counted = HashMap<Whose, (u32, Time)>;
+/// How many, with when the first of them was.
+type Counted = HashMap<What, (u32, Time)>;
 
-/// Sign-ins that failed of late.
+/// Sign-ins and registrations of late.
 #[derive(Debug, Default)]
 pub struct Attempts(Mutex<Counted>);
 
 impl Attempts {
-    /// Notes a failure, and before that whether there were too many: then it is not to be looked at whether the password is
-    /// right. A success takes it back by [`Self::forget`].
+    /// Notes a sign-in as a failure, and before that whether there were too many: then it is not to be looked at whether the
+    /// password is right. A success takes the failure back by [`Self::forget`]. Without an account, such as of who has a link,
+    /// the address alone counts.
     ///
     /// # Errors
     /// The seconds to wait where there were too many.
     pub fn begin(&self, account: &str, address: IpAddr, now: Time) -> Result<(), u64> {
-        let mut counted = self.0.lock();
-        if counted.len() + 3 > MOST_KEPT {
-            counted.retain(|_, (_, since)| now < since.plus(WINDOW));
-            if counted.len() + 3 > MOST_KEPT {
-                counted.clear();
-            }
-        }
-        let whose = whose(account, address);
-        for (whose, most) in whose.iter().zip(MOST) {
-            if let Some((failures, since)) = counted.get(whose)
-                && now < since.plus(WINDOW)
-                && *failures >= most
-            {
-                let wait = since.plus(WINDOW).since(now).max(0);
-                return Err(u64::try_from(wait / SECOND).unwrap_or_default() + 1);
-            }
-        }
-        for whose in whose {
-            let (failures, since) = counted.entry(whose).or_insert((0, now));
-            if since.plus(WINDOW) <= now {
-                (*failures, *since) = (0, now);
-            }
-            *failures = failures.saturating_add(1);
-        }
-        Ok(())
+        let address = subscriber(address);
+        let failures = failures(account, address);
+        let sign_ins = (What::SignInsFrom(address), SIGN_INS);
+        self.count(&failures.into_iter().chain([sign_ins]).collect::<Vec<_>>(), now)
+    }
+
+    /// Notes that somebody begins to sign in, of whom it is not known yet whether they fail.
+    ///
+    /// # Errors
+    /// The seconds to wait where there were too many.
+    pub fn sign_in(&self, address: IpAddr, now: Time) -> Result<(), u64> {
+        self.count(&[(What::SignInsFrom(subscriber(address)), SIGN_INS)], now)
+    }
+
+    /// Notes a registration, whether it succeeds or not.
+    ///
+    /// # Errors
+    /// The seconds to wait where there were too many.
+    pub fn register(&self, address: IpAddr, now: Time) -> Result<(), u64> {
+        self.count(&[(What::RegistrationsFrom(subscriber(address)), REGISTRATIONS)], now)
     }
 
     /// It was no failure.
     pub fn forget(&self, account: &str, address: IpAddr) {
         let mut counted = self.0.lock();
-        for whose in whose(account, address) {
-            if let Some((failures, _)) = counted.get_mut(&whose) {
+        for (what, _) in failures(account, subscriber(address)) {
+            if let Some((failures, _)) = counted.get_mut(&what) {
                 *failures = failures.saturating_sub(1);
             }
         }
     }
+
+    fn count(&self, all: &[(What, u32)], now: Time) -> Result<(), u64> {
+        let mut counted = self.0.lock();
+        if counted.len() + all.len() > MOST_KEPT {
+            counted.retain(|_, (_, since)| now < since.plus(WINDOW));
+            if counted.len() + all.len() > MOST_KEPT {
+                counted.clear();
+            }
+        }
+        for (what, most) in all {
+            if let Some((number, since)) = counted.get(what)
+                && now < since.plus(WINDOW)
+                && number >= most
+            {
+                let wait = since.plus(WINDOW).since(now).max(0);
+                return Err(u64::try_from(wait / SECOND).unwrap_or_default() + 1);
+            }
+        }
+        for (what, _) in all {
+            let (number, since) = counted.entry(what.clone()).or_insert((0, now));
+            if since.plus(WINDOW) <= now {
+                (*number, *since) = (0, now);
+            }
+            *number = number.saturating_add(1);
+        }
+        Ok(())
+    }
 }
 
-fn whose(account: &str, address: IpAddr) -> [Whose; 3] {
-    [Whose::Both(account.to_owned(), address), Whose::Account(account.to_owned()), Whose::Address(address)]
+fn failures(account: &str, address: IpAddr) -> Vec<(What, u32)> {
+    let mut all = vec![
+        (What::FailuresOfBoth(account.to_owned(), address), FAILURES[0]),
+        (What::FailuresFrom(address), FAILURES[2]),
+    ];
+    // No account is everybody's: some who fail must not stop all others.
+    if !account.is_empty() {
+        all.push((What::FailuresOfAccount(account.to_owned()), FAILURES[1]));
+    }
+    all
+}
+
+/// One subscriber has 2^64 addresses of IPv6: they count as one.
+fn subscriber(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V4(address) => address.into(),
+        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX)).into(),
+    }
 }
 
 #[cfg(test)]
@@ -92,6 +137,36 @@ mod tests {
         assert_eq!(attempts.begin("b", here, now), Ok(()));
         assert_eq!(attempts.begin("a", there, now), Ok(()), "nobody locks another out");
         assert_eq!(attempts.begin("a", here, now.plus(WINDOW)), Ok(()));
+    }
+
+    #[test]
+    fn an_account_waits_after_a_hundred_failures_from_anywhere_and_nobody_else_does() {
+        let (attempts, now) = (Attempts::default(), Time::from_micros(0));
+        let address = |i: u32| IpAddr::from(i.to_be_bytes());
+        for i in 0..100 {
+            attempts.begin("a", address(i), now).unwrap();
+            attempts.begin("", address(i), now).unwrap();
+        }
+        assert!(attempts.begin("a", address(100), now).is_err());
+        assert_eq!(attempts.begin("", address(100), now), Ok(()), "who has no account waits for nobody");
+    }
+
+    #[test]
+    fn what_succeeds_is_bounded_from_one_address_too() {
+        let (attempts, now) = (Attempts::default(), Time::from_micros(0));
+        let [here, there] = ["2001:db8::1", "2001:db8:0:1::1"].map(|text| text.parse::<IpAddr>().unwrap());
+        let beside = "2001:db8::ffff:2".parse().unwrap();
+        for i in 0..SIGN_INS {
+            let account = format!("a{i}");
+            attempts.begin(&account, here, now).unwrap();
+            attempts.forget(&account, here);
+        }
+        assert_eq!(attempts.begin("b", beside, now), Err(901));
+        assert_eq!(attempts.begin("b", there, now), Ok(()));
+        (0..REGISTRATIONS).for_each(|_| attempts.register(here, now).unwrap());
+        assert_eq!(attempts.register(beside, now), Err(901));
+        assert_eq!(attempts.register(there, now), Ok(()));
+        assert_eq!(attempts.register(here, now.plus(WINDOW)), Ok(()));
     }
 
     #[test]

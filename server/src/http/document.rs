@@ -83,7 +83,7 @@ fn add_errors(path: &str, operation: &mut Operation) {
         .is_some_and(|required| required.iter().all(|one| *one == SecurityRequirement::default()));
     let takes_body = operation.request_body.is_some();
     let takes_parameters = operation.parameters.as_ref().is_some_and(|parameters| !parameters.is_empty());
-    let is_probe = is_open && !takes_body;
+    let is_probe = is_open && !takes_body && !takes_parameters;
     let usual = [
         ("400", takes_body, "The body cannot be read"),
         ("401", !is_open, "No credential that is in force"),

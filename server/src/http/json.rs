@@ -1,7 +1,7 @@
 //! JSON bodies: what cannot be read is 400, what has another shape is 422 and says where.
 
-use serde::Deserialize;
 use serde::de::IgnoredAny;
+use serde::{Deserialize, Deserializer};
 use serde_json::error::Category;
 use serde_path_to_error::{Path, Segment};
 
@@ -14,6 +14,14 @@ use super::error::{ApiError, Fault};
 pub fn parse<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, ApiError> {
     // A second, slower reading only for who did it wrong: the first finds no path.
     serde_json::from_slice(body).map_err(|error| explain::<T>(body, &error))
+}
+
+/// For a member that `null` takes away and that is left as it is where it is absent: tells the one from the other.
+///
+/// # Errors
+/// Those of the value.
+pub fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<Option<T>>, D::Error> {
+    Option::deserialize(deserializer).map(Some)
 }
 
 fn explain<'a, T: Deserialize<'a>>(body: &'a [u8], first: &serde_json::Error) -> ApiError {

@@ -321,7 +321,7 @@ pub async fn me(State(app): State<App>, credential: Credential) -> Result<Respon
         scopes: credential.scope_names(),
         organization,
         operator: credential.is_operator(),
-        user: credential.user().map(|user| UserBody::of(user)),
+        user: credential.user().map(|user| UserBody::of(user, &app.shared.store.people())),
         organizations: match credential.user() {
             Some(user) => memberships(&app, user.id).await?,
             None => Vec::new(),

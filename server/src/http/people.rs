@@ -3,9 +3,7 @@
 use std::net::IpAddr;
 
 use axum::body::Body;
-use axum::extract::FromRequestParts;
-use axum::http::header::{CACHE_CONTROL, HeaderMap, HeaderValue, SET_COOKIE};
-use axum::http::request::Parts;
+use axum::http::header::{CACHE_CONTROL, HeaderValue, SET_COOKIE};
 use axum::http::{Response, StatusCode};
 use metergate_rules::account::Account;
 use metergate_rules::role::Role;
@@ -14,7 +12,6 @@ use utoipa::ToSchema;
 
 use super::decision::json as json_answer;
 use super::error::ApiError;
-use super::listen::Peer;
 use super::state::App;
 use crate::people::email::Email;
 use crate::people::password::{Busy, Password};
@@ -24,8 +21,10 @@ use metergate_rules::time::Time;
 
 pub mod administrators;
 pub mod invitations;
+pub mod links;
 pub mod members;
 pub mod portals;
+pub mod provider;
 pub mod sessions;
 
 /// A user.
@@ -36,6 +35,8 @@ pub struct UserBody {
     pub id: String,
     /// The address by which they sign in.
     pub email: String,
+    /// Whether it is known that the address is theirs.
+    pub email_verified: bool,
     /// Their name.
     pub name: String,
     /// Whether they are a platform administrator.
@@ -45,11 +46,12 @@ pub struct UserBody {
 }
 
 impl UserBody {
-    /// Of a user.
-    pub fn of(user: &User) -> Self {
+    /// Of a user, among everybody.
+    pub fn of(user: &User, people: &People) -> Self {
         Self {
             id: user.id.to_string(),
             email: user.email.to_string(),
+            email_verified: people.is_verified(user.id),
             name: user.name.clone(),
             administrator: user.is_administrator,
             created_at: Timestamp(user.created_at),
@@ -93,8 +95,8 @@ pub struct SignedIn {
 }
 
 impl SignedIn {
-    fn of(token: Option<String>, user: &User, organizations: Vec<MembershipBody>, now: Time) -> Self {
-        Self { token, expires_at: Timestamp(now.plus(SESSION)), user: UserBody::of(user), organizations }
+    fn of(token: Option<String>, user: UserBody, organizations: Vec<MembershipBody>, now: Time) -> Self {
+        Self { token, expires_at: Timestamp(now.plus(SESSION)), user, organizations }
     }
 
     /// With the cookie.
@@ -181,27 +183,35 @@ impl From<RoleName> for Role {
     }
 }
 
-/// For handlers: the address that a request comes from.
-pub struct Address(pub IpAddr);
-
-impl FromRequestParts<App> for Address {
-    type Rejection = ApiError;
-    async fn from_request_parts(parts: &mut Parts, _: &App) -> Result<Self, ApiError> {
-        let peer = parts.extensions.get::<Peer>();
-        peer.map(|peer| Self(peer.0.ip())).ok_or_else(|| ApiError::internal("a request without an address"))
-    }
+/// # Errors
+/// 429 after too many sign-ins of late, or too many that failed.
+fn attempt(app: &App, account: &str, address: IpAddr) -> Result<(), ApiError> {
+    let begun = app.shared.attempts.begin(account, address, app.now());
+    begun.map_err(|wait| too_many("Too many sign-ins, or too many that have failed. Wait, then try again.", wait))
 }
 
 /// # Errors
-/// 429 after too many sign-ins that failed.
-fn attempt(app: &App, account: &str, address: IpAddr) -> Result<(), ApiError> {
-    app.shared.attempts.begin(account, address, app.now()).map_err(|wait| {
-        let detail = "Too many sign-ins have failed. Wait, then try again.";
-        ApiError::new(StatusCode::TOO_MANY_REQUESTS, "too-many-requests", detail).with_retry_after(wait)
-    })
+/// 429 after too many sign-ins from one address, whether they succeed or not.
+fn sign_in_from(app: &App, address: IpAddr) -> Result<(), ApiError> {
+    let begun = app.shared.attempts.sign_in(address, app.now());
+    begun.map_err(|wait| too_many("Too many sign-ins from your address. Wait, then try again.", wait))
+}
+
+/// # Errors
+/// 429 after too many registrations from one address.
+fn registration(app: &App, address: IpAddr) -> Result<(), ApiError> {
+    let begun = app.shared.attempts.register(address, app.now());
+    begun.map_err(|wait| too_many("Too many registrations from your address. Wait, then try again.", wait))
+}
+
+fn too_many(detail: &'static str, wait: u64) -> ApiError {
+    ApiError::new(StatusCode::TOO_MANY_REQUESTS, "too-many-requests", detail).with_retry_after(wait)
 }
 
 /// A link to a page.
-fn link(app: &App, headers: &HeaderMap, path: &str, token: &str) -> String {
-    app.shared.cookies.link(headers, path, token)
+///
+/// # Errors
+/// 503 before the server listens.
+fn link(app: &App, path: &str, token: &str) -> Result<String, ApiError> {
+    app.shared.cookies.link(path, token)
 }

@@ -12,12 +12,12 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::documented::{self, clients, internal, metrics, portal, usage};
-use super::people::{administrators, invitations, members, portals, sessions};
+use super::people::{administrators, invitations, links, members, portals, provider, sessions};
 use super::service::{Route, not_found};
 use super::state::App;
 use super::{
     adjustments, audit, backups, catalog, cycle, docs, document, export, fleet, health, hot, jobs, keys, organizations,
-    quota, reports, reservations, team, voids,
+    quota, reports, reservations, settings, team, voids,
 };
 
 /// Every route of the API, in the order in which they are shown.
@@ -82,14 +82,20 @@ fn api() -> OpenApiRouter<App> {
         .routes(routes!(health::metrics))
 }
 
-/// Users, members, sessions.
+/// Users, members, sessions; the team's settings.
 fn people() -> OpenApiRouter<App> {
     OpenApiRouter::new()
+        .routes(routes!(settings::get, settings::update))
         .routes(routes!(members::add, members::list))
         .routes(routes!(members::get, members::update, members::remove))
         .routes(routes!(invitations::create))
         .routes(routes!(invitations::accept))
         .routes(routes!(sessions::use_link))
+        .routes(routes!(provider::start))
+        .routes(routes!(provider::callback))
+        .routes(routes!(links::reset))
+        .routes(routes!(links::verification))
+        .routes(routes!(links::confirm))
         .routes(routes!(portals::create))
         .routes(routes!(portals::revoke))
         .routes(routes!(portals::open))

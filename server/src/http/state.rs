@@ -20,8 +20,10 @@ use super::error::{ApiError, Fault};
 use super::rate::Sent;
 use super::reports::{organization, report_to};
 use crate::catalogue::{Snapshot, TeamRequest};
+use crate::config::Networks;
 use crate::fleet::Fleet;
 use crate::jobs::Jobs;
+use crate::openid::Provider;
 use crate::people::change::PeopleRequest;
 use crate::people::password::Passwords;
 use crate::store::reader::{ReadError, View};
@@ -41,8 +43,12 @@ pub struct Shared {
     pub cookies: Cookies,
     /// Where passwords are hashed.
     pub passwords: Passwords,
-    /// Sign-ins that failed of late.
+    /// Sign-ins and registrations of late.
     pub attempts: Attempts,
+    /// Proxies that say from where a request comes.
+    pub trusted_proxies: Networks,
+    /// By what people sign in, apart from passwords.
+    pub provider: Option<Provider>,
     /// Which rate headers decisions carry.
     pub rate_headers: Sent,
     /// The bound of every key's own request rate.
@@ -253,9 +259,11 @@ impl From<Problem> for ApiError {
             Problem::AdjustsTooMuch(_) => Self::invalid("#/quantity", problem.to_string()),
             Problem::FutureAdjustment => Self::invalid("#/time", problem.to_string()),
             Problem::CycleTooFar => Self::invalid("#/billingCycleStartDate", problem.to_string()),
-            Problem::CycleMovedRecently => Self::conflict(
+            Problem::CycleMovedRecently(months) => Self::conflict(
                 "cycle-moved-recently",
-                "The next reset was brought forward within the last 12 months. Ask an operator of the platform to do it.",
+                format!(
+                    "The next reset was brought forward within the last {months} months. Ask an operator of the platform to do it."
+                ),
             ),
             Problem::NoTrial => Self::conflict("no-trial", "The organization has never had a trial."),
             Problem::Locked => Self::new(

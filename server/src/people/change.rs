@@ -10,6 +10,7 @@ use metergate_rules::role::Role;
 use metergate_rules::time::Time;
 
 use super::email::Email;
+use super::identity::Proof;
 use super::password::PasswordHash;
 use super::portal::{Portal, PortalId};
 use super::token::TokenHash;
@@ -20,8 +21,10 @@ use crate::store::{Answer, Caller, ReceiptKey, StoreError};
 
 mod administrators;
 mod deletion;
+mod links;
 mod members;
 mod portals;
+mod provided;
 mod sessions;
 
 pub use deletion::leave;
@@ -65,20 +68,22 @@ pub enum Joins {
 /// A change of people.
 #[derive(Clone, Debug)]
 pub enum PeopleCommand {
-    /// Somebody signs up, and is signed in.
-    Register(Arc<User>, Joins, TokenHash),
+    /// Somebody signs up, and is signed in; with what a provider has said of them, where they came by one.
+    Register(Arc<User>, Joins, TokenHash, Option<Arc<Proof>>),
     /// Somebody signs in whose password was found to be this one.
     SignIn(UserId, PasswordHash, TokenHash),
-    /// Somebody could not sign in: with the address of a user, or of nobody.
-    SignInFailed(Option<UserId>),
+    /// Somebody signs in by what a provider has said of them. An identity that nobody has becomes this user's, if it may.
+    SignInBy(UserId, Arc<Proof>, TokenHash),
+    /// Somebody could not sign in: with the address of a user, or of nobody; what was wrong where it was by a provider.
+    SignInFailed(Option<UserId>, Option<&'static str>),
     /// A session ends.
     SignOut(TokenHash),
     /// Somebody opens a link that signs them in, and may choose a password.
     UseLink(TokenHash, Option<PasswordHash>, TokenHash),
     /// A user makes an organization.
     Found(UserId, Wish),
-    /// A user becomes a member. Where nobody has this address they become a user, too, and the link signs them in.
-    AddMember(OrganizationRef, Arc<User>, Role, TokenHash),
+    /// The user who has this address becomes a member, if it is known to be theirs. Anybody else is invited by the link.
+    AddMember(OrganizationRef, Email, Role, TokenHash),
     /// A member gets another role, or is active or not.
     ChangeMember(OrganizationRef, UserId, Option<Role>, Option<bool>),
     /// A member is one no more.
@@ -87,6 +92,12 @@ pub enum PeopleCommand {
     Invite(OrganizationRef, Email, Role, TokenHash),
     /// A user accepts an invitation.
     Accept(TokenHash, UserId),
+    /// A link is made with which the user who has this address chooses another password.
+    MakeReset(Email, TokenHash),
+    /// A link is made by which the user who has this address shows that it is theirs.
+    MakeVerification(Email, TokenHash),
+    /// A user opens such a link.
+    Verify(TokenHash, UserId),
     /// A user becomes a platform administrator. They get the password that is given, or the link.
     AddAdministrator(Arc<User>, TokenHash),
     /// A platform administrator is one no more.
@@ -181,17 +192,23 @@ pub fn decide(ground: &Ground<'_>, command: &PeopleCommand) -> Result<PeopleOutc
         now: ground.now,
     };
     let reply = match command {
-        PeopleCommand::Register(user, joins, session) => change.register(user, joins, *session)?,
+        PeopleCommand::Register(user, joins, session, proof) => {
+            change.register(user, joins, *session, proof.as_deref())?
+        }
         PeopleCommand::SignIn(user, password, session) => change.sign_in(*user, password, *session)?,
-        PeopleCommand::SignInFailed(user) => change.sign_in_failed(*user),
+        PeopleCommand::SignInBy(user, proof, session) => change.sign_in_by(*user, proof, *session)?,
+        PeopleCommand::SignInFailed(user, why) => change.sign_in_failed(*user, *why),
         PeopleCommand::SignOut(session) => change.sign_out(*session),
         PeopleCommand::UseLink(link, password, session) => change.use_link(*link, password.as_ref(), *session)?,
         PeopleCommand::Found(user, _) => change.found(*user)?,
-        PeopleCommand::AddMember(_, user, role, link) => change.add_member(user, *role, *link)?,
+        PeopleCommand::AddMember(_, email, role, link) => change.add_member(email, *role, *link)?,
         PeopleCommand::ChangeMember(_, user, role, is_active) => change.change_member(*user, *role, *is_active)?,
         PeopleCommand::RemoveMember(_, user) => change.remove_member(*user)?,
         PeopleCommand::Invite(_, email, role, link) => change.invite(email, *role, *link)?,
         PeopleCommand::Accept(link, user) => change.accept(*link, *user)?,
+        PeopleCommand::MakeReset(email, link) => change.make_reset(email, *link)?,
+        PeopleCommand::MakeVerification(email, link) => change.make_verification(email, *link)?,
+        PeopleCommand::Verify(link, user) => change.verify(*link, *user)?,
         PeopleCommand::AddAdministrator(user, link) => change.add_administrator(user, *link)?,
         PeopleCommand::RemoveAdministrator(user) => change.remove_administrator(*user)?,
         PeopleCommand::MakePortal(_, portal) => change.make_portal(portal)?,
@@ -271,10 +288,11 @@ impl Changing {
         link
     }
 
-    /// A link that signs a user in, in place of an older one.
-    fn sign_in_link(&mut self, user: UserId, token: TokenHash) {
-        let link = Link { token, opens: Opens::SignIn(user), expires_at: self.now.plus(SIGN_IN_LINK) };
-        self.make_link(link, |opens| *opens == Opens::SignIn(user));
+    /// A link for one user, in place of an older one of the same kind.
+    fn link_for(&mut self, opens: Opens, token: TokenHash) -> Arc<Link> {
+        let same = opens.clone();
+        let link = Link { token, opens, expires_at: self.now.plus(SIGN_IN_LINK) };
+        self.make_link(link, |old| *old == same)
     }
 }
 

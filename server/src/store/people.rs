@@ -62,7 +62,7 @@ impl Batch<'_> {
             return Ok(Known::Before(answer));
         }
         let organization = match (&request.command, existing) {
-            (PeopleCommand::Register(user, Joins::New(wish), _), _) => Some(self.found(request, wish, Some(user))?),
+            (PeopleCommand::Register(user, Joins::New(wish), ..), _) => Some(self.found(request, wish, Some(user))?),
             (PeopleCommand::Found(user, wish), _) => {
                 let user = self.ledger.people.user(*user).cloned();
                 Some(self.found(request, wish, user.as_ref())?)
@@ -92,7 +92,7 @@ impl Batch<'_> {
             | Invite(organization, ..)
             | MakePortal(organization, _)
             | ClosePortal(organization, _) => Ok(Some(self.admitted(&request.caller, organization)?)),
-            Accept(link, _) | Register(_, Joins::Invitation(link), _) => {
+            Accept(link, _) | Register(_, Joins::Invitation(link), ..) => {
                 let link = self.ledger.people.link(link, self.now).cloned();
                 match link.as_deref().map(|link| &link.opens) {
                     Some(Opens::Invitation { organization, .. }) => {

@@ -65,8 +65,10 @@ def token_of(caller, url):
         return ADMIN_KEY
     account = {"email": f"{caller}@example.com", "password": "correct horse battery"}
     call(url, "POST", "/api/auth/register", account | {"name": caller, "organizationName": caller})
-    call(url, "POST", "/v1/organizations/acme/members", {"email": account["email"], "role": caller})
-    return call(url, "POST", "/api/auth/login", account)["token"]
+    invitation = call(url, "POST", "/v1/organizations/acme/invitations", {"email": account["email"], "role": caller})
+    token = call(url, "POST", "/api/auth/login", account)["token"]
+    call(url, "POST", "/v1/invitations/accept", {"token": invitation["token"]}, token)
+    return token
 
 
 def run(caller, metergate, schemathesis):

@@ -1,5 +1,8 @@
 //! The cookie of a session, and the refusal of changes that another site has a browser make with it.
 
+use std::net::SocketAddr;
+use std::sync::{Arc, OnceLock};
+
 use axum::http::header::{COOKIE, HOST, HeaderName, HeaderValue, ORIGIN};
 use axum::http::{HeaderMap, Method};
 
@@ -14,12 +17,33 @@ const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 pub struct Cookies {
     /// The address under which others reach the server, without a slash at its end, where it is known.
     public_url: Option<String>,
+    /// Where it listens, once it does.
+    listens_on: Arc<OnceLock<SocketAddr>>,
 }
 
 impl Cookies {
     /// For a server that others reach under this address.
     pub fn new(public_url: Option<&str>) -> Self {
-        Self { public_url: public_url.map(|url| url.trim_end_matches('/').to_owned()) }
+        let public_url = public_url.map(|url| url.trim_end_matches('/').to_owned());
+        Self { public_url, listens_on: Arc::default() }
+    }
+
+    /// Says where the server listens.
+    pub fn listens_on(&self, address: SocketAddr) {
+        let _ = self.listens_on.set(address);
+    }
+
+    /// The address of this server, without a slash at its end, for what is sent to others. Never the one by which a request
+    /// reached it, which anybody can make up: a link with another's address would give its token to them.
+    ///
+    /// # Errors
+    /// 503 before it listens.
+    pub fn base(&self) -> Result<String, ApiError> {
+        match (&self.public_url, self.listens_on.get()) {
+            (Some(url), _) => Ok(url.clone()),
+            (None, Some(address)) => Ok(format!("http://{address}")),
+            (None, None) => Err(ApiError::unavailable(1)),
+        }
     }
 
     fn is_secure(&self) -> bool {
@@ -31,11 +55,19 @@ impl Cookies {
         if self.is_secure() { "__Host-metergate_session" } else { "metergate_session" }
     }
 
+    /// The same of the cookie by which a browser is known that went to an identity provider.
+    fn visit_name(&self) -> &'static str {
+        if self.is_secure() { "__Host-metergate_visit" } else { "metergate_visit" }
+    }
+
     /// The token in the cookie of a request.
     pub fn token(&self, headers: &HeaderMap) -> Option<TokenHash> {
-        let cookies = headers.get_all(COOKIE).into_iter().filter_map(|value| value.to_str().ok());
-        let mut pairs = cookies.flat_map(|value| value.split(';')).filter_map(|pair| pair.trim().split_once('='));
-        pairs.find(|(name, _)| *name == self.name()).and_then(|(_, token)| hash_of(token))
+        token_in(headers, self.name())
+    }
+
+    /// The token of a visit at an identity provider.
+    pub fn visit(&self, headers: &HeaderMap) -> Option<TokenHash> {
+        token_in(headers, self.visit_name())
     }
 
     /// `Set-Cookie` for a token of a session; without one the cookie goes.
@@ -45,9 +77,19 @@ impl Cookies {
 
     /// The same for a token that is refused after so many microseconds.
     pub fn set_for(&self, token: Option<&str>, lasts: i64) -> Option<HeaderValue> {
+        self.written(self.name(), token, lasts)
+    }
+
+    /// The same for a visit at an identity provider.
+    pub fn set_visit(&self, token: Option<&str>, lasts: i64) -> Option<HeaderValue> {
+        self.written(self.visit_name(), token, lasts)
+    }
+
+    /// `Lax`: a browser sends it when a page of another site leads here, as the provider's does, and with nothing else of theirs.
+    fn written(&self, name: &str, token: Option<&str>, lasts: i64) -> Option<HeaderValue> {
         let secure = if self.is_secure() { "; Secure" } else { "" };
         let age = if token.is_some() { lasts / 1_000_000 } else { 0 };
-        let (name, token) = (self.name(), token.unwrap_or_default());
+        let token = token.unwrap_or_default();
         let text = format!("{name}={token}; Path=/; Max-Age={age}; HttpOnly; SameSite=Lax{secure}");
         HeaderValue::from_str(&text).ok()
     }
@@ -79,11 +121,18 @@ impl Cookies {
     }
 
     /// A link to a page of this server.
-    pub fn link(&self, headers: &HeaderMap, path: &str, token: &str) -> String {
-        let host = || headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or("localhost");
-        let url = self.public_url.clone().unwrap_or_else(|| format!("http://{}", host()));
-        format!("{url}{path}?token={token}")
+    ///
+    /// # Errors
+    /// As [`Self::base`].
+    pub fn link(&self, path: &str, token: &str) -> Result<String, ApiError> {
+        Ok(format!("{}{path}?token={token}", self.base()?))
     }
+}
+
+fn token_in(headers: &HeaderMap, name: &str) -> Option<TokenHash> {
+    let cookies = headers.get_all(COOKIE).into_iter().filter_map(|value| value.to_str().ok());
+    let mut pairs = cookies.flat_map(|value| value.split(';')).filter_map(|pair| pair.trim().split_once('='));
+    pairs.find(|(found, _)| *found == name).and_then(|(_, token)| hash_of(token))
 }
 
 fn refused() -> ApiError {
@@ -132,5 +181,17 @@ mod tests {
         assert_eq!(secure.set(None).unwrap(), gone);
         let sent = headers(&[("cookie", &format!("a=b; metergate_session={token}"))]);
         assert_eq!((plain.token(&sent), secure.token(&sent)), (Some(hash), None));
+        assert_eq!(plain.visit(&sent), None, "a session is no visit");
+    }
+
+    #[test]
+    fn a_link_leads_to_the_address_that_is_known_and_to_no_other() {
+        let cookies = Cookies::new(None);
+        assert!(cookies.link("/join", "t").is_err(), "nothing listens yet");
+        cookies.listens_on("127.0.0.1:8080".parse().unwrap());
+        assert_eq!(cookies.link("/join", "t").unwrap(), "http://127.0.0.1:8080/join?token=t");
+        let public = Cookies::new(Some("https://usage.example.com/"));
+        public.listens_on("127.0.0.1:8080".parse().unwrap());
+        assert_eq!(public.link("/join", "t").unwrap(), "https://usage.example.com/join?token=t");
     }
 }

@@ -10,13 +10,14 @@ use serde::Deserialize;
 use utoipa::ToSchema;
 
 use super::ErrorText;
+use crate::http::address::Address;
 use crate::http::auth::Credential;
 use crate::http::body::Raw;
 use crate::http::change::written;
 use crate::http::error::ApiError;
 use crate::http::organizations::organization_key;
+use crate::http::people::SignedIn;
 use crate::http::people::sessions::{self, LoginBody, RegisterBody, wish};
-use crate::http::people::{Address, SignedIn};
 use crate::http::state::App;
 use crate::http::team::answer;
 use crate::http::{idempotency, json};

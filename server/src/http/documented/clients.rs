@@ -8,7 +8,7 @@ use metergate_rules::id::PlanId;
 use metergate_rules::plan::Max;
 use metergate_rules::quantity::Quantity;
 use metergate_rules::window::Window;
-use serde::{Deserialize, Deserializer};
+use serde::Deserialize;
 use utoipa::ToSchema;
 
 use super::{ErrorText, answered};
@@ -34,11 +34,11 @@ pub struct ClientQuotaBody {
     /// `free`, `starter`, `pro` or `enterprise`: its limits take the place of all that were set before.
     pub plan: Option<String>,
     /// Generations in a billing period, a whole number above zero; `null` is unlimited.
-    #[serde(default, deserialize_with = "present")]
+    #[serde(default, deserialize_with = "json::present")]
     #[schema(value_type = Option<u64>)]
     pub monthly_generation_limit: Option<Option<QuantityText>>,
     /// What may be stored in 1,048,576 bytes, a whole number above zero; `null` is unlimited.
-    #[serde(default, deserialize_with = "present")]
+    #[serde(default, deserialize_with = "json::present")]
     #[schema(value_type = Option<u64>)]
     pub storage_quota_mb: Option<Option<QuantityText>>,
     /// Why; kept in the audit log.
@@ -65,11 +65,6 @@ pub struct CreditsBody {
     pub amount: Option<QuantityText>,
     /// Why; kept in the audit log.
     pub reason: Option<String>,
-}
-
-/// Tells `null` from an absent member.
-fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<Option<T>>, D::Error> {
-    Option::deserialize(deserializer).map(Some)
 }
 
 /// Sets a client's plan, its generations and its storage.

@@ -60,7 +60,7 @@ pub async fn list(
     let after =
         page.after.as_deref().map(|bytes| bytes.try_into().map(UserId).map_err(|_| bad_cursor())).transpose()?;
     let administrators = people.users_after(after).filter(|user| user.is_administrator);
-    let data = administrators.map(|user| UserBody::of(user)).take(page.limit + 1).collect();
+    let data = administrators.map(|user| UserBody::of(user, &people)).take(page.limit + 1).collect();
     let key = |body: &UserBody| UserId::parse(&body.id).map_or_else(Vec::new, |id| id.0.to_vec());
     Ok(Paged::cut(data, &page, key).response(&uri))
 }
@@ -87,11 +87,11 @@ pub async fn add(
     let now = app.now();
     let user = User { id: UserId::new(now), email, name, password, is_administrator: true, created_at: now };
     let (token, hash) = token::generate();
-    let url = link(&app, &headers, "/sign-in", &token);
+    let url = link(&app, "/sign-in", &token)?;
     let respond: PeopleRespond = Arc::new(move |after: &PeopleAfter<'_>| {
         let PeopleReply::User(id, linked) = after.reply else { return answer(500, &(), None) };
         let sign_in_url = (*linked && after.shows_secrets).then(|| url.clone());
-        let user = after.people.user(*id).map(|user| UserBody::of(user));
+        let user = after.people.user(*id).map(|user| UserBody::of(user, after.people));
         answer(201, &user.map(|user| AdministratorBody { user, sign_in_url }), None)
     });
     let command = PeopleCommand::AddAdministrator(Arc::new(user), hash);

@@ -24,6 +24,7 @@ use crate::people::change::{PeopleAfter, PeopleCommand, PeopleReply, PeopleReque
 use crate::people::token::{self, hash_of};
 use crate::people::{Link, Opens};
 use crate::report::Timestamp;
+use crate::store::Answer;
 
 /// Whom to invite.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -74,17 +75,20 @@ pub async fn create(
     let call = Call::admitted(&app, &credential, &org, &headers).await?;
     let asked: NewInvitationBody = json::parse(&body)?;
     let (token, hash) = token::generate();
-    let url = link(&app, &headers, "/join", &token);
+    let url = link(&app, "/join", &token)?;
     let command = PeopleCommand::Invite(call.organization.clone(), email(&asked.email)?, asked.role.into(), hash);
-    let respond: PeopleRespond = Arc::new(move |after: &PeopleAfter<'_>| {
-        let secrets = after.shows_secrets.then(|| (token.clone(), url.clone())).unzip();
-        let body = match after.reply {
-            PeopleReply::Link(link) => invitation(link, secrets),
-            _ => None,
-        };
-        answer(201, &body, None)
-    });
+    let respond: PeopleRespond = Arc::new(move |after: &PeopleAfter<'_>| invited(201, after, &token, &url));
     call.run("POST /v1/organizations/{org}/invitations", &[&body], command, respond).await
+}
+
+/// Answers with an invitation, and with its token where it may be shown.
+pub(super) fn invited(status: u16, after: &PeopleAfter<'_>, token: &str, url: &str) -> Answer {
+    let secrets = after.shows_secrets.then(|| (token.to_owned(), url.to_owned())).unzip();
+    let body = match after.reply {
+        PeopleReply::Link(link) => invitation(link, secrets),
+        _ => None,
+    };
+    answer(status, &body, None)
 }
 
 fn invitation(link: &Link, (token, url): (Option<String>, Option<String>)) -> Option<InvitationBody> {

@@ -10,13 +10,13 @@ use metergate_rules::role::Right;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::invitations::{InvitationBody, invited};
 use super::{RoleName, email, link};
 use crate::http::auth::Credential;
 use crate::http::body::Raw;
 use crate::http::change::written;
 use crate::http::decision::json as json_answer;
 use crate::http::error::ApiError;
-use crate::http::organizations::name;
 use crate::http::page::{PageQuery, Paged, bad_cursor};
 use crate::http::path::Path;
 use crate::http::query::Query;
@@ -37,8 +37,6 @@ pub struct NewMemberBody {
     pub email: String,
     /// What they may do.
     pub role: RoleName,
-    /// The name of somebody who is no user yet; the address without one.
-    pub name: Option<String>,
 }
 
 /// What of a member changes; what is absent stays.
@@ -67,9 +65,6 @@ pub struct MemberBody {
     pub active: bool,
     /// Since when they are a member.
     pub created_at: Timestamp,
-    /// For somebody who was no user before: a link that signs them in once, within a day.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub sign_in_url: Option<String>,
 }
 
 impl MemberBody {
@@ -81,26 +76,17 @@ impl MemberBody {
             role: member.role.as_str(),
             active: member.is_active,
             created_at: Timestamp(member.created_at),
-            sign_in_url: None,
         }
     }
 }
 
-/// Answers with a member, and with the link that was made for them.
-fn member_answer(status: u16, url: String) -> PeopleRespond {
-    Arc::new(move |after: &PeopleAfter<'_>| {
-        let found = match (after.reply, after.account) {
-            (PeopleReply::User(id, linked), Some(account)) => {
-                after.people.member(account.id, *id).zip(after.people.user(*id)).map(|found| (found, *linked))
-            }
-            _ => None,
-        };
-        let body = found.map(|((member, user), linked)| {
-            let sign_in_url = (linked && after.shows_secrets).then(|| url.clone());
-            MemberBody { sign_in_url, ..MemberBody::of(member, user) }
-        });
-        answer(status, &body, None)
-    })
+/// Answers with a member.
+fn member_answer(status: u16, after: &PeopleAfter<'_>) -> Answer {
+    let found = match (after.reply, after.account) {
+        (PeopleReply::User(id, _), Some(account)) => after.people.member(account.id, *id).zip(after.people.user(*id)),
+        _ => None,
+    };
+    answer(status, &found.map(|(member, user)| MemberBody::of(member, user)), None)
 }
 
 /// The organization's id, for a caller who has a right there.
@@ -150,10 +136,12 @@ pub async fn get(
     Ok(json_answer(StatusCode::OK, &MemberBody::of(found.0, found.1)))
 }
 
-/// Makes somebody a member. Who has no user yet gets one, and a link that signs them in.
+/// Makes a user a member whose address is known to be theirs. Anybody else is invited instead: the link in the answer is for
+/// them to accept, within 7 days.
 #[utoipa::path(post, operation_id = "add_member", path = "/v1/organizations/{org}/members", tag = "people", request_body = NewMemberBody,
     params(("org" = String, Path, description = "Id or key")),
-    responses((status = 201, body = MemberBody), (status = 403, description = "The role does not suffice, or the organization is locked"), (status = 404, description = "Unknown"), (status = 409, description = "They are a member already")))]
+    responses((status = 201, body = MemberBody), (status = 202, body = InvitationBody, description = "They are invited: who has the address is not known"),
+        (status = 403, description = "The role does not suffice, or the organization is locked"), (status = 404, description = "Unknown"), (status = 409, description = "They are a member already")))]
 pub async fn add(
     State(app): State<App>,
     Path(org): Path<String>,
@@ -163,16 +151,14 @@ pub async fn add(
 ) -> Result<Response<Body>, ApiError> {
     let call = Call::admitted(&app, &credential, &org, &headers).await?;
     let asked: NewMemberBody = json::parse(&body)?;
-    let email = email(&asked.email)?;
-    let name = name(asked.name.as_deref().unwrap_or(email.as_str()))?;
-    let now = app.now();
-    let id = UserId::new(now);
-    let user = Arc::new(User { id, email, name, password: None, is_administrator: false, created_at: now });
     let (token, hash) = token::generate();
-    let url = link(&app, &headers, "/sign-in", &token);
-    let command = PeopleCommand::AddMember(call.organization.clone(), user, asked.role.into(), hash);
-    let route = "POST /v1/organizations/{org}/members";
-    call.run(route, &[&body], command, member_answer(201, url)).await
+    let url = link(&app, "/join", &token)?;
+    let command = PeopleCommand::AddMember(call.organization.clone(), email(&asked.email)?, asked.role.into(), hash);
+    let respond: PeopleRespond = Arc::new(move |after: &PeopleAfter<'_>| match after.reply {
+        PeopleReply::Link(_) => invited(202, after, &token, &url),
+        _ => member_answer(201, after),
+    });
+    call.run("POST /v1/organizations/{org}/members", &[&body], command, respond).await
 }
 
 /// Changes what a member may do, at once.
@@ -190,8 +176,9 @@ pub async fn update(
     let asked: MemberChangeBody = json::parse(&body)?;
     let (user, role) = (user_id(&id)?, asked.role.map(Into::into));
     let command = PeopleCommand::ChangeMember(call.organization.clone(), user, role, asked.active);
+    let respond: PeopleRespond = Arc::new(|after: &PeopleAfter<'_>| member_answer(200, after));
     let route = "PATCH /v1/organizations/{org}/members/{id}";
-    call.run(route, &[id.as_bytes(), &body], command, member_answer(200, String::new())).await
+    call.run(route, &[id.as_bytes(), &body], command, respond).await
 }
 
 /// Ends a membership, at once.

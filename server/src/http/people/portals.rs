@@ -13,13 +13,15 @@ use utoipa::ToSchema;
 
 use super::members::Call;
 use super::sessions::{nobody, silent, spent};
-use super::{Address, MembershipBody, attempt, link};
+use super::{MembershipBody, attempt, link};
+use crate::http::address::Address;
 use crate::http::auth::Credential;
 use crate::http::body::Raw;
 use crate::http::decision::json as json_answer;
 use crate::http::error::ApiError;
 use crate::http::json;
 use crate::http::path::Path;
+use crate::http::settings::TeamFace;
 use crate::http::state::App;
 use crate::http::team::answer;
 use crate::people::change::{PeopleAfter, PeopleCommand, PeopleReply, PeopleRequest, PeopleRespond};
@@ -69,6 +71,8 @@ pub struct OpenedPortalBody {
     pub expires_at: Timestamp,
     /// Where it leads, and what it allows there.
     pub organization: MembershipBody,
+    /// Whose portal it is.
+    pub team: TeamFace,
 }
 
 /// Mints a link into the portal of an organization. It opens once.
@@ -96,7 +100,7 @@ pub async fn create(
         Some(_) => return Err(ApiError::invalid("#/expiresInSeconds", "Send 1 to 900.")),
     };
     let (token, hash) = token::generate();
-    let url = link(&app, &headers, "/portal", &token);
+    let url = link(&app, "/portal", &token)?;
     let now = app.now();
     let portal = Portal {
         id: PortalId::new(now),
@@ -160,8 +164,9 @@ pub async fn open(
     let account = app.read(move |view| view.account(Scope::Team, &organization)).await?;
     let expires_at = Timestamp(portal.expires_at);
     let organization = MembershipBody::of(&account, role);
+    let team = TeamFace::of(&app.snapshot().stored.settings);
     let cookie = app.shared.cookies.set_for(Some(&token), PORTAL_SESSION);
-    let mut response = json_answer(StatusCode::OK, &OpenedPortalBody { token, expires_at, organization });
+    let mut response = json_answer(StatusCode::OK, &OpenedPortalBody { token, expires_at, organization, team });
     response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     if let Some(cookie) = cookie {
         response.headers_mut().insert(SET_COOKIE, cookie);

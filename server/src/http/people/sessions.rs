@@ -9,7 +9,10 @@ use axum::http::{HeaderMap, Response, StatusCode};
 use serde::Deserialize;
 use utoipa::ToSchema;
 
-use super::{Address, MembershipBody, SignedIn, attempt, email, memberships, password, user_of, with_cookie};
+use super::{
+    MembershipBody, SignedIn, UserBody, attempt, email, memberships, password, registration, user_of, with_cookie,
+};
+use crate::http::address::Address;
 use crate::http::auth::{Credential, actor_of};
 use crate::http::body::Raw;
 use crate::http::change::written;
@@ -60,7 +63,7 @@ pub struct LoginBody {
 pub struct LinkBody {
     /// The token in the link.
     pub token: String,
-    /// A password from now on: 8 to 1,024 bytes.
+    /// A password from now on: 8 to 1,024 bytes. A link for another password asks for it.
     pub password: Option<String>,
 }
 
@@ -112,12 +115,13 @@ pub(crate) async fn sign_up(
     let receipt = idempotency::receipt(headers, "POST /api/auth/register", &parts)?;
     let password = password(asked.password)?;
     attempt(app, "", address)?;
+    registration(app, address)?;
     let password = app.shared.passwords.hash(password).await?;
     let now = app.now();
     let id = UserId::new(now);
     let user = User { id, email, name, password: Some(password), is_administrator: false, created_at: now };
     let (token, hash) = token::generate();
-    let command = PeopleCommand::Register(Arc::new(user), joins, hash);
+    let command = PeopleCommand::Register(Arc::new(user), joins, hash, None);
     let shown = token.clone();
     let respond: PeopleRespond = Arc::new(move |after| registered(after, &shown));
     let (answer, replayed) =
@@ -135,8 +139,8 @@ fn registered(after: &PeopleAfter<'_>, token: &str) -> Answer {
     let role = after.account.and_then(|account| after.people.role(account.id, *id));
     let organizations = after.account.zip(role).map(|(account, role)| MembershipBody::of(account, role));
     let token = after.shows_secrets.then(|| token.to_owned());
-    let body = user_of(after.people, *id)
-        .map(|user| SignedIn::of(token, user, organizations.into_iter().collect(), after.now));
+    let user = user_of(after.people, *id).map(|user| UserBody::of(user, after.people));
+    let body = user.map(|user| SignedIn::of(token, user, organizations.into_iter().collect(), after.now));
     answer(201, &body, None)
 }
 
@@ -155,7 +159,7 @@ pub(crate) async fn sign_in(
     let known = user.as_ref().and_then(|user| user.password.clone());
     let right = app.shared.passwords.is_of(known.clone(), password).await?;
     let (Some(user), Some(known), true) = (&user, known, right) else {
-        let command = PeopleCommand::SignInFailed(user.map(|user| user.id));
+        let command = PeopleCommand::SignInFailed(user.map(|user| user.id), None);
         app.change_people(PeopleRequest { caller: nobody(), receipt: None, command, respond: silent() }).await?;
         return Err(wrong());
     };
@@ -175,6 +179,7 @@ async fn signed_in(app: &App, hash: TokenHash, token: String) -> Result<Response
     let people = app.shared.store.people();
     let (session, user) = people.session(&hash, app.now()).ok_or_else(ApiError::unauthorized)?;
     let organizations = memberships(app, user.id).await?;
+    let user = UserBody::of(user, &people);
     Ok(SignedIn::of(Some(token), user, organizations, session.created_at).response(app, StatusCode::OK))
 }
 

@@ -4,14 +4,16 @@ use std::sync::Arc;
 
 use metergate_rules::audit::Fields;
 
+use super::deletion::forgotten;
 use super::{Changing, PeopleReply, conflict, unknown};
 use crate::people::token::TokenHash;
-use crate::people::{PersonRow, User, UserId};
+use crate::people::{Opens, PersonRow, User, UserId};
 use crate::store::StoreError;
 
 impl Changing {
     /// Anybody can register with any address. So whoever had one before signs in anew, with the password that is given here or
-    /// the link: only whom the caller hands it becomes an administrator.
+    /// the link: only whom the caller hands it becomes an administrator. What providers said of them before counts no more; that
+    /// the address is theirs, the caller answers for.
     pub(super) fn add_administrator(
         &mut self,
         candidate: &Arc<User>,
@@ -28,9 +30,11 @@ impl Changing {
         let (id, has_password) = (user.id, user.password.is_some());
         let after = fields(&user);
         self.end_sessions(id);
+        self.forget_identities(id);
         self.new_user(&Arc::new(user))?;
+        self.note_verified(id);
         if !has_password {
-            self.sign_in_link(id, link);
+            self.link_for(Opens::SignIn(id), link);
         }
         self.note("member.add", Fields::default(), after);
         Ok(PeopleReply::User(id, !has_password))
@@ -41,7 +45,7 @@ impl Changing {
         let user = self.people.user(id).filter(|user| user.is_administrator).cloned().ok_or_else(unknown)?;
         self.end_sessions(id);
         if self.people.memberships(id).next().is_none() {
-            self.put(PersonRow::UserGone(id));
+            forgotten(&self.people, id).into_iter().for_each(|row| self.put(row));
         } else {
             self.put(PersonRow::User(Arc::new(User { is_administrator: false, ..(*user).clone() })));
         }

@@ -16,12 +16,12 @@ pub fn leave(people: &mut People, organization: OrganizationId, most: usize) -> 
         put(people, &mut rows, PersonRow::MemberGone(organization, member.user));
         let is_elsewhere = people.memberships(member.user).next().is_some();
         if !is_elsewhere && people.user(member.user).is_some_and(|user| !user.is_administrator) {
-            forget(people, &mut rows, member.user);
+            forgotten(people, member.user).into_iter().for_each(|row| put(people, &mut rows, row));
         }
     }
     let gone = |opens: &Opens| match opens {
         Opens::Invitation { organization: of, .. } => *of == organization,
-        Opens::SignIn(user) => people.user(*user).is_none(),
+        opens => opens.user().is_none_or(|user| people.user(user).is_none()),
     };
     let room = most.saturating_sub(rows.len());
     let links: Vec<_> = people.links().filter(|link| gone(&link.opens)).map(|link| link.token).take(room).collect();
@@ -29,11 +29,13 @@ pub fn leave(people: &mut People, organization: OrganizationId, most: usize) -> 
     rows
 }
 
-/// A user goes with their sessions; links that would sign them in open nothing.
-fn forget(people: &mut People, rows: &mut Vec<PersonRow>, user: UserId) {
-    let sessions: Vec<_> = people.sessions_of(user).map(|session| session.token).collect();
-    sessions.into_iter().for_each(|token| put(people, rows, PersonRow::SessionGone(token)));
-    put(people, rows, PersonRow::UserGone(user));
+/// What goes with a user: sessions, what providers know of them, that their address is theirs, and at last the user. Links that
+/// are for them open nothing then.
+pub(super) fn forgotten(people: &People, user: UserId) -> Vec<PersonRow> {
+    let sessions = people.sessions_of(user).map(|session| PersonRow::SessionGone(session.token));
+    let identities = people.identities_of(user).map(|key| PersonRow::IdentityGone(key.clone()));
+    let rest = [PersonRow::VerifiedGone(user), PersonRow::UserGone(user)];
+    sessions.chain(identities).chain(rest).collect()
 }
 
 fn put(people: &mut People, rows: &mut Vec<PersonRow>, row: PersonRow) {

@@ -1,7 +1,5 @@
 //! Members of organizations, and those who are invited to be.
 
-use std::sync::Arc;
-
 use metergate_rules::audit::Fields;
 use metergate_rules::id::OrganizationId;
 use metergate_rules::role::Role;
@@ -9,7 +7,7 @@ use metergate_rules::role::Role;
 use super::{Changing, MOST_MEMBERS, MOST_ORGANIZATIONS, PeopleReply, conflict, spent, unknown};
 use crate::people::email::Email;
 use crate::people::token::TokenHash;
-use crate::people::{INVITATION, Link, Member, Opens, PersonRow, User, UserId};
+use crate::people::{INVITATION, Link, Member, Opens, PersonRow, UserId};
 use crate::store::StoreError;
 
 impl Changing {
@@ -45,21 +43,16 @@ impl Changing {
         Ok(())
     }
 
-    pub(super) fn add_member(
-        &mut self,
-        candidate: &Arc<User>,
-        role: Role,
-        link: TokenHash,
-    ) -> Result<PeopleReply, StoreError> {
+    /// Anybody can register with any address, and whoever opens an invitation has shown nothing but that they have it. So only
+    /// somebody whose address is known to be theirs becomes a member without being asked, and nobody becomes a user by it.
+    pub(super) fn add_member(&mut self, email: &Email, role: Role, link: TokenHash) -> Result<PeopleReply, StoreError> {
+        let known = self.people.user_by_email(email).map(|user| user.id);
+        let Some(user) = known.filter(|user| self.people.is_verified(*user)) else {
+            return self.invite(email, role, link);
+        };
         self.may_change(None, Some(role))?;
-        let known = self.people.user_by_email(&candidate.email).map(|user| user.id);
-        if known.is_none() {
-            self.new_user(candidate)?;
-            self.sign_in_link(candidate.id, link);
-        }
-        let user = known.unwrap_or(candidate.id);
         self.join(user, role)?;
-        Ok(PeopleReply::User(user, known.is_none()))
+        Ok(PeopleReply::User(user, false))
     }
 
     pub(super) fn change_member(

@@ -6,10 +6,11 @@ use metergate_rules::audit::Fields;
 use metergate_rules::id::OrganizationId;
 use metergate_rules::role::Role;
 
-use super::{Changing, Joins, MOST_ORGANIZATIONS, PeopleReply, conflict, spent};
+use super::{Changing, Joins, MOST_ORGANIZATIONS, PeopleReply, conflict};
+use crate::people::identity::Proof;
 use crate::people::password::PasswordHash;
 use crate::people::token::TokenHash;
-use crate::people::{Member, Opens, PersonRow, User, UserId};
+use crate::people::{Member, PersonRow, User, UserId};
 use crate::store::StoreError;
 
 impl Changing {
@@ -19,11 +20,15 @@ impl Changing {
         user: &Arc<User>,
         joins: &Joins,
         session: TokenHash,
+        proof: Option<&Proof>,
     ) -> Result<PeopleReply, StoreError> {
         if self.people.user_by_email(&user.email).is_some() {
             return conflict("email-taken", "There is a user with this e-mail address: sign in.");
         }
         self.new_user(user)?;
+        if let Some(proof) = proof {
+            self.take_identity(user.id, proof)?;
+        }
         match joins {
             Joins::New(_) => self.become_owner(user.id)?,
             Joins::Invitation(link) => drop(self.accept(*link, user.id)?),
@@ -58,15 +63,16 @@ impl Changing {
             return conflict("password-changed", "The password was changed meanwhile.");
         }
         self.begin_session(user, session);
-        self.note_of_user("session.sign_in", user);
+        self.note_of_user("session.sign_in", user, Fields::default());
         Ok(PeopleReply::User(user, false))
     }
 
-    pub(super) fn sign_in_failed(&mut self, user: Option<UserId>) -> PeopleReply {
+    pub(super) fn sign_in_failed(&mut self, user: Option<UserId>, why: Option<&'static str>) -> PeopleReply {
+        let why = why.map_or_else(Fields::default, |why| Fields::default().with("by", "provider").with("why", why));
         match user.filter(|user| self.people.user(*user).is_some()) {
-            Some(user) => self.note_of_user("session.sign_in_failed", user),
+            Some(user) => self.note_of_user("session.sign_in_failed", user, why),
             None => {
-                let after = Fields::default().with("user", None::<String>);
+                let after = Fields::default().with("user", None::<String>).and(why);
                 self.note("session.sign_in_failed", Fields::default(), after);
             }
         }
@@ -76,33 +82,14 @@ impl Changing {
     pub(super) fn sign_out(&mut self, session: TokenHash) -> PeopleReply {
         if let Some(user) = self.people.session(&session, self.now).map(|(session, _)| session.user) {
             self.put(PersonRow::SessionGone(session));
-            self.note_of_user("session.sign_out", user);
+            self.note_of_user("session.sign_out", user, Fields::default());
         }
         PeopleReply::Done
     }
 
-    pub(super) fn use_link(
-        &mut self,
-        link: TokenHash,
-        password: Option<&PasswordHash>,
-        session: TokenHash,
-    ) -> Result<PeopleReply, StoreError> {
-        let opens = self.people.link(&link, self.now).map(|link| link.opens.clone());
-        let Some(Opens::SignIn(user)) = opens else { return Err(spent()) };
-        let old = self.people.user(user).cloned().ok_or_else(spent)?;
-        self.put(PersonRow::LinkGone(link));
-        if let Some(password) = password {
-            self.end_sessions(user);
-            self.put(PersonRow::User(Arc::new(User { password: Some(password.clone()), ..(*old).clone() })));
-        }
-        self.begin_session(user, session);
-        self.note_of_user("session.sign_in", user);
-        Ok(PeopleReply::User(user, false))
-    }
-
     /// One entry for each organization of the user, since each has its own log; one for the team where they are in none, or
     /// are platform administrators.
-    fn note_of_user(&mut self, action: &'static str, user: UserId) {
+    pub(super) fn note_of_user(&mut self, action: &'static str, user: UserId, more: Fields) {
         let active = self.people.memberships(user).filter(|member| member.is_active);
         let mut concerned: Vec<Option<OrganizationId>> = active.map(|member| Some(member.organization)).collect();
         if concerned.is_empty() || self.people.user(user).is_some_and(|user| user.is_administrator) {
@@ -110,7 +97,8 @@ impl Changing {
         }
         for organization in concerned {
             self.organization = organization;
-            self.note(action, Fields::default(), Fields::default().with("user", user.to_string()));
+            let after = Fields::default().with("user", user.to_string()).and(more.clone());
+            self.note(action, Fields::default(), after);
         }
     }
 }

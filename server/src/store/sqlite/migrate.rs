@@ -12,7 +12,7 @@ const VALUE_CHECKSUMS: &str = include_str!("../../../migrations/sqlite/0009_valu
 /// After it kept answers say which organization they name.
 const RETENTION: &str = include_str!("../../../migrations/sqlite/0010_retention.sql");
 
-const MIGRATIONS: [&str; 9] = [
+const MIGRATIONS: [&str; 10] = [
     include_str!("../../../migrations/sqlite/0001_start.sql"),
     include_str!("../../../migrations/sqlite/0002_slices.sql"),
     include_str!("../../../migrations/sqlite/0003_audit_resolutions.sql"),
@@ -20,6 +20,7 @@ const MIGRATIONS: [&str; 9] = [
     FLEET,
     include_str!("../../../migrations/sqlite/0006_deletions.sql"),
     include_str!("../../../migrations/sqlite/0007_access.sql"),
+    include_str!("../../../migrations/sqlite/0008_identities.sql"),
     VALUE_CHECKSUMS,
     RETENTION,
 ];

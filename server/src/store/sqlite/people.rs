@@ -7,6 +7,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::{Sqlite, SqliteError, unreadable};
+use crate::people::identity::{Identity, Verified};
 use crate::people::portal::Portal;
 use crate::people::{Link, Member, People, PersonRow, Session, User};
 use crate::store::seal::{seal, unseal};
@@ -39,6 +40,16 @@ impl Sqlite {
         self.each_sealed("SELECT token, data FROM portals", |portal: Portal| {
             people.take(&PersonRow::Portal(portal));
             vec![portal.token.0.to_vec()]
+        })?;
+        self.each_sealed("SELECT issuer, subject, data FROM identities", |identity: Identity| {
+            let columns = [&identity.key.issuer, &identity.key.subject].map(|text| text.as_bytes().to_vec());
+            people.take(&PersonRow::Identity(Arc::new(identity)));
+            columns.into()
+        })?;
+        self.each_sealed("SELECT user, data FROM verified_emails", |verified: Verified| {
+            let columns = vec![verified.user.0.to_vec()];
+            people.take(&PersonRow::Verified(Arc::new(verified)));
+            columns
         })?;
         Ok(people)
     }
@@ -105,6 +116,21 @@ pub(super) fn write_person(transaction: &Transaction<'_>, row: &PersonRow) -> Re
             execute("INSERT OR REPLACE INTO portals (token, data) VALUES (?, ?)", &[&portal.token.0, &data])
         }
         PersonRow::PortalGone(token) => execute("DELETE FROM portals WHERE token = ?", &[&token.0]),
+        PersonRow::Identity(identity) => {
+            let (issuer, subject) = (&*identity.key.issuer, &*identity.key.subject);
+            let data = sealed(&[issuer.as_bytes(), subject.as_bytes()], &**identity)?;
+            let sql = "INSERT OR REPLACE INTO identities (issuer, subject, data) VALUES (?, ?, ?)";
+            execute(sql, &[&issuer, &subject, &data])
+        }
+        PersonRow::IdentityGone(key) => {
+            execute("DELETE FROM identities WHERE issuer = ? AND subject = ?", &[&&*key.issuer, &&*key.subject])
+        }
+        PersonRow::Verified(verified) => {
+            let data = sealed(&[&verified.user.0], &**verified)?;
+            let sql = "INSERT OR REPLACE INTO verified_emails (user, data) VALUES (?, ?)";
+            execute(sql, &[&verified.user.0, &data])
+        }
+        PersonRow::VerifiedGone(user) => execute("DELETE FROM verified_emails WHERE user = ?", &[&user.0]),
     }
 }
 

@@ -16,6 +16,8 @@ use rusqlite::OptionalExtension;
 
 /// The setting in which the checksum of meters, plans and keys stands. They are few, and all in memory: one for all.
 const CHECKSUM: &str = "catalogue_checksum";
+/// The setting in which the team's own stand, as JSON.
+pub(super) const TEAM_SETTINGS: &str = "team_settings";
 /// The checksum of no rows.
 const NOTHING: &str = "00000000";
 
@@ -85,6 +87,9 @@ impl Sqlite {
             "SELECT id, hash, name, scopes, organization, created_at, expires_at, revoked_at, created_by FROM api_keys";
         for entry in self.all(keys, |row| Ok(Ok(api_key(row)?)))? {
             stored.keys.insert(entry.id.clone(), entry);
+        }
+        if let Some(text) = self.setting(TEAM_SETTINGS)? {
+            stored.settings = serde_json::from_str(&text).map_err(|error| unreadable("the team's settings", error))?;
         }
         Ok(stored)
     }

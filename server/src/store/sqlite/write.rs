@@ -14,7 +14,7 @@ use super::deletion::delete;
 use super::derived::find_rollup;
 use super::find::ReceiptRow;
 use super::people::write_person;
-use super::rows::write_catalogue_checksum;
+use super::rows::{TEAM_SETTINGS, write_catalogue_checksum};
 use super::totals::write_totals;
 use super::values::write_values;
 use super::{Sqlite, SqliteError, settings, unreadable};
@@ -133,7 +133,7 @@ fn write_changes(transaction: &Transaction<'_>, commit: &Commit<'_>) -> Result<(
     }
     commit.people.iter().try_for_each(|row| write_person(transaction, row))?;
     commit.team.iter().try_for_each(|row| write_team(transaction, row, commit.at))?;
-    let of_catalogue = |row: &TeamRow| !matches!(row, TeamRow::Import(_));
+    let of_catalogue = |row: &TeamRow| !matches!(row, TeamRow::Import(_) | TeamRow::Settings(_));
     if commit.team.iter().any(of_catalogue) { write_catalogue_checksum(transaction) } else { Ok(()) }
 }
 
@@ -166,6 +166,7 @@ fn write_team(transaction: &Transaction<'_>, row: &TeamRow, at: Time) -> Result<
                 (&key.id, key.hash, &key.name, scopes, organization, created, &key.created_by, expires, revoked);
             transaction.prepare_cached(sql)?.execute(values)?;
         }
+        TeamRow::Settings(settings) => settings::set(transaction, TEAM_SETTINGS, &definition(settings)?)?,
         TeamRow::Import(record) => {
             let sql = "INSERT OR REPLACE INTO imports (source, rows_done, digest, updated_at) VALUES (?, ?, ?, ?)";
             let values = (&record.source, record.rows_done.cast_signed(), &record.digest, at.micros());

@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::client::{Answer, Client, comparable};
 use super::isolation::NOBODY;
-use super::people::{Person, sign_up};
+use super::people::{Person, join, sign_up};
 use super::server::Server;
 
 const ACME: &str = "/v1/organizations/acme";
@@ -17,7 +17,7 @@ fn started() -> (Server, Person, Person, Client) {
     let [owner, admin_of] =
         [("owner", "ada@elsewhere.example"), ("admin", "grace@elsewhere.example")].map(|(role, email)| {
             let person = sign_up(&server, email);
-            admin.post(&format!("{ACME}/members"), json!({"email": person.email, "role": role})).is(201);
+            join(&admin, "acme", &person, role);
             person
         });
     let made = json!({"name": "app", "scopes": ["consume", "read"], "organization": "acme"});
@@ -148,7 +148,7 @@ fn nothing_of_a_member_is_on_the_disk_afterwards() {
     let invited = json!({"email": "invited@nowhere.example", "role": "viewer"});
     client.post(&format!("{path}/invitations"), invited).is(201);
     let added = json!({"email": "added@nowhere.example", "role": "admin"});
-    client.post(&format!("{path}/members"), added).is(201);
+    client.post(&format!("{path}/members"), added).is(202);
     let texts = ["charles@nowhere.example", "Charles Babbage", "invited@nowhere.example", "added@nowhere.example"];
     server.stop();
     assert!(texts.iter().all(|text| is_on_disk(&server, text)));

@@ -10,6 +10,8 @@ use super::isolation::CANARY;
 pub(super) enum Right {
     /// Everybody, also without a credential.
     Open,
+    /// Nobody here, since what it needs is not set: there is no such thing.
+    Unset,
     /// Every credential.
     Any,
     /// Who has this right by the table of the rules.
@@ -116,6 +118,13 @@ pub(super) const RULES: &[Rule] = &[
     rule("POST /v1/organizations/{org}/invitations", ADMINISTER, "", r#"{"email": "new@example.com", "role": "viewer"}"#),
     rule("POST /v1/invitations/accept", PERSON, "", r#"{"token": "mgs_"}"#),
     rule("POST /v1/sessions", Right::Open, "", "{}"),
+    rule("GET /auth/oidc/start", Right::Unset, "", ""),
+    rule("GET /auth/oidc/callback", Right::Unset, "", ""),
+    rule("POST /v1/password-resets", Right::Operator, "", r#"{"email": "new@example.com"}"#),
+    rule("POST /v1/email-verifications", Right::Operator, "", r#"{"email": "new@example.com"}"#),
+    rule("POST /v1/email-verifications/confirm", PERSON, "", r#"{"token": "mgs_"}"#),
+    rule("GET /v1/settings", Right::Operator, "", ""),
+    rule("PATCH /v1/settings", Right::Operator, "", r#"{"teamName": "Team"}"#),
     rule("POST /v1/organizations/{org}/portal-sessions", Right::Of(role::Right::Link), "", "{}"),
     rule("DELETE /v1/organizations/{org}/portal-sessions/{id}", Right::Of(role::Right::Link), "", ""),
     rule("POST /v1/portal-sessions", Right::Open, "", "{}"),
@@ -176,7 +185,7 @@ impl Rule {
     /// The right by the table of the rules; none for what everybody may.
     pub(super) fn of_table(&self) -> Option<role::Right> {
         match self.right {
-            Right::Open => None,
+            Right::Open | Right::Unset => None,
             Right::Any => Some(role::Right::Any),
             Right::Of(right) => Some(right),
             Right::Operator => Some(role::Right::Operate),

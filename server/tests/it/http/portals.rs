@@ -4,7 +4,7 @@ use metergate_rules::time::{MINUTE, SECOND, Time};
 use serde_json::{Value, json};
 
 use super::client::{Answer, Client};
-use super::people::{actions, sign_up};
+use super::people::{actions, join, sign_up};
 use super::server::Server;
 
 fn path(organization: &str) -> String {
@@ -89,7 +89,7 @@ fn of_many_who_open_a_link_at_once_one_does() {
 fn a_portal_follows_its_member_and_is_never_an_owners() {
     let mut server = Server::start();
     let (ada, eve) = (sign_up(&server, "ada@example.com"), sign_up(&server, "eve@example.com"));
-    ada.client.post(&ada.members(), json!({"email": eve.email, "role": "editor"})).is(201);
+    join(&ada.client, &ada.organization, &eve, "editor");
     let of_eve = opened(&server, &ada.organization, Some(&eve.id));
     let log = format!("/v1/organizations/{}/audit-log", ada.organization);
     let note = json!({"action": "document.upload", "category": "chat"});

@@ -144,5 +144,14 @@ fn run(folder: &Path, settings: &[(String, String)], address: &str) -> (Child, B
         let _ = process.wait();
         panic!("the server did not start: {line:?}; its log:\n{}", fs::read_to_string(self::log(folder)).unwrap());
     };
-    (process, stdout, url.to_owned())
+    // Where it has a public address, that is what it says, and leads nowhere here.
+    let given = settings.iter().find(|(name, _)| name == "METERGATE_LISTEN");
+    let url = given.map_or_else(|| url.to_owned(), |(_, address)| format!("http://{address}"));
+    (process, stdout, url)
+}
+
+/// An address of this machine that is free.
+pub(crate) fn free_address() -> String {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.local_addr().unwrap().to_string()
 }

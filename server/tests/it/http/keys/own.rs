@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::super::people::{actions, sign_up};
+use super::super::people::{actions, join, sign_up};
 use super::super::server::Server;
 
 fn keys_of(organization: &str) -> String {
@@ -17,7 +17,7 @@ fn new(scopes: &[&str]) -> Value {
 fn an_organizations_key_is_bound_to_it_and_outlives_the_membership_of_its_maker() {
     let mut server = Server::start();
     let (ada, eve) = (sign_up(&server, "ada@example.com"), sign_up(&server, "eve@example.com"));
-    ada.client.post(&ada.members(), json!({"email": eve.email, "role": "admin"})).is(201);
+    join(&ada.client, &ada.organization, &eve, "admin");
     let path = keys_of(&ada.organization);
     let made = eve.client.post(&path, new(&["consume", "read"])).is(201).json();
     assert_eq!(made["createdBy"], format!("user:{}", eve.id));
@@ -40,7 +40,7 @@ fn an_organizations_key_is_bound_to_it_and_outlives_the_membership_of_its_maker(
     ada_again.delete(&format!("{path}/{}", made["id"].as_str().unwrap())).is(204);
     server.client(made["key"].as_str().unwrap()).get("/v1/me").expect_problem(401, "unauthorized");
     let log = actions(&ada_again, &format!("/v1/organizations/{}/audit-log?category=auth", ada.organization));
-    assert_eq!(log, ["key.revoke", "member.remove", "key.create", "member.add"]);
+    assert_eq!(log, ["key.revoke", "member.remove", "key.create", "member.add", "member.invite"]);
 }
 
 #[test]

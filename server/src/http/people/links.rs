@@ -1,0 +1,124 @@
+//! Links that operators make for a user and pass on, since no mail is sent: for another password, and by which an address is
+//! shown to be theirs.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::{HeaderMap, Response, StatusCode};
+use metergate_rules::role::Right;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::sessions::{silent, spent};
+use super::{UserBody, email, link};
+use crate::http::auth::Credential;
+use crate::http::body::Raw;
+use crate::http::change::written;
+use crate::http::decision::json as json_answer;
+use crate::http::error::ApiError;
+use crate::http::state::{App, Operator};
+use crate::http::team::answer;
+use crate::http::{idempotency, json};
+use crate::people::change::{PeopleAfter, PeopleCommand, PeopleReply, PeopleRequest, PeopleRespond};
+use crate::people::email::Email;
+use crate::people::token::{self, TokenHash, hash_of};
+use crate::report::Timestamp;
+
+/// For whom a link is.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ForUserBody {
+    /// The address by which they sign in.
+    pub email: String,
+}
+
+/// A link to pass on to the address, and to nobody else: who opens it is taken for whom it belongs to.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PassedOnBody {
+    /// For whom it is.
+    pub email: String,
+    /// From when it opens nothing.
+    pub expires_at: Timestamp,
+    /// What opens it, once; `null` where a request is repeated.
+    pub token: Option<String>,
+    /// The link; `null` where a request is repeated.
+    pub url: Option<String>,
+}
+
+/// The token of a link.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct TokenBody {
+    /// As it stands in the link.
+    pub token: String,
+}
+
+/// Makes a link with which a user chooses another password (`POST /v1/sessions`), once, within a day. Their sessions end then.
+#[utoipa::path(post, operation_id = "make_password_reset", path = "/v1/password-resets", tag = "people", request_body = ForUserBody,
+    responses((status = 201, body = PassedOnBody), (status = 404, description = "There is no such user"), (status = 422, description = "Not valid")))]
+pub async fn reset(
+    State(app): State<App>,
+    operator: Operator,
+    headers: HeaderMap,
+    Raw(body): Raw,
+) -> Result<Response<Body>, ApiError> {
+    pass_on(&app, operator, &headers, &body, "POST /v1/password-resets", "/reset", PeopleCommand::MakeReset).await
+}
+
+/// Makes a link by which a user shows that their address is theirs, once, within a day: signed in, they open it by
+/// `POST /v1/email-verifications/confirm`.
+#[utoipa::path(post, operation_id = "make_email_verification", path = "/v1/email-verifications", tag = "people", request_body = ForUserBody,
+    responses((status = 201, body = PassedOnBody), (status = 404, description = "There is no such user"), (status = 409, description = "It is known already"), (status = 422, description = "Not valid")))]
+pub async fn verification(
+    State(app): State<App>,
+    operator: Operator,
+    headers: HeaderMap,
+    Raw(body): Raw,
+) -> Result<Response<Body>, ApiError> {
+    let (route, page) = ("POST /v1/email-verifications", "/verify");
+    pass_on(&app, operator, &headers, &body, route, page, PeopleCommand::MakeVerification).await
+}
+
+async fn pass_on(
+    app: &App,
+    operator: Operator,
+    headers: &HeaderMap,
+    body: &[u8],
+    route: &'static str,
+    page: &str,
+    command: fn(Email, TokenHash) -> PeopleCommand,
+) -> Result<Response<Body>, ApiError> {
+    let asked: ForUserBody = json::parse(body)?;
+    let email = email(&asked.email)?;
+    let receipt = idempotency::receipt(headers, route, &[body])?;
+    let (token, hash) = token::generate();
+    let (url, to) = (link(app, page, &token)?, email.to_string());
+    let respond: PeopleRespond = Arc::new(move |after: &PeopleAfter<'_>| {
+        let PeopleReply::Link(link) = after.reply else { return answer(500, &(), None) };
+        let (token, url) = after.shows_secrets.then(|| (token.clone(), url.clone())).unzip();
+        answer(201, &PassedOnBody { email: to.clone(), expires_at: Timestamp(link.expires_at), token, url }, None)
+    });
+    let request = PeopleRequest { caller: operator.caller, receipt, command: command(email, hash), respond };
+    let (answer, replayed) = app.change_people(request).await?;
+    Ok(written(answer, replayed))
+}
+
+/// Opens the link by which a user shows that their address is theirs. Only they themselves can, signed in.
+#[utoipa::path(post, operation_id = "confirm_email", path = "/v1/email-verifications/confirm", tag = "people", request_body = TokenBody,
+    responses((status = 200, body = UserBody), (status = 403, description = "It is for another user"), (status = 409, description = "The link was used or is over")))]
+pub async fn confirm(
+    State(app): State<App>,
+    credential: Credential,
+    Raw(body): Raw,
+) -> Result<Response<Body>, ApiError> {
+    let caller = credential.may(Right::Person)?;
+    let user = credential.user().ok_or_else(ApiError::unauthorized)?.id;
+    let asked: TokenBody = json::parse(&body)?;
+    let command = PeopleCommand::Verify(hash_of(&asked.token).ok_or_else(spent)?, user);
+    app.change_people(PeopleRequest { caller, receipt: None, command, respond: silent() }).await?;
+    let people = app.shared.store.people();
+    let user = people.user(user).ok_or_else(ApiError::unauthorized)?;
+    Ok(json_answer(StatusCode::OK, &UserBody::of(user, &people)))
+}
