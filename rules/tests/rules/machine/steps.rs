@@ -115,7 +115,28 @@ fn corrections() -> impl Strategy<Value = Step> {
     );
     prop_oneof![
         5 => (meters(), prop_oneof![-12..6_i64, -40..1_i64], time).prop_map(|(meter, units, after)| Step::Adjust(meter, units, after)),
-        5 => (0..200_usize).prop_map(Step::Undo),
+        5 => prop_oneof![0..4_usize, 0..200_usize].prop_map(Step::Undo),
+    ]
+}
+
+/// What happens while there is credit: the base is used up, credit is held and drawn, comes back, and ends meanwhile.
+fn around_credit() -> impl Strategy<Value = Step> {
+    let ends = prop_oneof![2 => Just(None), 3 => (MINUTE..2 * HOUR).prop_map(Some)];
+    let ttl = prop_oneof![1 => SECOND..2 * MINUTE, 3 => HOUR..DAY + 1];
+    prop_oneof![
+        4 => (10..45_i64, -HOUR..1).prop_map(|(n, after)| Step::Event(API, n, after)),
+        3 => (5..25_i64).prop_map(|n| Step::Consume(vec![(API, n)])),
+        6 => (3..25_i64, ttl).prop_map(|(n, ttl)| Step::Reserve(API, n, ttl)),
+        6 => (0..2_usize, 0..30_i64).prop_map(|(nth, n)| Step::Commit(nth, n)),
+        2 => (0..2_usize).prop_map(Step::Release),
+        3 => (-25..1_i64).prop_map(|units| Step::Adjust(API, units, None)),
+        5 => (0..4_usize).prop_map(Step::Undo),
+        3 => (5..25_i64, -2..3_i32, ends).prop_map(|(amount, priority, end)| Step::Grant(API, amount, priority, 0, end)),
+        1 => (0..6_usize).prop_map(Step::Void),
+        4 => (0..HOUR).prop_map(Step::Wait),
+        1 => (HOUR..2 * DAY).prop_map(Step::Wait),
+        1 => Just(Step::Near(Window::BillingPeriod, 0)),
+        1 => Just(Step::Reset(Some(API), Window::ALL.to_vec())),
     ]
 }
 
@@ -142,6 +163,7 @@ impl ReferenceStateMachine for Model {
     fn transitions(state: &Self) -> BoxedStrategy<Step> {
         let ends = [Window::Day, Window::BillingPeriod].map(|window| state.range(window).1);
         let is_near = ends.iter().any(|end| end - state.now <= 5 * MINUTE);
+        let has_credit = state.credit(API) > 0 || state.open_holds().any(|(_, hold)| !hold.of_grants.is_empty());
         let together = prop::collection::vec(item(), 2..4).prop_map(|mut items| {
             items.sort_by_key(|(meter, _)| *meter);
             items.dedup_by_key(|(meter, _)| *meter);
@@ -156,6 +178,7 @@ impl ReferenceStateMachine for Model {
             5 => reservations(),
             4 => corrections(),
             if is_near { 40 } else { 0 } => around_a_boundary(),
+            if has_credit { 40 } else { 0 } => around_credit(),
         ]
         .boxed()
     }

@@ -106,13 +106,18 @@ impl Model {
         leaves.into_iter().partition(|(grant, _)| self.is_over(*grant))
     }
 
-    /// What can be void, as its place among all that was answered: the `nth` of them, counted in a circle.
+    /// Where the `nth` stands of what can be void, from the newest backwards, and round again.
+    fn voidable(&self, nth: usize) -> usize {
+        self.told.len() - 1 - nth % self.told.len()
+    }
+
+    /// The same as its place among all that was answered.
     pub(crate) fn place_of(&self, nth: usize) -> usize {
-        self.told[nth % self.told.len()].nth
+        self.told[self.voidable(nth)].nth
     }
 
     pub(super) fn undo(&mut self, nth: usize) -> Answer {
-        let place = nth % self.told.len();
+        let place = self.voidable(nth);
         let Told { at, done, is_void, .. } = self.told[place].clone();
         let is_old = at + days(366) <= self.now;
         if is_void && is_old {

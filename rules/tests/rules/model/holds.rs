@@ -153,7 +153,7 @@ impl Model {
         let takes = |rule: &Rule| {
             let (from, until) = self.range(rule.window);
             let is_open = rule.window.sliding_length().is_none() && from <= hold.at && hold.at < until;
-            let of_base = hold.n - hold.overage - if rule.is_period { held_of_grants } else { 0 };
+            let of_base = (hold.n - hold.overage - if rule.is_period { held_of_grants } else { 0 }).max(0);
             let (base, credit) = match (is_open, rule.is_period) {
                 (true, true) => {
                     let credit = without.credit(hold.meter);

@@ -41,7 +41,7 @@ pub(crate) enum Step {
     Release(usize),
     /// So much more or less, of a time so long after now, or without one.
     Adjust(MeterId, i64, Option<i64>),
-    /// What was told `nth`, counted in a circle, never was.
+    /// What was told so many ago never was.
     Undo(usize),
 }
 

@@ -202,9 +202,9 @@ impl Reached {
         let Self { crash_between_append_and_answer, other_body_refused, late_event, changes, .. } = *self;
         let Self { committed, released, reservation_over, corrections, clock_moved, deleted, .. } = *self;
         let reached = [
-            [acknowledged, unknown, limit_hit_exactly, refusal_replayed, crash_between_append_and_answer].as_slice(),
-            &[other_body_refused, late_event, changes],
-            &[committed, released, reservation_over, corrections, clock_moved, deleted],
+            vec![acknowledged, unknown, limit_hit_exactly, refusal_replayed, crash_between_append_and_answer],
+            vec![other_body_refused, late_event, changes],
+            vec![committed, released, reservation_over, corrections, clock_moved, deleted],
         ];
         assert!(reached.concat().iter().all(|count| *count > 0), "the run proves nothing: {self:?}");
     }

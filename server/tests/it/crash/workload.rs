@@ -327,11 +327,11 @@ pub(super) fn answer(operation: &Operation, response: &Response) -> Answer {
 }
 
 /// How it is told that an act makes no sense by then: that a reservation is over, an event void, that less was counted than
-/// is to be taken off, that a clock is further, that an organization never was.
+/// is to be taken off, that a clock is further, that an organization never was or is not yet.
 const fn fails(act: &Act) -> &'static [u16] {
     match act {
         Act::Extend { .. } | Act::Commit { .. } | Act::Release { .. } | Act::Void { .. } | Act::Clock { .. } => &[409],
-        Act::Adjust { .. } => &[422],
+        Act::Adjust { .. } => &[404, 422],
         Act::Delete => &[404],
         _ => &[],
     }

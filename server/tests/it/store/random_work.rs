@@ -107,7 +107,8 @@ fn request(random: &mut Random, step: usize, now: Time) -> Request {
 /// Holds something of what adds up, or goes on with one of the first reservations.
 fn on_reservations(random: &mut Random) -> Command {
     let id = ReservationId(u32::try_from(1 + random.below(40)).unwrap());
-    let ttl = SECOND + random.below(*random.one_of(&[MINUTE, HOUR, DAY - SECOND]));
+    let longest = *random.one_of(&[MINUTE, HOUR, DAY - SECOND]);
+    let ttl = SECOND + random.below(longest);
     match random.below(8) {
         0..=3 => {
             let held = (*random.one_of(&["calls", "credits", "hits", "tokens"]), random.below(9));
