@@ -89,7 +89,10 @@ pub enum Problem {
     #[error("10,000 events of the last 366 days are void already: correct by an amount")]
     TooManyVoids,
     /// A peak or a level cannot be taken back.
-    #[error("an event on a max or last meter cannot be void: record the true level, which takes its place")]
+    #[error(
+        "an event on a max or last meter cannot be void: record the true level, which takes the place of a last one, \
+         and a max starts anew at its next window or a reset"
+    )]
     NotVoidable,
     /// A correction is of the past.
     #[error("an adjustment cannot lie in the future")]

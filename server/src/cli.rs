@@ -13,6 +13,7 @@ use crate::store::DISK_FAILED;
 use crate::store::sqlite::SqliteError;
 
 mod administrator;
+mod aggregate;
 mod audit;
 mod backup;
 mod catalogue;
@@ -86,6 +87,8 @@ enum Command {
     Adjust(RemoteOptions<correction::Adjust>),
     /// Report usage
     Usage(RemoteOptions<usage::Options>),
+    /// Make the reports of some days again from the records, and apply the retention
+    Aggregate(RemoteOptions<aggregate::Options>),
     /// List, export and verify the audit log
     Audit(Remote<audit::Command>),
     /// Import past usage from a CSV file; running it again counts nothing twice
@@ -170,6 +173,7 @@ fn run(command: Command, screen: &dyn Screen) -> anyhow::Result<Ending> {
         Command::Reset(reset) => correction::reset(&reset.connection.client()?, &reset.options, screen),
         Command::Adjust(adjust) => correction::adjust(&adjust.connection.client()?, &adjust.options, screen),
         Command::Usage(usage) => usage::run(&usage.connection.client()?, &usage.options, screen),
+        Command::Aggregate(days) => aggregate::run(&days.connection.client()?, &days.options, screen),
         Command::Audit(audit) => audit::run(&audit.connection.client()?, &audit.command, screen),
         Command::Import(import) => {
             let client = import.connection.client()?.patient(client::Patience::LONG);

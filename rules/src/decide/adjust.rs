@@ -51,11 +51,16 @@ pub struct Room {
 }
 
 impl Adjustment {
-    /// Where something is taken from: of a time from its day in the organization's zone, without one from all until now.
+    /// Where something is taken from: of a time from its day in the organization's zone, without one from all; in either case
+    /// from what begins by now.
     pub fn within(&self, account: &Account, now: Time) -> Span {
+        let end = now.plus(1);
         match self.time {
-            Some(time) => period::day(time, &account.profile.zone),
-            None => Span { start: Time::MIN, end: now.plus(1) },
+            Some(time) => {
+                let day = period::day(time, &account.profile.zone);
+                Span { end: day.end.min(end), ..day }
+            }
+            None => Span { start: Time::MIN, end },
         }
     }
 

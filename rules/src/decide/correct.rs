@@ -158,14 +158,15 @@ fn value(
     };
     let (windows, ahead) = (chosen(false), chosen(true));
     let (limits, lifted) = (Limits::new(account, plan, meter), lifted(account, plan, used, catalogue)?);
-    let leaves = match limits.standing(lifted, now).filter(|_| windows.has(lifted)) {
-        Some(standing) => {
+    let leaves = match (windows.has(lifted), limits.standing(lifted, now)) {
+        (true, Some(standing)) => {
             let counter = account.meter(used.meter).and_then(|used| used.counter(lifted));
             let drawn = counter.map_or(&[][..], |counter| &counter.draws);
             grant::last_of(&account.grants, drawn, Quantity::ONE.minus(standing.overage()))
         }
-        None if held(account, used, lifted) == Held::Not => returns(account, used, lifted, false),
-        None => Vec::new(),
+        (true, None) => returns(account, used, lifted, true),
+        (false, _) if held(account, used, lifted) == Held::Not => returns(account, used, lifted, false),
+        (false, _) => Vec::new(),
     };
     let returning = Returning::of(account, leaves, now);
     let measure = Measure::VoidValue(value);

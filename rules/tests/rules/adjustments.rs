@@ -76,6 +76,8 @@ fn what_is_taken_off_is_taken_from_what_was_counted() {
         ("api 4; wait 2h; api 3; adjust api -5 @-1h", "done",   "22T13:2"),
         ("api 4; wait 40d; adjust api -3",            "done",   "22T11:1"),
         ("event api 4 @-1h; api 1; undo 1; adjust api -2", "at most 1 can be taken off here", "22T11:1"),
+        // What came early for a quarter hour that has not begun is not taken from the one before it.
+        ("clock 2026-11-22T11:13:00Z; event api 4 @+3m; adjust api -3 @-1m", "at most 0 can be taken off here", "22T11:4"),
     ];
     for (script, answer, holds) in cases {
         let mut world = World::new([plan(1, "api.period=10")]);

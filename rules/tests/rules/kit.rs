@@ -178,11 +178,12 @@ impl World {
             What::Reservation(hold) => matches!(**hold, Hold::Settled(_)),
             What::Due(_) | What::Changed(_) => false,
         };
-        let uses = uses(self.entries.iter().filter(is_event).nth(nth - 1).unwrap()).to_vec();
+        let entry = self.entries.iter().filter(is_event).nth(nth - 1).unwrap();
+        let uses = uses(entry).to_vec();
         let held = |used: &Use| self.reported(used.meter).get(&used.time.floor(15 * MINUTE)).copied();
         let room = uses.iter().map(|used| q(held(used).unwrap_or(0))).collect();
         let event =
-            VoidedEvent { sequence: 1, offset: u32::try_from(nth).unwrap(), meter: None, recorded_at: self.now };
+            VoidedEvent { sequence: 1, offset: u32::try_from(nth).unwrap(), meter: None, recorded_at: entry.at };
         let (source, id) = ("/test".to_owned(), "e-1".to_owned());
         Command::Void(Voiding::Found(Void { source, id, event, uses, room }))
     }

@@ -2,19 +2,25 @@
 //! anew by going through it. It keeps no counter, no epoch, no bucket and no open window.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 
 use metergate_rules::account::{LockCause, Status};
+use metergate_rules::decide::Problem;
 use metergate_rules::id::MeterId;
 use metergate_rules::outcome::Reason;
 use metergate_rules::plan::{Enforcement, Max};
-use metergate_rules::time::{DAY, HOUR, MINUTE};
+use metergate_rules::time::DAY;
 use metergate_rules::window::Window;
 
-use crate::kit::{BYTES, PEAK, USERS, script};
-use calendar::{Calendar, Range};
+use crate::kit::{BYTES, script};
+use calendar::Calendar;
+use holds::Hold;
 
 pub(crate) mod calendar;
+mod corrections;
+mod holds;
 pub(crate) mod step;
+mod tally;
 
 /// Limits, whether meters that are not named are refused, and how many days of trial with what at the end.
 pub(crate) type Terms = (&'static str, bool, Option<(i64, End)>);
@@ -38,17 +44,33 @@ pub(crate) enum End {
     Plan1,
 }
 
-/// One accepted use of one meter.
+/// One thing that counts on one meter.
 #[derive(Clone, Debug)]
 pub(crate) struct Done {
     pub(crate) at: i64,
     pub(crate) time: i64,
     pub(crate) meter: MeterId,
-    /// A quantity, a peak, a level or a value, by the meter.
+    /// A quantity, a peak, a level or a value, by the meter; below zero what a correction takes off.
     pub(crate) n: i64,
-    pub(crate) is_decision: bool,
-    /// How much of which grant.
+    pub(crate) kind: Kind,
+    /// How much of which grant, in order; below zero what returns to it.
     pub(crate) gave: Vec<(usize, i64)>,
+    /// What came from grants that have ended, and returns to none.
+    pub(crate) lost: Vec<(usize, i64)>,
+    /// It is the last of so many of one correction: `lost` leaves all windows that one of them counts in.
+    pub(crate) parts: usize,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// Counts in minutes and hours, too.
+    Decision,
+    /// An event, or a correction by an amount.
+    Fact,
+    /// What a reservation came to. Its time is when it was made, and a reset since then leaves it.
+    Settled,
+    /// That this never was.
+    Void(usize),
 }
 
 #[derive(Clone, Debug)]
@@ -67,7 +89,18 @@ pub(crate) struct Credit {
     pub(crate) priority: i32,
     pub(crate) starts: i64,
     pub(crate) ends: Option<i64>,
-    pub(crate) voided: bool,
+    /// What was left of it has expired or was taken back.
+    pub(crate) ended: bool,
+}
+
+/// An answered decision, a recorded event or a settled reservation: what can be void.
+#[derive(Clone, Debug)]
+pub(crate) struct Told {
+    /// Its place among all answers, events and settlements, from 1.
+    pub(crate) nth: usize,
+    pub(crate) at: i64,
+    pub(crate) done: Range<usize>,
+    pub(crate) is_void: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -85,6 +118,7 @@ pub(crate) struct Shown {
     pub(crate) window: Window,
     pub(crate) limit: i64,
     pub(crate) used: i64,
+    pub(crate) held: i64,
     pub(crate) remaining: i64,
     pub(crate) violated: bool,
 }
@@ -99,9 +133,15 @@ pub(crate) struct Verdict {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Answer {
     Decided(Vec<Verdict>),
-    Recorded { overage: i64 },
+    Recorded {
+        overage: i64,
+    },
     Changed(bool),
-    Problem,
+    Adjusted {
+        overage: i64,
+    },
+    /// One of these.
+    Fails(Vec<Problem>),
 }
 
 #[derive(Clone, Debug)]
@@ -116,6 +156,10 @@ pub(crate) struct Model {
     pub(crate) trial: Option<(i64, bool)>,
     pub(crate) locks: BTreeSet<LockCause>,
     pub(crate) done: Vec<Done>,
+    pub(crate) told: Vec<Told>,
+    /// How many answers, events and settlements there were, refusals among them.
+    pub(crate) answered: usize,
+    pub(crate) holds: Vec<Hold>,
     pub(crate) resets: Vec<Reset>,
     pub(crate) credits: Vec<Credit>,
     pub(crate) exceptions: Vec<Exception>,
@@ -135,67 +179,13 @@ struct Rule {
 
 impl Model {
     /// When a window that contains now began and when it ends.
-    pub(crate) fn range(&self, window: Window) -> Range {
+    pub(crate) fn range(&self, window: Window) -> calendar::Range {
         match window {
             Window::Day => self.calendar.day(self.now),
             Window::Month => self.calendar.month(self.now),
             Window::BillingPeriod => self.calendar.period(self.now),
             _ => (i64::MIN, i64::MAX),
         }
-    }
-
-    /// Whether something counts in a window now. `nth` is its place among all that was done.
-    fn counts(&self, nth: usize, done: &Done, window: Window) -> bool {
-        let (from, until) = self.range(window);
-        let was_reset = |reset: &Reset| {
-            let concerns = reset.meter == done.meter && reset.windows.contains(&window) && from <= reset.at;
-            concerns && (nth < reset.done || done.time < reset.at)
-        };
-        let slides = done.is_decision && ![PEAK, BYTES, USERS].contains(&done.meter);
-        let is_in = match window {
-            // Until the sub-bucket of the decision lies wholly outside.
-            Window::Minute => slides && bucket_end(done.at, MINUTE) > self.now - MINUTE,
-            Window::Hour => slides && bucket_end(done.at, HOUR) > self.now - HOUR,
-            _ => from <= done.time && done.time < until,
-        };
-        is_in && !self.resets.iter().any(was_reset)
-    }
-
-    fn counted(&self, meter: MeterId, window: Window) -> Vec<&Done> {
-        let mine = self.done.iter().enumerate().filter(|(_, done)| done.meter == meter);
-        mine.filter(|(nth, done)| self.counts(*nth, done, window)).map(|(_, done)| done).collect()
-    }
-
-    pub(crate) fn level(&self) -> Option<i64> {
-        let levels = self.done.iter().enumerate().filter(|(_, done)| done.meter == BYTES);
-        levels.max_by_key(|(nth, done)| (done.time, *nth)).map(|(_, done)| done.n)
-    }
-
-    /// What a window holds.
-    pub(crate) fn used(&self, meter: MeterId, window: Window) -> i64 {
-        let counted = self.counted(meter, window).into_iter().map(|done| done.n);
-        match meter {
-            BYTES => self.level().unwrap_or(0),
-            PEAK => counted.max().unwrap_or(0),
-            USERS => i64::try_from(counted.collect::<BTreeSet<_>>().len()).unwrap(),
-            _ => counted.sum(),
-        }
-    }
-
-    fn drawn(&self, meter: MeterId, window: Window) -> i64 {
-        self.counted(meter, window).iter().flat_map(|done| &done.gave).map(|(_, n)| n).sum()
-    }
-
-    /// What a grant has given so far.
-    pub(crate) fn given(&self, credit: usize) -> i64 {
-        self.done.iter().flat_map(|done| &done.gave).filter(|(from, _)| *from == credit).map(|(_, n)| n).sum()
-    }
-
-    /// What a grant can still give.
-    pub(crate) fn available(&self, nth: usize) -> i64 {
-        let credit = &self.credits[nth];
-        let open = !credit.voided && credit.starts <= self.now && credit.ends.is_none_or(|end| self.now < end);
-        if open { credit.amount - self.given(nth) } else { 0 }
     }
 
     pub(crate) fn credit(&self, meter: MeterId) -> i64 {
@@ -232,14 +222,18 @@ impl Model {
 
     /// How a limit stands, whatever is asked.
     fn shown(&self, meter: MeterId, rule: &Rule) -> Shown {
-        let used = self.used(meter, rule.window);
-        let (drawn, credit) =
-            if rule.is_period { (self.drawn(meter, rule.window), self.credit(meter)) } else { (0, 0) };
-        let of_base = (rule.base - (used - drawn)).max(0);
+        let tally = self.tally(meter, rule.window);
+        let (used, held) = (tally.used, self.held(meter, rule.window));
+        let (drawn, held_drawn, credit) = match rule.is_period {
+            true => (tally.drawn(), self.held_of_grants(meter, rule.window), self.credit(meter)),
+            false => (0, 0, 0),
+        };
+        let of_base = (rule.base - (used - drawn) - (held - held_drawn)).max(0);
         Shown {
             window: rule.window,
-            limit: rule.base + drawn + credit,
+            limit: rule.base + drawn + held_drawn + credit,
             used,
+            held,
             remaining: of_base + credit,
             violated: false,
         }
@@ -260,15 +254,23 @@ impl Model {
 
     /// Takes so much from the open grants, one unit after another, each from the best.
     fn draw(&self, meter: MeterId, units: i64) -> Vec<(usize, i64)> {
-        let mut gave: BTreeMap<usize, i64> = BTreeMap::new();
+        let mut gave: Vec<(usize, i64)> = Vec::new();
         for _ in 0..units {
-            let left = |nth: &usize| self.available(*nth) > gave.get(nth).copied().unwrap_or(0);
+            let so_far = |nth: usize| gave.iter().find(|(of, _)| *of == nth).map_or(0, |(_, n)| *n);
             let mine = (0..self.credits.len()).filter(|nth| self.credits[*nth].meter == meter);
-            let order = |nth: &usize| (self.credits[*nth].priority, self.credits[*nth].ends.unwrap_or(i64::MAX), *nth);
-            let best = mine.filter(left).min_by_key(order).unwrap();
-            *gave.entry(best).or_default() += 1;
+            let left = mine.filter(|nth| self.available(*nth) > so_far(*nth));
+            let best = left.min_by_key(|nth| self.order(*nth)).unwrap();
+            match gave.iter_mut().find(|(of, _)| *of == best) {
+                Some((_, n)) => *n += 1,
+                None => gave.push((best, 1)),
+            }
         }
-        gave.into_iter().collect()
+        gave
+    }
+
+    /// The order in which grants are drawn.
+    fn order(&self, nth: usize) -> (i32, i64, usize) {
+        (self.credits[nth].priority, self.credits[nth].ends.unwrap_or(i64::MAX), nth)
     }
 }
 
@@ -280,11 +282,6 @@ fn script_limits(text: &str) -> Vec<(MeterId, Window, Option<i64>, bool)> {
     };
     let limits = text.split_whitespace().map(script::limit);
     limits.map(|(m, w, limit)| (m, w, most(limit.max), limit.enforcement == Enforcement::Soft)).collect()
-}
-
-/// The end of the sixtieth in which something happened.
-fn bucket_end(at: i64, length: i64) -> i64 {
-    (at.div_euclid(length / 60) + 1) * (length / 60)
 }
 
 pub(crate) const fn days(n: i64) -> i64 {

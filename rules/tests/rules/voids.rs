@@ -29,7 +29,9 @@ fn an_event_gives_back_what_it_used_where_it_still_counts() {
         ("api.period=10 calls.period=3", "api 4 + calls 1; undo 1; api 0 + calls 1", "ok period 4/10 & ok period 1/3; done; ok period 0/10 & ok period 1/3"),
         ("api.minute=5", "api 4; undo 1; api 2", "ok minute 4/5; done; quota-exceeded minute 4/5"),
         ("api.period=10", "reserve api 5 60s; commit 1 7; undo 1; api 0", "held 1: ok period 0+5/10; committed 1: ok period 7/10; done; ok period 0/10"),
-        ("peak.period=5", "peak 3; undo 1", "ok period 3/5; an event on a max or last meter cannot be void: record the true level, which takes its place"),
+        ("peak.period=5", "peak 3; undo 1",
+            "ok period 3/5; an event on a max or last meter cannot be void: record the true level, which takes the place of a last one, and a max starts anew at its next window or a reset"),
+        ("peak.period=5", "peak 5; wait 1h; reset; peak 3", "ok period 5/5; done; ok period 3/5"),
     ]);
 }
 
@@ -76,6 +78,16 @@ fn an_event_is_void_once() {
     };
     let [seven, three] = [7, 3].map(|units| Some(q(units).display(0).into()));
     assert_eq!((&*told.action, used(&told.before), used(&told.after)), ("usage.void", seven, three));
+}
+
+/// Also while nothing limits the meter.
+#[test]
+fn a_value_gives_back_what_it_drew_whatever_the_limit_is_by_then() {
+    for limit in ["users.period=1", "users.period=inf"] {
+        let mut world = World::new([plan(1, "users.period=1")]);
+        world.play(&format!("grant users 1; users 1; users 2; override {limit}; undo 2"));
+        assert_eq!(show::grants(&world), "0/1", "{limit}");
+    }
 }
 
 /// A value counts as long as one event has it.

@@ -8,8 +8,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 use ureq::http::request::Builder;
-use ureq::http::{Method, Request, Response};
-use ureq::{Agent, Body, Proxy};
+use ureq::http::{self, Method, Request, Response};
+use ureq::{Agent, AsSendBody, Body, Proxy};
 
 use super::problem::{Failure, Problem};
 use super::row::Page;
@@ -111,15 +111,31 @@ impl Client {
 
     /// The body of `GET path` as it comes, which may take as long as it does.
     pub(super) fn stream(&self, path: &str) -> Result<impl Read + use<>, Failure> {
-        let lost = |error: ureq::Error| Failure::Unreachable { url: self.base.clone(), reason: reason(&error) };
-        let request = self.request(&Method::GET, path).body(()).map_err(|error| lost(error.into()))?;
+        let answer = self.unhurried(self.request(&Method::GET, path).body(()))?;
+        Ok(answer.into_body().into_reader())
+    }
+
+    /// `POST` of a JSON body, sent once, whose answer may take as long as it does.
+    pub(super) fn work(&self, path: &str, body: &impl Serialize) -> Result<String, Failure> {
+        let request = self.request(&Method::POST, path).header("content-type", "application/json").body(json(body));
+        let mut answer = self.unhurried(request)?;
+        whole(&mut answer).map_err(|error| self.lost(&error))
+    }
+
+    /// A good answer to a request, however long it takes.
+    fn unhurried<B: AsSendBody>(&self, request: Result<Request<B>, http::Error>) -> Result<Response<Body>, Failure> {
+        let request = request.map_err(|error| self.lost(&error.into()))?;
         let request = self.agent.configure_request(request).timeout_global(None).build();
-        let mut answer = self.agent.run(request).map_err(lost)?;
+        let mut answer = self.agent.run(request).map_err(|error| self.lost(&error))?;
         if answer.status().is_success() {
-            return Ok(answer.into_body().into_reader());
+            return Ok(answer);
         }
-        let text = answer.body_mut().with_config().limit(MOST_BYTES).lossy_utf8(true).read_to_string().map_err(lost)?;
+        let text = whole(&mut answer).map_err(|error| self.lost(&error))?;
         Err(self.refused(&answer, &text))
+    }
+
+    fn lost(&self, error: &ureq::Error) -> Failure {
+        Failure::Unreachable { url: self.base.clone(), reason: reason(error) }
     }
 
     /// The body of `GET path`, or nothing where it is 404.
@@ -234,9 +250,9 @@ impl Client {
         path: &str,
         body: Option<(&str, &[u8])>,
     ) -> Result<String, (Failure, Option<Duration>)> {
-        let lost = |error: ureq::Error| (Failure::Unreachable { url: self.base.clone(), reason: reason(&error) }, None);
+        let lost = |error: ureq::Error| (self.lost(&error), None);
         let mut answer = self.exchange(method, path, body).map_err(lost)?;
-        let text = answer.body_mut().with_config().limit(MOST_BYTES).lossy_utf8(true).read_to_string().map_err(lost)?;
+        let text = whole(&mut answer).map_err(lost)?;
         if answer.status().is_success() {
             return Ok(text);
         }
@@ -275,6 +291,11 @@ impl Client {
 
 /// The largest answer that is read.
 const MOST_BYTES: u64 = 64 << 20;
+
+/// The whole body of an answer.
+fn whole(answer: &mut Response<Body>) -> Result<String, ureq::Error> {
+    answer.body_mut().with_config().limit(MOST_BYTES).lossy_utf8(true).read_to_string()
+}
 
 fn agent(host: Option<&str>) -> Agent {
     let local = host.is_some_and(|host| matches!(host, "localhost" | "127.0.0.1" | "[::1]"));

@@ -53,6 +53,8 @@ pub(super) struct Problem {
     code: Option<String>,
     instance: Option<String>,
     errors: Vec<Fault>,
+    /// All that the documented paths say.
+    error: Option<String>,
     /// What the caller can do about it, said by this side.
     #[serde(skip)]
     hint: Option<&'static str>,
@@ -69,12 +71,14 @@ struct Fault {
 impl Problem {
     /// Reads the body of an answer with this status; a body of another form is quoted in part.
     pub(super) fn read(status: u16, body: &str, with_key: bool) -> Self {
-        let read = serde_json::from_str::<Self>(body).ok().filter(|problem| !problem.title.is_empty());
-        let problem = read.unwrap_or_else(|| Self {
-            title: "The server answered with an error".to_owned(),
-            detail: Some(body.chars().take(200).collect::<String>()).filter(|text| !text.trim().is_empty()),
-            ..Self::default()
-        });
+        let read = serde_json::from_str::<Self>(body).unwrap_or_default();
+        let problem = if read.title.is_empty() {
+            let quoted = || Some(body.chars().take(200).collect::<String>()).filter(|text| !text.trim().is_empty());
+            let title = "The server answered with an error".to_owned();
+            Self { title, detail: read.error.or_else(quoted), ..Self::default() }
+        } else {
+            read
+        };
         Self { status, hint: hint(status, with_key), ..problem }
     }
 }

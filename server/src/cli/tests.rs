@@ -70,6 +70,25 @@ fn an_administrator_is_made_and_their_link_printed() {
 }
 
 #[test]
+fn what_an_aggregation_did_is_printed() {
+    let fake = Fake::start();
+    let path = "POST /api/admin/metrics/aggregate";
+    let report = json!({"from": "2026-11-01", "to": null, "organizations": 3, "rollups": 40, "rebuilt": 2,
+        "kept": {"rollups": 7, "until": "2026-08-20"}, "retention": {"filesRemoved": 1}});
+    fake.answer(path, 200, &report);
+    let text = printed(&fake, "aggregate --from 2026-11-01");
+    let figures: Vec<_> = text.lines().map(|line| line.rsplit(' ').next().unwrap()).collect();
+    assert_eq!(figures, ["3", "40", "2", "7", "2026-08-20", "1"], "{text}");
+    let body: Value = serde_json::from_str(&fake.state().requests[0].1).unwrap();
+    assert_eq!(body, json!({"from": "2026-11-01"}));
+    assert_eq!(serde_json::from_str::<Value>(&printed(&fake, "aggregate --json")).unwrap(), report);
+    fake.answer(path, 422, &json!({"error": "to: Must not be before from."}));
+    let error = run_line(&fake, "aggregate --from 2026-11-02 --to 2026-11-01", &Paper::default()).unwrap_err();
+    assert!(error.to_string().contains("to: Must not be before from."), "{error}");
+    assert!(!error.to_string().contains('{'), "{error}");
+}
+
+#[test]
 fn an_organization_is_deleted_only_by_who_says_yes() {
     let fake = Fake::start();
     fake.answer("DELETE /v1/organizations/acme", 204, &Value::Null);

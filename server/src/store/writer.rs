@@ -183,6 +183,9 @@ impl Writer {
 
     /// One time for the batch, never behind the last commit's.
     pub(super) fn now(&self) -> Time {
+        if planted("clock-runs-back") && self.ledger.sequence % 2 == 1 {
+            return self.clock.now().plus(-SECOND);
+        }
         self.clock.now().max(self.ledger.last)
     }
 

@@ -3,11 +3,13 @@
 mod aggregate;
 mod backup;
 mod checks;
+mod deletion;
 mod disk;
 mod fail_points;
 mod final_phase;
 mod history;
 mod http;
+mod lives;
 mod planted;
 mod process;
 mod random_kills;

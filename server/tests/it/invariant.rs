@@ -2,14 +2,19 @@
 //! so do the tests of the tests, which plant a bug and want to see the check of that name turn red.
 
 use std::fmt;
+use std::path::Path;
 
 mod audit;
+mod clock;
 mod conservation;
 mod journal;
+mod reservation;
 
 pub(crate) use audit::audit;
+pub(crate) use clock::clock;
 pub(crate) use conservation::{conservation, folded, stored_rollups};
 pub(crate) use journal::{Journal, most_in_any};
+pub(crate) use reservation::reservation;
 
 /// An invariant that did not hold.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,6 +33,14 @@ impl fmt::Display for Violation {
 
 /// A violation of an invariant, or nothing.
 pub(crate) type Held = Result<(), Violation>;
+
+/// Everything that must hold in what is stored, seen in snapshots of a data folder.
+pub(crate) fn stored(folder: &Path) -> Held {
+    conservation(folder)?;
+    audit(folder)?;
+    reservation(folder)?;
+    clock(folder)
+}
 
 /// Holds `invariant` unless the two are equal.
 pub(crate) fn equal<T: PartialEq + fmt::Debug>(

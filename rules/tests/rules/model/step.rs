@@ -3,14 +3,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use metergate_rules::account::{LockCause, Status};
+use metergate_rules::decide::Problem;
 use metergate_rules::id::MeterId;
 use metergate_rules::outcome::Reason;
 use metergate_rules::time::MINUTE;
 use metergate_rules::window::Window;
 
 use super::calendar::Calendar;
-use super::{Answer, Credit, Done, End, Exception, Model, PLANS, Reset, Verdict, days};
-use crate::kit::{BYTES, CALLS, PEAK, USERS};
+use super::{Answer, Credit, Done, End, Exception, Kind, Model, PLANS, Reset, Shown, Told, Verdict, days};
+use crate::kit::{API, BYTES, CALLS, OTHER, PEAK, USERS};
 
 #[derive(Clone, Debug)]
 pub(crate) enum Step {
@@ -31,6 +32,17 @@ pub(crate) enum Step {
     Reset(Option<MeterId>, Vec<Window>),
     Lock(LockCause),
     Unlock,
+    /// A quantity, held for so long.
+    Reserve(MeterId, i64, i64),
+    /// The one made so many ago, for so long from now.
+    Extend(usize, i64),
+    /// The one made so many ago came to so much.
+    Commit(usize, i64),
+    Release(usize),
+    /// So much more or less, of a time so long after now, or without one.
+    Adjust(MeterId, i64, Option<i64>),
+    /// What was told so many ago never was.
+    Undo(usize),
 }
 
 impl Model {
@@ -45,6 +57,9 @@ impl Model {
             trial: PLANS[plan].2.map(|(length, _)| (begin + days(length), false)),
             locks: BTreeSet::new(),
             done: Vec::new(),
+            told: Vec::new(),
+            answered: 0,
+            holds: Vec::new(),
             resets: Vec::new(),
             credits: Vec::new(),
             exceptions: Vec::new(),
@@ -62,7 +77,7 @@ impl Model {
             Step::Grant(meter, amount, priority, start, end) => {
                 let (starts, ends) = (self.now + start, end.map(|end| self.now + end));
                 let (meter, amount, priority) = (*meter, *amount, *priority);
-                self.credits.push(Credit { meter, amount, priority, starts, ends, voided: false });
+                self.credits.push(Credit { meter, amount, priority, starts, ends, ended: false });
                 true
             }
             Step::Void(nth) => self.void(*nth),
@@ -76,18 +91,28 @@ impl Model {
             Step::Reset(meter, windows) => self.reset(*meter, windows),
             Step::Lock(cause) => self.locks.insert(*cause),
             Step::Unlock => !std::mem::take(&mut self.locks).is_empty(),
-            Step::Consume(items) => {
-                self.answer = self.consume(items);
-                return;
-            }
-            Step::Event(meter, n, after) => {
-                self.answer = self.event(*meter, *n, *after);
+            _ => {
+                self.answer = self.ask(step);
                 return;
             }
         });
     }
 
-    fn reach(&mut self, state: &'static str, reached: bool) {
+    fn ask(&mut self, step: &Step) -> Answer {
+        match step {
+            Step::Consume(items) => self.consume(items),
+            Step::Event(meter, n, after) => self.event(*meter, *n, *after),
+            Step::Reserve(meter, n, ttl) => self.hold(*meter, *n, *ttl),
+            Step::Extend(nth, ttl) => self.extend(*nth, *ttl),
+            Step::Commit(nth, n) => self.commit(*nth, *n),
+            Step::Release(nth) => self.release(*nth),
+            Step::Adjust(meter, units, after) => self.adjust(*meter, *units, *after),
+            Step::Undo(nth) => self.undo(*nth),
+            other => panic!("{other:?} is no question"),
+        }
+    }
+
+    pub(super) fn reach(&mut self, state: &'static str, reached: bool) {
         if reached {
             self.reached.insert(state);
         }
@@ -101,6 +126,12 @@ impl Model {
         self.reach("years went by", until > before.now + days(700));
         let expired = |nth: usize| before.available(nth) > 0 && self.available(nth) == 0;
         self.reach("a grant expired with a remainder", (0..self.credits.len()).any(expired));
+        let held = |nth: usize| !before.is_over(nth) && self.is_over(nth) && before.held_of(nth) > 0;
+        self.reach("a grant expired while it was held", (0..self.credits.len()).any(held));
+        self.lapse();
+        for nth in 0..self.credits.len() {
+            self.credits[nth].ended |= self.is_over(nth) && self.given(nth) < self.credits[nth].amount;
+        }
         let over = |exception: &Exception| exception.until.is_some_and(|until| until <= self.now);
         self.reach("an override ended", self.exceptions.iter().any(over));
         self.exceptions.retain(|exception| exception.until.is_none_or(|until| self.now < until));
@@ -127,12 +158,11 @@ impl Model {
     }
 
     fn void(&mut self, nth: usize) -> bool {
-        let Some(credit) = self.credits.get(nth) else { return false };
-        let expired = credit.ends.is_some_and(|end| end <= self.now) && self.given(nth) < credit.amount;
-        let open = !credit.voided && !expired;
+        let Some(Credit { ended, .. }) = self.credits.get(nth).cloned() else { return false };
         self.reach("a grant was taken back", self.available(nth) > 0);
-        self.credits[nth].voided |= open;
-        open
+        self.reach("a grant was taken back while it was held", !ended && self.held_of(nth) > 0);
+        self.credits[nth].ended = true;
+        !ended
     }
 
     fn except(&mut self, new: Exception) -> bool {
@@ -174,8 +204,8 @@ impl Model {
 
     fn reset(&mut self, meter: Option<MeterId>, windows: &[Window]) -> bool {
         self.wait(self.now + 1);
-        let used: BTreeSet<MeterId> = self.done.iter().map(|done| done.meter).collect();
-        let named = used.into_iter().filter(|it| *it != BYTES && meter.is_none_or(|meter| meter == *it));
+        let all = [API, CALLS, PEAK, USERS, OTHER];
+        let named = all.into_iter().filter(|it| meter.is_none_or(|meter| meter == *it));
         let holds = |meter: &MeterId| windows.iter().any(|window| self.used(*meter, *window) > 0);
         let holding: Vec<MeterId> = named.filter(holds).collect();
         for meter in &holding {
@@ -186,18 +216,38 @@ impl Model {
         !holding.is_empty()
     }
 
-    fn done(&self, meter: MeterId, n: i64, time: i64, is_decision: bool) -> Done {
+    pub(super) fn done(&self, meter: MeterId, n: i64, time: i64, kind: Kind) -> Done {
         let n = if meter == CALLS { 1 } else { n };
-        Done { at: self.now, time, meter, n, is_decision, gave: Vec::new() }
+        Done { at: self.now, time, meter, n, kind, gave: Vec::new(), lost: Vec::new(), parts: 1 }
+    }
+
+    /// Puts what was answered on the list.
+    pub(super) fn tell(&mut self, done: Vec<Done>) {
+        self.answered += 1;
+        let (nth, at, begin) = (self.answered, self.now, self.done.len());
+        self.done.extend(done);
+        if begin < self.done.len() {
+            self.told.push(Told { nth, at, done: begin..self.done.len(), is_void: false });
+        }
     }
 
     fn event(&mut self, meter: MeterId, n: i64, after: i64) -> Answer {
         if after > 5 * MINUTE {
             self.reach("an event too far ahead", true);
-            return Answer::Problem;
+            return Answer::Fails(vec![Problem::FutureEvent]);
         }
-        let mut done = self.done(meter, n, self.now + after, false);
-        let nth = self.done.len();
+        let done = self.done(meter, n, self.now + after, Kind::Fact);
+        let begin = self.done.len();
+        let overage = self.fact(done);
+        let told = self.done.split_off(begin);
+        self.tell(told);
+        self.reach_drawn();
+        Answer::Recorded { overage }
+    }
+
+    /// What has happened, whatever the limits say. Answers what goes beyond them.
+    pub(super) fn fact(&mut self, mut done: Done) -> i64 {
+        let (nth, meter) = (self.done.len(), done.meter);
         let is_latest = meter != BYTES || self.done.iter().all(|it| it.meter != BYTES || it.time <= done.time);
         let touched = |window: Window| if meter == BYTES { is_latest } else { self.counts(nth, &done, window) };
         let counted = |window: &Window| Window::COUNTED.contains(window) && touched(*window);
@@ -212,12 +262,12 @@ impl Model {
         self.reach("an event of a closed period", done.time < self.range(Window::BillingPeriod).0);
         self.reach("an event beyond a limit", overage > 0);
         self.done.push(done);
-        self.reach_drawn();
-        Answer::Recorded { overage }
+        overage
     }
 
     fn consume(&mut self, items: &[(MeterId, i64)]) -> Answer {
-        let asked: Vec<Done> = items.iter().map(|(meter, n)| self.done(*meter, *n, self.now, true)).collect();
+        let decision = |(meter, n): &(MeterId, i64)| self.done(*meter, *n, self.now, Kind::Decision);
+        let asked: Vec<Done> = items.iter().map(decision).collect();
         let mut verdicts: Vec<Verdict> = asked.iter().map(|done| self.weigh(done)).collect();
         if verdicts.iter().any(|verdict| verdict.reason.is_some()) {
             verdicts.iter_mut().for_each(|verdict| verdict.overage = 0);
@@ -225,16 +275,14 @@ impl Model {
             for reason in verdicts.iter().filter_map(|verdict| verdict.reason) {
                 self.reached.insert(reason.as_str());
             }
+            self.tell(Vec::new());
             return Answer::Decided(verdicts);
         }
-        let from_grants = |done: &Done| self.rules(done.meter).iter().map(|rule| self.takes(done, rule).1).max();
-        let draws: Vec<i64> = asked.iter().map(|done| from_grants(done).unwrap_or(0)).collect();
-        for (mut done, units) in asked.into_iter().zip(draws) {
-            done.gave = self.draw(done.meter, units);
-            self.done.push(done);
-        }
+        let draws = |done: Done| Done { gave: self.draw(done.meter, self.from_grants(&done)), ..done };
+        let done = asked.into_iter().map(draws).collect();
+        self.tell(done);
         for (verdict, (meter, _)) in verdicts.iter_mut().zip(items) {
-            verdict.limits = self.rules(*meter).iter().map(|rule| self.shown(*meter, rule)).collect();
+            verdict.limits = self.all_shown(*meter);
             self.reach("a limit hit exactly", verdict.limits.iter().any(|limit| limit.used == limit.limit));
             self.reach("a soft limit passed", verdict.overage > 0);
         }
@@ -243,8 +291,18 @@ impl Model {
         Answer::Decided(verdicts)
     }
 
+    /// What a decision takes from grants.
+    pub(super) fn from_grants(&self, done: &Done) -> i64 {
+        self.rules(done.meter).iter().map(|rule| self.takes(done, rule).1).max().unwrap_or(0)
+    }
+
+    /// How all limits of a meter stand.
+    pub(crate) fn all_shown(&self, meter: MeterId) -> Vec<Shown> {
+        self.rules(meter).iter().map(|rule| self.shown(meter, rule)).collect()
+    }
+
     /// One item against all limits, as they stand before.
-    fn weigh(&mut self, done: &Done) -> Verdict {
+    pub(super) fn weigh(&mut self, done: &Done) -> Verdict {
         let (mut limits, mut overage) = (Vec::new(), 0);
         for rule in self.rules(done.meter) {
             let (_, _, beyond) = self.takes(done, &rule);
@@ -272,7 +330,7 @@ impl Model {
 
     fn reach_overdrawn(&mut self, verdicts: &[Verdict]) {
         let mut limits = verdicts.iter().flat_map(|verdict| &verdict.limits);
-        self.reach("an overdrawn base", limits.any(|limit| limit.limit - limit.used < limit.remaining));
+        self.reach("an overdrawn base", limits.any(|limit| limit.limit - limit.used - limit.held < limit.remaining));
     }
 
     fn reach_drawn(&mut self) {
@@ -288,7 +346,8 @@ impl Model {
     pub(crate) fn slides_free(&self, (meter, n): (MeterId, i64), at: i64) -> bool {
         let mut later = Self { now: at, ..self.clone() };
         later.exceptions.iter_mut().for_each(|exception| exception.until = None);
-        let verdict = later.weigh(&later.done(meter, n, at, true));
+        later.lapse();
+        let verdict = later.weigh(&later.done(meter, n, at, Kind::Decision));
         !verdict.limits.iter().any(|limit| limit.violated && limit.window.sliding_length().is_some())
     }
 

@@ -79,7 +79,14 @@ impl Batch<'_> {
         let working = self.working.entry(organization).or_insert(account);
         let account = Arc::make_mut(working);
         for entry in entries {
+            let entry = if planted("late-effects") { late(entry, self.now) } else { entry };
+            let before = planted("reservation-outlives-commit").then(|| account.reservations.clone());
             apply(account, &entry);
+            if let (Some(before), What::Reservation(_)) = (before, &entry.what)
+                && !entry.what.uses().is_empty()
+            {
+                account.reservations = before;
+            }
             self.values.add_values(organization, &entry);
             if is_change(&entry) {
                 self.changed.insert(organization);
@@ -236,4 +243,12 @@ fn made_under(hold: &Hold) -> Option<Key> {
 fn new_organization_id(now: Time) -> OrganizationId {
     let millis = u64::try_from(now.micros() / 1000).unwrap_or_default();
     OrganizationId(uuid::Builder::from_unix_timestamp_millis(millis, &crate::random::bytes()).into_uuid().into_bytes())
+}
+
+/// What fell due, as of when somebody looked.
+fn late(entry: Entry, now: Time) -> Entry {
+    match entry.what {
+        What::Due(_) => Entry { at: now, ..entry },
+        _ => entry,
+    }
 }

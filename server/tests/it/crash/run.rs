@@ -5,6 +5,7 @@ use std::sync::atomic::AtomicUsize;
 use std::sync::mpsc;
 use std::{fs, io, thread};
 
+use metergate_rules::time::Time;
 use serde_json::json;
 use tempfile::TempDir;
 
@@ -12,7 +13,7 @@ use super::disk::{self, Disk};
 use super::history::{Answer, History, Operation};
 use super::http::{Call, Client, Response};
 use super::process::{Faults, Server};
-use super::workload::{CATALOGUE, MOVED, Worker, answer, call};
+use super::workload::{CATALOGUE, MOVED, TIMED, Worker, answer, behind, call};
 use crate::store::Random;
 
 /// Callers at the same time.
@@ -25,6 +26,8 @@ pub(super) struct Run {
     pub(super) history: History,
     pub(super) random: Random,
     numbers: AtomicUsize,
+    /// Where the clock of the test organization began.
+    began: Time,
     rounds: usize,
 }
 
@@ -46,12 +49,19 @@ impl Run {
     fn in_folder(test: &str, folder: TempDir, disk: Option<Disk>) -> Self {
         fs::write(folder.path().join("catalogue.toml"), CATALOGUE).unwrap();
         let history = History::in_folder(folder.path());
-        let run = Self { disk, folder, history, random: Random::new(test), numbers: AtomicUsize::new(0), rounds: 0 };
+        let (random, began) = (Random::new(test), behind());
+        let run = Self { disk, folder, history, random, numbers: AtomicUsize::new(0), began, rounds: 0 };
         let server = run.start(&Faults::default());
         for organization in MOVED {
             let made = server.client().call(&Call::json("POST", "/v1/organizations", json!({"key": organization})));
             assert_eq!(made.unwrap().status, 201);
         }
+        let timed = json!({"key": TIMED, "test": true});
+        let made = server.client().call(&Call::json("POST", "/v1/organizations", timed));
+        assert_eq!(made.unwrap().status, 201);
+        let path = format!("/v1/organizations/{TIMED}/clock");
+        let set = server.client().call(&Call::json("PUT", &path, json!({"now": began.to_string()})));
+        assert_eq!(set.unwrap().status, 200);
         server.kill();
         run
     }
@@ -103,6 +113,7 @@ impl Run {
                 client: server.client(),
                 round: self.rounds,
                 numbers: &self.numbers,
+                began: self.began,
                 answered: answered.clone(),
             })
             .collect();

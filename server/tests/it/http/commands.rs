@@ -83,6 +83,17 @@ fn usage_is_reset_and_adjusted_on_the_command_line() {
 }
 
 #[test]
+fn reports_are_made_again_on_the_command_line() {
+    let server = started();
+    let told = printed(&server, "aggregate --from 2020-01-01 --to 2020-12-31");
+    assert_eq!(row(&told, &["organizations"])[1], "1");
+    assert_eq!(row(&told, &["rollups"])[1], "0");
+    let output = run(&server, ADMIN_KEY, &["aggregate", "--from", "2020-02-01", "--to", "2020-01-01"]);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.code() == Some(1) && said.contains("Must not be before from."), "{said}");
+}
+
+#[test]
 fn a_cycle_is_previewed_before_it_is_moved() {
     let server = started();
     let before = printed(&server, "cycle show acme");

@@ -1,6 +1,6 @@
 //! The journal of a data folder, read beside the store.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::path::Path;
 
 use metergate::store::block::{Block, Record};
@@ -15,6 +15,8 @@ use metergate_rules::time::Time;
 pub(crate) struct Journal {
     /// Block, organization, record.
     pub(crate) records: Vec<(u64, OrganizationId, Record)>,
+    /// When the blocks were committed that are still in the database.
+    pub(super) committed: BTreeMap<u64, Time>,
 }
 
 impl Journal {
@@ -30,7 +32,7 @@ impl Journal {
     /// Reads what the snapshot of a connection has: slices, then the blocks that are in none. They must follow each other
     /// without a gap, from the first on.
     pub(crate) fn in_snapshot(folder: &Path, sqlite: &Sqlite) -> Self {
-        let (mut records, mut next) = (Vec::new(), 1);
+        let (mut records, mut committed, mut next) = (Vec::new(), BTreeMap::new(), 1);
         for extent in sqlite.slices().unwrap() {
             assert_eq!(extent.first, next, "a gap in the journal");
             let file = Records::open(&extent.records_in(folder)).expect("a slice can be read");
@@ -44,18 +46,19 @@ impl Journal {
             records[start..].sort_by_key(|(sequence, ..)| *sequence);
             next = extent.last + 1;
         }
-        let sql = "SELECT sequence, data FROM blocks WHERE sequence >= ? ORDER BY sequence";
+        let sql = "SELECT sequence, at, data FROM blocks WHERE sequence >= ? ORDER BY sequence";
         let mut query = sqlite.connection().prepare(sql).unwrap();
-        let rows = query.query_map([next.cast_signed()], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, Vec<u8>>(1)?)));
-        for row in rows.unwrap() {
-            let (sequence, data) = row.unwrap();
+        let read = |row: &rusqlite::Row<'_>| Ok((row.get::<_, i64>(0)?, row.get(1)?, row.get::<_, Vec<u8>>(2)?));
+        for row in query.query_map([next.cast_signed()], read).unwrap() {
+            let (sequence, at, data) = row.unwrap();
             let sequence = sequence.unsigned_abs();
+            committed.insert(sequence, Time::from_micros(at));
             assert_eq!(sequence, next, "a gap in the journal");
             let all = Block::read(&data).and_then(|block| block.all()).expect("a block can be read");
             records.extend(all.into_iter().map(|(organization, _, record)| (sequence, organization, record)));
             next += 1;
         }
-        Self { records }
+        Self { records, committed }
     }
 
     /// The records of one organization.

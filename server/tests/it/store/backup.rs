@@ -17,7 +17,7 @@ use super::asks::tell;
 use super::kit::{Kit, start};
 use super::random_work::{Random, work};
 use super::slices::{LONG, closed, record};
-use crate::invariant::{Journal, audit, conservation};
+use crate::invariant::{Journal, conservation, stored};
 
 /// A store with some work behind it, and a folder for what is made of it.
 fn worked(test: &str) -> (Kit, TempDir) {
@@ -55,7 +55,7 @@ fn a_backup_of_an_open_store_becomes_a_store_with_all_that_was_durable_then() {
     assert_eq!((&restored.manifest, &restored.counts), (&manifest, &manifest.counts));
     assert_eq!(names(&data), [LOCK, sqlite::FILE]);
     assert_eq!(Journal::of(&data).records, before);
-    conservation(&data).and_then(|()| audit(&data)).unwrap();
+    stored(&data).unwrap();
     assert_eq!(Manifest::read(&backup).unwrap(), manifest);
     let counts = &manifest.counts;
     assert_eq!(counts.last_block, before.last().unwrap().0);
@@ -233,7 +233,7 @@ fn the_slices_of_a_backup_are_the_stores_own_files_as_long_as_both_are_on_one_fi
         let data = folder.path().join(if shared { "inside" } else { "outside" });
         restored(&backup, &data).unwrap();
         assert_eq!(Journal::of(&data).records, kit.journal().records);
-        conservation(&data).and_then(|()| audit(&data)).unwrap();
+        stored(&data).unwrap();
     }
 }
 

@@ -28,7 +28,7 @@ use tokio::runtime::Runtime;
 use tokio::task::{AbortHandle, JoinSet};
 
 use super::asks::{Ask, CATALOGUE, METERS, Make, Tell, create, meter, organization};
-use crate::invariant::{Held, Journal, audit, conservation};
+use crate::invariant::{Held, Journal, stored};
 
 /// Fail points are the process's, so a test that sets one is alone with it.
 static FAIL_POINTS: RwLock<()> = RwLock::new(());
@@ -370,8 +370,7 @@ impl Kit {
 
     /// The invariants that can be seen in what is stored.
     pub(super) fn check(&self) -> Held {
-        conservation(self.folder())?;
-        audit(self.folder())
+        stored(self.folder())
     }
 }
 

@@ -2,14 +2,16 @@
 
 use metergate::store::{Answers, Receipt, Request, StoreError};
 use metergate_rules::account::{ExtraQuota, LockCause};
-use metergate_rules::command::{Adjustment, Command, EventName, NewGrant, PeriodLimit, ProfileChange, Voiding};
-use metergate_rules::id::{DecisionId, EventId, EventSource, GrantId, MeterId};
+use metergate_rules::command::{
+    Adjustment, Command, Commit, Completion, EventName, NewGrant, PeriodLimit, ProfileChange, Reserve, Voiding,
+};
+use metergate_rules::id::{DecisionId, EventId, EventSource, GrantId, MeterId, ReservationId};
 use metergate_rules::period::Zone;
 use metergate_rules::plan::{Enforcement, Max};
-use metergate_rules::time::{DAY, HOUR, MINUTE, Time};
+use metergate_rules::time::{DAY, HOUR, MINUTE, SECOND, Time};
 use metergate_rules::window::{Window, WindowSet};
 
-use super::asks::{FREE, LARGE, METERS, ask, create, make, meter, quantity, tell};
+use super::asks::{FREE, LARGE, METERS, ask, create, item, make, meter, quantity, tell};
 use super::kit::Kit;
 
 /// Numbers from a seed that is printed: xorshift64*, since the sequence must be the same for ever.
@@ -94,8 +96,30 @@ fn request(random: &mut Random, step: usize, now: Time) -> Request {
             let time = now.plus(4 * MINUTE - random.below(3 * DAY));
             (&tell(name, more, &format!("e{}", random.below(500))).of(organization).at(time)).into()
         }
-        8 if random.below(2) == 0 => (&make(correction(random, name, now)).of(organization)).into(),
+        8 => match random.below(4) {
+            0 | 1 => (&make(correction(random, name, now)).of(organization)).into(),
+            _ => (&make(on_reservations(random)).of(organization)).into(),
+        },
         _ => (&make(command(random, name, now)).of(organization)).into(),
+    }
+}
+
+/// Holds something of what adds up, or goes on with one of the first reservations.
+fn on_reservations(random: &mut Random) -> Command {
+    let id = ReservationId(u32::try_from(1 + random.below(40)).unwrap());
+    let longest = *random.one_of(&[MINUTE, HOUR, DAY - SECOND]);
+    let ttl = SECOND + random.below(longest);
+    match random.below(8) {
+        0..=3 => {
+            let held = (*random.one_of(&["calls", "credits", "hits", "tokens"]), random.below(9));
+            Command::Reserve(Reserve { item: item(&held), ttl, properties: String::new() })
+        }
+        4 => Command::Extend { id, ttl },
+        5 => Command::Release(id),
+        _ => {
+            let quantity = random.below(9).to_string().into();
+            Command::Commit(Commit { id, quantity, outcome: Completion::default(), properties: String::new() })
+        }
     }
 }
 

@@ -12,7 +12,7 @@ use serde_json::json;
 use crate::crash::http::{Call, Client, Response};
 use crate::crash::process::{Faults, Server, until};
 use crate::crash::run::Run;
-use crate::invariant::{audit, conservation};
+use crate::invariant::stored;
 
 use super::strace::Strace;
 
@@ -109,7 +109,7 @@ fn on_a_full_disk_nothing_is_lost_and_the_same_process_goes_on_once_there_is_roo
         });
         let log = run.log();
         assert!(log.contains("the disk of the data folder is full") && log.contains("has room again"), "{log}");
-        conservation(&run.data()).and_then(|()| audit(&run.data())).unwrap_or_else(|violation| panic!("{violation}"));
+        stored(&run.data()).unwrap_or_else(|violation| panic!("{violation}"));
     }
     let reached = run.finish().unwrap_or_else(|violation| panic!("{violation}"));
     println!("{reached:?}");
@@ -183,7 +183,7 @@ fn a_disk_that_is_full_when_the_index_of_the_write_ahead_file_grows_is_a_full_di
     let checked = server.client().call(&Call::json("POST", "/v1/check", body)).unwrap().value();
     assert_eq!(checked["limits"][0]["used"], acknowledged * TOGETHER);
     server.stop();
-    conservation(&run.data()).and_then(|()| audit(&run.data())).unwrap_or_else(|violation| panic!("{violation}"));
+    stored(&run.data()).unwrap_or_else(|violation| panic!("{violation}"));
 }
 
 fn index(data: &Path) -> PathBuf {

@@ -6,7 +6,7 @@ use crate::crash::http::{Call, Response};
 use crate::crash::planted::{ask, consume, is_red};
 use crate::crash::process::{Faults, Server};
 use crate::crash::run::Run;
-use crate::invariant::{audit, conservation, holds};
+use crate::invariant::{holds, stored};
 
 use super::strace::Strace;
 
@@ -34,7 +34,7 @@ fn what_was_acknowledged_is_there_after_the_power_failed() {
             server.kill();
         });
         run.disk.as_ref().unwrap().power_returns();
-        let held = conservation(&run.data()).and_then(|()| audit(&run.data())).and_then(|()| {
+        let held = stored(&run.data()).and_then(|()| {
             let server = run.start(&Faults::default());
             let held = run.check(&run.read(&server));
             server.kill();

@@ -11,7 +11,7 @@ use metergate::store::sqlite::FILE;
 use crate::crash::planted::is_red;
 use crate::crash::process::{Faults, Server};
 use crate::crash::run::Run;
-use crate::invariant::{Journal, audit, conservation};
+use crate::invariant::{Journal, stored};
 
 use super::failing::copy;
 
@@ -64,7 +64,7 @@ impl Left {
             Err(status) => Err((status, self.run.log().split_off(said))),
             Ok(server) => {
                 server.kill();
-                let held = conservation(&self.run.data()).and_then(|()| audit(&self.run.data()));
+                let held = stored(&self.run.data());
                 held.unwrap_or_else(|violation| panic!("{violation}"));
                 Ok(blocks(&self.run))
             }
