@@ -1,6 +1,7 @@
 //! Rollups made again from the records of all organizations, one after the other, beside everything else (M12).
 //!
-//! What is right stays untouched, so it may run at any time, be cut off anywhere and begin anew.
+//! What is right stays untouched, so it may run at any time, be cut off anywhere and begin anew. Values of `uniqueCount`
+//! meters, and what all organizations used together, are not made again.
 
 use std::ops::RangeInclusive;
 

@@ -5,7 +5,8 @@
 //! must make exactly these rows. Where they do not, all rows of that meter and day go to the writer with the sequence
 //! that they hold. It first writes what the rows lack, adds to the new ones what came after them, and replaces: with
 //! nothing decided in between, they are then as far as the account is. Each meter and day is replaced in one commit, so a
-//! process that ends in the middle leaves some days right and the others as they were.
+//! process that ends in the middle leaves some days right and the others as they were. Beyond the cap of dimension sets a
+//! day those that came first have rows of their own.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeInclusive;

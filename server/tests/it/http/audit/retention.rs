@@ -10,10 +10,14 @@ use super::{LOG, set_extra, started, told};
 const PRUNE: &str = "/v1/audit-log/prune";
 const VERIFY: &str = "/v1/audit-log/verify";
 
-/// An organization with three entries; a time behind them, and one entry behind that.
+/// An organization with three entries, and one of the past; a time behind them, and one entry behind that.
 fn changed() -> (Server, Client, String) {
     let (server, admin) = started();
     (1..=2).for_each(|quantity| set_extra(&admin, quantity, ""));
+    // A test organization's own times say nothing of how long ago something was.
+    admin.post("/v1/organizations", json!({"key": "past", "test": true})).is(201);
+    admin.put("/v1/organizations/past/clock", json!({"now": "2020-01-01T00:00:00Z"})).is(200);
+    admin.put("/v1/organizations/past/extra/tokens", json!({"quantity": 1})).is(200);
     let until = now();
     set_extra(&admin, 9, "");
     (server, admin, until)
@@ -48,6 +52,8 @@ fn the_log_begins_at_a_checkpoint_and_says_so_wherever_it_is_read() {
     let again = ask();
     assert_eq!((again.header("idempotent-replayed"), &again.text), (Some("true"), &first.text));
 
+    let of_test = admin.get("/v1/organizations/past/audit-log").is(200).json();
+    assert!(of_test["begins"].is_null() && of_test["data"].as_array().unwrap().len() == 3, "{of_test}");
     let listed = admin.get(LOG).is(200).json();
     assert_eq!(told(listed["data"].as_array().unwrap()), ["5 audit.checkpoint", "4 quota.grant"]);
     let begins = &listed["begins"];
