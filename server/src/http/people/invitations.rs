@@ -21,8 +21,8 @@ use crate::http::path::Path;
 use crate::http::state::App;
 use crate::http::team::answer;
 use crate::people::change::{PeopleAfter, PeopleCommand, PeopleReply, PeopleRequest, PeopleRespond};
-use crate::people::token::{self, hash_of};
-use crate::people::{Link, Opens};
+use crate::people::token::{self, TokenHash, hash_of};
+use crate::people::{Link, Opens, UserId};
 use crate::report::Timestamp;
 use crate::store::Answer;
 
@@ -52,7 +52,7 @@ pub struct InvitationBody {
     pub url: Option<String>,
 }
 
-/// The token of an invitation.
+/// The token of a link that is for the user who is signed in.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct AcceptBody {
@@ -112,10 +112,24 @@ pub async fn accept(
     credential: Credential,
     Raw(body): Raw,
 ) -> Result<Response<Body>, ApiError> {
+    let user = open_as(&app, &credential, &body, PeopleCommand::Accept).await?;
+    Ok(json_answer(StatusCode::OK, &Accepted { organizations: memberships(&app, user).await? }))
+}
+
+/// Opens a link that is for the user who is signed in; answers who that is.
+///
+/// # Errors
+/// 403 for anybody else, 409 where the link opens nothing.
+pub(super) async fn open_as(
+    app: &App,
+    credential: &Credential,
+    body: &[u8],
+    command: fn(TokenHash, UserId) -> PeopleCommand,
+) -> Result<UserId, ApiError> {
     let caller = credential.may(Right::Person)?;
     let user = credential.user().ok_or_else(ApiError::unauthorized)?.id;
-    let asked: AcceptBody = json::parse(&body)?;
-    let command = PeopleCommand::Accept(hash_of(&asked.token).ok_or_else(spent)?, user);
+    let asked: AcceptBody = json::parse(body)?;
+    let command = command(hash_of(&asked.token).ok_or_else(spent)?, user);
     app.change_people(PeopleRequest { caller, receipt: None, command, respond: silent() }).await?;
-    Ok(json_answer(StatusCode::OK, &Accepted { organizations: memberships(&app, user).await? }))
+    Ok(user)
 }

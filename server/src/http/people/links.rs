@@ -6,11 +6,10 @@ use std::sync::Arc;
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, Response, StatusCode};
-use metergate_rules::role::Right;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::sessions::{silent, spent};
+use super::invitations::{AcceptBody, open_as};
 use super::{UserBody, email, link};
 use crate::http::auth::Credential;
 use crate::http::body::Raw;
@@ -22,7 +21,7 @@ use crate::http::team::answer;
 use crate::http::{idempotency, json};
 use crate::people::change::{PeopleAfter, PeopleCommand, PeopleReply, PeopleRequest, PeopleRespond};
 use crate::people::email::Email;
-use crate::people::token::{self, TokenHash, hash_of};
+use crate::people::token::{self, TokenHash};
 use crate::report::Timestamp;
 
 /// For whom a link is.
@@ -45,14 +44,6 @@ pub struct PassedOnBody {
     pub token: Option<String>,
     /// The link; `null` where a request is repeated.
     pub url: Option<String>,
-}
-
-/// The token of a link.
-#[derive(Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct TokenBody {
-    /// As it stands in the link.
-    pub token: String,
 }
 
 /// Makes a link with which a user chooses another password (`POST /v1/sessions`), once, within a day. Their sessions end then.
@@ -106,18 +97,14 @@ async fn pass_on(
 }
 
 /// Opens the link by which a user shows that their address is theirs. Only they themselves can, signed in.
-#[utoipa::path(post, operation_id = "confirm_email", path = "/v1/email-verifications/confirm", tag = "people", request_body = TokenBody,
+#[utoipa::path(post, operation_id = "confirm_email", path = "/v1/email-verifications/confirm", tag = "people", request_body = AcceptBody,
     responses((status = 200, body = UserBody), (status = 403, description = "It is for another user"), (status = 409, description = "The link was used or is over")))]
 pub async fn confirm(
     State(app): State<App>,
     credential: Credential,
     Raw(body): Raw,
 ) -> Result<Response<Body>, ApiError> {
-    let caller = credential.may(Right::Person)?;
-    let user = credential.user().ok_or_else(ApiError::unauthorized)?.id;
-    let asked: TokenBody = json::parse(&body)?;
-    let command = PeopleCommand::Verify(hash_of(&asked.token).ok_or_else(spent)?, user);
-    app.change_people(PeopleRequest { caller, receipt: None, command, respond: silent() }).await?;
+    let user = open_as(&app, &credential, &body, PeopleCommand::Verify).await?;
     let people = app.shared.store.people();
     let user = people.user(user).ok_or_else(ApiError::unauthorized)?;
     Ok(json_answer(StatusCode::OK, &UserBody::of(user, &people)))

@@ -61,28 +61,31 @@ fn a_token_that_is_not_of_this_provider_for_us_for_this_sign_in_and_in_time_prov
     let provider = Node::fake();
     let server = server_of(&provider.issuer);
     #[rustfmt::skip]
-    let cases = [ // what is wrong, who has signed, claims
-        ("the nonce of another sign-in", "known", json!({"nonce": "another"})),
-        ("no nonce",                     "known", json!({"nonce": null})),
-        ("for somebody else",            "known", json!({"aud": "another"})),
-        ("for somebody else, too",       "known", json!({"aud": ["metergate", "another"]})),
-        ("for nobody",                   "known", json!({"aud": null})),
-        ("asked for by somebody else",   "known", json!({"azp": "another"})),
-        ("of another provider",          "known", json!({"iss": "https://id.example.com"})),
-        ("over",                         "known", json!({"exp": -1})),
-        ("of long ago",                  "known", json!({"iat": -1000})),
-        ("of the future",                "known", json!({"iat": 1000, "exp": 2000})),
-        ("with another access token",    "known", json!({"at_hash": OF_ANOTHER})),
-        ("of nobody",                    "known", json!({"sub": ""})),
-        ("signed by another key",        "stranger", json!({})),
-        ("signed by our own secret",     "secret", json!({})),
-        ("signed by nobody",             "nobody", json!({})),
+    let cases = [ // what is wrong, who has signed, claims, what the log says
+        ("the nonce of another sign-in", "known", json!({"nonce": "another"}), "nonce mismatch"),
+        ("no nonce",                     "known", json!({"nonce": null}), "missing nonce"),
+        ("for somebody else",            "known", json!({"aud": "another"}), "must contain `metergate`"),
+        ("for somebody else, too",       "known", json!({"aud": ["metergate", "another"]}), "not a trusted audience"),
+        ("for nobody",                   "known", json!({"aud": null}), "audience"),
+        ("asked for by somebody else",   "known", json!({"azp": "another"}), "made for another party"),
+        ("of another provider",          "known", json!({"iss": "https://id.example.com"}), "found `https://id.example.com`"),
+        ("over",                         "known", json!({"exp": -1}), "expired"),
+        ("of long ago",                  "known", json!({"iat": -1000}), "issued long ago"),
+        ("of the future",                "known", json!({"iat": 1000, "exp": 2000}), "or in the future"),
+        ("with another access token",    "known", json!({"at_hash": OF_ANOTHER}), "another one's"),
+        ("of nobody",                    "known", json!({"sub": ""}), "subject is empty"),
+        ("signed by another key",        "stranger", json!({}), "Signature verification failed"),
+        ("signed by our own secret",     "secret", json!({}), "HS256"),
+        ("signed by nobody",             "nobody", json!({}), "No signature"),
     ];
-    for (what, signed, claims) in cases {
+    for (what, signed, claims, why) in cases {
         let page = begin(&server, "").end(&provider, signed, claims);
         assert_eq!(page.status, 403, "{what}: {}", page.text);
         is_refused(&page, 403, "provider-refused");
         assert_eq!(newest(&server)["after"]["why"], "provider-refused", "{what}");
+        let log = server.log();
+        let last = log.lines().rev().find(|line| line.contains("sign-in by the identity provider failed"));
+        assert!(last.is_some_and(|line| line.contains(why)), "{what}: {last:?}");
     }
     assert_eq!(server.admin().list("/v1/organizations").len(), 0);
     is_signed_in(&begin(&server, "").end(&provider, "known", json!({"at_hash": OF_ACCESS_TOKEN})));
