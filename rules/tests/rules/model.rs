@@ -44,6 +44,9 @@ pub(crate) enum End {
     Plan1,
 }
 
+/// How much of which grant, in order.
+pub(crate) type Draws = Vec<(usize, i64)>;
+
 /// One thing that counts on one meter.
 #[derive(Clone, Debug)]
 pub(crate) struct Done {
@@ -54,9 +57,9 @@ pub(crate) struct Done {
     pub(crate) n: i64,
     pub(crate) kind: Kind,
     /// How much of which grant, in order; below zero what returns to it.
-    pub(crate) gave: Vec<(usize, i64)>,
+    pub(crate) gave: Draws,
     /// What came from grants that have ended, and returns to none.
-    pub(crate) lost: Vec<(usize, i64)>,
+    pub(crate) lost: Draws,
     /// It is the last of so many of one correction: `lost` leaves all windows that one of them counts in.
     pub(crate) parts: usize,
 }
@@ -253,8 +256,8 @@ impl Model {
     }
 
     /// Takes so much from the open grants, one unit after another, each from the best.
-    fn draw(&self, meter: MeterId, units: i64) -> Vec<(usize, i64)> {
-        let mut gave: Vec<(usize, i64)> = Vec::new();
+    fn draw(&self, meter: MeterId, units: i64) -> Draws {
+        let mut gave: Draws = Vec::new();
         for _ in 0..units {
             let so_far = |nth: usize| gave.iter().find(|(of, _)| *of == nth).map_or(0, |(_, n)| *n);
             let mine = (0..self.credits.len()).filter(|nth| self.credits[*nth].meter == meter);

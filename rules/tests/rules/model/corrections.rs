@@ -9,7 +9,7 @@ use metergate_rules::quantity::InvalidQuantity;
 use metergate_rules::window::Window;
 
 use super::tally::QUARTER;
-use super::{Answer, Done, Kind, Model, Rule, Told, days};
+use super::{Answer, Done, Draws, Kind, Model, Rule, Told, days};
 use crate::kit::{API, BYTES, CALLS, OTHER, PEAK, USERS, q};
 
 impl Model {
@@ -89,7 +89,7 @@ impl Model {
     }
 
     /// So much of what was drawn, one unit after another, each from the grant that is drawn last.
-    fn last_of(&self, draws: &[(usize, i64)], most: i64) -> Vec<(usize, i64)> {
+    fn last_of(&self, draws: &[(usize, i64)], most: i64) -> Draws {
         let mut draws = draws.to_vec();
         draws.sort_by_key(|(grant, _)| Reverse(self.order(*grant)));
         let mut left = most.max(0);
@@ -102,7 +102,7 @@ impl Model {
     }
 
     /// Nothing returns to a grant that has ended.
-    fn split(&self, leaves: Vec<(usize, i64)>) -> (Vec<(usize, i64)>, Vec<(usize, i64)>) {
+    fn split(&self, leaves: Draws) -> (Draws, Draws) {
         leaves.into_iter().partition(|(grant, _)| self.is_over(*grant))
     }
 
@@ -158,7 +158,7 @@ impl Model {
 
     /// What it drew, in reverse, as far as its window still has it from that grant; where that no longer counts it, as far as
     /// the grant gave it elsewhere.
-    fn returns(&self, of: usize, lifted: Window) -> Vec<(usize, i64)> {
+    fn returns(&self, of: usize, lifted: Window) -> Draws {
         let (was, tally) = (&self.done[of], self.tally(self.done[of].meter, lifted));
         let is_open = self.counts(of, was, lifted);
         let most = |grant: usize| if is_open { tally.draw(grant) } else { self.given(grant) - tally.draw(grant) };
@@ -167,7 +167,7 @@ impl Model {
     }
 
     /// A value gives back one unit when it leaves, and none while another event has it.
-    fn value_returns(&mut self, of: usize, lifted: Window) -> Vec<(usize, i64)> {
+    fn value_returns(&mut self, of: usize, lifted: Window) -> Draws {
         let was = self.done[of].clone();
         let tally = self.tally(USERS, lifted);
         let is_in = self.counts(of, &was, lifted);
@@ -187,7 +187,7 @@ impl Model {
     }
 
     /// What it drew where it did not count as new in this window.
-    fn returns_elsewhere(&self, of: usize, tally: &super::tally::Tally) -> Vec<(usize, i64)> {
+    fn returns_elsewhere(&self, of: usize, tally: &super::tally::Tally) -> Draws {
         let gave = self.done[of].gave.iter().rev();
         let returns = gave.map(|(grant, n)| (*grant, (*n).min(self.given(*grant) - tally.draw(*grant)).max(0)));
         returns.filter(|(_, n)| *n > 0).collect()

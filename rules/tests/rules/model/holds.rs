@@ -4,7 +4,7 @@ use metergate_rules::decide::Problem;
 use metergate_rules::id::MeterId;
 use metergate_rules::window::Window;
 
-use super::{Answer, Done, Kind, Model, Rule, Verdict};
+use super::{Answer, Done, Draws, Kind, Model, Rule, Verdict};
 
 /// Quantity that is held, or was.
 #[derive(Clone, Debug)]
@@ -14,7 +14,7 @@ pub(crate) struct Hold {
     at: i64,
     pub(crate) ends: i64,
     /// How much of which grant it holds.
-    pub(crate) of_grants: Vec<(usize, i64)>,
+    pub(crate) of_grants: Draws,
     overage: i64,
     pub(super) over: Option<Over>,
 }
@@ -81,7 +81,7 @@ impl Model {
             self.reach("a reservation was refused", true);
             return Answer::Decided(vec![Verdict { overage: 0, ..verdict }]);
         }
-        let of_grants = self.draw(meter, self.from_grants(&done));
+        let of_grants = self.draw(meter, self.credit_taken(&done));
         self.reach("a reservation holds of grants", !of_grants.is_empty());
         let (at, ends, overage) = (self.now, self.now + ttl, verdict.overage);
         self.holds.push(Hold { meter, n: done.n, at, ends, of_grants, overage, over: None });
@@ -172,8 +172,8 @@ impl Model {
     }
 
     /// So much of grants: first of what it holds.
-    fn draw_with(&self, hold: &Hold, units: i64) -> Vec<(usize, i64)> {
-        let (mut gave, mut left): (Vec<(usize, i64)>, i64) = (Vec::new(), units);
+    fn draw_with(&self, hold: &Hold, units: i64) -> Draws {
+        let (mut gave, mut left): (Draws, i64) = (Vec::new(), units);
         for (grant, n) in &hold.of_grants {
             let taken = left.min(*n);
             left -= taken;

@@ -278,7 +278,7 @@ impl Model {
             self.tell(Vec::new());
             return Answer::Decided(verdicts);
         }
-        let draws = |done: Done| Done { gave: self.draw(done.meter, self.from_grants(&done)), ..done };
+        let draws = |done: Done| Done { gave: self.draw(done.meter, self.credit_taken(&done)), ..done };
         let done = asked.into_iter().map(draws).collect();
         self.tell(done);
         for (verdict, (meter, _)) in verdicts.iter_mut().zip(items) {
@@ -292,7 +292,7 @@ impl Model {
     }
 
     /// What a decision takes from grants.
-    pub(super) fn from_grants(&self, done: &Done) -> i64 {
+    pub(super) fn credit_taken(&self, done: &Done) -> i64 {
         self.rules(done.meter).iter().map(|rule| self.takes(done, rule).1).max().unwrap_or(0)
     }
 

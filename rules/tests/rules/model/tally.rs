@@ -6,7 +6,7 @@ use metergate_rules::id::MeterId;
 use metergate_rules::time::{HOUR, MINUTE};
 use metergate_rules::window::Window;
 
-use super::{Done, Kind, Model, Reset};
+use super::{Done, Draws, Kind, Model, Reset};
 use crate::kit::{BYTES, PEAK, USERS};
 
 /// Reports are kept in quarter hours.
@@ -17,7 +17,7 @@ pub(super) const QUARTER: i64 = 15 * MINUTE;
 pub(super) struct Tally {
     pub(super) used: i64,
     /// How much of it came from which grant, in order.
-    draws: Vec<(usize, i64)>,
+    draws: Draws,
     /// The values that count once, each as often as an event has it.
     pub(super) values: Vec<i64>,
 }
