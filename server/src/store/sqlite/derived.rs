@@ -61,9 +61,7 @@ const OLDEST_FIRST: Way = Way {
 };
 const NEWEST_FIRST: Way = Way {
     range: rows!("WHERE organization = ? AND meter = ? AND day BETWEEN ? AND ? ORDER BY day DESC, dimensions DESC"),
-    before: rows!(
-        "WHERE (organization, meter, day) > (?, ?, ?) ORDER BY organization, meter, day, dimensions LIMIT 1"
-    ),
+    before: rows!("WHERE (organization, meter, day) > (?, ?, ?) ORDER BY organization, meter, day, dimensions LIMIT 1"),
     from: rows!(
         "WHERE (organization, meter, day) <= (?, ?, ?)
          ORDER BY organization DESC, meter DESC, day DESC, dimensions DESC LIMIT 1"
