@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::account::{Account, Counter, ExtraQuota, Level, MeterUse, Scheduled, TrialState};
+use crate::account::{Account, Counter, ExtraQuota, Level, Lock, MeterUse, Scheduled, TrialState};
 use crate::decide::correct::OLDEST_VOID;
 use crate::grant::{Draw, Ended};
 use crate::id::{GrantId, MeterId, OrganizationId, ReservationId};
@@ -271,7 +271,7 @@ fn change(account: &mut Account, change: &Change, at: Time) {
                 voided.push(event);
             }
         }
-        Change::Locked(lock) => account.locks.push(lock.clone()),
+        Change::Locked(lock) => put_lock(&mut account.locks, lock),
         Change::Unlocked => account.locks.clear(),
         Change::Reset { meters, windows } => {
             meters.iter().for_each(|meter| reset(account.meter_mut(*meter), *windows, at));
@@ -302,6 +302,14 @@ fn set_clock(account: &mut Account, to: Time, rebased: Option<&Rebased>) {
         account.shown_start = rebased.shown_start;
         let end = rebased.windows.period.end;
         account.scheduled = account.scheduled.map(|scheduled| Scheduled { at: end, ..scheduled });
+    }
+}
+
+/// There is one lock of each cause at most.
+pub(crate) fn put_lock(locks: &mut Vec<Lock>, new: &Lock) {
+    match locks.iter_mut().find(|lock| lock.cause == new.cause) {
+        Some(lock) => lock.clone_from(new),
+        None => locks.push(new.clone()),
     }
 }
 

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
+use metergate_rules::account::Account;
 use metergate_rules::catalogue::Catalogue;
 use metergate_rules::id::{MeterId, MeterKey, PlanId, PlanKey};
 use metergate_rules::meter::Meter;
@@ -19,6 +20,9 @@ pub use change::{TeamAfter, TeamCommand, TeamReply, TeamRequest};
 use key::ApiKey;
 use settings::TeamSettings;
 use spec::{Invalid, MeterSpec, PlanSpec};
+
+/// The plan of a new organization for which none is named.
+pub const SIGN_UP_PLAN: &str = "free";
 
 /// A meter with its definition.
 #[derive(Clone, Debug)]
@@ -48,7 +52,7 @@ pub struct PlanEntry {
     pub spec: PlanSpec,
     /// When it was made.
     pub created_at: Time,
-    /// When the plan was deleted: it takes no new organizations.
+    /// When the plan was deleted: no organization comes to it any more.
     pub deleted_at: Option<Time>,
 }
 
@@ -122,6 +126,21 @@ impl Snapshot {
     /// The newest version of a plan, unless deleted.
     pub fn plan_entry(&self, key: &str) -> Option<&PlanEntry> {
         self.stored.plans.get(self.newest.get(key)?)
+    }
+
+    /// The newest versions of all plans that are not deleted.
+    pub fn newest_plans(&self) -> impl Iterator<Item = &PlanEntry> {
+        self.newest.values().filter_map(|id| self.stored.plans.get(id))
+    }
+
+    /// Whether an organization is on some version of a plan, will come to it, or is in a trial that ends in it.
+    pub fn leads_to(&self, account: &Account, key: &PlanKey) -> bool {
+        let on = |id: PlanId| self.plan_by_id(id).is_some_and(|plan| plan.key == *key);
+        let in_trial = account.trial.is_some_and(|trial| !trial.over);
+        let ends_in = |id: PlanId| self.plan_by_id(id).is_some_and(|plan| plan.spec.trial_leads_to(key));
+        on(account.plan)
+            || account.scheduled.is_some_and(|scheduled| on(scheduled.plan) || ends_in(scheduled.plan))
+            || in_trial && ends_in(account.plan)
     }
 
     /// A version of a plan by its number.

@@ -4,6 +4,7 @@
 //! that is asked about, the latest first. Each part counts as of its quarter hour, for counters as for reports.
 
 use crate::account::Account;
+use crate::apply;
 use crate::audit::Fields;
 use crate::catalogue::Catalogue;
 use crate::command::Item;
@@ -11,7 +12,7 @@ use crate::grant;
 use crate::id::MeterId;
 use crate::limits::{Claim, Limits, use_in};
 use crate::meter::{Aggregation, Measure, Meter};
-use crate::outcome::{Change, Correction, Use};
+use crate::outcome::{Change, Correction, Use, What};
 use crate::period;
 use crate::plan::Plan;
 use crate::quantity::{Decimal, InvalidQuantity, Quantity};
@@ -21,7 +22,7 @@ use crate::window::{Window, WindowSet};
 use super::correct::Returning;
 use super::operate::Told;
 use super::tally::{QUARTER, Touch};
-use super::{Problem, record};
+use super::{Problem, entry, record};
 
 /// Quarter hours that one correction takes from at most.
 const MOST_PARTS: usize = 10_000;
@@ -159,11 +160,15 @@ fn less(account: &Account, plan: &Plan, meter: &Meter, asked: &Adjustment, now: 
 
 fn told(account: &Account, meter: &Meter, correction: Correction, asked: &Adjustment, now: Time) -> Told {
     let decimals = meter.decimals;
-    let counted = use_in(account.meter(meter.id), meter, Window::BillingPeriod, now);
     let quantity = Decimal { units: i128::from(asked.units), decimals };
-    let fields = Fields::default().with("meter", meter.key.as_str());
-    let before = fields.clone().with("used", counted.display(decimals));
-    let after = fields.with("quantity", quantity).with("time", asked.time.unwrap_or(now));
     let change = Change::Corrected(correction);
+    let mut corrected = account.clone();
+    apply::apply(&mut corrected, &entry(now, What::Changed(Box::new(change.clone()))));
+    let described = |account: &Account| {
+        let counted = use_in(account.meter(meter.id), meter, Window::BillingPeriod, now);
+        Fields::default().with("meter", meter.key.as_str()).with("used", counted.display(decimals))
+    };
+    let before = described(account);
+    let after = described(&corrected).with("quantity", quantity).with("time", asked.time.unwrap_or(now));
     Told { change, action: "usage.adjust", category: "usage", before, after }
 }

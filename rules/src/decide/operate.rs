@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::account::{
     Account, Lock, LockCause, MeterUse, OpenWindows, Override, Profile, Scheduled, Status, TrialState,
 };
+use crate::apply;
 use crate::audit::{Draft, Fields};
 use crate::catalogue::Catalogue;
 use crate::command::{Command, ProfileChange};
@@ -275,14 +276,19 @@ const fn cause_name(cause: LockCause) -> &'static str {
     }
 }
 
+/// A lock that is there already takes another reason, and stays since when it was.
 fn lock(account: &Account, cause: LockCause, reason: Option<&String>, now: Time) -> Option<Told> {
-    if account.lock(cause).is_some() {
+    let old = account.lock(cause);
+    if old.is_some_and(|old| reason.is_none() || old.reason.as_ref() == reason) {
         return None;
     }
-    let new = Lock { cause, reason: reason.cloned(), since: now };
+    let new = Lock { cause, reason: reason.cloned(), since: old.map_or(now, |old| old.since) };
     let mut locks = account.locks.clone();
-    locks.push(new.clone());
-    let (before, after) = (locks_fields(&account.locks), locks_fields(&locks));
+    apply::put_lock(&mut locks, &new);
+    let described = |locks: &[Lock], lock: Option<&Lock>| {
+        locks_fields(locks).with("lockReason", lock.and_then(|lock| lock.reason.clone()))
+    };
+    let (before, after) = (described(&account.locks, old), described(&locks, Some(&new)));
     Some(Told { change: Change::Locked(new), action: "billing.lock", category: "billing", before, after })
 }
 
@@ -323,30 +329,35 @@ fn reset(
     if used.is_empty() {
         return Ok(None);
     }
-    let before = reset_fields(account, &used, windows, catalogue);
+    let before = reset_fields(account, &used, windows, catalogue, now);
+    let change = Change::Reset { meters: used.clone(), windows };
+    let mut reset = account.clone();
+    apply::apply(&mut reset, &entry(now, What::Changed(Box::new(change.clone()))));
     let names = windows.iter().map(|window| window.as_str().to_owned()).collect::<Vec<_>>();
-    let after = Fields::default().with("windows", names);
-    let change = Change::Reset { meters: used, windows };
+    let after = reset_fields(&reset, &used, windows, catalogue, now).with("windows", names);
     Ok(Some(Told { change, action: "usage.reset", category: "usage", before, after }))
 }
 
 /// Whether a meter has something to set to zero.
 fn counts(used: &MeterUse, windows: WindowSet, now: Time) -> bool {
-    windows.iter().any(|window| match (window.sliding_length(), used.sliding(window)) {
-        (Some(length), Some(sliding)) => !sliding.used(length, now).is_zero(),
-        _ => used.counter(window).is_some_and(|counter| !counter.used.is_zero()),
-    })
+    windows.iter().any(|window| !counted(used, window, now).is_zero())
 }
 
-fn reset_fields(account: &Account, meters: &[MeterId], windows: WindowSet, catalogue: &Catalogue) -> Fields {
+/// What a meter counts in a window. A level is not counted: it stands.
+fn counted(used: &MeterUse, window: Window, now: Time) -> Quantity {
+    match (window.sliding_length(), used.sliding(window)) {
+        (Some(length), Some(sliding)) => sliding.used(length, now),
+        _ => used.counter(window).map_or(Quantity::ZERO, |counter| counter.used),
+    }
+}
+
+fn reset_fields(account: &Account, meters: &[MeterId], windows: WindowSet, catalogue: &Catalogue, now: Time) -> Fields {
     let mut fields = Fields::default();
     for used in account.meters.iter().filter(|used| meters.contains(&used.meter)) {
         let Some(meter) = catalogue.meter(used.meter) else { continue };
         for window in windows.iter() {
-            if let Some(counter) = used.counter(window) {
-                let name = format!("{}.{}", meter.key, window.as_str());
-                fields = fields.with(&name, counter.used.display(meter.decimals));
-            }
+            let name = format!("{}.{}", meter.key, window.as_str());
+            fields = fields.with(&name, counted(used, window, now).display(meter.decimals));
         }
     }
     fields

@@ -66,7 +66,7 @@ fn would_be_too_much(account: &Account, dimensions: &str) -> bool {
     held + dimensions.len() > MOST_DIMENSION_BYTES
 }
 
-/// Holds on for so long from now.
+/// Holds on for so long from now, and no shorter than it would have.
 pub(super) fn extend(
     account: &Account,
     id: ReservationId,
@@ -76,7 +76,7 @@ pub(super) fn extend(
 ) -> Result<Outcome, Problem> {
     let held = find(account, id)?;
     check_ttl(ttl)?;
-    let ends_at = now.plus(ttl);
+    let ends_at = now.plus(ttl).max(held.ends_at);
     let verdict = verdict_now(account, held, catalogue, Quantity::ZERO, now)?;
     let reservation = Reservation { ends_at, ..held.clone() };
     let entries = match ends_at == held.ends_at {
@@ -100,7 +100,7 @@ pub(super) fn release(
 }
 
 /// Records the true quantity, in the windows in which it was held. What exceeds the hold takes what is free, the rest is
-/// overage; neither a lock nor the end of a grant stops it.
+/// overage, but in a window that is closed, of which the account knows no more than what was held; neither a lock nor the end of a grant stops it.
 pub(super) fn commit(account: &Account, asked: &Commit, catalogue: &Catalogue, now: Time) -> Result<Outcome, Problem> {
     let id = asked.id;
     let held = find(account, id)?;
@@ -161,7 +161,8 @@ fn claim(
     if lifted.is_some_and(|window| !windows.has(window) && limits.standing(window, now).is_some()) {
         let need = quantity.minus(held.quantity.minus(held.overage).minus(held.from_grants()));
         let from_grants = need.min(held.from_grants());
-        claim = Claim::largest([claim, Claim { from_grants, beyond: need.minus(from_grants) }]);
+        let beyond = need.minus(from_grants).min(held.overage);
+        claim = Claim::largest([claim, Claim { from_grants, beyond }]);
     }
     Ok((claim, windows))
 }

@@ -99,6 +99,7 @@ fn overage_is_what_a_fact_adds_beyond_the_limits() {
         ("api.period=5", "event api 9", "event api 3", 3),
         ("api.day=3 api.period=5", "api 2", "event api 4", 3),          // the tighter of them
         ("api.day=3 api.period=5", "api 2", "event api 4 @-12h", 0),    // yesterday, before the period
+        ("api.period=5", "grant api 3; api 4; clock 2026-12-23T00:00:00Z", "event api 9 @2026-12-20T00:00:00Z", 0), // a closed one
         ("api.minute=1", "api 1", "event api 4", 0),
         ("peak.day=5", "event peak 7", "event peak 9", 2),
         ("bytes.day=5", "event bytes 7", "event bytes 6", 1),

@@ -1,11 +1,13 @@
 //! Operators' changes: each writes one audit entry, what changes nothing writes none (§5).
 
+use metergate_rules::account::LockCause;
 use metergate_rules::audit::{Object, Value};
 use metergate_rules::command::{Command, PeriodLimit, ProfileChange};
 use metergate_rules::decide::Problem;
 use metergate_rules::id::{MeterId, PlanId};
 use metergate_rules::plan::{Enforcement, Max};
 use metergate_rules::quantity::InvalidQuantity;
+use metergate_rules::time::MINUTE;
 use metergate_rules::window::{Window, WindowSet};
 
 use crate::kit::script::table;
@@ -101,6 +103,50 @@ fn shown(object: &Object) -> String {
         other => format!("{name}={other:?}"),
     });
     shown.collect::<Vec<_>>().join(" ")
+}
+
+#[test]
+fn corrections_tell_every_figure_before_and_after() {
+    #[rustfmt::skip]
+    let cases = [
+        ("reset api minute day period", "api.minute=5 api.day=5 api.billingPeriod=5",
+            "api.minute=0 api.day=0 api.billingPeriod=0 windows=[\"minute\", \"day\", \"billingPeriod\"]"),
+        ("event api 4; adjust api -3", "meter=api used=4", "meter=api used=1 quantity=-3"),
+        ("adjust api 2",               "meter=api used=1", "meter=api used=3 quantity=2"),
+        ("bytes 7; adjust bytes 2",    "meter=bytes used=7", "meter=bytes used=2 quantity=2"),
+    ];
+    let mut world = World::new([plan(1, "api.minute=9 api.period=9")]);
+    world.play("api 5");
+    for (step, before, after) in cases {
+        assert!(world.play(step).ends_with("done"), "{step}");
+        let draft = world.audit.last().unwrap();
+        assert_eq!(shown(&draft.before), before, "{step}");
+        assert!(shown(&draft.after).starts_with(after), "{step}: {}", shown(&draft.after));
+    }
+}
+
+#[test]
+fn a_lock_takes_another_reason_and_stays_since_when_it_was() {
+    let mut world = World::new([plan(1, "")]);
+    let since = world.now;
+    let steps = [
+        (Some("unpaid"), "unpaid", 1, "locked=Bool(false) locks=[] lockReason=-"),
+        (Some("unpaid"), "unpaid", 1, "locked=Bool(false) locks=[] lockReason=-"),
+        (Some("abuse"), "abuse", 2, "locked=Bool(true) locks=[\"operator\"] lockReason=unpaid"),
+        (None, "abuse", 2, "locked=Bool(true) locks=[\"operator\"] lockReason=unpaid"),
+    ];
+    let (entries, audit) = (world.entries.len(), world.audit.len());
+    for (asked, stands, changes, before) in steps {
+        world.play("wait 1m");
+        let reason = asked.map(str::to_owned);
+        world.run(&Command::Lock { cause: LockCause::Operator, reason }).unwrap();
+        let [lock] = &world.account.locks[..] else { panic!("one lock: {:?}", world.account.locks) };
+        assert_eq!((lock.reason.as_deref(), lock.since.since(since)), (Some(stands), MINUTE), "{asked:?}");
+        assert_eq!((world.entries.len() - entries, world.audit.len() - audit), (changes, changes), "{asked:?}");
+        let draft = world.audit.last().unwrap();
+        assert_eq!(shown(&draft.before), before, "{asked:?}");
+        assert!(shown(&draft.after).ends_with(&format!("lockReason={stands}")), "{asked:?}");
+    }
 }
 
 #[test]

@@ -60,6 +60,8 @@ fn a_reservation_ends_once() {
             "held 1: ok period 0+4/10; the reservation is over; ok period 10/10"),
         ("api.period=10", "reserve api 4 60s; wait 59s; extend 1 60s; wait 59s; api 7; commit 1 1",
             "held 1: ok period 0+4/10; held 1: ok period 0+4/10; quota-exceeded period 0+4/10; committed 1: ok period 1/10"),
+        ("api.period=10", "reserve api 4 1h; extend 1 1s; wait 59m; commit 1 4",
+            "held 1: ok period 0+4/10; held 1: ok period 0+4/10; committed 1: ok period 4/10"),
         ("api.period=10", "commit 1 4; release 2", "there is no such reservation; there is no such reservation"),
         ("api.period=10", "reserve api 1 999ms; reserve api 1 25h; reserve peak 1 60s; reserve users 1 60s",
             "a reservation holds for 1 second to 24 hours at a time; a reservation holds for 1 second to 24 hours at a time; \
@@ -101,6 +103,13 @@ fn it_settles_in_the_windows_in_which_it_was_held() {
         // So does the period: nothing of the new one is touched.
         ("api.period=10", "clock 2026-12-22T11:05:00Z; reserve api 6 1h; clock 2026-12-22T11:06:00Z; api 10; commit 1 6",
             "held 1: ok period 0+6/10; ok period 10/10; committed 1: ok period 10/10"),
+        // What exceeds it there is as of then, and what the closed period had left nobody knows: it is not overage.
+        ("api.period=10", "clock 2026-12-22T11:05:00Z; reserve api 6 1h; clock 2026-12-22T11:06:00Z; api 10; commit 1 9",
+            "held 1: ok period 0+6/10; ok period 10/10; committed 1: ok period 10/10"),
+        ("api.period=10!soft", "clock 2026-12-22T11:05:00Z; reserve api 12 1h; clock 2026-12-22T11:06:00Z; commit 1 15",
+            "held 1: ok period 0+12/10 over 2; committed 1: ok period 0/10 over 2"),
+        ("api.period=10", "grant api 5; clock 2026-12-22T11:05:00Z; reserve api 12 1h; clock 2026-12-22T11:06:00Z; commit 1 15",
+            "grant 1; held 1: ok period 0+12/15; committed 1: ok period 0/13"),
         // Without a limit there is nothing beyond.
         ("api.period=inf", "clock 2026-12-22T11:05:00Z; reserve api 6 1h; clock 2026-12-22T11:06:00Z; commit 1 9",
             "held 1: ok; committed 1: ok"),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use metergate_rules::audit::actions::CHECKPOINT;
 use metergate_rules::audit::{Draft, Fields, Object};
-use metergate_rules::id::{MeterId, MeterKey, OrganizationRef, PlanId, PlanKey};
+use metergate_rules::id::{MeterId, MeterKey, OrganizationRef, PlanKey};
 use metergate_rules::time::Time;
 
 use super::file::CatalogueFile;
@@ -18,6 +18,7 @@ use crate::store::audit::Checkpoint;
 use crate::store::{Answer, ReceiptKey, Scope, StoreError};
 
 mod keys;
+mod plans;
 mod settings;
 
 /// A change of what is the team's.
@@ -29,8 +30,8 @@ pub enum TeamCommand {
     DeleteMeter(MeterKey),
     /// Defines a plan: a new version where it differs.
     PutPlan(PlanKey, PlanSpec),
-    /// Deletes a plan: it takes no new organizations.
-    DeletePlan(PlanKey),
+    /// Deletes a plan that nobody needs; whether an organization was found that is on it, or comes to it.
+    DeletePlan(PlanKey, bool),
     /// Defines all that a file names.
     Apply(CatalogueFile),
     /// Makes an API key.
@@ -140,6 +141,8 @@ pub enum TeamRow {
     Plan(PlanEntry),
     /// A key, new, revoked or with an end.
     Key(ApiKey),
+    /// A key of an organization that is deleted.
+    KeyGone(String),
     /// The team's settings.
     Settings(TeamSettings),
     /// An import's record.
@@ -169,7 +172,7 @@ pub fn decide(snapshot: &Snapshot, command: &TeamCommand, actor: &str, now: Time
         TeamCommand::PutMeter(key, spec) => change.put_meter(snapshot, key, spec)?,
         TeamCommand::DeleteMeter(key) => change.delete_meter(snapshot, key)?,
         TeamCommand::PutPlan(key, spec) => change.put_plan(snapshot, key, spec)?,
-        TeamCommand::DeletePlan(key) => change.delete_plan(snapshot, key)?,
+        TeamCommand::DeletePlan(key, is_used) => change.delete_plan(snapshot, key, *is_used)?,
         TeamCommand::Apply(file) => change.apply(snapshot, file)?,
         TeamCommand::CreateKey(new) => change.create_key(new)?,
         TeamCommand::RevokeKey(id) => change.revoke_key(id)?,
@@ -257,12 +260,7 @@ impl Changing<'_> {
     fn delete_meter(&mut self, snapshot: &Snapshot, key: &MeterKey) -> Decided {
         let Some(old) = snapshot.meter_entry(key.as_str()) else { return unknown("unknown-meter", "meter") };
         let names = |plan: &PlanEntry| plan.spec.limits.iter().any(|limit| limit.meter == key.as_str());
-        let newest = snapshot
-            .stored
-            .plans
-            .values()
-            .filter(|p| snapshot.plan_entry(p.key.as_str()).is_some_and(|n| n.id == p.id));
-        if let Some(plan) = newest.into_iter().find(|plan| names(plan)) {
+        if let Some(plan) = snapshot.newest_plans().find(|plan| names(plan)) {
             return conflict("meter-in-use", &format!("plan {} limits it: take the limit out first", plan.key));
         }
         let entry = MeterEntry { deleted_at: Some(self.now), ..old.clone() };
@@ -271,51 +269,6 @@ impl Changing<'_> {
         let before = spec_fields(key.as_str(), Some(&old.spec));
         let after = spec_fields::<MeterSpec>(key.as_str(), None);
         Ok((TeamReply::Gone, self.draft("meter.change", "config", before, after)))
-    }
-
-    fn put_plan(&mut self, snapshot: &Snapshot, key: &PlanKey, spec: &PlanSpec) -> Decided {
-        let old = snapshot.plan_entry(key.as_str());
-        let reply = TeamReply::Plan(key.clone(), old.is_none());
-        if old.is_some_and(|old| old.spec == *spec) {
-            return Ok((reply, None));
-        }
-        self.write_plan(key, spec);
-        self.check()?;
-        let (before, after) = (spec_fields(key.as_str(), old.map(|o| &o.spec)), spec_fields(key.as_str(), Some(spec)));
-        Ok((reply, self.draft("catalog.apply", "config", before, after)))
-    }
-
-    fn write_plan(&mut self, key: &PlanKey, spec: &PlanSpec) {
-        let versions = self.stored.plans.values().filter(|plan| plan.key == *key).map(|plan| plan.version);
-        let entry = PlanEntry {
-            id: PlanId(self.stored.plans.keys().next_back().map_or(1, |last| last.0 + 1)),
-            key: key.clone(),
-            version: versions.max().unwrap_or(0) + 1,
-            spec: spec.clone(),
-            created_at: self.now,
-            deleted_at: None,
-        };
-        self.stored.plans.insert(entry.id, entry.clone());
-        self.rows.push(TeamRow::Plan(entry));
-    }
-
-    fn delete_plan(&mut self, snapshot: &Snapshot, key: &PlanKey) -> Decided {
-        let Some(old) = snapshot.plan_entry(key.as_str()) else { return unknown("unknown-plan", "plan") };
-        let mut versions: Vec<PlanEntry> = snapshot
-            .stored
-            .plans
-            .values()
-            .filter(|plan| plan.key == *key && plan.deleted_at.is_none())
-            .cloned()
-            .collect();
-        for entry in &mut versions {
-            entry.deleted_at = Some(self.now);
-            self.stored.plans.insert(entry.id, entry.clone());
-            self.rows.push(TeamRow::Plan(entry.clone()));
-        }
-        let before = spec_fields(key.as_str(), Some(&old.spec));
-        let after = spec_fields::<PlanSpec>(key.as_str(), None);
-        Ok((TeamReply::Gone, self.draft("catalog.apply", "config", before, after)))
     }
 
     /// Everything that the file names, or nothing: a bad plan refuses the whole file.
@@ -342,21 +295,6 @@ impl Changing<'_> {
         }
         let after = Fields::default().with("meters", meters).with("plans", plans);
         Ok((TeamReply::Applied, self.draft("catalog.apply", "config", Fields::default(), after)))
-    }
-
-    /// # Errors
-    /// If what would be stored cannot be used: the last good catalogue stays.
-    fn check(&self) -> Result<(), StoreError> {
-        let snapshot = Snapshot::new(self.stored.clone()).map_err(unprocessable)?;
-        let next = |plan: &PlanEntry| plan.spec.trial.as_ref().map(|trial| trial.on_end.clone());
-        for plan in snapshot.stored.plans.values() {
-            if let Some(metergate_rules::plan::TrialEnd::Plan(key)) = next(plan)
-                && snapshot.plan_entry(key.as_str()).is_none()
-            {
-                return refuse(&format!("plan {}: its trial ends in plan {key}, which does not exist", plan.key));
-            }
-        }
-        Ok(())
     }
 }
 

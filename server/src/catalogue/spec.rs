@@ -193,6 +193,16 @@ pub struct PlanSpec {
 }
 
 impl PlanSpec {
+    /// Whether organizations come from it to another plan by themselves.
+    pub fn leads_to(&self, key: &PlanKey) -> bool {
+        self.trial_leads_to(key) || self.fallback_plan.as_deref() == Some(key.as_str())
+    }
+
+    /// Whether its trial ends in another plan.
+    pub fn trial_leads_to(&self, key: &PlanKey) -> bool {
+        matches!(self.trial.as_ref().map(|trial| &trial.on_end), Some(TrialEnd::Plan(end)) if end == key)
+    }
+
     /// The plan that this defines, given the meters.
     ///
     /// # Errors

@@ -19,6 +19,7 @@ use super::error::ApiError;
 use super::operation::Operation;
 use super::reports::organization;
 use super::state::Operator;
+use crate::catalogue::SIGN_UP_PLAN;
 use crate::report::organization::OrganizationBody;
 use crate::store::{Answer, ChangeRequest};
 
@@ -64,7 +65,7 @@ pub async fn create(operation: Operation<Operator, ()>) -> Result<Response<Body>
     let new: NewOrganizationBody = operation.json()?;
     let key = organization_key(&new.key)?;
     let snapshot = operation.app.snapshot();
-    let plan = snapshot.plan_entry(new.plan.as_deref().unwrap_or("free")).ok_or_else(ApiError::unknown_plan)?;
+    let plan = snapshot.plan_entry(new.plan.as_deref().unwrap_or(SIGN_UP_PLAN)).ok_or_else(ApiError::unknown_plan)?;
     let profile = Profile {
         key: key.clone(),
         name: name(new.name.as_deref().unwrap_or(&new.key))?,

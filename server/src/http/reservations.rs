@@ -126,7 +126,7 @@ pub async fn get(
     Ok(json_answer(StatusCode::OK, &detail))
 }
 
-/// Holds on for so long from now.
+/// Holds on for so long from now, and no shorter than before.
 #[utoipa::path(post, operation_id = "extend_reservation", path = "/v1/reservations/{id}/extend", tag = "reservations", request_body = ExtendBody,
     params(("id" = String, Path)),
     responses((status = 200, body = ReservationBody), (status = 404, description = "Unknown"), (status = 409, description = "It is over: `reservation-lapsed`, `-committed`, `-released`"), (status = 422, description = "Not valid")))]

@@ -24,7 +24,11 @@ use super::state::{App, Operator};
 use crate::catalogue::change::{TeamAfter, TeamCommand, TeamReply, TeamRequest};
 use crate::catalogue::spec::{MeterSpec, PlanSpec};
 use crate::catalogue::{MeterEntry, PlanEntry, Snapshot};
-use crate::store::Answer;
+use crate::store::reader::ReadError;
+use crate::store::{Answer, StoreError};
+
+/// Accounts that are looked at in one go.
+const ACCOUNTS_AT_ONCE: usize = 1000;
 
 /// A meter.
 #[derive(Serialize, ToSchema)]
@@ -226,13 +230,41 @@ fn plan_answer(after: &TeamAfter<'_>) -> Answer {
     answer(if *new { 201 } else { 200 }, &entry.map(PlanBody::of), version)
 }
 
-/// Deletes a plan: it takes no new organizations; those on it stay.
+/// Deletes a plan that nobody needs: no organization is on it or will come to it.
 #[utoipa::path(delete, path = "/v1/plans/{key}", tag = "meters and plans", params(("key" = String, Path)),
-    responses((status = 204), (status = 404, description = "Unknown")))]
+    responses((status = 204), (status = 404, description = "Unknown"), (status = 409, description = "New organizations begin on it, a plan leads to it, or organizations are on it or will come to it")))]
 pub async fn delete_plan(operation: Operation) -> Result<Response<Body>, ApiError> {
     let key = &operation.named;
-    let command = TeamCommand::DeletePlan(PlanKey::new(key).map_err(|_| ApiError::unknown_plan())?);
+    let plan = PlanKey::new(key).map_err(|_| ApiError::unknown_plan())?;
+    let is_used = is_used(&operation.app, &plan).await?;
+    let command = TeamCommand::DeletePlan(plan, is_used);
     operation.change_team("DELETE /v1/plans/{key}", &[key.as_bytes()], command, nothing).await
+}
+
+/// Whether an organization is on a plan or will come to it. Few at a time: nobody else's reading waits for all of them. An
+/// account that cannot be read may be one.
+async fn is_used(app: &App, plan: &PlanKey) -> Result<bool, ApiError> {
+    let mut after = None;
+    loop {
+        let (snapshot, key) = (app.snapshot(), plan.clone());
+        let (found, next) = app
+            .read(move |view| {
+                let mut found = false;
+                let next = view.each_account(after, ACCOUNTS_AT_ONCE, |_, account| {
+                    found |= match account {
+                        Ok(account) => snapshot.leads_to(&account, &key),
+                        Err(ReadError::Store(StoreError::UnknownOrganization)) => false,
+                        Err(_) => true,
+                    };
+                })?;
+                Ok((found, next))
+            })
+            .await?;
+        if found || next.is_none() {
+            return Ok(found);
+        }
+        after = next;
+    }
 }
 
 /// A change of what is the team's, as it came in.

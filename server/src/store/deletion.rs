@@ -7,7 +7,6 @@ use metergate_rules::account::Account;
 use metergate_rules::audit::{Draft, Fields, Object};
 use metergate_rules::command::Command;
 use metergate_rules::id::{OrganizationId, OrganizationRef};
-use metergate_rules::time::Time;
 
 use super::audit::TEAM;
 use super::batch::{Batch, Failure, Stop};
@@ -38,16 +37,14 @@ struct Leaving {
 }
 
 impl Leaving {
-    fn of(organization: OrganizationId, people: &People, catalogue: &Snapshot, now: Time) -> Result<Self, StoreError> {
+    fn of(organization: OrganizationId, people: &People, catalogue: &Snapshot) -> Result<Self, StoreError> {
         let mut remaining = people.clone();
         let rows = leave(&mut remaining, organization, MOST);
         let mut stored = catalogue.stored.clone();
-        let is_bound = |key: &&mut ApiKey| key.organization == Some(organization) && key.revoked_at.is_none();
-        let mut keys = Vec::new();
-        for key in stored.keys.values_mut().filter(is_bound).take(MOST) {
-            key.revoked_at = Some(now);
-            keys.push(TeamRow::Key(key.clone()));
-        }
+        let is_bound = |key: &&ApiKey| key.organization == Some(organization);
+        let bound: Vec<_> = stored.keys.values().filter(is_bound).take(MOST).map(|key| key.id.clone()).collect();
+        bound.iter().for_each(|id| drop(stored.keys.remove(id)));
+        let keys = bound.into_iter().map(TeamRow::KeyGone).collect();
         let snapshot = Snapshot::new(stored).map_err(|_| StoreError::Internal)?;
         Ok(Self { people: rows, keys, after: Some((remaining, snapshot)) })
     }
@@ -109,7 +106,7 @@ impl Writer {
 
     fn forget_next(&mut self, organization: OrganizationId) -> Result<(), Failure> {
         let now = self.now();
-        let leaving = Leaving::of(organization, &self.ledger.people, &self.ledger.catalogue, now);
+        let leaving = Leaving::of(organization, &self.ledger.people, &self.ledger.catalogue);
         let leaving = leaving.map_err(|_| Failure::Panicked)?;
         if !leaving.is_empty() {
             return self.commit_leaving(Decided::nothing(now), leaving);
@@ -138,7 +135,7 @@ impl Batch<'_> {
             return Err(StoreError::Changed.into());
         }
         let (_, outcome) = self.run(organization, &Command::Delete, false)?;
-        let leaving = Leaving::of(organization, &self.ledger.people, &self.ledger.catalogue, self.now)?;
+        let leaving = Leaving::of(organization, &self.ledger.people, &self.ledger.catalogue)?;
         let members = self.ledger.people.members_after(organization, None).count();
         let keys = self.ledger.catalogue.stored.keys.values();
         let keys = keys.filter(|key| key.organization == Some(organization)).count();

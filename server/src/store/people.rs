@@ -15,6 +15,7 @@ use super::batch::{Batch, Stop};
 use super::decided::Decided;
 use super::writer::Writer;
 use super::{Answer, Caller, KeptAnswer, Receipt, StoreError};
+use crate::catalogue::SIGN_UP_PLAN;
 use crate::hex::hex;
 use crate::people::change::{
     Ground, Joins, PeopleAfter, PeopleCommand, PeopleOutcome, PeopleReply, PeopleRequest, Wish, WishedKey, decide,
@@ -154,7 +155,7 @@ impl Batch<'_> {
         wish: &Wish,
         owner: Option<&Arc<User>>,
     ) -> Result<OrganizationId, Stop> {
-        let plan = self.ledger.catalogue.plan_entry("free").ok_or(Problem::UnknownPlan)?.id;
+        let plan = self.ledger.catalogue.plan_entry(SIGN_UP_PLAN).ok_or(Problem::UnknownPlan)?.id;
         let profile = Profile {
             key: self.free_key(&wish.key)?,
             name: wish.name.clone(),

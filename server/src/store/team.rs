@@ -7,6 +7,7 @@ use metergate_rules::id::OrganizationRef;
 use super::audit::{TEAM, chain_of};
 use super::batch::{Batch, Stop};
 use super::decided::Decided;
+use super::ledger::Ledger;
 use super::writer::Writer;
 use super::{Answer, Caller, KeptAnswer, Receipt, StoreError};
 use crate::catalogue::change::{NewKey, TeamAfter, TeamCommand, TeamOutcome, TeamReply, TeamRequest, decide};
@@ -60,12 +61,18 @@ fn resolved(batch: &mut Batch<'_>, request: &TeamRequest) -> Result<([u8; 16], T
             let organization = Some(OrganizationRef::Id(id.ok_or(StoreError::UnknownOrganization)?));
             Ok((TEAM, TeamCommand::CreateKey(NewKey { organization, ..new.clone() })))
         }
+        // Who asks has looked through all organizations; those that have changed since are in memory.
+        TeamCommand::DeletePlan(key, is_used) => {
+            let Ledger { accounts, catalogue, .. } = &*batch.ledger;
+            let is_used = *is_used || accounts.values().any(|account| catalogue.leads_to(account, key));
+            Ok((TEAM, TeamCommand::DeletePlan(key.clone(), is_used)))
+        }
         command => Ok((TEAM, command.clone())),
     }
 }
 
 fn check_version(snapshot: &Snapshot, request: &TeamRequest) -> Result<(), StoreError> {
-    let (TeamCommand::PutPlan(key, _) | TeamCommand::DeletePlan(key), Some(version)) =
+    let (TeamCommand::PutPlan(key, _) | TeamCommand::DeletePlan(key, _), Some(version)) =
         (&request.command, request.only_if_version)
     else {
         return Ok(());

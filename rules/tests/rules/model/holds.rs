@@ -91,7 +91,7 @@ impl Model {
 
     pub(super) fn extend(&mut self, nth: usize, ttl: i64) -> Answer {
         self.change_hold(nth, |model, place| {
-            model.holds[place].ends = model.now + ttl;
+            model.holds[place].ends = model.holds[place].ends.max(model.now + ttl);
             0
         })
     }
@@ -143,7 +143,7 @@ impl Model {
     }
 
     /// What the true quantity takes from grants and what goes beyond. What was held is nobody else's; beyond that it has what
-    /// is free now. Limits of windows that are over have nothing to do with it, but its grants have.
+    /// is free now. Of windows that are over it has what it held: of grants, and beyond the limit.
     fn settles(&self, place: usize, n: i64) -> (i64, i64) {
         let hold = &self.holds[place];
         let mut without = self.clone();
@@ -161,7 +161,10 @@ impl Model {
                     (free.max(of_base), credit + from_ended)
                 }
                 (true, false) => (without.shown(hold.meter, rule).remaining.max(of_base), 0),
-                (false, true) => (of_base, held_of_grants),
+                (false, true) => {
+                    let of_grants = (n - of_base).clamp(0, held_of_grants);
+                    return (of_grants, (n - of_base - of_grants).clamp(0, hold.overage));
+                }
                 (false, false) => return (0, 0),
             };
             let of_grants = (n - base).clamp(0, credit);

@@ -5,7 +5,7 @@ use metergate_rules::id::OrganizationId;
 use crate::people::{Member, Opens, People, PersonRow, UserId};
 
 /// The next of the people who leave an organization that is deleted: its members, and all who are in no other organization
-/// with everything of theirs; its invitations. About `most` rows.
+/// with everything of theirs; its portals and invitations. About `most` rows.
 pub fn leave(people: &mut People, organization: OrganizationId, most: usize) -> Vec<PersonRow> {
     let mut rows = Vec::new();
     let members: Vec<Member> = people.members_after(organization, None).map(|(member, _)| *member).take(most).collect();
@@ -19,6 +19,9 @@ pub fn leave(people: &mut People, organization: OrganizationId, most: usize) -> 
             forgotten(people, member.user).into_iter().for_each(|row| put(people, &mut rows, row));
         }
     }
+    let room = most.saturating_sub(rows.len());
+    let portals: Vec<_> = people.portals_of(organization).map(|portal| portal.token).take(room).collect();
+    portals.into_iter().for_each(|token| put(people, &mut rows, PersonRow::PortalGone(token)));
     let gone = |opens: &Opens| match opens {
         Opens::Invitation { organization: of, .. } => *of == organization,
         opens => opens.user().is_none_or(|user| people.user(user).is_none()),

@@ -15,6 +15,7 @@ use metergate_rules::time::Time;
 use metergate_rules::window::WindowSet;
 
 use super::{Batch, Stop};
+use crate::catalogue::SIGN_UP_PLAN;
 use crate::faults::planted;
 use crate::store::audit::{AuditRow, chain_of};
 use crate::store::block::Record;
@@ -143,7 +144,7 @@ impl Batch<'_> {
                 Ok(id)
             }
             (None, OrganizationRef::Key(key)) if self.settings.create_organizations && caller.scope == Scope::Team => {
-                let plan = self.ledger.catalogue.plan_entry("free");
+                let plan = self.ledger.catalogue.plan_entry(SIGN_UP_PLAN);
                 let plan = plan.ok_or(Problem::UnknownPlan)?.id;
                 let profile = Profile {
                     key: key.clone(),

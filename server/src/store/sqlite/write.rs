@@ -166,6 +166,9 @@ fn write_team(transaction: &Transaction<'_>, row: &TeamRow, at: Time) -> Result<
                 (&key.id, key.hash, &key.name, scopes, organization, created, &key.created_by, expires, revoked);
             transaction.prepare_cached(sql)?.execute(values)?;
         }
+        TeamRow::KeyGone(id) => {
+            transaction.prepare_cached("DELETE FROM api_keys WHERE id = ?")?.execute([id])?;
+        }
         TeamRow::Settings(settings) => settings::set(transaction, TEAM_SETTINGS, &definition(settings)?)?,
         TeamRow::Import(record) => {
             let sql = "INSERT OR REPLACE INTO imports (source, rows_done, digest, updated_at) VALUES (?, ?, ?, ?)";

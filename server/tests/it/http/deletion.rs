@@ -5,6 +5,7 @@ use serde_json::json;
 use super::client::{Answer, Client, comparable};
 use super::isolation::NOBODY;
 use super::people::{Person, join, sign_up};
+use super::portals::opened;
 use super::server::Server;
 
 const ACME: &str = "/v1/organizations/acme";
@@ -123,6 +124,30 @@ fn its_log_is_read_by_operators_alone_and_says_redacted() {
     owner.client.get(&format!("/v1/organizations/{id}/audit-log")).expect_problem(404, "unknown-organization");
     let verified = admin.get("/v1/audit-log/verify").is(200).json();
     assert_eq!(verified["findings"], json!([]), "{verified}");
+}
+
+#[test]
+fn its_portals_are_closed_and_its_keys_are_listed_no_more() {
+    let (mut server, owner, ..) = started();
+    let admin = server.admin();
+    let revoked = admin.post("/v1/api-keys", json!({"name": "old", "scopes": ["read"], "organization": "acme"}));
+    admin.delete(&format!("/v1/api-keys/{}", revoked.is(201).json()["id"].as_str().unwrap())).is(204);
+    admin.post("/v1/api-keys", json!({"name": "the team's", "scopes": ["read"]})).is(201);
+    let portals = [opened(&server, "acme", None), opened(&server, "acme", Some(&owner.id))];
+    portals.iter().for_each(|portal| drop(portal.get("/v1/me").is(200)));
+    owner.client.delete(ACME).is(204);
+    for restarted in [false, true] {
+        if restarted {
+            server.kill();
+            server.start_again();
+        }
+        portals.iter().for_each(|portal| drop(portal.get("/v1/me").expect_problem(401, "unauthorized")));
+        let keys = admin.list("/v1/api-keys");
+        assert_eq!(keys.iter().map(|key| &key["name"]).collect::<Vec<_>>(), ["the team's"]);
+        let export = admin.get("/v1/export").is(200).text;
+        let keys: Vec<&str> = export.lines().filter(|line| line.starts_with(r#"{"kind":"key""#)).collect();
+        assert!(keys.len() == 1 && keys[0].contains("the team's"), "{keys:?}");
+    }
 }
 
 /// Whether a text stands anywhere in the files of the data folder.

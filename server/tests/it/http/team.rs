@@ -69,11 +69,43 @@ fn organizations_stay_on_their_version_until_they_are_moved() {
     assert_eq!((&moved["planVersion"], tokens_limit(&admin, "old")), (&json!(2), json!(20)));
     admin.put("/v1/organizations/old/plan", json!({"plan": "mine", "version": 1})).is(200);
     assert_eq!(tokens_limit(&admin, "old"), 10);
-    // A deleted plan takes no new organization; those on it stay.
+    // It stays while there is one on any version of it; a deleted plan takes no new one.
+    for organization in ["old", "new"] {
+        admin.delete("/v1/plans/mine").expect_problem(409, "plan-in-use");
+        admin.put(&format!("/v1/organizations/{organization}/plan"), json!({"plan": "pro"})).is(200);
+    }
     admin.delete("/v1/plans/mine").is(204);
     admin.post("/v1/organizations", json!({"key": "late", "plan": "mine"})).expect_problem(404, "unknown-plan");
-    assert_eq!((tokens_limit(&admin, "old"), tokens_limit(&admin, "new")), (json!(10), json!(20)));
     admin.delete("/v1/plans/mine").expect_problem(404, "unknown-plan");
+}
+
+#[test]
+fn a_plan_that_somebody_needs_stays() {
+    let mut server = Server::start();
+    let admin = server.admin();
+    for key in ["target", "later", "last"] {
+        admin.put(&format!("/v1/plans/{key}"), json!({})).is(201);
+    }
+    let leading = json!({"trial": {"days": 1, "onEnd": {"plan": "target"}}, "fallbackPlan": "last"});
+    admin.put("/v1/plans/source", leading).is(201);
+    admin.post("/v1/organizations", json!({"key": "in-trial", "plan": "source"})).is(201);
+    admin.post("/v1/organizations", json!({"key": "acme", "plan": "pro"})).is(201);
+    admin.put("/v1/organizations/acme/plan", json!({"plan": "later", "at": "periodEnd"})).is(200);
+    let stays = |key: &str| drop(admin.delete(&format!("/v1/plans/{key}")).expect_problem(409, "plan-in-use"));
+    let goes = |key: &str| drop(admin.delete(&format!("/v1/plans/{key}")).is(204));
+    ["free", "target", "last", "later", "source", "pro"].into_iter().for_each(stays);
+    // Of a version that is the newest no more only what an organization is on counts, and no start forgets that.
+    admin.put("/v1/plans/source", json!({})).is(200);
+    goes("last");
+    server.kill();
+    server.start_again();
+    ["target", "later", "source"].into_iter().for_each(stays);
+    admin.put("/v1/organizations/in-trial/plan", json!({"plan": "pro"})).is(200);
+    admin.put("/v1/organizations/acme/plan", json!({"plan": "pro"})).is(200);
+    ["target", "later", "source"].into_iter().for_each(goes);
+    // Nobody minds what deleted plans name.
+    admin.put("/v1/plans/other", json!({})).is(201);
+    admin.post("/v1/organizations", json!({"key": "new"})).is(201);
 }
 
 #[test]
