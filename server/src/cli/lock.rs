@@ -5,7 +5,8 @@ use serde_json::json;
 use super::Ending;
 use super::client::{Client, of_organization};
 use super::organization;
-use super::screen::Screen;
+use super::row::{Row, cell, rows};
+use super::screen::{Screen, plain};
 
 #[derive(clap::Args)]
 pub(super) struct Options {
@@ -25,12 +26,25 @@ pub(super) fn lock(client: &Client, options: &Options, screen: &dyn Screen) -> a
     Ok(Ending::Done)
 }
 
-/// Shows the organization as it is afterwards, since the answer to the call itself is empty.
+/// Shows which locks were lifted and the organization as it is afterwards, since the answer to the call itself is empty.
 pub(super) fn unlock(client: &Client, options: &Options, screen: &dyn Screen) -> anyhow::Result<Ending> {
+    let of = of_organization(&options.organization, "");
+    let before: Row = client.read(&of, &client.get(&of)?)?;
     client.delete_with(&path(options), &json!({ "reason": options.reason }))?;
-    let answer = client.get(&of_organization(&options.organization, ""))?;
+    let answer = client.get(&of)?;
+    if !options.json {
+        screen.print(&lifted(&before, &client.read(&of, &answer)?));
+    }
     organization::show(client, &answer, options.json, screen)?;
     Ok(Ending::Done)
+}
+
+/// The causes of the locks that held before and hold no more.
+fn lifted(before: &Row, after: &Row) -> String {
+    let causes = |of: &Row| rows(of, "locks").iter().map(|lock| plain(&cell(lock, "cause"))).collect::<Vec<_>>();
+    let holding = causes(after);
+    let lifted: Vec<_> = causes(before).into_iter().filter(|cause| !holding.contains(cause)).collect();
+    if lifted.is_empty() { "no lock was lifted".to_owned() } else { format!("locks lifted: {}", lifted.join(", ")) }
 }
 
 fn path(options: &Options) -> String {

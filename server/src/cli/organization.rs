@@ -5,7 +5,7 @@ use serde_json::json;
 
 use super::Ending;
 use super::client::{Client, of_organization};
-use super::row::{Row, body, cell, rows};
+use super::row::{Row, body, cell, object, rows};
 use super::screen::{Align, Screen, Table, fields, plain};
 use super::usage;
 
@@ -140,6 +140,10 @@ pub(super) fn show(client: &Client, answer: &str, json: bool, screen: &dyn Scree
     }
     let organization: Row = client.read("/v1/organizations", answer)?;
     screen.print(&fields(&organization, &FIELDS));
+    if let Some(scheduled) = object(&organization, "scheduledPlan") {
+        let [plan, version, at] = ["plan", "version", "at"].map(|field| plain(&cell(&scheduled, field)));
+        screen.print(&format!("{:<15} {plan} version {version} at {at}", "scheduled plan"));
+    }
     for lock in rows(&organization, "locks") {
         screen.print(&format!(
             "{:<15} {} {}",

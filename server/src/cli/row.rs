@@ -48,6 +48,11 @@ pub(super) fn rows(row: &Row, field: &str) -> Vec<Row> {
     row.get(field).and_then(|raw| serde_json::from_str(raw.get()).ok()).unwrap_or_default()
 }
 
+/// A field that is an object.
+pub(super) fn object(row: &Row, field: &str) -> Option<Row> {
+    serde_json::from_str(row.get(field)?.get()).ok()
+}
+
 /// A request's body: the fields that have a value.
 pub(super) fn body<const N: usize>(fields: [(&str, Option<Value>); N]) -> Map<String, Value> {
     fields.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect()

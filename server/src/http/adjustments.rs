@@ -3,15 +3,15 @@
 use std::sync::Arc;
 
 use axum::body::Body;
-use axum::http::Response;
+use axum::http::{Response, StatusCode};
 use metergate_rules::command::{Adjustment, Command};
-use metergate_rules::meter::Meter;
+use metergate_rules::meter::{Aggregation, Meter};
 use metergate_rules::quantity::{InvalidQuantity, Quantity};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::change::{answer, time};
-use super::error::ApiError;
+use super::error::{ApiError, Fault};
 use super::number::{Number, QuantityText};
 use super::operation::Operation;
 use super::quota::known_meter;
@@ -60,6 +60,15 @@ pub async fn create(operation: Operation) -> Result<Response<Body>, ApiError> {
     }
     let meter = known_meter(&operation.app, &asked.meter)?;
     let units = signed(&meter, asked.quantity.as_str())?;
+    match meter.aggregation {
+        Aggregation::Sum | Aggregation::Count if units == 0 => {
+            return Err(wrong_amount("Send an amount above or below zero."));
+        }
+        Aggregation::Last if units < 0 => {
+            return Err(wrong_amount("A level is set, not added to: send the level itself, which is not below zero."));
+        }
+        _ => {}
+    }
     let time = asked.time.as_deref().map(|text| time("#/time", text)).transpose()?;
     let command = Command::Adjust(Adjustment { meter: meter.id, units, time, room: Vec::new() });
     let (reason, key) = (asked.reason.clone(), meter.key.to_string());
@@ -70,6 +79,13 @@ pub async fn create(operation: Operation) -> Result<Response<Body>, ApiError> {
         answer(201, after, &made)
     });
     operation.run("POST /v1/organizations/{org}/adjustments", command, asked.reason, respond).await
+}
+
+/// A quantity of this meter that is no correction of it.
+fn wrong_amount(detail: &'static str) -> ApiError {
+    let fault = Fault::new("#/quantity", detail);
+    let detail = format!("{}: {detail}", fault.pointer);
+    ApiError::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid-quantity", detail).with_fault(fault)
 }
 
 fn signed(meter: &Meter, text: &str) -> Result<i64, ApiError> {

@@ -173,9 +173,8 @@ impl<'s> Asking<'s> {
         let request = self.prepare(asked, header)?;
         let items = request.consume.items.clone();
         let receipt = self.run(vec![request]).await?.pop().unwrap_or_else(|| Err(ApiError::internal("no answer")))?;
-        let now = self.app.now();
         if asked.together.is_some() {
-            return Ok(self.together(asked, &receipt, &items, now));
+            return Ok(self.together(asked, &receipt, &items));
         }
         let Some(answered) = self.answered(asked, &receipt, &items).pop() else {
             return Err(ApiError::internal("a decision without a verdict"));
@@ -187,7 +186,7 @@ impl<'s> Asking<'s> {
             let written = text.decision(&answered.body(self.manner.text));
             written_json(StatusCode::OK, text, written)
         };
-        answered.write_headers(response.headers_mut(), self.app.shared.rate_headers, now);
+        answered.write_headers(response.headers_mut(), self.app.shared.rate_headers);
         mark_replayed(&mut response, receipt.replayed);
         Ok(response)
     }
@@ -262,18 +261,12 @@ impl<'s> Asking<'s> {
         text.raw("]}");
         let mut response = written_json(StatusCode::OK, text, written);
         if let Some(answered) = tightest {
-            answered.write_headers(response.headers_mut(), self.app.shared.rate_headers, self.app.now());
+            answered.write_headers(response.headers_mut(), self.app.shared.rate_headers);
         }
         response
     }
 
-    fn together(
-        &self,
-        asked: &ConsumeBody<'_>,
-        receipt: &DecidedReceipt,
-        items: &[Item],
-        now: metergate_rules::time::Time,
-    ) -> Response<Body> {
+    fn together(&self, asked: &ConsumeBody<'_>, receipt: &DecidedReceipt, items: &[Item]) -> Response<Body> {
         let answered = self.answered(asked, receipt, items);
         let refused = answered.iter().filter(|one| one.verdict.reason.is_some()).min_by_key(|one| one.verdict.reason);
         let body = TogetherBody {
@@ -289,7 +282,7 @@ impl<'s> Asking<'s> {
             _ => json(StatusCode::OK, &body),
         };
         if let Some(least) = answered.iter().min_by_key(|one| (one.allowed, one.tightness())) {
-            least.write_headers(response.headers_mut(), self.app.shared.rate_headers, now);
+            least.write_headers(response.headers_mut(), self.app.shared.rate_headers);
         }
         mark_replayed(&mut response, receipt.replayed);
         response

@@ -100,6 +100,7 @@ pub async fn trial(operation: Operation) -> Result<Response<Body>, ApiError> {
     operation
         .run("PUT /v1/organizations/{org}/trial", Command::SetTrial { ends_at }, asked.reason, organization_answer(200))
         .await
+        .map_err(|error| error.placed_at("#/endsAt"))
 }
 
 /// Sets the clock of a test organization. Everything that falls due on the way takes effect, each at its own time.

@@ -143,25 +143,30 @@ impl<'a> Answered<'a> {
             quantity: number(self.quantity),
             overage: number(self.verdict.overage.units()),
             limits: self.verdict.limits.iter().map(limit).collect(),
-            retry_after_seconds: self.verdict.retry_at.map(|at| at.seconds_from(self.at)),
+            retry_after_seconds: self.wait(),
         }
     }
 
-    fn policies(&self, now: Time) -> Vec<Policy<'a>> {
+    fn policies(&self) -> Vec<Policy<'a>> {
         let policy = |state: &LimitState| Policy {
             meter: self.meter,
             window: state.window.as_str(),
             limit: state.limit.units(),
             remaining: state.remaining.units(),
-            reset_seconds: state.resets_at.map(|at| at.seconds_from(now)),
+            reset_seconds: state.resets_at.map(|at| at.seconds_from(self.at)),
         };
         self.verdict.limits.iter().map(policy).collect()
     }
 
-    /// Writes the rate headers.
-    pub fn write_headers(&self, headers: &mut HeaderMap, sent: Sent, now: Time) {
-        let retry_after = self.verdict.retry_at.filter(|_| !self.allowed).map(|at| at.seconds_from(now));
-        rate::write(headers, sent, self.meter, &self.policies(now), retry_after);
+    /// Seconds to wait, from when it was decided, by the organization's own clock.
+    fn wait(&self) -> Option<i64> {
+        self.verdict.retry_at.map(|at| at.seconds_from(self.at))
+    }
+
+    /// Writes the rate headers, which count from the same time as the body.
+    pub fn write_headers(&self, headers: &mut HeaderMap, sent: Sent) {
+        let retry_after = self.wait().filter(|_| !self.allowed);
+        rate::write(headers, sent, self.meter, &self.policies(), retry_after);
     }
 
     /// The status that gateways give it (D9).

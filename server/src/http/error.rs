@@ -123,6 +123,17 @@ impl ApiError {
         self
     }
 
+    /// The same of a fault in the whole body that is one of the member at `pointer`.
+    #[must_use]
+    pub fn placed_at(mut self, pointer: &str) -> Self {
+        let inner = &mut *self.0;
+        for fault in inner.faults.iter_mut().filter(|fault| fault.pointer == "#") {
+            pointer.clone_into(&mut fault.pointer);
+            inner.detail = format!("{pointer}: {}", fault.detail).into();
+        }
+        self
+    }
+
     /// With a member of its own, such as the refused decision.
     #[must_use]
     pub fn with_member(mut self, name: &'static str, value: &impl Serialize) -> Self {

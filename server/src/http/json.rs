@@ -16,6 +16,14 @@ pub fn parse<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, ApiError> {
     serde_json::from_slice(body).map_err(|error| explain::<T>(body, &error))
 }
 
+/// The same of a body that may be absent, which is `{}`.
+///
+/// # Errors
+/// As [`parse`].
+pub fn parse_or_empty<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, ApiError> {
+    parse(if body.is_empty() { b"{}" } else { body })
+}
+
 /// For a member that `null` takes away and that is left as it is where it is absent: tells the one from the other.
 ///
 /// # Errors

@@ -101,7 +101,7 @@ pub async fn create(operation: Operation<Operator, ()>) -> Result<Response<Body>
     let key = new_key(new.name, new.scopes, new.expires_at.as_deref())?;
     let organization = organization.map_err(|_| ApiError::unknown_organization())?;
     let command = TeamCommand::CreateKey(NewKey { organization, ..key });
-    operation.change_team("POST /v1/api-keys", &[&operation.body], command, key_answer).await
+    operation.change_team("POST /v1/api-keys", &[&operation.body], command, key_answer).await.map_err(at_expiry)
 }
 
 /// A key to be made, bound to no organization yet.
@@ -116,6 +116,15 @@ fn new_key(name: String, mut scopes: Vec<KeyScope>, expires_at: Option<&str>) ->
     }
     let expires_at = expires_at.map(|text| time("#/expiresAt", text)).transpose()?;
     Ok(NewKey { name, scopes, organization: None, expires_at })
+}
+
+/// Of a new key the catalogue refuses only an end that is over.
+fn at_expiry(error: ApiError) -> ApiError {
+    if error.code() == "invalid-catalogue" {
+        ApiError::invalid("#/expiresAt", "Send a time in the future.")
+    } else {
+        error
+    }
 }
 
 fn key_answer(after: &TeamAfter<'_>) -> Answer {
@@ -161,11 +170,17 @@ pub async fn revoke(operation: Operation) -> Result<Response<Body>, ApiError> {
     operation.change_team("DELETE /v1/api-keys/{id}", &[id.as_bytes()], command, nothing).await
 }
 
+/// Nothing has to be said about a rotation.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RotateBody {}
+
 /// Makes a key in place of this one, which goes on for 24 hours.
 #[utoipa::path(post, operation_id = "rotate_api_key", path = "/v1/api-keys/{id}/rotate", tag = "API keys", params(("id" = String, Path)),
     responses((status = 201, body = KeyBody), (status = 404, description = "Unknown or ended")))]
 pub async fn rotate(operation: Operation) -> Result<Response<Body>, ApiError> {
     let id = &operation.named;
+    operation.json_or_default::<RotateBody>()?;
     let command = TeamCommand::RotateKey(id.clone(), operation.app.now().plus(ROTATION));
     operation.change_team("POST /v1/api-keys/{id}/rotate", &[id.as_bytes()], command, key_answer).await
 }

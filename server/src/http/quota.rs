@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use axum::body::Body;
-use axum::http::Response;
+use axum::http::{Response, StatusCode};
 use metergate_rules::command::{Command, NewGrant};
 use metergate_rules::id::{GrantId, MeterId};
 use metergate_rules::meter::Meter;
 use metergate_rules::plan::{Enforcement, Max};
-use metergate_rules::quantity::Quantity;
+use metergate_rules::quantity::{InvalidQuantity, Quantity};
 use metergate_rules::window::{Window, WindowSet};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -155,7 +155,7 @@ pub async fn change_plan(operation: Operation) -> Result<Response<Body>, ApiErro
     let newest = snapshot.plan_entry(&change.plan).ok_or_else(ApiError::unknown_plan)?;
     let plan = match change.version {
         None => newest.id,
-        Some(version) => snapshot.rules.plan_version(&newest.key, version).ok_or_else(ApiError::unknown_plan)?.id,
+        Some(version) => snapshot.rules.plan_version(&newest.key, version).ok_or_else(unknown_version)?.id,
     };
     let at_period_end = change.at == PlanChangeTime::PeriodEnd;
     let command = Command::ChangePlan { plan, keep_overrides: change.keep_overrides, at_period_end };
@@ -178,6 +178,9 @@ pub async fn set_override(
         (None, true) => Max::Unlimited,
         _ => return Err(ApiError::invalid("#/max", "Send either max or \"unlimited\": true.")),
     };
+    if max == Max::Units(Quantity::ZERO) {
+        return Err(ApiError::invalid_quantity("#/max", InvalidQuantity::Zero));
+    }
     let until = asked.until.as_deref().map(|text| time("#/until", text)).transpose()?;
     let window = known_window(window)?;
     let command = Command::SetOverride { meter: meter.id, window, max, enforcement: asked.enforcement, until };
@@ -189,6 +192,7 @@ pub async fn set_override(
             override_answer(meter.id, window),
         )
         .await
+        .map_err(|error| error.placed_at("#/until"))
 }
 
 /// Takes such a limit away: the plan's holds again.
@@ -229,6 +233,9 @@ pub async fn set_extra(operation: Operation<Operator, (String, String)>) -> Resu
     responses((status = 201, body = GrantBody), (status = 404, description = "Unknown organization or meter"), (status = 422, description = "Not valid")))]
 pub async fn grant(operation: Operation) -> Result<Response<Body>, ApiError> {
     let asked: GrantRequestBody = operation.json()?;
+    if asked.reason.trim().is_empty() {
+        return Err(ApiError::invalid("#/reason", "Say why."));
+    }
     let meter = known_meter(&operation.app, &asked.meter)?;
     let amount = asked.amount.parse(meter.decimals).map_err(|why| ApiError::invalid_quantity("#/amount", why))?;
     if amount.is_zero() {
@@ -246,7 +253,8 @@ pub async fn grant(operation: Operation) -> Result<Response<Body>, ApiError> {
         let made = after.account.grants.last().map(|grant| GrantBody::of(grant, after.catalogue, after.now, false));
         answer(201, after, &made)
     });
-    operation.run("POST /v1/organizations/{org}/grants", command, asked.reason, respond).await
+    let made = operation.run("POST /v1/organizations/{org}/grants", command, asked.reason, respond).await;
+    made.map_err(|error| error.placed_at("#/expiresAt"))
 }
 
 /// Takes back what is left of a grant.
@@ -266,6 +274,9 @@ pub async fn reset(operation: Operation) -> Result<Response<Body>, ApiError> {
     let asked: ResetBody = operation.json_or_default()?;
     let meters = match &asked.meters {
         None => None,
+        Some(keys) if keys.is_empty() => {
+            return Err(ApiError::invalid("#/meters", "Name a meter, or leave this out for all."));
+        }
         Some(keys) => Some(
             keys.iter().map(|key| Ok(known_meter(&operation.app, key)?.id)).collect::<Result<Vec<_>, ApiError>>()?,
         ),
@@ -282,6 +293,11 @@ pub async fn reset(operation: Operation) -> Result<Response<Body>, ApiError> {
             organization_answer(200),
         )
         .await
+}
+
+fn unknown_version() -> ApiError {
+    let detail = "The plan has no such version; GET /v1/plans/{key} shows its newest.";
+    ApiError::new(StatusCode::NOT_FOUND, "unknown-plan", detail)
 }
 
 fn override_answer(meter: MeterId, window: Window) -> Respond {

@@ -239,7 +239,7 @@ impl From<StoreError> for ApiError {
             StoreError::Problem(problem) => problem.into(),
             StoreError::Catalogue { code, status, detail } => {
                 let status = axum::http::StatusCode::from_u16(status).unwrap_or_default();
-                let fault = detail.split_once(": ").filter(|(pointer, _)| pointer.starts_with('#'));
+                let fault = detail.split_once(": ").filter(|(pointer, _)| pointer.starts_with(['#', '?']));
                 let fault = fault.map(|(pointer, detail)| Fault::new(pointer, detail));
                 let error = Self::new(status, code, detail);
                 fault.into_iter().fold(error, Self::with_fault)

@@ -56,7 +56,7 @@ pub struct MeterStanding {
     pub extra: Number,
     /// What grants gave since the counter began and can still give.
     pub granted: Number,
-    /// The limit of the window says that there is none, or the meter has no limit in any window.
+    /// Nothing limits the window: its limit says so, or it has none. Shorter windows may have limits of their own.
     pub unlimited: bool,
     /// Whether the plan lets the organization use the meter at all.
     pub entitled: bool,
@@ -94,7 +94,7 @@ impl Report<'_> {
             base: figures.max().map(number),
             extra: number(figures.extra),
             granted: number(figures.granted()),
-            unlimited: figures.is_unlimited() || (entitled && Figures::limited(current, meter).is_empty()),
+            unlimited: figures.is_unlimited() || (entitled && figures.limit().is_none()),
             entitled,
         }
     }

@@ -76,7 +76,7 @@ pub async fn organization(
 ) -> Result<Response<Body>, ApiError> {
     let caller = credential.may(Right::Person)?;
     let user = credential.user().ok_or_else(ApiError::unauthorized)?.id;
-    let asked: OwnOrganizationBody = json::parse(&body)?;
+    let asked: OwnOrganizationBody = json::parse_or_empty(&body)?;
     let key = asked.key.as_deref().map(organization_key).transpose()?.map(WishedKey::Exactly);
     let wish = wish("#/name", &asked.name, key)?;
     let receipt = idempotency::receipt(&headers, "POST /api/organizations", &[&user.0, &body])?;

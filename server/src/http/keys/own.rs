@@ -8,7 +8,7 @@ use metergate_rules::role::Right;
 use serde::Deserialize;
 use utoipa::ToSchema;
 
-use super::{KeyBody, ROTATION, key_answer, listed, new_key};
+use super::{KeyBody, ROTATION, RotateBody, at_expiry, key_answer, listed, new_key};
 use crate::catalogue::change::{TeamAfter, TeamCommand};
 use crate::catalogue::key::KeyScope;
 use crate::http::auth::Credential;
@@ -61,7 +61,8 @@ pub async fn create(operation: Operation<Credential>) -> Result<Response<Body>, 
         return Err(ApiError::invalid("#/scopes", "A key of one organization cannot have scope admin."));
     }
     let command = TeamCommand::CreateKey(new_key(new.name, new.scopes, new.expires_at.as_deref())?);
-    call.run("POST /v1/organizations/{org}/api-keys", &[&operation.body], command, key_answer).await
+    let route = "POST /v1/organizations/{org}/api-keys";
+    call.run(route, &[&operation.body], command, key_answer).await.map_err(at_expiry)
 }
 
 /// Ends an API key that is bound to the organization, at once.
@@ -80,6 +81,7 @@ pub async fn revoke(operation: Operation<Credential, (String, String)>) -> Resul
     responses((status = 201, body = KeyBody), (status = 403, description = "The role does not suffice, or the organization is locked"), (status = 404, description = "Unknown or ended"), (status = 409, description = "Too many keys")))]
 pub async fn rotate(operation: Operation<Credential, (String, String)>) -> Result<Response<Body>, ApiError> {
     let (call, id) = (Call::admitted(&operation).await?, &operation.named.1);
+    operation.json_or_default::<RotateBody>()?;
     let command = TeamCommand::RotateKey(id.clone(), operation.app.now().plus(ROTATION));
     call.run("POST /v1/organizations/{org}/api-keys/{id}/rotate", &[id.as_bytes()], command, key_answer).await
 }

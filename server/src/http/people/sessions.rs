@@ -102,7 +102,7 @@ pub(crate) async fn sign_up(
     body: &[u8],
 ) -> Result<Response<Body>, ApiError> {
     app.shared.cookies.refuse_sign_in_elsewhere(headers)?;
-    let asked: RegisterBody = json::parse(body)?;
+    let asked: RegisterBody = json::parse_or_empty(body)?;
     let (email, name) = (email(&asked.email)?, name(&asked.name)?);
     let joins = match (&asked.organization_name, &asked.invitation) {
         (Some(organization), None) => Joins::New(wish("#/organizationName", organization, None)?),
@@ -152,7 +152,7 @@ pub(crate) async fn sign_in(
     body: &[u8],
 ) -> Result<Response<Body>, ApiError> {
     app.shared.cookies.refuse_sign_in_elsewhere(headers)?;
-    let asked: LoginBody = json::parse(body)?;
+    let asked: LoginBody = json::parse_or_empty(body)?;
     let (email, password) = (email(&asked.email)?, password(asked.password)?);
     attempt(app, email.as_str(), address)?;
     let user = app.shared.store.people().user_by_email(&email).cloned();

@@ -21,7 +21,7 @@ impl Report<'_> {
     pub(super) fn current_at(&self, organization: &OrganizationRef, at: Time) -> Result<Current<'_>, ReadError> {
         let account = self.view.account(self.scope, organization)?;
         if at > account.own_time(self.now) {
-            return refuse("at: this lies in the future");
+            return refuse("?at: this lies in the future");
         }
         let entries = self.entries(&account)?;
         // A test organization whose clock is set for the first time is as if it had been created then: what came before it came
@@ -30,10 +30,10 @@ impl Report<'_> {
         let (first, begin) = begun.unwrap_or((0, Time::MIN));
         let later = entries[first..].iter().rposition(|entry| rebased_to(entry).unwrap_or(entry.at) <= at);
         let Some(last) = later.filter(|_| begin <= at).map(|last| first + last) else {
-            return refuse("at: the organization was created later");
+            return refuse("?at: the organization was created later");
         };
         let Some(mut then) = entries.first().and_then(|created| apply::create(account.id, created)) else {
-            return refuse("at: what happened first is no longer kept, so that only the present can be explained");
+            return refuse("?at: what happened first is no longer kept, so that only the present can be explained");
         };
         entries[1..=last].iter().for_each(|entry| apply::apply(&mut then, entry));
         self.settled(then, at)
@@ -47,7 +47,9 @@ impl Report<'_> {
             entries.len() <= MOST_ENTRIES
         })?;
         if entries.len() > MOST_ENTRIES {
-            return refuse(format!("at: more than {MOST_ENTRIES} entries would have to be gone through; leave it out"));
+            return refuse(format!(
+                "?at: more than {MOST_ENTRIES} entries would have to be gone through; leave it out"
+            ));
         }
         entries.reverse();
         Ok(entries)

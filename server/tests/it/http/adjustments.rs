@@ -106,5 +106,11 @@ fn wrong_ones_say_what_is_wrong_and_change_nothing() {
         let problem = adjust(&admin, &body).expect_problem(422, code);
         assert_eq!(problem["errors"][0]["pointer"], pointer, "{problem}");
     }
+    let said = |meter: &str, quantity: i64| {
+        let problem = adjust(&admin, &json!({"meter": meter, "quantity": quantity, "reason": "r"}));
+        problem.expect_problem(422, "invalid-quantity")["errors"][0]["detail"].as_str().unwrap().to_owned()
+    };
+    assert_eq!(said("tokens", 0), "Send an amount above or below zero.");
+    assert!(said("storage_bytes", -5).starts_with("A level is set, not added to"));
     assert_eq!((used(&admin), reported(&admin)), (100, (100, 1)));
 }

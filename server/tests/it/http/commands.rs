@@ -49,6 +49,9 @@ fn what_operators_do_is_done_and_shown_on_the_command_line() {
     assert_eq!(json_of(&server, "lock acme --reason unpaid\\_bill")["locks"][0]["reason"], "unpaid bill");
     assert!(printed(&server, "org show acme").contains("locked by       operator unpaid bill"));
     assert_eq!(json_of(&server, "unlock acme --reason paid")["locked"], false);
+    assert!(printed(&server, "unlock acme --reason again").starts_with("no lock was lifted"));
+    printed(&server, "lock acme --reason unpaid");
+    assert!(printed(&server, "unlock acme --reason paid").starts_with("locks lifted: operator"));
 
     let told = printed(&server, "override set acme tokens billingPeriod 7 --soft");
     assert_eq!(told, "tokens billingPeriod of acme: 7, soft");
@@ -61,6 +64,7 @@ fn what_operators_do_is_done_and_shown_on_the_command_line() {
     assert_eq!(row(&printed(&server, "plan list"), &["pro"])[1], "1");
     assert_eq!(row(&printed(&server, "plan show enterprise"), &["tokens", "billingPeriod"])[2], "unlimited");
     assert_eq!(json_of(&server, "plan set acme starter --at periodEnd")["plan"], "pro");
+    assert!(printed(&server, "plan set acme starter --at periodEnd").contains("scheduled plan  starter version 1 at "));
     assert_eq!(json_of(&server, "plan set acme starter --reason smaller")["plan"], "starter");
     assert_eq!(json_of(&server, "org update acme --name Acme\\_Works")["name"], "Acme Works");
 }

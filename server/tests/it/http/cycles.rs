@@ -31,6 +31,22 @@ fn clock(client: &Client, now: &str) -> Value {
 }
 
 #[test]
+fn seconds_to_wait_follow_the_organizations_own_clock_in_body_and_headers_alike() {
+    let (_server, admin) = started("pro", "2025-01-31T00:00:00Z");
+    consume(&admin, "tokens", 500_000);
+    let body = json!({"organization": "acme", "meter": "tokens", "quantity": 1});
+    for path in ["/v1/consume", "/v1/check", "/v1/consume?status=native"] {
+        let refused = admin.post(path, &body);
+        let told = refused.json();
+        let decision = if told["decision"].is_object() { &told["decision"] } else { &told };
+        // 31 January to 28 February in Berlin.
+        assert_eq!(decision["retryAfterSeconds"], 28 * 86_400, "{path}: {told}");
+        assert_eq!(refused.header("retry-after"), Some("2419200"), "{path}");
+        assert_eq!(refused.header("ratelimit"), Some(r#""tokens-billingPeriod";r=0;t=2419200"#), "{path}");
+    }
+}
+
+#[test]
 fn moving_the_cycle_moves_dates_and_the_preview_says_which() {
     let (_server, admin) = started("pro", "2026-11-22T11:06:00Z");
     consume(&admin, "tokens", 40);

@@ -53,6 +53,9 @@ fn a_rotated_key_goes_on_beside_its_successor_which_has_its_rights() {
         .is(201)
         .json();
     let path = format!("/v1/api-keys/{}", made["id"].as_str().unwrap());
+    admin.post(&format!("{path}/rotate"), "junk{").expect_problem(400, "malformed-body");
+    let unknown = admin.post(&format!("{path}/rotate"), json!({"zz": 1})).expect_problem(422, "validation");
+    assert_eq!(unknown["errors"][0]["pointer"], "#/zz");
     let successor = admin.post(&format!("{path}/rotate"), "").is(201).json();
     assert_ne!((&successor["id"], &successor["key"]), (&made["id"], &made["key"]));
     for name in ["name", "scopes", "organization"] {
@@ -98,7 +101,8 @@ fn a_key_ends_at_its_expiry() {
     let server = Server::start();
     let admin = server.admin();
     let create = |ends: &str| admin.post("/v1/api-keys", json!({"name": "app", "scopes": ["read"], "expiresAt": ends}));
-    create("2020-01-01T00:00:00Z").is(422);
+    let over = create("2020-01-01T00:00:00Z").expect_problem(422, "validation");
+    assert_eq!(over["errors"][0]["pointer"], "#/expiresAt");
     let problem = create("tomorrow").expect_problem(422, "validation");
     assert_eq!(problem["errors"][0]["pointer"], "#/expiresAt");
     create("2099-01-01T00:00:00Z").is(201);

@@ -215,10 +215,36 @@ fn an_override_ends_at_its_date_and_knows_its_window() {
     admin.put(&at("nothing/day"), json!({"max": 5})).expect_problem(404, "unknown-meter");
     admin.put(&at("storage_bytes/minute"), json!({"max": 5})).is(422);
     admin.put(&at("tokens/day"), json!({"max": 5, "unlimited": true})).expect_problem(422, "validation");
-    admin.put(&at("tokens/day"), json!({"max": 5, "until": "2020-01-01T00:00:00Z"})).is(422);
+    let over = admin.put(&at("tokens/day"), json!({"max": 5, "until": "2020-01-01T00:00:00Z"}));
+    assert_eq!(over.expect_problem(422, "validation")["errors"][0]["pointer"], "#/until");
+    let none = admin.put(&at("tokens/day"), json!({"max": 0})).expect_problem(422, "invalid-quantity");
+    assert_eq!(none["errors"][0]["pointer"], "#/max");
     admin.delete(&at("tokens/day")).is(204);
     // One that is gone already, or never was: nothing changes.
     admin.delete(&at("tokens/day")).is(204);
+}
+
+#[test]
+fn what_is_wrong_with_a_grant_a_trial_a_plan_or_a_reset_is_said_where_it_stands() {
+    let (_server, admin) = started();
+    admin.post("/v1/organizations", json!({"key": "trying", "plan": "free"})).is(201);
+    let past = "2020-01-01T00:00:00Z";
+    #[rustfmt::skip]
+    let cases = [
+        ("POST", "acme/grants", json!({"meter": "tokens", "amount": 1, "reason": "r", "expiresAt": past}), "#/expiresAt"),
+        ("POST", "acme/grants", json!({"meter": "tokens", "amount": 1, "reason": " "}), "#/reason"),
+        ("PUT", "trying/trial", json!({"endsAt": past}), "#/endsAt"),
+        ("POST", "acme/usage/reset", json!({"meters": []}), "#/meters"),
+    ];
+    for (method, path, body, pointer) in cases {
+        let answer = admin.call(method, &format!("/v1/organizations/{path}")).json(&body).send();
+        let problem = answer.expect_problem(422, "validation");
+        assert_eq!(problem["errors"][0]["pointer"], pointer, "{path} {body}");
+        assert!(problem["detail"].as_str().unwrap().starts_with(pointer), "{problem}");
+    }
+    let version = json!({"plan": "pro", "version": 99});
+    let problem = admin.put("/v1/organizations/acme/plan", version).expect_problem(404, "unknown-plan");
+    assert!(problem["detail"].as_str().unwrap().contains("no such version"), "{problem}");
 }
 
 #[test]

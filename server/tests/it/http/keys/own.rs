@@ -68,6 +68,8 @@ fn an_organization_sees_and_ends_its_own_keys_alone() {
         ada.client.delete(&format!("{of_eve}/{id}")).expect_problem(404, "unknown-organization");
     }
     assert!(admin.list("/v1/api-keys").iter().all(|key| key["revokedAt"].is_null()));
+    let said = json!({"zz": 1});
+    ada.client.post(&format!("{of_ada}/{}/rotate", ids[0]), said).expect_problem(422, "validation");
     let rotated = ada.client.post(&format!("{of_ada}/{}/rotate", ids[0]), "").is(201).json();
     assert_eq!((&rotated["name"], &rotated["createdBy"]), (&json!("of the team"), &json!(format!("user:{}", ada.id))));
     let ids: Vec<_> = ada.client.list(&format!("{of_ada}?limit=1")).iter().map(|key| key["id"].clone()).collect();
