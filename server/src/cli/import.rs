@@ -7,7 +7,6 @@
 //! rows → events, in batches → POST /v1/events → PUT the record → the next batch
 //! ```
 //!
-//! Of rows that were rejected, and what was sent with them and after them, the record says nothing: they are sent again.
 //! An event's id is its row's number and content, so that a crash after a batch was taken and before its record was
 //! written counts nothing twice. What an import holds in memory is one batch.
 
@@ -57,7 +56,7 @@ pub(super) struct Options {
     /// Import another file under a known name without asking
     #[arg(long)]
     yes: bool,
-    /// Send every row again from the first; none counts twice
+    /// Send every row again from the first, such as after rows were rejected; none counts twice while ids are known (35 days)
     #[arg(long)]
     restart: bool,
     /// Print the summary as JSON
@@ -86,7 +85,7 @@ pub(super) fn run(client: &Client, options: &Options, screen: &dyn Screen) -> an
     };
     let tally = Run::new(client, screen, template, rows, options.batch).finish()?;
     if tally.rejected > 0 {
-        screen.note("running the same command again tries the rejected rows again and counts nothing twice");
+        screen.note("rejected rows count as done; once what was wrong is mended, --restart sends every row again");
     }
     screen.print(&if options.json { tally.json() } else { tally.to_string() });
     Ok(if tally.rejected == 0 { Ending::Done } else { Ending::Failed })

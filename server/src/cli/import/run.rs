@@ -119,18 +119,13 @@ impl<'a> Run<'a> {
     }
 
     fn send_all(&mut self) -> anyhow::Result<()> {
-        // What was rejected is tried again by the next run, so the record stays before the batch of the first such row.
-        let mut record = Record::of(&self.rows);
         loop {
             let batch = self.fill()?;
             if batch.rows == 0 {
                 return Ok(());
             }
             self.send(&batch)?;
-            if self.tally.rejected == 0 {
-                record = Record::of(&self.rows);
-            }
-            record.write(self.client, self.template.source)?;
+            Record::of(&self.rows).write(self.client, self.template.source)?;
             self.tally.rows += batch.rows;
             self.bar.set_position(self.rows.progress().1);
         }
