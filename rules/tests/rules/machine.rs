@@ -291,8 +291,9 @@ fn shown(verdict: &Verdict) -> crate::model::Verdict {
 fn the_rules_answer_as_a_model_that_counts_everything_anew() {
     // PROPTEST_CASES sets how many; a failure leaves its seed under proptest-regressions, and it is tried first.
     let config = ProptestConfig { source_file: Some(file!()), ..ProptestConfig::default() };
-    let mut runner = TestRunner::new(config.clone());
     for _ in 0..MOST_ROUNDS {
+        // One runner runs its cases once.
+        let mut runner = TestRunner::new(config.clone());
         let outcome = runner.run(&Model::sequential_strategy(20..120), |(model, steps, seen)| {
             Machine::test_sequential(config.clone(), model, steps, seen);
             Ok(())

@@ -114,8 +114,10 @@ impl Service {
 
     /// The body, which is read from those alone who may send it.
     async fn body(&self, parts: &Parts, mut incoming: Incoming) -> Result<Bytes, Refused> {
-        if let Err((error, is_left)) = self.refuse_large_of_strangers(parts, &mut incoming).await {
-            return Err(Refused { error, left: is_left.then_some((incoming, MOST_OF_STRANGERS)) });
+        match self.of_stranger(parts, &mut incoming).await {
+            Ok(Some(body)) => return Ok(body),
+            Ok(None) => {}
+            Err(error) => return Err(Refused { error, left: Some((incoming, MOST_OF_STRANGERS)) }),
         }
         match body::read(Limited::new(&mut incoming, self.limits())).await {
             Ok(body) => Ok(body),
@@ -128,19 +130,21 @@ impl Service {
     }
 
     /// A stranger's body is not read beyond what every request may have. Of one that does not say its length so much is
-    /// read before the refusal: a connection with a body that was left unread is closed, under the next request on it.
-    async fn refuse_large_of_strangers(&self, parts: &Parts, body: &mut Incoming) -> Result<(), (ApiError, bool)> {
+    /// read here, since only its end tells; `None` where the body may be read like any other.
+    async fn of_stranger(&self, parts: &Parts, body: &mut Incoming) -> Result<Option<Bytes>, ApiError> {
         let announced = body.size_hint().upper();
         if announced.is_some_and(|bytes| bytes <= SMALL_BODY) {
-            return Ok(());
+            return Ok(None);
         }
         let (shared, now) = (&self.app.shared, self.app.now());
         let known = auth::authenticate(&parts.headers, &parts.method, shared, &shared.store.catalogue(), now);
-        let Err(error) = known else { return Ok(()) };
+        let Err(error) = known else { return Ok(None) };
+        if announced.is_some() {
+            return Err(error);
+        }
         let limits = Limits { bytes: SMALL_BODY, ..self.limits() };
-        // Too long or too slow: it is refused all the same.
-        let is_read = announced.is_none() && body::read(Limited::new(body, limits)).await.is_ok();
-        Err((error, !is_read))
+        // Too long or too slow: it is refused as if it had said so.
+        body::read(Limited::new(body, limits)).await.map(Some).map_err(|_| error)
     }
 
     fn limits(&self) -> Limits {

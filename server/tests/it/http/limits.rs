@@ -261,3 +261,20 @@ fn every_answer_forbids_to_guess_its_type() {
         assert_eq!(admin.get(path).header("x-content-type-options"), Some("nosniff"), "{path}");
     }
 }
+
+#[test]
+fn a_strangers_body_that_does_not_say_its_length_is_read_like_any_other() {
+    let server = Server::start();
+    let chunked = |path: &str, body: &str| {
+        let head =
+            format!("POST {path} HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n");
+        raw(&server, format!("{head}{:x}\r\n{body}\r\n0\r\n\r\n", body.len()).as_bytes())
+    };
+    let form = json!({"email": "ada@example.com", "password": "correct horse battery", "name": "Ada", "organizationName": "Ada"});
+    let answer = chunked("/api/auth/register", &form.to_string());
+    assert!(answer.starts_with("HTTP/1.1 201 "), "{answer}");
+    for path in ["/v1/consume", "/v1/organizations"] {
+        let answer = chunked(path, "{}");
+        assert!(answer.starts_with("HTTP/1.1 401 "), "{path}: {answer}");
+    }
+}

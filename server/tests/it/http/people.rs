@@ -151,6 +151,18 @@ fn what_is_wrong_with_a_registration_is_said_in_the_documented_form() {
 }
 
 #[test]
+fn an_absent_body_is_an_empty_one() {
+    let server = Server::start();
+    let ada = sign_up(&server, "ada@example.com");
+    for path in ["/api/auth/register", "/api/auth/login", "/api/organizations"] {
+        let empty = ada.client.post(path, json!({})).expect_error_text(422);
+        assert_eq!(ada.client.call("POST", path).send().expect_error_text(422), empty, "{path}");
+    }
+    let empty = server.stranger().post("/api/auth/login", json!({})).expect_error_text(422);
+    assert_eq!(server.stranger().call("POST", "/api/auth/login").send().expect_error_text(422), empty);
+}
+
+#[test]
 fn an_unknown_address_and_a_wrong_password_are_the_same_and_ten_failures_wait() {
     let server = Server::start();
     let ada = sign_up(&server, "ada@example.com");
