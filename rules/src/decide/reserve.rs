@@ -100,7 +100,8 @@ pub(super) fn release(
 }
 
 /// Records the true quantity, in the windows in which it was held. What exceeds the hold takes what is free, the rest is
-/// overage, but in a window that is closed, of which the account knows no more than what was held; neither a lock nor the end of a grant stops it.
+/// overage, but in a window that is closed, of which the account knows no more than what was held; neither a lock nor the
+/// end of a grant stops it.
 pub(super) fn commit(account: &Account, asked: &Commit, catalogue: &Catalogue, now: Time) -> Result<Outcome, Problem> {
     let id = asked.id;
     let held = find(account, id)?;

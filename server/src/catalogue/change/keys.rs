@@ -4,7 +4,7 @@ use metergate_rules::audit::Fields;
 use metergate_rules::id::{OrganizationId, OrganizationRef};
 use metergate_rules::time::Time;
 
-use super::{Changing, Decided, NewKey, TeamCommand, TeamReply, TeamRow, conflict, refuse, unknown};
+use super::{Changing, Decided, NewKey, TeamCommand, TeamReply, TeamRow, conflict, unknown};
 use crate::catalogue::key::{self, ApiKey};
 use crate::store::StoreError;
 
@@ -51,7 +51,8 @@ impl Changing<'_> {
 
     pub(super) fn create_key(&mut self, new: &NewKey) -> Decided {
         if new.expires_at.is_some_and(|end| end <= self.now) {
-            return refuse("expiresAt must lie in the future");
+            let detail = "#/expiresAt: Send a time in the future.".to_owned();
+            return Err(StoreError::Catalogue { code: "validation", status: 422, detail });
         }
         let organization = match &new.organization {
             Some(OrganizationRef::Id(id)) => Some(*id),

@@ -8,7 +8,7 @@ use metergate_rules::role::Right;
 use serde::Deserialize;
 use utoipa::ToSchema;
 
-use super::{KeyBody, ROTATION, RotateBody, at_expiry, key_answer, listed, new_key};
+use super::{KeyBody, ROTATION, RotateBody, key_answer, listed, new_key};
 use crate::catalogue::change::{TeamAfter, TeamCommand};
 use crate::catalogue::key::KeyScope;
 use crate::http::auth::Credential;
@@ -62,7 +62,7 @@ pub async fn create(operation: Operation<Credential>) -> Result<Response<Body>, 
     }
     let command = TeamCommand::CreateKey(new_key(new.name, new.scopes, new.expires_at.as_deref())?);
     let route = "POST /v1/organizations/{org}/api-keys";
-    call.run(route, &[&operation.body], command, key_answer).await.map_err(at_expiry)
+    call.run(route, &[&operation.body], command, key_answer).await
 }
 
 /// Ends an API key that is bound to the organization, at once.
