@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use metergate::retention::{Asked, Pruned, Retention, prune};
-use metergate::store::audit::{Broken, Chain, Finding, Line, TEAM, Walked, beginning, chain_of, compare, walk};
+use metergate::store::audit::{Broken, Chain, Cut, Finding, Line, TEAM, Walked, beginning, chain_of, compare, walk};
 use metergate::store::sqlite::Sqlite;
 use metergate::store::{Answer, StoreError};
 use metergate_rules::command::Command;
@@ -191,6 +191,23 @@ fn a_chain_that_does_not_verify_is_kept_whole() {
     assert_eq!((done.chains, done.broken), (1, vec![kit.account("acme").id.to_string()]));
     assert_eq!(places(&kit), [1, 2, 3, 4, 5, 6]);
     assert_eq!(walked(&kit).findings, [Finding { chain: acme, broken: Broken::Changed(3) }]);
+}
+
+#[test]
+fn nothing_goes_that_is_not_what_was_exported() {
+    let (kit, chain) = started();
+    let rows = kit.audit("acme");
+    let cut = Cut { chain, sequence: 5, hash: rows[4].hash, entries: 5, until: start().plus(DAY), file: [1; 32] };
+    let open = kit.open();
+    let begun = |cut: Cut| kit.runtime.block_on(open.store.cut(&open.port, vec![cut])).unwrap();
+    for other in [Cut { hash: rows[3].hash, ..cut }, Cut { sequence: 99, ..cut }] {
+        assert_eq!(begun(other), 0, "{}", other.sequence);
+        assert_eq!(kit.audit("acme"), rows);
+    }
+    assert_eq!(begun(cut), 1);
+    kit.wait_until("dropped rows are gone", |kit| kit.count("audit_checkpoints WHERE dropping = 1") == 0);
+    assert_eq!(begun(cut), 0, "somebody was quicker");
+    assert_eq!(places(&kit), [6, 7]);
 }
 
 #[test]
