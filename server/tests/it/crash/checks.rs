@@ -6,8 +6,8 @@ use metergate_rules::id::{MeterId, OrganizationId};
 use metergate_rules::time::MINUTE;
 
 use super::history::{Act, Answer, Operation};
-use super::workload::{HELD, MOVED, MOVING, RATE, TIGHT};
-use crate::invariant::{Held, Journal, equal, holds, most_in_any};
+use super::workload::{HELD, MOVING, RATE, TIGHT};
+use crate::invariant::{Held, Journal, holds, most_in_any};
 
 /// What a server, or a data folder, says was counted by organization and meter.
 pub(super) type Counted = BTreeMap<(String, &'static str), i64>;
@@ -208,10 +208,4 @@ impl Reached {
         ];
         assert!(reached.concat().iter().all(|count| *count > 0), "the run proves nothing: {self:?}");
     }
-}
-
-/// The organizations that operators moved are there.
-pub(super) fn moved_exist(counted: &Counted) -> Held {
-    let missing = MOVED.iter().find(|key| !counted.keys().any(|(organization, _)| organization == *key));
-    equal("durable_ack", "organizations without a counter", &missing, &None)
 }

@@ -9,16 +9,14 @@ use metergate_rules::id::{MeterId, OrganizationId};
 use metergate_rules::outcome::What;
 use serde_json::json;
 
-use super::checks::{
-    Counted, Reached, durable_ack, hard_limit, idempotent, moved_exist, places, rate_limit, refusal_is_final,
-};
+use super::checks::{Counted, Reached, durable_ack, hard_limit, idempotent, places, rate_limit, refusal_is_final};
 use super::history::{Act, Answer, Operation};
 use super::http::{Call, Client};
 use super::lives;
 use super::process::{Faults, Server};
 use super::reports;
 use super::run::Run;
-use super::workload::{answer, call};
+use super::workload::{MOVED, answer, call};
 use crate::invariant::{Held, Journal, Violation, holds, stored, stored_rollups};
 
 /// Callers that repeat.
@@ -40,7 +38,7 @@ impl Run {
         self.repeat(&server, |operation| operation.first_answer().is_some());
         let counted = self.read(&server);
         self.check(&counted)?;
-        moved_exist(&counted)?;
+        moved_exist(&server)?;
         reports::agree(&server, &counted)?;
         lives::agree(&server, &self.history.all())?;
         let reached = Reached::by(&self.history.all(), self.history.mismatches(), &counted);
@@ -166,4 +164,13 @@ fn names(sqlite: &Sqlite) -> Names {
     let mut query = connection.prepare("SELECT key, id FROM meters").unwrap();
     let rows = query.query_map([], |row| Ok((row.get(0)?, MeterId(row.get(1)?)))).unwrap();
     Names { organizations, meters: rows.map(Result::unwrap).collect() }
+}
+
+/// The organizations that were made before anything else are there.
+fn moved_exist(server: &Server) -> Held {
+    let mut client = server.client();
+    MOVED.iter().try_for_each(|key| {
+        let found = client.call(&Call::get(&format!("/v1/organizations/{key}"))).expect("a healthy server answers");
+        holds("durable_ack", found.status == 200, || format!("{key} was made, and now: {found:?}"))
+    })
 }

@@ -1,7 +1,7 @@
 //! The first, the second, the third … write or sync of a store's files fails, until none does. The process says so and
 //! ends: what is on disk then, only a new start can tell. Nothing was acknowledged that is not there.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 use std::process::ExitStatus;
@@ -39,15 +39,18 @@ const DISK_FAILED: i32 = 74;
 /// No script makes more calls than this.
 const MOST: usize = 2000;
 /// So many calls more are tried until each thing that is asked for has met a fault.
-const MORE: usize = 60;
+const MORE: usize = 200;
 /// Of many writes, the first so many are all tried, and then some.
 const ALL_TRIED: usize = 20;
 const SAMPLED: usize = 25;
 
+/// Operations in a script.
+const SCRIPT: usize = 8;
+
 /// One of each kind, each a commit of its own. What is the team's comes last.
 fn script(number: usize) -> Vec<Operation> {
     let organization = format!("script-{}", number % 3);
-    let moved = MOVED[number % 2].to_owned();
+    let moved = MOVED[number / SCRIPT % 2].to_owned();
     let told = |i| Told { id: format!("{number}-{i}"), quantity: 2, time: None };
     let consume = |meter| Act::Consume { meter, quantity: 3 };
     let acts = [
@@ -64,7 +67,8 @@ fn script(number: usize) -> Vec<Operation> {
         let id = (!id.is_empty() && id != "events").then(|| format!("{id}-{number}"));
         Operation { organization: organization.clone(), act, id, answers: Vec::new() }
     };
-    acts.map(operation).to_vec()
+    let operations: [Operation; SCRIPT] = acts.map(operation);
+    operations.to_vec()
 }
 
 /// Where a call failed, and what it was made for.
@@ -128,6 +132,15 @@ fn ask(run: &Run, server: &Server) -> Option<String> {
     }
     let meter = client.call(&Call::json("PUT", &format!("/v1/meters/m{number}"), json!({"aggregation": "sum"})));
     (!meter.is_ok_and(|response| response.status == 201)).then(|| "team".to_owned())
+}
+
+/// How many of these calls one thread made at most: they are counted for each thread.
+fn most_of_a_thread(made: &[Syscall], calls: &str) -> usize {
+    let mut counted = BTreeMap::new();
+    made.iter()
+        .filter(|call| calls.contains(&call.name))
+        .for_each(|call| *counted.entry(&call.thread).or_default() += 1);
+    counted.into_values().max().unwrap_or_default()
 }
 
 /// SQLite does not look whether the folder was synced; a start does. Where a new database cannot be given its journal mode,
@@ -214,18 +227,20 @@ fn a_server_whose_nth_call_for_a_checkpoint_fails_ends_and_has_lost_nothing() {
 }
 
 /// The first, the second … until none fails. Rows that are written without traffic and checkpoints come between at their
-/// own time, so not everything may have met the fault then: more calls fail, until there are enough.
+/// own time, so not everything may have met the fault then, and others make more calls than that one: more calls fail, as far
+/// as any run came, until there are enough.
 fn one_by_one(
     run: &mut Run,
     thread: Option<&str>,
     calls: &str,
     enough: impl Fn(&BTreeSet<Hit>) -> bool,
 ) -> BTreeSet<Hit> {
-    let (mut hits, mut first, mut more) = (BTreeSet::new(), 1, 0);
+    let (mut hits, mut first, mut more, mut furthest) = (BTreeSet::new(), 1, 0, 0);
     while more < MORE {
-        let below = i64::try_from(first).unwrap();
+        let below = i64::try_from(first.max(furthest)).unwrap();
         let nth = if more == 0 { first } else { 1 + usize::try_from(run.random.below(below)).unwrap() };
-        let (_, hit) = try_with(run, thread, calls, nth);
+        let (made, hit) = try_with(run, thread, calls, nth);
+        furthest = furthest.max(most_of_a_thread(&made, calls));
         recovers(run);
         match hit {
             Some(hit) => drop(hits.insert(hit)),
@@ -321,21 +336,25 @@ fn begun(run: &Run) {
 fn start_with(run: &Run, calls: &str, nth: usize) -> (usize, Option<Hit>) {
     let strace = Strace::of(run).with_folder().failing(calls, "EIO", nth);
     let said = run.log().len();
-    // A server that runs is killed, so that its end writes nothing.
-    let status = strace.try_start().map_or_else(Some, Server::kill_unless_ended);
+    let status = match strace.try_start() {
+        Err(status) => Some(status),
+        Ok(server) if run.log()[said..].contains("the disk") => Some(server.died()),
+        // A server that runs is killed, so that its end writes nothing.
+        Ok(server) => server.kill_unless_ended(),
+    };
     let made = strace.calls();
     nothing_follows_a_failed_sync(&made).unwrap_or_else(|violation| panic!("{calls} {nth}: {violation}"));
     let failed = made.iter().find(|call| call.failed).cloned();
     match (&failed, status) {
+        // It served already, and was killed before it could say so.
+        (Some(failed), None) if failed.thread != "metergate" => {}
         (Some(failed), status) => {
             says_what_happened(failed, status.unwrap_or_default(), &run.log()[said..]);
         }
         (None, status) => assert_eq!(status, None, "without a fault: {}", &run.log()[said..]),
     }
-    let counted =
-        |thread: &str| made.iter().filter(|call| call.thread == thread && calls.contains(call.name.as_str())).count();
     let hit = failed.map(|failed| Hit { asked: "start".to_owned(), failed });
-    (["metergate", "writer"].map(counted).into_iter().max().unwrap_or_default(), hit)
+    (most_of_a_thread(&made, calls), hit)
 }
 
 fn starts_again(run: &Run, found: Found) {

@@ -56,7 +56,8 @@ impl Left {
         usize::try_from(self.run.random.below(i64::try_from(below).unwrap())).unwrap()
     }
 
-    /// A start on what is left now: refused with these words, or the blocks that are there then.
+    /// A start on what is left now: refused with these words, or which of the blocks are there then. What has fallen due
+    /// meanwhile is in blocks behind them.
     fn start(&self, planted: Option<&'static str>) -> Result<BTreeSet<u64>, (ExitStatus, String)> {
         let said = self.run.log().len();
         let faults = Faults { planted, ..Faults::default() };
@@ -66,7 +67,7 @@ impl Left {
                 server.kill();
                 let held = stored(&self.run.data());
                 held.unwrap_or_else(|violation| panic!("{violation}"));
-                Ok(blocks(&self.run))
+                Ok(blocks(&self.run).into_iter().filter(|block| Some(block) <= self.blocks.last()).collect())
             }
         }
     }
