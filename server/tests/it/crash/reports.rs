@@ -23,7 +23,7 @@ pub(super) fn agree(server: &Server, counted: &Counted) -> Held {
         equal(NAME, format!("explained lifetime of {what}"), &int(&lifetime["used"]), counted)?;
         windows(of_meter).try_for_each(|window| adds_up(of_meter, window, &what))?;
         credit_adds_up(of_meter, &what)?;
-        stands(&mut client, organization, meter, of_meter)?;
+        stands(&mut client, organization, meter, &path)?;
     }
     Ok(())
 }
@@ -86,16 +86,27 @@ fn credit_adds_up(meter: &Value, what: &str) -> Held {
 }
 
 /// `GET …/usage` says of the period what the explanation says.
-fn stands(client: &mut Client, organization: &str, meter: &str, explained: &Value) -> Held {
-    let standing = get(client, &format!("/v1/organizations/{organization}/usage"));
-    let meters = standing["meters"].as_array().unwrap();
-    let Some(row) = meters.iter().find(|row| row["meter"] == meter) else {
+fn stands(client: &mut Client, organization: &str, meter: &str, explained: &str) -> Held {
+    let (period, row) = loop {
+        let before = period(client, explained);
+        let standing = get(client, &format!("/v1/organizations/{organization}/usage"));
+        // A reservation may have lapsed from one answer to the next.
+        if before == period(client, explained) {
+            break (before, standing["meters"].as_array().unwrap().iter().find(|row| row["meter"] == meter).cloned());
+        }
+    };
+    let Some(row) = row else {
         return holds(NAME, false, || format!("GET /v1/organizations/{organization}/usage does not name {meter}"));
     };
-    let Some(period) = windows(explained).find(|window| window["lifted"] == true) else { return Ok(()) };
+    let Some(period) = period else { return Ok(()) };
     for name in ["used", "limit", "remaining"] {
         let what = format!("{name} of {meter} in GET /v1/organizations/{organization}/usage");
         equal(NAME, what, &row[name], &period[name])?;
     }
     Ok(())
+}
+
+/// The window of the billing period in an explanation.
+fn period(client: &mut Client, explained: &str) -> Option<Value> {
+    windows(&get(client, explained)["meters"][0]).find(|window| window["lifted"] == true).cloned()
 }
