@@ -15,8 +15,8 @@ use super::Problem;
 use super::create::first_period;
 use super::operate::{Told, locks_fields};
 
-/// How far ahead a cycle may begin.
-const FURTHEST: i64 = 366 * DAY;
+/// How far ahead a cycle may begin, in calendar months.
+const FURTHEST: u32 = 12;
 
 /// The open period as a move makes it: counters keep their values, and only dates move.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,7 +34,7 @@ pub struct Moved {
 pub fn moved(account: &Account, anchor: Anchor, now: Time) -> Result<Moved, Problem> {
     let (grid, open) = (Grid { anchor, zone: &account.profile.zone }, account.windows.period);
     let start = grid.boundary(0);
-    if start > now.plus(FURTHEST) {
+    if start > later(now, FURTHEST, grid.zone) {
         return Err(Problem::CycleTooFar);
     } else if start > now {
         return Ok(Moved { period: Span { end: start, ..open }, shown_start: None });

@@ -67,12 +67,33 @@ fn a_member_brings_the_next_reset_forward_once_a_year() {
         ("cycle 2026-12-01 member; wait 365d; cycle 2027-11-25 member", "done; done"),
         ("lock billing; cycle 2026-12-01 member; cycle 2026-12-01", "done; the organization is locked; done"),
         (
-            "cycle 2027-11-24; cycle 2026-12-22T11:06:00Z; cycle 2026-12-22T11:06:00Z",
+            "cycle 2027-11-23; cycle 2026-12-22T11:06:00Z; cycle 2026-12-22T11:06:00Z",
             "the billing cycle can begin at most a year ahead; done; done",
         ),
     ];
     for (script, answers) in cases {
         assert_eq!(World::new([plan(1, "")]).play(script), answers, "{script}");
+    }
+}
+
+#[test]
+fn a_cycle_begins_a_year_ahead_at_most_by_the_calendar_of_its_zone() {
+    let far = "the billing cycle can begin at most a year ahead";
+    #[rustfmt::skip]
+    let cases = [ // now, zone, cycle, answer
+        ("2026-11-22T11:06:00Z", "UTC",        "2027-11-22",              "done"),
+        ("2026-11-22T11:06:00Z", "UTC",        "2027-11-22T11:06:00Z",    "done"),
+        ("2026-11-22T11:06:00Z", "UTC",        "2027-11-22T11:06:00.1Z",  far),
+        ("2026-11-22T11:06:00Z", "UTC",        "2027-11-23",              far),
+        ("2027-06-01T00:00:00Z", "UTC",        "2028-06-01",              "done"), // 366 days
+        ("2028-02-29T12:00:00Z", "UTC",        "2029-02-28",              "done"),
+        ("2028-02-29T12:00:00Z", "UTC",        "2029-03-01",              far),
+        ("2026-11-22T20:00:00Z", "Asia/Tokyo", "2027-11-23",              "done"), // it is the 23rd there
+        ("2026-11-22T20:00:00Z", "Asia/Tokyo", "2027-11-24",              far),
+    ];
+    for (now, zone, cycle, answer) in cases {
+        let mut world = World::at(now, zone, [plan(1, "")]);
+        assert_eq!(world.play(&format!("cycle {cycle}")), answer, "{now} {zone} {cycle}");
     }
 }
 
