@@ -20,10 +20,12 @@ use super::row::{Row, text};
 use super::screen::Screen;
 use event::{Columns, Property};
 use record::{Record, Start};
+use rejected::Rejected;
 use run::Run;
 
 mod event;
 mod record;
+mod rejected;
 mod rows;
 mod run;
 mod time;
@@ -56,7 +58,10 @@ pub(super) struct Options {
     /// Import another file under a known name without asking
     #[arg(long)]
     yes: bool,
-    /// Send every row again from the first, such as after rows were rejected; none counts twice while ids are known (35 days)
+    /// The file for rows that are rejected, to be mended and imported from there [default: <file>.rejected.csv]
+    #[arg(long, value_name = "FILE")]
+    rejected: Option<PathBuf>,
+    /// Send every row again from the first; none counts twice while ids are known (35 days)
     #[arg(long)]
     restart: bool,
     /// Print the summary as JSON
@@ -83,9 +88,15 @@ pub(super) fn run(client: &Client, options: &Options, screen: &dyn Screen) -> an
         organization: &options.organization,
         columns: &columns,
     };
-    let tally = Run::new(client, screen, template, rows, options.batch).finish()?;
+    let to = options.rejected.clone().unwrap_or_else(|| Rejected::beside(&options.file));
+    let rejected = Rejected::begin(to, rows.headings(), rows.line())?;
+    let (tally, rejected) = Run::new(client, screen, template, rows, options.batch, rejected).finish()?;
     if tally.rejected > 0 {
-        screen.note("rejected rows count as done; once what was wrong is mended, --restart sends every row again");
+        let file = rejected.path().display();
+        screen.note(&format!(
+            "what was rejected is in {file}: mend the rows and import that file; or, where the rows are right and the server \
+             takes them by now, send every row again with --restart. Both would count them twice"
+        ));
     }
     screen.print(&if options.json { tally.json() } else { tally.to_string() });
     Ok(if tally.rejected == 0 { Ending::Done } else { Ending::Failed })

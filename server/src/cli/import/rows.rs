@@ -19,6 +19,7 @@ pub(super) struct Rows {
     record: ByteRecord,
     headings: Vec<String>,
     done: u64,
+    line: u64,
     digest: Sha256,
     size: u64,
 }
@@ -47,7 +48,8 @@ impl Rows {
         let headings: Vec<String> =
             headings.iter().map(|cell| String::from_utf8_lossy(cell).trim().to_owned()).collect();
         anyhow::ensure!(!headings.is_empty(), "{} is empty: its first line must name the columns", path.display());
-        Ok(Self { reader, since_row, record: ByteRecord::new(), headings, done: 0, digest: Sha256::new(), size })
+        let (record, digest) = (ByteRecord::new(), Sha256::new());
+        Ok(Self { reader, since_row, record, headings, done: 0, line: 0, digest, size })
     }
 
     /// The names of the columns.
@@ -65,8 +67,13 @@ impl Rows {
         let hash = hash(&self.record);
         self.digest.update(hash);
         self.done += 1;
-        let line = self.record.position().map_or(line, csv::Position::line);
-        Ok(Some(Row { number: self.done, line, cells: &self.record, hash }))
+        self.line = self.record.position().map_or(line, csv::Position::line);
+        Ok(Some(Row { number: self.done, line: self.line, cells: &self.record, hash }))
+    }
+
+    /// The line on which the last row that was read begins; 0 before the first.
+    pub(super) const fn line(&self) -> u64 {
+        self.line
     }
 
     /// How many rows were read.

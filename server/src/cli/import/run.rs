@@ -3,6 +3,7 @@
 use std::fmt;
 
 use anyhow::Context as _;
+use csv::ByteRecord;
 use indicatif::ProgressBar;
 use serde::Deserialize;
 use serde_json::json;
@@ -12,6 +13,7 @@ use super::super::folder::bar;
 use super::super::screen::{Screen, plain};
 use super::event::Template;
 use super::record::Record;
+use super::rejected::Rejected;
 use super::rows::Rows;
 
 /// What became of the rows of this run.
@@ -61,11 +63,11 @@ struct Rejection {
     detail: Option<String>,
 }
 
-/// Events to be sent together, with the line of each.
+/// Events to be sent together, with the line and the cells of each.
 #[derive(Default)]
 struct Batch {
     body: Vec<u8>,
-    lines: Vec<u64>,
+    sent: Vec<(u64, ByteRecord)>,
     rows: u64,
 }
 
@@ -73,10 +75,10 @@ struct Batch {
 const LARGEST_BATCH: usize = 4 << 20;
 
 impl Batch {
-    fn add(&mut self, event: &[u8], line: u64) {
-        self.body.push(if self.lines.is_empty() { b'[' } else { b',' });
+    fn add(&mut self, event: &[u8], line: u64, cells: ByteRecord) {
+        self.body.push(if self.sent.is_empty() { b'[' } else { b',' });
         self.body.extend_from_slice(event);
-        self.lines.push(line);
+        self.sent.push((line, cells));
     }
 }
 
@@ -87,6 +89,7 @@ pub(super) struct Run<'a> {
     template: Template<'a>,
     rows: Rows,
     most: u64,
+    rejected: Rejected,
     tally: Tally,
     bar: ProgressBar,
 }
@@ -99,14 +102,15 @@ impl<'a> Run<'a> {
         template: Template<'a>,
         rows: Rows,
         most: u64,
+        rejected: Rejected,
     ) -> Self {
         let bar = bar(rows.progress().0);
         let tally = Tally { before: rows.done(), ..Tally::default() };
-        Self { client, screen, template, rows, most, tally, bar }
+        Self { client, screen, template, rows, most, rejected, tally, bar }
     }
 
     /// Imports all rows that are left.
-    pub(super) fn finish(mut self) -> anyhow::Result<Tally> {
+    pub(super) fn finish(mut self) -> anyhow::Result<(Tally, Rejected)> {
         let finished = self.send_all();
         self.bar.finish_and_clear();
         if finished.is_err() {
@@ -115,7 +119,7 @@ impl<'a> Run<'a> {
                 "stopped after {done} rows; running the same command again goes on from there and counts nothing twice"
             ));
         }
-        finished.map(|()| self.tally)
+        finished.map(|()| (self.tally, self.rejected))
     }
 
     fn send_all(&mut self) -> anyhow::Result<()> {
@@ -125,6 +129,7 @@ impl<'a> Run<'a> {
                 return Ok(());
             }
             self.send(&batch)?;
+            self.rejected.save()?;
             Record::of(&self.rows).write(self.client, self.template.source)?;
             self.tally.rows += batch.rows;
             self.bar.set_position(self.rows.progress().1);
@@ -137,17 +142,17 @@ impl<'a> Run<'a> {
         while batch.rows < self.most && batch.body.len() < LARGEST_BATCH {
             let Some(row) = self.rows.next()? else { break };
             batch.rows += 1;
-            let line = row.line;
+            let (line, cells) = (row.line, row.cells.clone());
             match self.template.event(&row) {
-                Ok(event) => batch.add(&event, line),
-                Err(reason) => self.reject(line, &reason),
+                Ok(event) => batch.add(&event, line, cells),
+                Err(reason) => self.reject(line, &reason, &cells)?,
             }
         }
         Ok(batch)
     }
 
     fn send(&mut self, batch: &Batch) -> anyhow::Result<()> {
-        if batch.lines.is_empty() {
+        if batch.sent.is_empty() {
             return Ok(());
         }
         let body = [batch.body.as_slice(), b"]"].concat();
@@ -157,24 +162,26 @@ impl<'a> Run<'a> {
     }
 
     fn count(&mut self, batch: &Batch, answer: &Answer) -> anyhow::Result<()> {
-        let (sent, rejected) = (batch.lines.len(), answer.rejected.len());
+        let (sent, rejected) = (batch.sent.len(), answer.rejected.len());
         let counted = answer.accepted.saturating_add(answer.duplicates);
         let all = usize::try_from(counted).is_ok_and(|counted| counted.saturating_add(rejected) == sent);
         anyhow::ensure!(all, "the server answered for {counted} and {rejected} events, but {sent} were sent");
         for rejection in &answer.rejected {
-            let line = batch.lines.get(rejection.index).context("the server rejected an event that was not sent")?;
+            let row = batch.sent.get(rejection.index);
+            let (line, cells) = row.context("the server rejected an event that was not sent")?;
             let detail = rejection.detail.as_ref().map(|detail| format!(": {detail}")).unwrap_or_default();
-            self.reject(*line, &format!("{}{detail}", rejection.reason));
+            self.reject(*line, &format!("{}{detail}", rejection.reason), cells)?;
         }
         self.tally.accepted += answer.accepted;
         self.tally.duplicates += answer.duplicates;
         Ok(())
     }
 
-    fn reject(&mut self, line: u64, reason: &str) {
+    fn reject(&mut self, line: u64, reason: &str, cells: &ByteRecord) -> anyhow::Result<()> {
         self.tally.rejected += 1;
-        let told = format!("line {line}: {}", plain(reason));
-        self.bar.suspend(|| self.screen.note(&told));
+        let reason = plain(reason);
+        self.bar.suspend(|| self.screen.note(&format!("line {line}: {reason}")));
+        self.rejected.add(line, &reason, cells)
     }
 }
 

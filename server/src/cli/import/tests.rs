@@ -181,14 +181,43 @@ fn a_bad_row_is_told_with_its_line_and_stops_no_other() {
     assert!(notes.contains("line 14: TIMESTAMP: not a time such as"), "{notes}");
     assert!(notes.contains("line 15: no column ContextTokens"), "{notes}");
     assert!(notes.contains("line 17: refused: as planned"), "{notes}");
-    assert!(notes.contains("--restart sends every row again"), "{notes}");
+    let rejected = case.folder.path().join("trace.rejected.csv");
+    assert!(notes.contains(rejected.to_str().unwrap()) && notes.contains("--restart"), "{notes}");
+    let heading = "rejectedLine,rejectedReason,TIMESTAMP,ContextTokens,GeneratedTokens\n";
+    let text = std::fs::read_to_string(&rejected).unwrap();
+    assert!(text.starts_with(heading) && text.lines().count() == 4, "{text}");
+    assert!(text.contains("15,no column ContextTokens,2023-11-16 19:00:00\n"), "{text}");
+    assert!(text.contains("17,refused: as planned,2023-11-16 18:00:13.1234567,113,23\n"), "{text}");
+    // A grown file adds to it, and what is sent again begins it anew.
+    case.write(&format!("{COLUMNS}{}yesterday,1,2\n2023-11-16 19:00:00\n{}today,1,2\n", rows(0, 12), rows(12, 14)));
+    assert_eq!(case.import(&[], &paper).unwrap(), Ending::Failed);
+    assert_eq!(std::fs::read_to_string(&rejected).unwrap().lines().count(), 5);
+    case.write(&format!("{COLUMNS}{}yesterday,1,2\n2023-11-16 19:00:00\n{}", rows(0, 12), rows(12, 14)));
     case.fake.state().refused_times.clear();
     assert_eq!(case.import(&["--restart", "--json"], &paper).unwrap(), Ending::Failed);
+    assert_eq!(std::fs::read_to_string(&rejected).unwrap().lines().count(), 3);
     assert!(
         paper.text().ends_with(r#"{"accepted":1,"duplicates":13,"rejected":2,"rows":16,"rowsDoneBefore":0}"#),
         "{}",
         paper.text()
     );
+}
+
+#[test]
+fn rejected_rows_are_mended_and_imported_from_their_own_file() {
+    let case = Case::new();
+    case.write(&format!("{COLUMNS}{}yesterday,1000,2\n", rows(0, 12)));
+    let mended = case.folder.path().join("again.csv");
+    let to = ["--rejected", mended.to_str().unwrap()];
+    assert_eq!(case.import(&to, &Paper::default()).unwrap(), Ending::Failed);
+    let text = std::fs::read_to_string(&mended).unwrap();
+    std::fs::write(&mended, text.replace("yesterday", "2023-11-16 19:00:00")).unwrap();
+    assert_eq!(run(&case.fake.client(), &options(&mended, &[]), &Paper::default()).unwrap(), Ending::Done);
+    assert_eq!(case.total(), expected(12) + 1000);
+    // Where there is nothing more to reject, what was mended stays as it is.
+    assert_eq!(case.summary(&to), "0 rows: 0 accepted, 0 duplicates, 0 rejected (13 rows done before)");
+    assert_eq!(run(&case.fake.client(), &options(&mended, &[]), &Paper::default()).unwrap(), Ending::Done);
+    assert_eq!(case.total(), expected(12) + 1000);
 }
 
 #[test]
