@@ -9,7 +9,8 @@ use axum::http::{HeaderValue, Response};
 use serde_json::Value;
 
 use self::schema::{Document, anchor, example, listed, name};
-use self::text::{code, escape, prose};
+pub(super) use self::text::escape;
+use self::text::{code, prose};
 
 /// The page's style sheet, served as `/docs/style.css`.
 pub const STYLE: &str = include_str!("docs/style.css");

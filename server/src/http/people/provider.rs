@@ -25,6 +25,8 @@ use crate::people::identity::Proof;
 use crate::people::token::{self, hash_of};
 use crate::people::{User, UserId};
 
+mod page;
+
 /// Where the provider sends the browser back to.
 const CALLBACK: &str = "/auth/oidc/callback";
 /// The longest path to go on to, and the longest code and state, in bytes.
@@ -69,21 +71,27 @@ pub struct CallbackQuery {
     iss: Option<String>,
 }
 
-/// Sends the browser to the identity provider to sign in, with a cookie by which it is known when it comes back.
+/// Sends the browser to the identity provider to sign in, with a cookie by which it is known when it comes back. Errors are a
+/// page where HTML is asked for.
 #[utoipa::path(get, operation_id = "begin_provider_sign_in", path = "/auth/oidc/start", tag = "people", params(StartQuery), security(()),
     responses((status = 303, description = "Go to the provider"), (status = 404, body = Problem, content_type = "application/problem+json", description = "There is no provider"),
-        (status = 409, body = Problem, content_type = "application/problem+json", description = "The invitation was used or is over")))]
+        (status = 409, content((Problem = "application/problem+json"), (String = "text/html")), description = "The invitation was used or is over")))]
 pub async fn start(
     State(app): State<App>,
     _there_is_one: Configured,
     Address(address): Address,
+    headers: HeaderMap,
     Query(query): Query<StartQuery>,
 ) -> Result<Response<Body>, ApiError> {
-    let provider = provider(&app)?;
+    begin(&app, address, query).await.or_else(|error| page::instead(&headers, error))
+}
+
+async fn begin(app: &App, address: IpAddr, query: StartQuery) -> Result<Response<Body>, ApiError> {
+    let provider = provider(app)?;
     let next = local(query.next.as_deref().unwrap_or("/"))?;
     let invitation = query.invitation.map(|token| hash_of(&token).ok_or_else(spent)).transpose()?;
-    sign_in_from(&app, address)?;
-    let (now, back) = (app.now(), back(&app)?);
+    sign_in_from(app, address)?;
+    let (now, back) = (app.now(), back(app)?);
     let (visit, (state, hash)) = (Visit::new(next, invitation), token::generate());
     let to = provider.address(&visit, &state, &back, now).await.map_err(|error| refused(&error))?;
     let cookie = provider.visits.begin(visit, hash, now).ok_or_else(|| ApiError::unavailable(LATER))?;
@@ -93,14 +101,14 @@ pub async fn start(
 }
 
 /// Where the provider sends the browser back to: signs in whom the provider knows, makes a user with an organization and its
-/// trial of who is new, and goes on to where the sign-in was begun for.
+/// trial of who is new, and goes on to where the sign-in was begun for. Errors are a page where HTML is asked for.
 ///
 /// An identity, issuer and subject, is one user's for good. One that is new becomes that of the user with the same address only
 /// if the provider says that the address is theirs, and either that is known here, too, or the browser is signed in as that user.
 #[utoipa::path(get, operation_id = "end_provider_sign_in", path = "/auth/oidc/callback", tag = "people", params(CallbackQuery), security(()),
     responses((status = 303, description = "Signed in, by a cookie"), (status = 404, body = Problem, content_type = "application/problem+json", description = "There is no provider"),
-        (status = 403, body = Problem, content_type = "application/problem+json", description = "The provider has not allowed it, or what it says is not to be believed"),
-        (status = 409, body = Problem, content_type = "application/problem+json", description = "Begun in another browser, used already, or too late; or the address is another user's")))]
+        (status = 403, content((Problem = "application/problem+json"), (String = "text/html")), description = "The provider has not allowed it, or what it says is not to be believed"),
+        (status = 409, content((Problem = "application/problem+json"), (String = "text/html")), description = "Begun in another browser, used already, or too late; or the address is another user's")))]
 pub async fn callback(
     State(app): State<App>,
     _there_is_one: Configured,
@@ -108,13 +116,22 @@ pub async fn callback(
     headers: HeaderMap,
     Query(query): Query<CallbackQuery>,
 ) -> Result<Response<Body>, ApiError> {
-    let provider = provider(&app)?;
-    attempt(&app, "", address)?;
-    let came_back = CameBack { app: &app, provider, address, headers: &headers };
+    end(&app, address, &headers, query).await.or_else(|error| page::instead(&headers, error))
+}
+
+async fn end(
+    app: &App,
+    address: IpAddr,
+    headers: &HeaderMap,
+    query: CallbackQuery,
+) -> Result<Response<Body>, ApiError> {
+    let provider = provider(app)?;
+    attempt(app, "", address)?;
+    let came_back = CameBack { app, provider, address, headers };
     let error = match came_back.sign_in(query).await {
         Ok((token, next)) => {
             app.shared.attempts.forget("", address);
-            return signed_in(&app, &token, &next);
+            return signed_in(app, &token, &next);
         }
         Err(error) => error,
     };

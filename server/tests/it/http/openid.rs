@@ -158,6 +158,31 @@ fn who_allows_nothing_at_the_provider_is_not_signed_in() {
 }
 
 #[test]
+fn a_browser_is_told_on_a_page_what_failed_and_a_program_by_a_problem() {
+    let server = server_of(&format!("http://{}", free_address()));
+    let stranger = server.stranger();
+    for (path, status, code, words) in [
+        ("/auth/oidc/callback?state=x&code=y", 409, "sign-in-over", "begun in another browser"),
+        ("/auth/oidc/start?next=//evil.example", 422, "validation", "Send a path of this server"),
+        ("/auth/oidc/start?next=/portal", 503, "provider-unavailable", "Try again later"),
+    ] {
+        stranger.get(path).expect_problem(status, code);
+        let browser = stranger.call("GET", path).header("accept", "text/html,application/xhtml+xml;q=0.9,*/*;q=0.8");
+        let page = browser.send().is(status);
+        assert_eq!(page.header("content-type"), Some("text/html; charset=utf-8"), "{path}");
+        assert!(page.header("content-security-policy").unwrap().starts_with("default-src 'none'; style-src 'self';"));
+        assert_eq!(
+            (page.header("cache-control"), page.header("referrer-policy")),
+            (Some("no-store"), Some("no-referrer")),
+            "{path}"
+        );
+        assert_eq!(page.header("retry-after").is_some(), status == 503, "{path}");
+        assert!(page.text.contains(words) && page.text.contains("href=\"/auth/oidc/start\""), "{}", page.text);
+        assert!(!page.text.contains("<script") && page.header("set-cookie").is_none(), "{}", page.text);
+    }
+}
+
+#[test]
 fn half_of_the_settings_is_refused_at_the_start() {
     let folder = tempfile::TempDir::new().unwrap();
     let mut command = super::server::metergate(folder.path());
