@@ -40,6 +40,11 @@ impl UserId {
         Self(uuid::Builder::from_unix_timestamp_millis(millis, &crate::random::bytes()).into_uuid().into_bytes())
     }
 
+    /// The user as the audit log names them: without what is personal.
+    pub fn actor(self) -> Arc<str> {
+        format!("user:{self}").into()
+    }
+
     /// The user of a text, in the form of a UUID.
     pub fn parse(text: &str) -> Option<Self> {
         text.parse::<OrganizationId>().ok().map(|id| Self(id.0))

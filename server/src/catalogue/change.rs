@@ -13,6 +13,7 @@ use super::settings::{SettingsChange, TeamSettings};
 use super::spec::{Invalid, MeterSpec, PlanSpec};
 use super::{MeterEntry, PlanEntry, Snapshot, Stored};
 use crate::hex::hex;
+use crate::people::UserId;
 use crate::retention::Pruned;
 use crate::store::audit::Checkpoint;
 use crate::store::{Answer, ReceiptKey, Scope, StoreError};
@@ -20,6 +21,8 @@ use crate::store::{Answer, ReceiptKey, Scope, StoreError};
 mod keys;
 mod plans;
 mod settings;
+
+pub use keys::{Ended, end_made_by};
 
 /// A change of what is the team's.
 #[derive(Clone, Debug)]
@@ -166,6 +169,12 @@ pub struct TeamOutcome {
 /// # Errors
 /// [`StoreError::Catalogue`] where it makes no sense.
 pub fn decide(snapshot: &Snapshot, command: &TeamCommand, actor: &str, now: Time) -> Result<TeamOutcome, StoreError> {
+    // A portal of a member is gone within hours, and says nobody anything then: what is made in it is that member's.
+    let member = match command {
+        TeamCommand::OfOrganization(Scope::Portal { member, .. }, ..) => member.map(UserId::actor),
+        _ => None,
+    };
+    let actor = member.as_deref().unwrap_or(actor);
     let mut change = Changing { stored: snapshot.stored.clone(), rows: Vec::new(), actor, now };
     let (reply, audit) = match command {
         TeamCommand::OfOrganization(_, organization, command) => change.of_organization(organization, command)?,
@@ -285,7 +294,7 @@ impl Changing<'_> {
         for (name, spec) in &file.plans {
             let key = PlanKey::new(name).or_else(|e| refuse(&format!("plans.{name}: {e}")))?;
             if snapshot.plan_entry(name).is_none_or(|old| old.spec != *spec) {
-                self.write_plan(&key, spec);
+                self.write_plan(&key, spec)?;
                 plans.push(name.clone());
             }
         }

@@ -33,6 +33,8 @@ pub struct ApiKey {
     /// Who made it, as the audit log names them. It stays in force when they go: it is the organization's, not theirs.
     /// None for one from before this was noted.
     pub created_by: Option<String>,
+    /// The key in whose place it was made. Both work until that one ends.
+    pub replaces: Option<String>,
     /// From when it is refused.
     pub expires_at: Option<Time>,
     /// Since when it is refused.

@@ -10,7 +10,7 @@ use metergate_rules::quantity::{InvalidQuantity, Quantity};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::change::{answer, time};
+use super::change::{Reason, answer, time};
 use super::error::{ApiError, Fault};
 use super::number::{Number, QuantityText};
 use super::operation::Operation;
@@ -30,7 +30,8 @@ pub struct AdjustmentBody {
     /// The time of what is corrected; now without one.
     pub time: Option<String>,
     /// Why; kept in the audit log.
-    pub reason: String,
+    #[schema(value_type = String)]
+    pub reason: Reason,
 }
 
 /// A correction that was made.
@@ -55,9 +56,6 @@ pub struct AdjustmentAnswer {
     responses((status = 201, body = AdjustmentAnswer), (status = 404, description = "Unknown organization or meter"), (status = 422, description = "Not valid, or more than was counted there")))]
 pub async fn create(operation: Operation) -> Result<Response<Body>, ApiError> {
     let asked: AdjustmentBody = operation.json()?;
-    if asked.reason.trim().is_empty() {
-        return Err(ApiError::invalid("#/reason", "Say why."));
-    }
     let meter = known_meter(&operation.app, &asked.meter)?;
     let units = signed(&meter, asked.quantity.as_str())?;
     match meter.aggregation {
@@ -71,14 +69,15 @@ pub async fn create(operation: Operation) -> Result<Response<Body>, ApiError> {
     }
     let time = asked.time.as_deref().map(|text| time("#/time", text)).transpose()?;
     let command = Command::Adjust(Adjustment { meter: meter.id, units, time, room: Vec::new() });
-    let (reason, key) = (asked.reason.clone(), meter.key.to_string());
+    let (reason, key) = (String::from(asked.reason), meter.key.to_string());
+    let why = reason.clone();
     let respond: Respond = Arc::new(move |after| {
         let quantity = Number { units: i128::from(units), decimals: after.catalogue.decimals(meter.id), text: false };
-        let (meter, reason, now) = (key.clone(), reason.clone(), Timestamp(after.now));
+        let (meter, reason, now) = (key.clone(), why.clone(), Timestamp(after.now));
         let made = AdjustmentAnswer { meter, quantity, time: time.map_or(now, Timestamp), reason, created_at: now };
         answer(201, after, &made)
     });
-    operation.run("POST /v1/organizations/{org}/adjustments", command, asked.reason, respond).await
+    operation.run("POST /v1/organizations/{org}/adjustments", command, reason, respond).await
 }
 
 /// A quantity of this meter that is no correction of it.

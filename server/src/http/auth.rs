@@ -13,9 +13,9 @@ use super::error::ApiError;
 use super::state::Shared;
 use crate::catalogue::Snapshot;
 use crate::catalogue::key;
+use crate::people::User;
 use crate::people::portal::{self, Portal, Stage};
 use crate::people::token::{TokenHash, hash_of};
-use crate::people::{User, UserId};
 use crate::store::{Caller, Scope};
 
 pub mod cookie;
@@ -95,13 +95,8 @@ fn of_session(token: TokenHash, shared: &Shared, now: Time) -> Result<Credential
         key_id: None,
         name: user.name.as_str().into(),
         holder: Holder::User(Arc::clone(user), token, only),
-        actor: actor_of(user.id),
+        actor: user.id.actor(),
     })
-}
-
-/// A user as the audit log names them: without what is personal.
-pub fn actor_of(user: UserId) -> Arc<str> {
-    format!("user:{user}").into()
 }
 
 impl Credential {

@@ -3,19 +3,17 @@
 use std::sync::Arc;
 
 use axum::body::Body;
-use axum::extract::State;
+use axum::http::Response;
 use axum::http::header::{HeaderValue, LOCATION};
-use axum::http::{HeaderMap, Response};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::body::Raw;
 use super::change::written;
 use super::error::ApiError;
 use super::jobs::JobBody;
+use super::operation::Operation;
 use super::state::{App, Operator};
 use super::team::answer;
-use super::{idempotency, json};
 use crate::backup::{self, Manifest, Name};
 use crate::catalogue::{TeamCommand, TeamRequest};
 use crate::jobs::{Begun, Job};
@@ -60,17 +58,13 @@ pub struct BackupBody {
 #[utoipa::path(post, operation_id = "create_backup", path = "/v1/backups", tag = "server", request_body = Option<NewBackupBody>,
     responses((status = 202, body = JobBody, description = "Begun; `Location` is the job", headers(("location" = String))),
         (status = 409, description = "One is being made, or the name is taken"), (status = 422, description = "Not a name")))]
-pub async fn create(
-    State(app): State<App>,
-    operator: Operator,
-    headers: HeaderMap,
-    Raw(body): Raw,
-) -> Result<Response<Body>, ApiError> {
-    let asked: NewBackupBody = if body.is_empty() { NewBackupBody::default() } else { json::parse(&body)? };
-    let now = app.now();
+pub async fn create(operation: Operation<Operator, ()>) -> Result<Response<Body>, ApiError> {
+    let asked: NewBackupBody = operation.json_or_default()?;
+    let now = operation.app.now();
     let name = asked.name.map_or_else(|| Ok(Name::at(now)), |name| Name::new(&name));
     let name = name.map_err(|error| ApiError::invalid("#/name", error.to_string()))?;
-    let receipt = idempotency::receipt(&headers, "POST /v1/backups", &[&body])?;
+    let receipt = operation.receipt("POST /v1/backups", &[&operation.body])?;
+    let Operation { app, by: operator, .. } = operation;
     // A call that is repeated under its key is answered as before, whatever is in the way now: so that is told to the
     // writer, which knows.
     let begun = app.shared.jobs.begin(KIND, operator.beginner, now);

@@ -4,19 +4,18 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::body::Body;
-use axum::extract::State;
-use axum::http::{HeaderMap, Response, StatusCode};
-use serde::{Deserialize, Serialize};
-use utoipa::{IntoParams, ToSchema};
+use axum::http::{Response, StatusCode};
+use serde::Serialize;
+use utoipa::ToSchema;
 
-use super::body::Raw;
 use super::decision::json as json_answer;
 use super::error::ApiError;
-use super::query::Query;
+use super::operation::Operation;
+use super::query::Pairs;
 use super::state::{App, Operator};
-use super::team::{Change, answer};
+use super::team::answer;
 use crate::catalogue::Snapshot;
-use crate::catalogue::change::TeamCommand;
+use crate::catalogue::change::{TeamAfter, TeamCommand};
 use crate::catalogue::file::CatalogueFile;
 
 /// What a catalogue file would change, or has changed.
@@ -62,36 +61,21 @@ pub struct ChangedPlan {
 /// What a catalogue file would change.
 #[utoipa::path(post, operation_id = "diff_catalogue", path = "/v1/catalog/diff", tag = "meters and plans", request_body(content = String, content_type = "application/toml"),
     responses((status = 200, body = CatalogueDiff), (status = 422, description = "Not valid")))]
-pub async fn diff(State(app): State<App>, _operator: Operator, Raw(body): Raw) -> Result<Response<Body>, ApiError> {
-    let file = catalogue_file(&body)?;
-    Ok(json_answer(StatusCode::OK, &differences(&app, &file, false).await?))
-}
-
-/// How a catalogue is applied.
-#[derive(Debug, Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
-pub struct ApplyQuery {
-    /// Organizations stay on their versions.
-    #[serde(default)]
-    keep: bool,
+pub async fn diff(operation: Operation<Operator, ()>) -> Result<Response<Body>, ApiError> {
+    let file = catalogue_file(&operation.body)?;
+    Ok(json_answer(StatusCode::OK, &differences(&operation.app, &file, false).await?))
 }
 
 /// Puts a catalogue file in force: new versions of the plans that differ. All of it, or nothing.
-#[utoipa::path(post, operation_id = "apply_catalogue", path = "/v1/catalog/apply", tag = "meters and plans", params(ApplyQuery), request_body(content = String, content_type = "application/toml"),
+#[utoipa::path(post, operation_id = "apply_catalogue", path = "/v1/catalog/apply", tag = "meters and plans", params(("keep" = Option<bool>, Query, description = "Organizations stay on their versions.")), request_body(content = String, content_type = "application/toml"),
     responses((status = 200, body = CatalogueDiff), (status = 422, description = "Not valid: the last good catalogue stays")))]
-pub async fn apply(
-    State(app): State<App>,
-    operator: Operator,
-    Query(query): Query<ApplyQuery>,
-    headers: HeaderMap,
-    Raw(body): Raw,
-) -> Result<Response<Body>, ApiError> {
-    let file = catalogue_file(&body)?;
-    let differences = Arc::new(differences(&app, &file, true).await?);
-    let keep: &[u8] = if query.keep { b"keep" } else { b"" };
-    let change = Change { app: &app, headers: &headers, route: "POST /v1/catalog/apply", parts: &[keep, &body] };
-    change.run(operator, TeamCommand::Apply(file), move |_| answer(200, &*differences, None)).await
+pub async fn apply(operation: Operation<Operator, ()>) -> Result<Response<Body>, ApiError> {
+    let keep = Pairs::of(&operation.uri, &["keep"])?.parsed("keep")?.unwrap_or(false);
+    let file = catalogue_file(&operation.body)?;
+    let differences = Arc::new(differences(&operation.app, &file, true).await?);
+    let parts: [&[u8]; 2] = [if keep { b"keep" } else { b"" }, &operation.body];
+    let respond = move |_: &TeamAfter<'_>| answer(200, &*differences, None);
+    operation.change_team("POST /v1/catalog/apply", &parts, TeamCommand::Apply(file), respond).await
 }
 
 fn catalogue_file(body: &[u8]) -> Result<CatalogueFile, ApiError> {

@@ -10,7 +10,6 @@ use serde::Deserialize;
 use utoipa::ToSchema;
 
 use super::error::ApiError;
-use super::json;
 use super::state::App;
 use crate::report::organization::OrganizationBody;
 use crate::store::{After, Answer, ChangeRequest, Receipt, Request, Respond};
@@ -18,10 +17,53 @@ use crate::store::{After, Answer, ChangeRequest, Receipt, Request, Respond};
 /// The longest reason in bytes.
 pub(super) const MOST_REASON: usize = 4096;
 
+/// Why something is done, where it has to be said: 1 to 4,096 bytes, and not blanks alone.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(try_from = "String")]
+pub struct Reason(String);
+
+/// The text is no reason.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidReason {
+    /// It says nothing.
+    #[error("Say why")]
+    Blank,
+    /// It has too many bytes.
+    #[error("Send at most {most} bytes", most = MOST_REASON)]
+    TooLong,
+}
+
+impl TryFrom<String> for Reason {
+    type Error = InvalidReason;
+
+    fn try_from(text: String) -> Result<Self, InvalidReason> {
+        match text.len() {
+            _ if text.trim().is_empty() => Err(InvalidReason::Blank),
+            0..=MOST_REASON => Ok(Self(text)),
+            _ => Err(InvalidReason::TooLong),
+        }
+    }
+}
+
+impl From<Reason> for String {
+    fn from(reason: Reason) -> Self {
+        reason.0
+    }
+}
+
 /// Why something is done.
-#[derive(Debug, Default, Deserialize, ToSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
 pub(super) struct ReasonBody {
+    /// Why; kept in the audit log.
+    #[schema(value_type = String)]
+    pub reason: Reason,
+}
+
+/// Why something is done, by whom that may be left out.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct OptionalReasonBody {
     /// Why; kept in the audit log.
     #[serde(default)]
     pub reason: String,
@@ -76,13 +118,6 @@ pub(super) fn organization_answer(status: u16) -> Respond {
 
 pub(super) fn nothing() -> Respond {
     Arc::new(|after| Answer { status: 204, body: Vec::new(), version: Some(after.account.changes) })
-}
-
-pub(super) fn reason(body: &[u8]) -> Result<String, ApiError> {
-    if body.is_empty() {
-        return Ok(String::new());
-    }
-    Ok(json::parse::<ReasonBody>(body)?.reason)
 }
 
 /// An RFC 3339 time at a place in the body.

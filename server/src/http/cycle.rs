@@ -11,7 +11,7 @@ use serde::Deserialize;
 use utoipa::ToSchema;
 
 use super::auth::Credential;
-use super::change::{answer, organization_answer, time};
+use super::change::{Reason, answer, organization_answer, time};
 use super::decision::json as json_answer;
 use super::error::ApiError;
 use super::operation::Operation;
@@ -42,8 +42,8 @@ pub struct TrialBody {
     /// In the future.
     pub ends_at: String,
     /// Why; kept in the audit log.
-    #[serde(default)]
-    pub reason: String,
+    #[schema(value_type = String)]
+    pub reason: Reason,
 }
 
 /// What a test organization's clock is to show.
@@ -98,7 +98,12 @@ pub async fn trial(operation: Operation) -> Result<Response<Body>, ApiError> {
     let asked: TrialBody = operation.json()?;
     let ends_at = time("#/endsAt", &asked.ends_at)?;
     operation
-        .run("PUT /v1/organizations/{org}/trial", Command::SetTrial { ends_at }, asked.reason, organization_answer(200))
+        .run(
+            "PUT /v1/organizations/{org}/trial",
+            Command::SetTrial { ends_at },
+            asked.reason.into(),
+            organization_answer(200),
+        )
         .await
         .map_err(|error| error.placed_at("#/endsAt"))
 }

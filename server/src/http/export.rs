@@ -17,6 +17,7 @@ use super::error::ApiError;
 use super::keys::KeyBody;
 use super::query::Pairs;
 use super::reports::report_to;
+use super::settings::SettingsBody;
 use super::state::{App, Operator};
 use super::team::{MeterBody, PlanBody};
 use crate::report::export::Lines;
@@ -38,10 +39,11 @@ struct Begin {
     events: bool,
 }
 
-/// Everything at one point in time, as lines of JSON, each `{"kind", "organization"?, "data"}`: `begin`, then meters, plans,
-/// API keys without their secrets, then of each organization `organization`, `quota`, `grant`, `usage` (quarter hours of a
-/// day and set of dimension values), `audit` and, where asked for, `event`; then the team's `audit`. The last line is
-/// `end`: without it the answer was cut off. One export goes on at a time; one whose caller reads nothing for 30 s ends.
+/// Everything at one point in time, as lines of JSON, each `{"kind", "organization"?, "data"}`: `begin`, then `settings`, each
+/// `meter`, each version of each `plan`, each API `key` without its secret, then of each organization `organization`, `quota`,
+/// `grant`, `usage` (quarter hours of a day and set of dimension values), `audit` and, where asked for, `event`; then the team's
+/// `audit`. The last line is `end`: without it the answer was cut off. One export goes on at a time; one whose caller reads
+/// nothing for 30 s ends.
 #[utoipa::path(get, operation_id = "export", path = "/v1/export", tag = "server",
     params(("events" = Option<bool>, Query, description = "Also the events that are still kept")),
     responses((status = 200, content_type = "application/x-ndjson", body = String), (status = 409, description = "One is being made")))]
@@ -79,6 +81,7 @@ fn write(
     let mut lines = Lines::to(send);
     lines.put("begin", None, &Begin { format: 1, time: Timestamp(report.now), events: with_events })?;
     let stored = &report.catalogue.stored;
+    lines.put("settings", None, &SettingsBody::of(&stored.settings))?;
     for meter in stored.meters.values().filter_map(|entry| MeterBody::of(entry, report.catalogue)) {
         lines.put("meter", None, &meter)?;
     }

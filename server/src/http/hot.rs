@@ -97,7 +97,8 @@ pub async fn check(
 /// Records what has happened: CloudEvents 1.0, structured, batched, binary or as lines.
 ///
 /// `subject` is the organization, `type` the event type of the meters, `data` the value and dimensions. Each event counts
-/// once for its source and id. The answer comes after the events are durable; one bad event never loses the others.
+/// once for its source and id. The answer comes after the events are durable; one bad event never loses the others. What is told of
+/// a period or another window that is over stands in reports: it draws no grants there, and is no overage.
 #[utoipa::path(post, operation_id = "record_events", path = "/v1/events", tag = "events",
     request_body(content((Object = "application/cloudevents+json"), (Vec<Object> = "application/cloudevents-batch+json"), (String = "application/x-ndjson"))),
     responses((status = 200, body = IngestBody), (status = 400, description = "The body cannot be read"), (status = 413, description = "Too large"), (status = 415, description = "Another content type")))]

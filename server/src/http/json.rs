@@ -1,6 +1,6 @@
 //! JSON bodies: what cannot be read is 400, what has another shape is 422 and says where.
 
-use serde::de::IgnoredAny;
+use serde::de::{Error as _, IgnoredAny};
 use serde::{Deserialize, Deserializer};
 use serde_json::error::Category;
 use serde_path_to_error::{Path, Segment};
@@ -30,6 +30,16 @@ pub fn parse_or_empty<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, ApiEr
 /// Those of the value.
 pub fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<Option<T>>, D::Error> {
     Option::deserialize(deserializer).map(Some)
+}
+
+/// For a member of a change that may be absent, and then stays as it is, and that nothing takes away.
+///
+/// # Errors
+/// Those of the value, and for `null`.
+pub fn given<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
+    let value = Option::deserialize(deserializer)?;
+    let nothing = || D::Error::custom("Send a value, or leave this out to keep the present one: null is none");
+    value.map(Some).ok_or_else(nothing)
 }
 
 fn explain<'a, T: Deserialize<'a>>(body: &'a [u8], first: &serde_json::Error) -> ApiError {

@@ -31,6 +31,8 @@ pub mod own;
 const ROTATION: i64 = DAY;
 /// The longest name of a key or an import in bytes.
 const MOST_NAME: usize = 255;
+/// The longest digest of an import in bytes.
+const MOST_DIGEST: usize = 128;
 
 /// A new API key.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -53,9 +55,10 @@ pub struct NewKeyBody {
 pub struct KeyBody {
     /// The part of the key that is no secret.
     pub id: String,
-    /// The whole key: shown once, when it is made.
+    /// The whole key: shown once, when it is made. `null` where that request is repeated; no list has it.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub key: Option<String>,
+    #[schema(value_type = Option<String>)]
+    pub key: Option<Option<String>>,
     /// Its name.
     pub name: String,
     /// What it may be used for: `ingest`, `consume`, `read`, `admin`.
@@ -67,6 +70,8 @@ pub struct KeyBody {
     pub created_at: String,
     /// Who made it, as the audit log names them; `null` for one from before this was noted.
     pub created_by: Option<String>,
+    /// The id of the key in whose place it was made.
+    pub replaces: Option<String>,
     /// From when it is refused.
     pub expires_at: Option<String>,
     /// Since when it is refused.
@@ -74,7 +79,7 @@ pub struct KeyBody {
 }
 
 impl KeyBody {
-    pub(super) fn of(entry: &ApiKey, secret: Option<String>) -> Self {
+    pub(super) fn of(entry: &ApiKey, secret: Option<Option<String>>) -> Self {
         Self {
             id: entry.id.clone(),
             key: secret,
@@ -83,6 +88,7 @@ impl KeyBody {
             organization: entry.organization.map(|id| id.to_string()),
             created_at: entry.created_at.to_string(),
             created_by: entry.created_by.clone(),
+            replaces: entry.replaces.clone(),
             expires_at: entry.expires_at.map(|at| at.to_string()),
             revoked_at: entry.revoked_at.map(|at| at.to_string()),
         }
@@ -120,7 +126,7 @@ fn new_key(name: String, mut scopes: Vec<KeyScope>, expires_at: Option<&str>) ->
 
 fn key_answer(after: &TeamAfter<'_>) -> Answer {
     let TeamReply::Key(id, secret) = after.reply else { return nothing(after) };
-    let body = after.snapshot.stored.keys.get(id).map(|entry| KeyBody::of(entry, secret.clone()));
+    let body = after.snapshot.stored.keys.get(id).map(|entry| KeyBody::of(entry, Some(secret.clone())));
     answer(201, &body, None)
 }
 
@@ -166,9 +172,9 @@ pub async fn revoke(operation: Operation) -> Result<Response<Body>, ApiError> {
 #[serde(deny_unknown_fields)]
 struct RotateBody {}
 
-/// Makes a key in place of this one, which goes on for 24 hours.
+/// Makes a key in place of this one, which goes on for 24 hours. Until it has ended or is revoked, neither can be rotated.
 #[utoipa::path(post, operation_id = "rotate_api_key", path = "/v1/api-keys/{id}/rotate", tag = "API keys", params(("id" = String, Path)),
-    responses((status = 201, body = KeyBody), (status = 404, description = "Unknown or ended")))]
+    responses((status = 201, body = KeyBody), (status = 404, description = "Unknown or ended"), (status = 409, description = "It was rotated already, or the key whose place it took still works")))]
 pub async fn rotate(operation: Operation) -> Result<Response<Body>, ApiError> {
     let id = &operation.named;
     operation.json_or_default::<RotateBody>()?;
@@ -224,8 +230,10 @@ pub async fn get_import(
     responses((status = 200, body = ImportBody)))]
 pub async fn put_import(operation: Operation<Credential>) -> Result<Response<Body>, ApiError> {
     let asked: ImportChange = operation.json()?;
-    if asked.digest.len() > 128 || i64::try_from(asked.rows_done).is_err() {
-        return Err(ApiError::invalid("#", "rowsDone must fit 63 bits and digest 128 bytes."));
+    if i64::try_from(asked.rows_done).is_err() {
+        return Err(ApiError::invalid("#/rowsDone", format!("Send at most {}.", i64::MAX)));
+    } else if asked.digest.len() > MOST_DIGEST {
+        return Err(ApiError::invalid("#/digest", format!("Send at most {MOST_DIGEST} bytes.")));
     }
     let source = own_name(&operation.by, operation.named)?;
     let record = ImportRecord { source, rows_done: asked.rows_done, digest: asked.digest };

@@ -7,18 +7,21 @@ use axum::extract::{FromRequest, FromRequestParts, Request};
 use axum::http::{HeaderMap, Response, Uri};
 use bytes::Bytes;
 use metergate_rules::command::Command;
+use metergate_rules::id::OrganizationRef;
 use metergate_rules::role::Right;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use super::auth::Credential;
-use super::change::{self, MOST_REASON, if_match};
+use super::change::{self, MOST_REASON, OptionalReasonBody, ReasonBody, if_match, written};
 use super::error::ApiError;
 use super::path::Path;
+use super::reports::organization;
 use super::state::{App, Operator};
 use super::team::Change;
 use super::{body, idempotency, json};
 use crate::catalogue::change::{TeamAfter, TeamCommand};
+use crate::people::change::{PeopleCommand, PeopleRequest, PeopleRespond};
 use crate::store::{Answer, Caller, ChangeRequest, ReceiptKey, Respond};
 
 /// For handlers: a change that somebody asks for. What the path names is looked at first, then who asks, and only then the body.
@@ -94,12 +97,20 @@ impl<By, Named> Operation<By, Named> {
         if self.body.is_empty() { Ok(T::default()) } else { self.json() }
     }
 
-    /// Why it is asked for, where the body says nothing else and may be absent.
+    /// Why it is asked for, where the body says nothing else.
+    ///
+    /// # Errors
+    /// As [`Self::json`]; 422 also where it is not said.
+    pub fn reason(&self) -> Result<String, ApiError> {
+        Ok(json::parse_or_empty::<ReasonBody>(&self.body)?.reason.into())
+    }
+
+    /// The same where it may be left out, and the body with it.
     ///
     /// # Errors
     /// As [`Self::json`].
-    pub fn reason(&self) -> Result<String, ApiError> {
-        change::reason(&self.body)
+    pub fn reason_if_any(&self) -> Result<String, ApiError> {
+        Ok(self.json_or_default::<OptionalReasonBody>()?.reason)
     }
 
     /// The key under which it may be repeated. `parts` tell one request from another.
@@ -111,7 +122,34 @@ impl<By, Named> Operation<By, Named> {
     }
 }
 
+impl<By, Named> Operation<By, Named> {
+    /// Runs a change of people for somebody of whom it is known that they may. `parts` tell one request from another.
+    ///
+    /// # Errors
+    /// The command's own.
+    pub async fn change_people(
+        &self,
+        caller: Caller,
+        route: &'static str,
+        parts: &[&[u8]],
+        command: PeopleCommand,
+        respond: PeopleRespond,
+    ) -> Result<Response<Body>, ApiError> {
+        let request = PeopleRequest { caller, receipt: self.receipt(route, parts)?, command, respond };
+        let (answer, replayed) = self.app.change_people(request).await?;
+        Ok(written(answer, replayed))
+    }
+}
+
 impl<By, Named: OfOrganization> Operation<By, Named> {
+    /// The organization.
+    ///
+    /// # Errors
+    /// 404 where this can be the key or id of none.
+    pub fn organization(&self) -> Result<OrganizationRef, ApiError> {
+        organization(self.named.organization())
+    }
+
     /// Runs a command on the organization for somebody of whom it is known that they may.
     ///
     /// # Errors
@@ -127,7 +165,7 @@ impl<By, Named: OfOrganization> Operation<By, Named> {
         if reason.len() > MOST_REASON {
             return Err(ApiError::invalid("#/reason", format!("Send at most {MOST_REASON} bytes.")));
         }
-        let organization = self.named.organization().parse().map_err(|_| ApiError::unknown_organization())?;
+        let organization = self.organization()?;
         // The path is part of the request: the route's template alone does not tell meter, window or grant. The command is
         // not: what a plan's key means may change between a call and its repetition.
         // Nor is how the organization was named: the key's scope is the organization.

@@ -14,8 +14,11 @@ use serde::Deserialize;
 use utoipa::ToSchema;
 
 use super::auth::Credential;
-use super::change::{MOST_REASON, ReasonBody, if_match, nothing, organization_answer, run, written};
+use super::change::{
+    MOST_REASON, OptionalReasonBody, ReasonBody, if_match, nothing, organization_answer, run, written,
+};
 use super::error::ApiError;
+use super::json;
 use super::operation::Operation;
 use super::reports::organization;
 use super::state::Operator;
@@ -48,14 +51,21 @@ pub struct NewOrganizationBody {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct OrganizationChangeBody {
     /// A new key.
+    #[serde(default, deserialize_with = "json::given")]
+    #[schema(value_type = String)]
     pub key: Option<String>,
     /// A new name.
+    #[serde(default, deserialize_with = "json::given")]
+    #[schema(value_type = String)]
     pub name: Option<String>,
     /// A new time zone: day and month counters are carried over.
+    #[serde(default, deserialize_with = "json::given")]
+    #[schema(value_type = String)]
     pub time_zone: Option<String>,
-    /// New metadata in place of the old.
+    /// New metadata in place of the old; `null` takes it away.
+    #[serde(default, deserialize_with = "json::present")]
     #[schema(value_type = Option<Object>)]
-    pub metadata: Option<serde_json::Map<String, serde_json::Value>>,
+    pub metadata: Option<Option<serde_json::Map<String, serde_json::Value>>>,
 }
 
 /// Creates an organization. Its trial and its first billing period begin now.
@@ -104,7 +114,7 @@ pub async fn update(operation: Operation<Credential>) -> Result<Response<Body>, 
         key: change.key.as_deref().map(organization_key).transpose()?,
         name: change.name.as_deref().map(name).transpose()?,
         zone: change.time_zone.as_deref().map(zone).transpose()?,
-        metadata: change.metadata.as_ref().map(|it| metadata(Some(it))).transpose()?,
+        metadata: change.metadata.as_ref().map(|it| metadata(it.as_ref())).transpose()?,
     };
     operation
         .run_for(
@@ -119,12 +129,12 @@ pub async fn update(operation: Operation<Credential>) -> Result<Response<Body>, 
 
 /// Deletes an organization with everything of it, for good. Its key is free again. Who was in no other organization is gone
 /// too. Its audit log still verifies, and says `redacted`.
-#[utoipa::path(delete, operation_id = "delete_organization", path = "/v1/organizations/{org}", tag = "organizations", request_body = ReasonBody,
+#[utoipa::path(delete, operation_id = "delete_organization", path = "/v1/organizations/{org}", tag = "organizations", request_body = Option<OptionalReasonBody>,
     params(("org" = String, Path, description = "Id or key")),
     responses((status = 204), (status = 404, description = "Unknown"), (status = 412, description = "Changed since")))]
 pub async fn delete(operation: Operation<Credential>) -> Result<Response<Body>, ApiError> {
     let caller = operation.admit(Right::Delete).await?;
-    let reason = operation.reason()?;
+    let reason = operation.reason_if_any()?;
     if reason.len() > MOST_REASON {
         return Err(ApiError::invalid("#/reason", format!("Send at most {MOST_REASON} bytes.")));
     }
@@ -148,8 +158,7 @@ pub async fn delete(operation: Operation<Credential>) -> Result<Response<Body>, 
     params(("org" = String, Path, description = "Id or key")), responses((status = 200, body = OrganizationBody), (status = 404, description = "Unknown")))]
 pub async fn lock(operation: Operation) -> Result<Response<Body>, ApiError> {
     let reason = operation.reason()?;
-    let command =
-        Command::Lock { cause: LockCause::Operator, reason: Some(reason.clone()).filter(|it| !it.is_empty()) };
+    let command = Command::Lock { cause: LockCause::Operator, reason: Some(reason.clone()) };
     operation.run("PUT /v1/organizations/{org}/lock", command, reason, organization_answer(200)).await
 }
 

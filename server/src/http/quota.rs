@@ -13,8 +13,9 @@ use metergate_rules::window::{Window, WindowSet};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::change::{ReasonBody, answer, nothing, organization_answer, time};
+use super::change::{OptionalReasonBody, Reason, ReasonBody, answer, nothing, organization_answer, time};
 use super::error::ApiError;
+use super::json;
 use super::number::{Number, QuantityText};
 use super::operation::Operation;
 use super::state::{App, Operator};
@@ -121,8 +122,9 @@ pub struct GrantRequestBody {
     pub meter: String,
     /// How much; above zero.
     pub amount: QuantityText,
-    /// Why.
-    pub reason: String,
+    /// Why; kept in the audit log.
+    #[schema(value_type = String)]
+    pub reason: Reason,
     /// Lower is used first.
     #[serde(default)]
     pub priority: i32,
@@ -133,7 +135,7 @@ pub struct GrantRequestBody {
 }
 
 /// A reset of counters.
-#[derive(Debug, Default, Deserialize, ToSchema)]
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ResetBody {
     /// The meters' keys; all without any.
@@ -142,8 +144,8 @@ pub struct ResetBody {
     #[schema(value_type = Option<Vec<String>>)]
     pub windows: Option<Vec<Window>>,
     /// Why; kept in the audit log.
-    #[serde(default)]
-    pub reason: String,
+    #[schema(value_type = String)]
+    pub reason: Reason,
 }
 
 /// Moves an organization to a plan, now or at the end of its billing period. Limits follow at once, counters stay.
@@ -196,7 +198,7 @@ pub async fn set_override(
 }
 
 /// Takes such a limit away: the plan's holds again.
-#[utoipa::path(delete, path = "/v1/organizations/{org}/overrides/{meter}/{window}", tag = "limits and credits",
+#[utoipa::path(delete, path = "/v1/organizations/{org}/overrides/{meter}/{window}", tag = "limits and credits", request_body = Option<OptionalReasonBody>,
     params(("org" = String, Path, description = "Id or key"), ("meter" = String, Path), ("window" = String, Path)),
     responses((status = 204), (status = 404, description = "Unknown organization or meter")))]
 pub async fn clear_override(
@@ -205,7 +207,7 @@ pub async fn clear_override(
     let (_, meter, window) = &operation.named;
     let command =
         Command::ClearOverride { meter: known_meter(&operation.app, meter)?.id, window: known_window(window)? };
-    let reason = operation.reason()?;
+    let reason = operation.reason_if_any()?;
     operation.run("DELETE /v1/organizations/{org}/overrides/{meter}/{window}", command, reason, nothing()).await
 }
 
@@ -233,10 +235,7 @@ pub async fn set_extra(operation: Operation<Operator, (String, String)>) -> Resu
     responses((status = 201, body = GrantBody), (status = 404, description = "Unknown organization or meter"), (status = 422, description = "Not valid")))]
 pub async fn grant(operation: Operation) -> Result<Response<Body>, ApiError> {
     let asked: GrantRequestBody = operation.json()?;
-    if asked.reason.trim().is_empty() {
-        return Err(ApiError::invalid("#/reason", "Say why."));
-    }
-    let meter = known_meter(&operation.app, &asked.meter)?;
+    let (meter, reason) = (known_meter(&operation.app, &asked.meter)?, String::from(asked.reason));
     let amount = asked.amount.parse(meter.decimals).map_err(|why| ApiError::invalid_quantity("#/amount", why))?;
     if amount.is_zero() {
         return Err(ApiError::invalid("#/amount", "Send an amount above zero."));
@@ -247,20 +246,20 @@ pub async fn grant(operation: Operation) -> Result<Response<Body>, ApiError> {
         priority: asked.priority,
         starts_at: asked.starts_at.as_deref().map(|text| time("#/startsAt", text)).transpose()?,
         expires_at: asked.expires_at.as_deref().map(|text| time("#/expiresAt", text)).transpose()?,
-        reason: asked.reason.clone(),
+        reason: reason.clone(),
     });
     let respond: Respond = Arc::new(|after| {
         let made = after.account.grants.last().map(|grant| GrantBody::of(grant, after.catalogue, after.now, false));
         answer(201, after, &made)
     });
-    let made = operation.run("POST /v1/organizations/{org}/grants", command, asked.reason, respond).await;
+    let made = operation.run("POST /v1/organizations/{org}/grants", command, reason, respond).await;
     made.map_err(|error| error.placed_at("#/expiresAt"))
 }
 
 /// Takes back what is left of a grant.
 #[utoipa::path(delete, path = "/v1/organizations/{org}/grants/{id}", tag = "limits and credits", request_body = ReasonBody,
     params(("org" = String, Path, description = "Id or key"), ("id" = u32, Path)),
-    responses((status = 204), (status = 404, description = "Unknown organization or grant")))]
+    responses((status = 204), (status = 404, description = "Unknown organization or grant"), (status = 422, description = "No reason is given")))]
 pub async fn void_grant(operation: Operation<Operator, (String, String)>) -> Result<Response<Body>, ApiError> {
     let id = GrantId(operation.named.1.parse().map_err(|_| ApiError::not_found())?);
     let reason = operation.reason()?;
@@ -271,7 +270,7 @@ pub async fn void_grant(operation: Operation<Operator, (String, String)>) -> Res
 #[utoipa::path(post, operation_id = "reset_usage", path = "/v1/organizations/{org}/usage/reset", tag = "limits and credits", request_body = ResetBody,
     params(("org" = String, Path, description = "Id or key")), responses((status = 200, body = OrganizationBody), (status = 404, description = "Unknown organization or meter")))]
 pub async fn reset(operation: Operation) -> Result<Response<Body>, ApiError> {
-    let asked: ResetBody = operation.json_or_default()?;
+    let asked: ResetBody = json::parse_or_empty(&operation.body)?;
     let meters = match &asked.meters {
         None => None,
         Some(keys) if keys.is_empty() => {
@@ -289,7 +288,7 @@ pub async fn reset(operation: Operation) -> Result<Response<Body>, ApiError> {
         .run(
             "POST /v1/organizations/{org}/usage/reset",
             Command::Reset { meters, windows },
-            asked.reason,
+            asked.reason.into(),
             organization_answer(200),
         )
         .await

@@ -137,7 +137,8 @@ pub async fn extend(operation: Operation<Credential>) -> Result<Response<Body>, 
     on(&operation, caller, id, "POST /v1/reservations/{id}/extend", command).await
 }
 
-/// Records the true quantity and ends the reservation. What exceeds the hold takes what is free, the rest is overage.
+/// Records the true quantity and ends the reservation. What exceeds the hold takes what is free, the rest is overage; of a window
+/// that is over by then it takes nothing, and is no overage there.
 #[utoipa::path(post, operation_id = "commit_reservation", path = "/v1/reservations/{id}/commit", tag = "reservations", request_body = CommitBody,
     params(("id" = String, Path)),
     responses((status = 200, body = ReservationBody), (status = 404, description = "Unknown"), (status = 409, description = "It is over: `reservation-lapsed`, `-committed`, `-released`"), (status = 422, description = "Not valid")))]

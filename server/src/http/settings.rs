@@ -2,16 +2,16 @@
 
 use axum::body::Body;
 use axum::extract::State;
-use axum::http::{HeaderMap, Response, StatusCode};
+use axum::http::{Response, StatusCode};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::body::Raw;
 use super::decision::json as json_answer;
 use super::error::ApiError;
 use super::json;
+use super::operation::Operation;
 use super::state::{App, Operator};
-use super::team::{Change, answer};
+use super::team::answer;
 use crate::catalogue::change::TeamCommand;
 use crate::catalogue::settings::{SettingsChange, TeamSettings};
 
@@ -38,7 +38,7 @@ pub struct SettingsBody {
 }
 
 impl SettingsBody {
-    fn of(settings: &TeamSettings) -> Self {
+    pub(super) fn of(settings: &TeamSettings) -> Self {
         let TeamSettings { team_name, logo_url, color, contact, bring_forward_months } = settings.clone();
         Self { team_name, logo_url, color, contact, bring_forward_months }
     }
@@ -100,13 +100,8 @@ pub async fn get(State(app): State<App>, _operator: Operator) -> Response<Body> 
 /// Changes the team's settings, at once and for everybody.
 #[utoipa::path(patch, operation_id = "update_settings", path = "/v1/settings", tag = "server", request_body = SettingsChangeBody,
     responses((status = 200, body = SettingsBody), (status = 422, description = "Not valid")))]
-pub async fn update(
-    State(app): State<App>,
-    operator: Operator,
-    headers: HeaderMap,
-    Raw(body): Raw,
-) -> Result<Response<Body>, ApiError> {
-    let asked: SettingsChangeBody = json::parse(&body)?;
+pub async fn update(operation: Operation<Operator, ()>) -> Result<Response<Body>, ApiError> {
+    let asked: SettingsChangeBody = operation.json()?;
     let change = SettingsChange {
         team_name: checked("#/teamName", asked.team_name, text)?,
         logo_url: checked("#/logoUrl", asked.logo_url, address)?,
@@ -114,10 +109,10 @@ pub async fn update(
         contact: checked("#/contact", asked.contact, text)?,
         bring_forward_months: checked("#/bringForwardMonths", asked.bring_forward_months, months)?,
     };
-    let call = Change { app: &app, headers: &headers, route: "PATCH /v1/settings", parts: &[&body] };
     let respond =
         |after: &crate::catalogue::TeamAfter<'_>| answer(200, &SettingsBody::of(&after.snapshot.stored.settings), None);
-    call.run(operator, TeamCommand::ChangeSettings(change), respond).await
+    let command = TeamCommand::ChangeSettings(change);
+    operation.change_team("PATCH /v1/settings", &[&operation.body], command, respond).await
 }
 
 /// # Errors

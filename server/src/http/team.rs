@@ -20,7 +20,7 @@ use super::operation::Operation;
 use super::page::{PageQuery, Paged, bad_cursor};
 use super::path::Path;
 use super::query::Query;
-use super::state::{App, Operator};
+use super::state::App;
 use crate::catalogue::change::{TeamAfter, TeamCommand, TeamReply, TeamRequest};
 use crate::catalogue::spec::{MeterSpec, PlanSpec};
 use crate::catalogue::{MeterEntry, PlanEntry, Snapshot};
@@ -280,19 +280,6 @@ pub struct Change<'a> {
 }
 
 impl Change<'_> {
-    /// Runs it for an operator.
-    ///
-    /// # Errors
-    /// The command's own.
-    pub async fn run(
-        self,
-        operator: Operator,
-        command: TeamCommand,
-        respond: impl Fn(&TeamAfter<'_>) -> Answer + Send + Sync + 'static,
-    ) -> Result<Response<Body>, ApiError> {
-        self.run_as(operator.caller.actor, command, respond).await
-    }
-
     /// Runs it in somebody's name.
     ///
     /// # Errors

@@ -6,7 +6,7 @@ use metergate_rules::command::{Command, EventName, Voiding};
 use metergate_rules::decide::Problem;
 use metergate_rules::id::{DecisionId, EventId, EventSource, OrganizationRef};
 
-use super::change::{MOST_REASON, ReasonBody, nothing, written};
+use super::change::{ReasonBody, nothing, written};
 use super::error::ApiError;
 use super::operation::Operation;
 use super::query::Pairs;
@@ -30,12 +30,7 @@ pub async fn void(operation: Operation) -> Result<Response<Body>, ApiError> {
     };
     let (organization, source) = (required("organization")?, required("source")?);
     let organization = organization.parse().map_err(|_| ApiError::unknown_organization())?;
-    let ReasonBody { reason } = operation.json()?;
-    if reason.trim().is_empty() {
-        return Err(ApiError::invalid("#/reason", "Say why."));
-    } else if reason.len() > MOST_REASON {
-        return Err(ApiError::invalid("#/reason", format!("Send at most {MOST_REASON} bytes.")));
-    }
+    let reason = operation.reason()?;
     let name = name(&operation.app, &source, &operation.named)?;
     let parts: [&[u8]; 3] = [operation.named.as_bytes(), source.as_bytes(), &operation.body];
     let receipt = operation.receipt("DELETE /v1/events/{id}", &parts)?;

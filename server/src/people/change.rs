@@ -162,6 +162,8 @@ pub struct PeopleOutcome {
     pub rows: Vec<PersonRow>,
     /// What the audit log keeps, by chain.
     pub audit: Vec<([u8; 16], Draft)>,
+    /// Whose account has come to whom its address belongs: keys that were made with it before end.
+    pub taken_over: Option<UserId>,
     /// What to answer.
     pub reply: PeopleReply,
 }
@@ -187,6 +189,7 @@ pub fn decide(ground: &Ground<'_>, command: &PeopleCommand) -> Result<PeopleOutc
         people: ground.people.clone(),
         rows: Vec::new(),
         audit: Vec::new(),
+        taken_over: None,
         organization: ground.organization,
         role: ground.role,
         now: ground.now,
@@ -215,14 +218,15 @@ pub fn decide(ground: &Ground<'_>, command: &PeopleCommand) -> Result<PeopleOutc
         PeopleCommand::OpenPortal(link, session) => change.open_portal(*link, *session)?,
         PeopleCommand::ClosePortal(_, portal) => change.close_portal(*portal)?,
     };
-    let Changing { people, rows, audit, .. } = change;
-    Ok(PeopleOutcome { people, rows, audit, reply })
+    let Changing { people, rows, audit, taken_over, .. } = change;
+    Ok(PeopleOutcome { people, rows, audit, taken_over, reply })
 }
 
 struct Changing {
     people: People,
     rows: Vec<PersonRow>,
     audit: Vec<([u8; 16], Draft)>,
+    taken_over: Option<UserId>,
     organization: Option<OrganizationId>,
     role: Role,
     now: Time,

@@ -16,25 +16,33 @@ use super::decided::Decided;
 use super::writer::Writer;
 use super::{Answer, Caller, KeptAnswer, Receipt, StoreError};
 use crate::catalogue::SIGN_UP_PLAN;
+use crate::catalogue::change::{Ended, end_made_by};
 use crate::hex::hex;
 use crate::people::change::{
     Ground, Joins, PeopleAfter, PeopleCommand, PeopleOutcome, PeopleReply, PeopleRequest, Wish, WishedKey, decide,
 };
 use crate::people::portal::Stage;
-use crate::people::{Opens, People, User};
+use crate::people::{Opens, People, User, UserId};
+
+/// Why keys end whose maker is not whose address it is.
+const TAKEN_OVER: &str = "made before the address of its maker was known to be theirs";
 
 impl Writer {
     /// Decides a change of people, writes it, and puts it in force.
     pub(super) fn change_people(&mut self, request: &PeopleRequest) -> Result<Receipt, StoreError> {
         let now = self.now();
-        let (people, answer, decided) = {
+        let (people, ended, answer, decided) = {
             let mut batch = Batch::new(&mut self.ledger, &self.sqlite, &self.settings, now);
             match batch.decide_people(request).map_err(Stop::into_error)? {
                 Known::Before(answer) => return Ok(Receipt::Answered { answer, replayed: true }),
-                Known::Not(outcome, answer) => {
+                Known::Not(outcome, ended, answer) => {
                     let mut decided = Decided::of(batch);
                     decided.people = outcome.rows;
-                    (outcome.people, answer, decided)
+                    let ended = ended.map(|ended| {
+                        decided.team = ended.rows;
+                        ended.stored
+                    });
+                    (outcome.people, ended, answer, decided)
                 }
             }
         };
@@ -45,6 +53,9 @@ impl Writer {
         let people = Arc::new(people);
         self.ledger.people = Arc::clone(&people);
         self.people.store(people);
+        if let Some(stored) = ended {
+            self.put_in_force(stored)?;
+        }
         Ok(Receipt::Answered { answer, replayed: false })
     }
 }
@@ -52,7 +63,7 @@ impl Writer {
 /// Whether a change was made before under its key.
 enum Known {
     Before(Answer),
-    Not(Box<PeopleOutcome>, Answer),
+    Not(Box<PeopleOutcome>, Option<Box<Ended>>, Answer),
 }
 
 impl Batch<'_> {
@@ -77,8 +88,18 @@ impl Batch<'_> {
         for (chain, draft) in &outcome.audit {
             self.append_audit(*chain, draft, &request.caller.actor, "")?;
         }
+        let ended = outcome.taken_over.map(|user| self.end_keys(user, &request.caller.actor)).transpose()?;
         let answer = self.answer_people(request, organization, scope, &outcome.people, &outcome.reply)?;
-        Ok(Known::Not(Box::new(outcome), answer))
+        Ok(Known::Not(Box::new(outcome), ended, answer))
+    }
+
+    /// The keys of somebody whose account was taken over, each noted where it was bound to.
+    fn end_keys(&mut self, user: UserId, actor: &str) -> Result<Box<Ended>, Stop> {
+        let ended = end_made_by(&self.ledger.catalogue, &user.actor(), self.now)?;
+        for (organization, draft) in &ended.audit {
+            self.append_audit(organization.map_or(TEAM, chain_of), draft, actor, TAKEN_OVER)?;
+        }
+        Ok(Box::new(ended))
     }
 
     /// The organization that a command names, or that a link leads to.

@@ -39,7 +39,7 @@ impl Writer {
         Ok(Receipt::Answered { answer, replayed: false })
     }
 
-    fn put_in_force(&mut self, stored: Stored) -> Result<(), StoreError> {
+    pub(super) fn put_in_force(&mut self, stored: Stored) -> Result<(), StoreError> {
         let snapshot = Arc::new(Snapshot::new(stored).map_err(|_| StoreError::Internal)?);
         self.ledger.catalogue = Arc::clone(&snapshot);
         self.catalogue.store(snapshot);

@@ -1,15 +1,43 @@
 //! API keys: made, ended, followed by another.
 
-use metergate_rules::audit::Fields;
+use metergate_rules::audit::{Draft, Fields};
 use metergate_rules::id::{OrganizationId, OrganizationRef};
 use metergate_rules::time::Time;
 
 use super::{Changing, Decided, NewKey, TeamCommand, TeamReply, TeamRow, conflict, unknown};
 use crate::catalogue::key::{self, ApiKey};
+use crate::catalogue::{Snapshot, Stored};
 use crate::store::StoreError;
 
 /// Keys of an organization at most, ended ones too, that are made in its own name: their rows stay.
 const MOST_OF_ORGANIZATION: usize = 1000;
+
+/// Keys that were ended together.
+pub struct Ended {
+    /// What is stored after it.
+    pub stored: Stored,
+    /// What to write.
+    pub rows: Vec<TeamRow>,
+    /// What the audit log keeps of each, with the organization that the key was bound to.
+    pub audit: Vec<(Option<OrganizationId>, Draft)>,
+}
+
+/// Ends every key that somebody made and that is in force.
+///
+/// # Errors
+/// None but those of ending one by one.
+pub fn end_made_by(snapshot: &Snapshot, maker: &str, now: Time) -> Result<Ended, StoreError> {
+    let made = |key: &&ApiKey| key.is_valid(now) && key.created_by.as_deref() == Some(maker);
+    let made: Vec<_> =
+        snapshot.stored.keys.values().filter(made).map(|key| (key.id.clone(), key.organization)).collect();
+    let mut change = Changing { stored: snapshot.stored.clone(), rows: Vec::new(), actor: maker, now };
+    let mut audit = Vec::new();
+    for (id, organization) in made {
+        let (_, draft) = change.revoke_key(&id)?;
+        audit.extend(draft.map(|draft| (organization, draft)));
+    }
+    Ok(Ended { stored: change.stored, rows: change.rows, audit })
+}
 
 impl Changing<'_> {
     /// A key of another organization does not exist here.
@@ -67,6 +95,7 @@ impl Changing<'_> {
             organization,
             created_at: self.now,
             created_by: Some(self.actor.to_owned()),
+            replaces: None,
             expires_at: new.expires_at,
             revoked_at: None,
             id: id.clone(),
@@ -92,12 +121,14 @@ impl Changing<'_> {
         let Some(old) = self.stored.keys.get(id).filter(|key| key.is_valid(self.now)).cloned() else {
             return unknown("unknown-key", "valid API key");
         };
+        self.refuse_while_two_work(&old)?;
         let (new_id, secret) = key::generate();
         let made = ApiKey {
             id: new_id.clone(),
             hash: key::hash(&secret),
             created_at: self.now,
             created_by: Some(self.actor.to_owned()),
+            replaces: Some(old.id.clone()),
             ..old.clone()
         };
         let ending = ApiKey { expires_at: Some(old.expires_at.map_or(until, |end| end.min(until))), ..old.clone() };
@@ -105,6 +136,23 @@ impl Changing<'_> {
         self.write_key(ending);
         self.write_key(made);
         Ok((TeamReply::Key(new_id, Some(secret)), self.draft("key.rotate", "auth", before, after)))
+    }
+
+    /// A key and the one in whose place it was made are all that may work at a time; and one that has been followed ends soon,
+    /// so that what were made from it now would end with it.
+    fn refuse_while_two_work(&self, key: &ApiKey) -> Result<(), StoreError> {
+        if let Some(next) = self.stored.keys.values().find(|next| next.replaces.as_ref() == Some(&key.id)) {
+            let detail =
+                format!("it was rotated already: go on with {}, which took its place, or make a new key", next.id);
+            return conflict("already-rotated", &detail);
+        }
+        let before = key.replaces.as_ref().and_then(|id| self.stored.keys.get(id));
+        if let Some(before) = before.filter(|before| before.is_valid(self.now)) {
+            let detail =
+                format!("{}, whose place it took, still works: revoke that first, or wait for its end", before.id);
+            return conflict("rotation-under-way", &detail);
+        }
+        Ok(())
     }
 
     fn write_key(&mut self, key: ApiKey) {

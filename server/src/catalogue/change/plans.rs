@@ -15,13 +15,17 @@ impl Changing<'_> {
         if old.is_some_and(|old| old.spec == *spec) {
             return Ok((reply, None));
         }
-        self.write_plan(key, spec);
+        self.write_plan(key, spec)?;
         self.check()?;
         let (before, after) = (spec_fields(key.as_str(), old.map(|o| &o.spec)), spec_fields(key.as_str(), Some(spec)));
         Ok((reply, self.draft("catalog.apply", "config", before, after)))
     }
 
-    pub(super) fn write_plan(&mut self, key: &PlanKey, spec: &PlanSpec) {
+    /// A trial that ended in the plan that it is of would never end: that is what `continue` says.
+    pub(super) fn write_plan(&mut self, key: &PlanKey, spec: &PlanSpec) -> Result<(), StoreError> {
+        if spec.trial_leads_to(key) {
+            return refuse("#/trial/onEnd: Name another plan, or send \"continue\" to stay on this one.");
+        }
         let versions = self.stored.plans.values().filter(|plan| plan.key == *key).map(|plan| plan.version);
         let entry = PlanEntry {
             id: PlanId(self.stored.plans.keys().next_back().map_or(1, |last| last.0 + 1)),
@@ -33,6 +37,7 @@ impl Changing<'_> {
         };
         self.stored.plans.insert(entry.id, entry.clone());
         self.rows.push(TeamRow::Plan(entry));
+        Ok(())
     }
 
     pub(super) fn delete_plan(&mut self, snapshot: &Snapshot, key: &PlanKey, is_used: bool) -> Decided {

@@ -13,15 +13,15 @@ use super::ErrorText;
 use crate::http::address::Address;
 use crate::http::auth::Credential;
 use crate::http::body::Raw;
-use crate::http::change::written;
 use crate::http::error::ApiError;
+use crate::http::json;
+use crate::http::operation::Operation;
 use crate::http::organizations::organization_key;
 use crate::http::people::SignedIn;
 use crate::http::people::sessions::{self, LoginBody, RegisterBody, wish};
 use crate::http::state::App;
 use crate::http::team::answer;
-use crate::http::{idempotency, json};
-use crate::people::change::{PeopleCommand, PeopleRequest, PeopleRespond, WishedKey};
+use crate::people::change::{PeopleCommand, PeopleRespond, WishedKey};
 use crate::report::organization::OrganizationBody;
 
 /// An organization of one's own.
@@ -68,22 +68,15 @@ pub async fn logout(State(app): State<App>, credential: Credential) -> Result<Re
 /// Makes an organization, with a trial, of which the user who is signed in is the owner.
 #[utoipa::path(post, operation_id = "create_own_organization", path = "/api/organizations", tag = "documented paths", request_body = OwnOrganizationBody,
     responses((status = 201, body = OrganizationBody), (status = 403, body = ErrorText, description = "Nobody is signed in"), (status = 409, body = ErrorText, description = "The key is taken"), (status = 422, body = ErrorText, description = "Not valid")))]
-pub async fn organization(
-    State(app): State<App>,
-    credential: Credential,
-    headers: HeaderMap,
-    Raw(body): Raw,
-) -> Result<Response<Body>, ApiError> {
-    let caller = credential.may(Right::Person)?;
-    let user = credential.user().ok_or_else(ApiError::unauthorized)?.id;
-    let asked: OwnOrganizationBody = json::parse_or_empty(&body)?;
+pub async fn organization(operation: Operation<Credential, ()>) -> Result<Response<Body>, ApiError> {
+    let caller = operation.by.may(Right::Person)?;
+    let user = operation.by.user().ok_or_else(ApiError::unauthorized)?.id;
+    let asked: OwnOrganizationBody = json::parse_or_empty(&operation.body)?;
     let key = asked.key.as_deref().map(organization_key).transpose()?.map(WishedKey::Exactly);
     let wish = wish("#/name", &asked.name, key)?;
-    let receipt = idempotency::receipt(&headers, "POST /api/organizations", &[&user.0, &body])?;
     let respond: PeopleRespond = Arc::new(|after| {
         answer(201, &after.account.map(|account| OrganizationBody::of(account, after.catalogue)), None)
     });
-    let request = PeopleRequest { caller, receipt, command: PeopleCommand::Found(user, wish), respond };
-    let (answer, replayed) = app.change_people(request).await?;
-    Ok(written(answer, replayed))
+    let parts: [&[u8]; 2] = [&user.0, &operation.body];
+    operation.change_people(caller, "POST /api/organizations", &parts, PeopleCommand::Found(user, wish), respond).await
 }

@@ -35,7 +35,7 @@ pub struct TenantsBody {
 /// What organizations used of every metric: in the current period, the one before, by day or by month.
 #[utoipa::path(get, operation_id = "admin_usage", path = "/api/admin/usage", tag = "documented paths",
     params(("tenant" = Option<Vec<String>>, Query, description = "Keys or ids, repeatable; all without one"),
-        ("period" = Option<String>, Query, description = "current, previous, daily or monthly"),
+        ("period" = Option<String>, Query, description = "current (without one), previous, daily or monthly: of one tenant by its billing periods, of several, since those differ, by the calendar month in UTC"),
         ("metrics" = Option<Vec<String>>, Query, description = "Such as apiCalls,tokens; all without one"),
         ("from" = Option<String>, Query, description = "A date or a time"), ("to" = Option<String>, Query, description = "A date, which is in it, or a time"), PageQuery),
     responses((status = 200, body = TenantsBody), (status = 404, body = ErrorText, description = "Unknown"), (status = 422, body = ErrorText, description = "Not valid, or too much")))]

@@ -75,10 +75,10 @@ pub async fn revoke(operation: Operation<Credential, (String, String)>) -> Resul
     call.run(route, &[id.as_bytes()], TeamCommand::RevokeKey(id.clone()), nothing).await
 }
 
-/// Makes a key in place of this one, which goes on for 24 hours.
+/// Makes a key in place of this one, which goes on for 24 hours. Until it has ended or is revoked, neither can be rotated.
 #[utoipa::path(post, operation_id = "rotate_own_api_key", path = "/v1/organizations/{org}/api-keys/{id}/rotate", tag = "API keys",
     params(("org" = String, Path, description = "Id or key"), ("id" = String, Path)),
-    responses((status = 201, body = KeyBody), (status = 403, description = "The role does not suffice, or the organization is locked"), (status = 404, description = "Unknown or ended"), (status = 409, description = "Too many keys")))]
+    responses((status = 201, body = KeyBody), (status = 403, description = "The role does not suffice, or the organization is locked"), (status = 404, description = "Unknown or ended"), (status = 409, description = "It was rotated already, the key whose place it took still works, or there are too many keys")))]
 pub async fn rotate(operation: Operation<Credential, (String, String)>) -> Result<Response<Body>, ApiError> {
     let (call, id) = (Call::admitted(&operation).await?, &operation.named.1);
     operation.json_or_default::<RotateBody>()?;

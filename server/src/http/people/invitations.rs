@@ -3,22 +3,17 @@
 use std::sync::Arc;
 
 use axum::body::Body;
-use axum::extract::State;
-use axum::http::{HeaderMap, Response, StatusCode};
+use axum::http::{Response, StatusCode};
 use metergate_rules::role::Right;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::members::Call;
 use super::sessions::{silent, spent};
 use super::{MembershipBody, RoleName, email, link, memberships};
 use crate::http::auth::Credential;
-use crate::http::body::Raw;
 use crate::http::decision::json as json_answer;
 use crate::http::error::ApiError;
-use crate::http::json;
-use crate::http::path::Path;
-use crate::http::state::App;
+use crate::http::operation::Operation;
 use crate::http::team::answer;
 use crate::people::change::{PeopleAfter, PeopleCommand, PeopleReply, PeopleRequest, PeopleRespond};
 use crate::people::token::{self, TokenHash, hash_of};
@@ -65,20 +60,15 @@ pub struct AcceptBody {
 #[utoipa::path(post, operation_id = "invite", path = "/v1/organizations/{org}/invitations", tag = "people", request_body = NewInvitationBody,
     params(("org" = String, Path, description = "Id or key")),
     responses((status = 201, body = InvitationBody), (status = 403, description = "The role does not suffice, or the organization is locked"), (status = 404, description = "Unknown"), (status = 409, description = "They are a member already")))]
-pub async fn create(
-    State(app): State<App>,
-    Path(org): Path<String>,
-    credential: Credential,
-    headers: HeaderMap,
-    Raw(body): Raw,
-) -> Result<Response<Body>, ApiError> {
-    let call = Call::admitted(&app, &credential, &org, &headers).await?;
-    let asked: NewInvitationBody = json::parse(&body)?;
+pub async fn create(operation: Operation<Credential>) -> Result<Response<Body>, ApiError> {
+    let caller = operation.admit(Right::Administer).await?;
+    let asked: NewInvitationBody = operation.json()?;
     let (token, hash) = token::generate();
-    let url = link(&app, "/join", &token)?;
-    let command = PeopleCommand::Invite(call.organization.clone(), email(&asked.email)?, asked.role.into(), hash);
+    let url = link(&operation.app, "/join", &token)?;
+    let command = PeopleCommand::Invite(operation.organization()?, email(&asked.email)?, asked.role.into(), hash);
     let respond: PeopleRespond = Arc::new(move |after: &PeopleAfter<'_>| invited(201, after, &token, &url));
-    call.run("POST /v1/organizations/{org}/invitations", &[&body], command, respond).await
+    let route = "POST /v1/organizations/{org}/invitations";
+    operation.change_people(caller, route, &[&operation.body], command, respond).await
 }
 
 /// Answers with an invitation, and with its token where it may be shown.
@@ -107,13 +97,9 @@ pub struct Accepted {
 /// Accepts an invitation, for the user who is signed in and has its address.
 #[utoipa::path(post, operation_id = "accept_invitation", path = "/v1/invitations/accept", tag = "people", request_body = AcceptBody,
     responses((status = 200, body = Accepted), (status = 403, description = "It is for another address, or the organization is locked"), (status = 409, description = "The link was used or is over")))]
-pub async fn accept(
-    State(app): State<App>,
-    credential: Credential,
-    Raw(body): Raw,
-) -> Result<Response<Body>, ApiError> {
-    let user = open_as(&app, &credential, &body, PeopleCommand::Accept).await?;
-    Ok(json_answer(StatusCode::OK, &Accepted { organizations: memberships(&app, user).await? }))
+pub async fn accept(operation: Operation<Credential, ()>) -> Result<Response<Body>, ApiError> {
+    let user = open_as(&operation, PeopleCommand::Accept).await?;
+    Ok(json_answer(StatusCode::OK, &Accepted { organizations: memberships(&operation.app, user).await? }))
 }
 
 /// Opens a link that is for the user who is signed in; answers who that is.
@@ -121,15 +107,13 @@ pub async fn accept(
 /// # Errors
 /// 403 for anybody else, 409 where the link opens nothing.
 pub(super) async fn open_as(
-    app: &App,
-    credential: &Credential,
-    body: &[u8],
+    operation: &Operation<Credential, ()>,
     command: fn(TokenHash, UserId) -> PeopleCommand,
 ) -> Result<UserId, ApiError> {
-    let caller = credential.may(Right::Person)?;
-    let user = credential.user().ok_or_else(ApiError::unauthorized)?.id;
-    let asked: AcceptBody = json::parse(body)?;
+    let caller = operation.by.may(Right::Person)?;
+    let user = operation.by.user().ok_or_else(ApiError::unauthorized)?.id;
+    let asked: AcceptBody = operation.json()?;
     let command = command(hash_of(&asked.token).ok_or_else(spent)?, user);
-    app.change_people(PeopleRequest { caller, receipt: None, command, respond: silent() }).await?;
+    operation.app.change_people(PeopleRequest { caller, receipt: None, command, respond: silent() }).await?;
     Ok(user)
 }

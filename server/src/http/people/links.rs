@@ -4,22 +4,19 @@
 use std::sync::Arc;
 
 use axum::body::Body;
-use axum::extract::State;
-use axum::http::{HeaderMap, Response, StatusCode};
+use axum::http::{Response, StatusCode};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::invitations::{AcceptBody, open_as};
 use super::{UserBody, email, link};
 use crate::http::auth::Credential;
-use crate::http::body::Raw;
-use crate::http::change::written;
 use crate::http::decision::json as json_answer;
 use crate::http::error::ApiError;
-use crate::http::state::{App, Operator};
+use crate::http::operation::Operation;
+use crate::http::state::Operator;
 use crate::http::team::answer;
-use crate::http::{idempotency, json};
-use crate::people::change::{PeopleAfter, PeopleCommand, PeopleReply, PeopleRequest, PeopleRespond};
+use crate::people::change::{PeopleAfter, PeopleCommand, PeopleReply, PeopleRespond};
 use crate::people::email::Email;
 use crate::people::token::{self, TokenHash};
 use crate::report::Timestamp;
@@ -46,66 +43,47 @@ pub struct PassedOnBody {
     pub url: Option<String>,
 }
 
-/// Makes a link with which a user chooses another password (`POST /v1/sessions`), once, within a day. Their sessions end then.
+/// Makes a link with which a user chooses another password (`POST /v1/sessions`), once, within a day. Their sessions end then;
+/// where their address was not known to be theirs, so do the API keys and portal sessions that were made with the account.
 #[utoipa::path(post, operation_id = "make_password_reset", path = "/v1/password-resets", tag = "people", request_body = ForUserBody,
     responses((status = 201, body = PassedOnBody), (status = 404, description = "There is no such user"), (status = 422, description = "Not valid")))]
-pub async fn reset(
-    State(app): State<App>,
-    operator: Operator,
-    headers: HeaderMap,
-    Raw(body): Raw,
-) -> Result<Response<Body>, ApiError> {
-    pass_on(&app, operator, &headers, &body, "POST /v1/password-resets", "/reset", PeopleCommand::MakeReset).await
+pub async fn reset(operation: Operation<Operator, ()>) -> Result<Response<Body>, ApiError> {
+    pass_on(&operation, "POST /v1/password-resets", "/reset", PeopleCommand::MakeReset).await
 }
 
 /// Makes a link by which a user shows that their address is theirs, once, within a day: signed in, they open it by
 /// `POST /v1/email-verifications/confirm`.
 #[utoipa::path(post, operation_id = "make_email_verification", path = "/v1/email-verifications", tag = "people", request_body = ForUserBody,
     responses((status = 201, body = PassedOnBody), (status = 404, description = "There is no such user"), (status = 409, description = "It is known already"), (status = 422, description = "Not valid")))]
-pub async fn verification(
-    State(app): State<App>,
-    operator: Operator,
-    headers: HeaderMap,
-    Raw(body): Raw,
-) -> Result<Response<Body>, ApiError> {
-    let (route, page) = ("POST /v1/email-verifications", "/verify");
-    pass_on(&app, operator, &headers, &body, route, page, PeopleCommand::MakeVerification).await
+pub async fn verification(operation: Operation<Operator, ()>) -> Result<Response<Body>, ApiError> {
+    pass_on(&operation, "POST /v1/email-verifications", "/verify", PeopleCommand::MakeVerification).await
 }
 
 async fn pass_on(
-    app: &App,
-    operator: Operator,
-    headers: &HeaderMap,
-    body: &[u8],
+    operation: &Operation<Operator, ()>,
     route: &'static str,
     page: &str,
     command: fn(Email, TokenHash) -> PeopleCommand,
 ) -> Result<Response<Body>, ApiError> {
-    let asked: ForUserBody = json::parse(body)?;
+    let asked: ForUserBody = operation.json()?;
     let email = email(&asked.email)?;
-    let receipt = idempotency::receipt(headers, route, &[body])?;
     let (token, hash) = token::generate();
-    let (url, to) = (link(app, page, &token)?, email.to_string());
+    let (url, to) = (link(&operation.app, page, &token)?, email.to_string());
     let respond: PeopleRespond = Arc::new(move |after: &PeopleAfter<'_>| {
         let PeopleReply::Link(link) = after.reply else { return answer(500, &(), None) };
         let (token, url) = after.shows_secrets.then(|| (token.clone(), url.clone())).unzip();
         answer(201, &PassedOnBody { email: to.clone(), expires_at: Timestamp(link.expires_at), token, url }, None)
     });
-    let request = PeopleRequest { caller: operator.caller, receipt, command: command(email, hash), respond };
-    let (answer, replayed) = app.change_people(request).await?;
-    Ok(written(answer, replayed))
+    let caller = operation.by.caller.clone();
+    operation.change_people(caller, route, &[&operation.body], command(email, hash), respond).await
 }
 
 /// Opens the link by which a user shows that their address is theirs. Only they themselves can, signed in.
 #[utoipa::path(post, operation_id = "confirm_email", path = "/v1/email-verifications/confirm", tag = "people", request_body = AcceptBody,
     responses((status = 200, body = UserBody), (status = 403, description = "It is for another user"), (status = 409, description = "The link was used or is over")))]
-pub async fn confirm(
-    State(app): State<App>,
-    credential: Credential,
-    Raw(body): Raw,
-) -> Result<Response<Body>, ApiError> {
-    let user = open_as(&app, &credential, &body, PeopleCommand::Verify).await?;
-    let people = app.shared.store.people();
+pub async fn confirm(operation: Operation<Credential, ()>) -> Result<Response<Body>, ApiError> {
+    let user = open_as(&operation, PeopleCommand::Verify).await?;
+    let people = operation.app.shared.store.people();
     let user = people.user(user).ok_or_else(ApiError::unauthorized)?;
     Ok(json_answer(StatusCode::OK, &UserBody::of(user, &people)))
 }

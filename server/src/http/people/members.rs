@@ -4,27 +4,27 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use axum::extract::State;
-use axum::http::{HeaderMap, Response, StatusCode, Uri};
-use metergate_rules::id::{OrganizationId, OrganizationRef};
+use axum::http::{Response, StatusCode, Uri};
+use metergate_rules::id::OrganizationId;
 use metergate_rules::role::Right;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::invitations::{InvitationBody, invited};
+use super::sessions::silent;
 use super::{RoleName, email, link};
 use crate::http::auth::Credential;
-use crate::http::body::Raw;
-use crate::http::change::written;
 use crate::http::decision::json as json_answer;
 use crate::http::error::ApiError;
+use crate::http::json;
+use crate::http::operation::Operation;
 use crate::http::page::{PageQuery, Paged, bad_cursor};
 use crate::http::path::Path;
 use crate::http::query::Query;
 use crate::http::reports::{organization, report_to};
 use crate::http::state::App;
 use crate::http::team::answer;
-use crate::http::{idempotency, json};
-use crate::people::change::{PeopleAfter, PeopleCommand, PeopleReply, PeopleRequest, PeopleRespond};
+use crate::people::change::{PeopleAfter, PeopleCommand, PeopleReply, PeopleRespond};
 use crate::people::{Member, User, UserId, token};
 use crate::report::Timestamp;
 use crate::store::Answer;
@@ -44,8 +44,12 @@ pub struct NewMemberBody {
 #[serde(deny_unknown_fields)]
 pub struct MemberChangeBody {
     /// What they may do from now on.
+    #[serde(default, deserialize_with = "json::given")]
+    #[schema(value_type = RoleName)]
     pub role: Option<RoleName>,
     /// Whether they may do it.
+    #[serde(default, deserialize_with = "json::given")]
+    #[schema(value_type = bool)]
     pub active: Option<bool>,
 }
 
@@ -142,102 +146,43 @@ pub async fn get(
     params(("org" = String, Path, description = "Id or key")),
     responses((status = 201, body = MemberBody), (status = 202, body = InvitationBody, description = "They are invited: who has the address is not known"),
         (status = 403, description = "The role does not suffice, or the organization is locked"), (status = 404, description = "Unknown"), (status = 409, description = "They are a member already")))]
-pub async fn add(
-    State(app): State<App>,
-    Path(org): Path<String>,
-    credential: Credential,
-    headers: HeaderMap,
-    Raw(body): Raw,
-) -> Result<Response<Body>, ApiError> {
-    let call = Call::admitted(&app, &credential, &org, &headers).await?;
-    let asked: NewMemberBody = json::parse(&body)?;
+pub async fn add(operation: Operation<Credential>) -> Result<Response<Body>, ApiError> {
+    let caller = operation.admit(Right::Administer).await?;
+    let asked: NewMemberBody = operation.json()?;
     let (token, hash) = token::generate();
-    let url = link(&app, "/join", &token)?;
-    let command = PeopleCommand::AddMember(call.organization.clone(), email(&asked.email)?, asked.role.into(), hash);
+    let url = link(&operation.app, "/join", &token)?;
+    let command = PeopleCommand::AddMember(operation.organization()?, email(&asked.email)?, asked.role.into(), hash);
     let respond: PeopleRespond = Arc::new(move |after: &PeopleAfter<'_>| match after.reply {
         PeopleReply::Link(_) => invited(202, after, &token, &url),
         _ => member_answer(201, after),
     });
-    call.run("POST /v1/organizations/{org}/members", &[&body], command, respond).await
+    let route = "POST /v1/organizations/{org}/members";
+    operation.change_people(caller, route, &[&operation.body], command, respond).await
 }
 
 /// Changes what a member may do, at once.
 #[utoipa::path(patch, operation_id = "update_member", path = "/v1/organizations/{org}/members/{id}", tag = "people", request_body = MemberChangeBody,
     params(("org" = String, Path, description = "Id or key"), ("id" = String, Path, description = "A user's id")),
     responses((status = 200, body = MemberBody), (status = 403, description = "The role does not suffice, or the organization is locked"), (status = 404, description = "Unknown"), (status = 409, description = "The last owner")))]
-pub async fn update(
-    State(app): State<App>,
-    Path((org, id)): Path<(String, String)>,
-    credential: Credential,
-    headers: HeaderMap,
-    Raw(body): Raw,
-) -> Result<Response<Body>, ApiError> {
-    let call = Call::admitted(&app, &credential, &org, &headers).await?;
-    let asked: MemberChangeBody = json::parse(&body)?;
-    let (user, role) = (user_id(&id)?, asked.role.map(Into::into));
-    let command = PeopleCommand::ChangeMember(call.organization.clone(), user, role, asked.active);
+pub async fn update(operation: Operation<Credential, (String, String)>) -> Result<Response<Body>, ApiError> {
+    let (caller, id) = (operation.admit(Right::Administer).await?, &operation.named.1);
+    let asked: MemberChangeBody = operation.json()?;
+    let (user, role) = (user_id(id)?, asked.role.map(Into::into));
+    let command = PeopleCommand::ChangeMember(operation.organization()?, user, role, asked.active);
     let respond: PeopleRespond = Arc::new(|after: &PeopleAfter<'_>| member_answer(200, after));
     let route = "PATCH /v1/organizations/{org}/members/{id}";
-    call.run(route, &[id.as_bytes(), &body], command, respond).await
+    operation.change_people(caller, route, &[id.as_bytes(), &operation.body], command, respond).await
 }
 
 /// Ends a membership, at once.
 #[utoipa::path(delete, operation_id = "remove_member", path = "/v1/organizations/{org}/members/{id}", tag = "people",
     params(("org" = String, Path, description = "Id or key"), ("id" = String, Path, description = "A user's id")),
     responses((status = 204), (status = 403, description = "The role does not suffice, or the organization is locked"), (status = 404, description = "Unknown"), (status = 409, description = "The last owner")))]
-pub async fn remove(
-    State(app): State<App>,
-    Path((org, id)): Path<(String, String)>,
-    credential: Credential,
-    headers: HeaderMap,
-) -> Result<Response<Body>, ApiError> {
-    let call = Call::admitted(&app, &credential, &org, &headers).await?;
-    let command = PeopleCommand::RemoveMember(call.organization.clone(), user_id(&id)?);
-    let nothing: PeopleRespond = Arc::new(|_| Answer { status: 204, body: Vec::new(), version: None });
-    call.run("DELETE /v1/organizations/{org}/members/{id}", &[id.as_bytes()], command, nothing).await
-}
-
-/// A change of an organization's people, by somebody who may.
-pub(super) struct Call<'a> {
-    app: &'a App,
-    caller: crate::store::Caller,
-    headers: &'a HeaderMap,
-    pub(super) organization: OrganizationRef,
-}
-
-impl<'a> Call<'a> {
-    pub(super) async fn admitted(
-        app: &'a App,
-        credential: &Credential,
-        org: &str,
-        headers: &'a HeaderMap,
-    ) -> Result<Self, ApiError> {
-        Self::with(app, credential, Right::Administer, org, headers).await
-    }
-
-    pub(super) async fn with(
-        app: &'a App,
-        credential: &Credential,
-        right: Right,
-        org: &str,
-        headers: &'a HeaderMap,
-    ) -> Result<Self, ApiError> {
-        let caller = app.admit(credential, right, org).await?;
-        Ok(Self { app, caller, headers, organization: organization(org)? })
-    }
-
-    pub(super) async fn run(
-        self,
-        route: &'static str,
-        parts: &[&[u8]],
-        command: PeopleCommand,
-        respond: PeopleRespond,
-    ) -> Result<Response<Body>, ApiError> {
-        let receipt = idempotency::receipt(self.headers, route, parts)?;
-        let request = PeopleRequest { caller: self.caller, receipt, command, respond };
-        let (answer, replayed) = self.app.change_people(request).await?;
-        Ok(written(answer, replayed))
-    }
+pub async fn remove(operation: Operation<Credential, (String, String)>) -> Result<Response<Body>, ApiError> {
+    let (caller, id) = (operation.admit(Right::Administer).await?, &operation.named.1);
+    let command = PeopleCommand::RemoveMember(operation.organization()?, user_id(id)?);
+    let route = "DELETE /v1/organizations/{org}/members/{id}";
+    operation.change_people(caller, route, &[id.as_bytes()], command, silent()).await
 }
 
 pub(super) fn user_id(text: &str) -> Result<UserId, ApiError> {

@@ -11,7 +11,6 @@ use metergate_rules::time::SECOND;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::members::Call;
 use super::sessions::{nobody, silent, spent};
 use super::{MembershipBody, attempt, link};
 use crate::http::address::Address;
@@ -20,7 +19,7 @@ use crate::http::body::Raw;
 use crate::http::decision::json as json_answer;
 use crate::http::error::ApiError;
 use crate::http::json;
-use crate::http::path::Path;
+use crate::http::operation::Operation;
 use crate::http::settings::TeamFace;
 use crate::http::state::App;
 use crate::http::team::answer;
@@ -79,15 +78,9 @@ pub struct OpenedPortalBody {
 #[utoipa::path(post, operation_id = "create_portal_session", path = "/v1/organizations/{org}/portal-sessions", tag = "people", request_body = NewPortalBody,
     params(("org" = String, Path, description = "Id or key")),
     responses((status = 201, body = PortalBody), (status = 404, description = "Unknown"), (status = 409, description = "Too many are open"), (status = 422, description = "Not valid, or no active member")))]
-pub async fn create(
-    State(app): State<App>,
-    Path(org): Path<String>,
-    credential: Credential,
-    headers: HeaderMap,
-    Raw(body): Raw,
-) -> Result<Response<Body>, ApiError> {
-    let call = Call::with(&app, &credential, Right::Link, &org, &headers).await?;
-    let asked: NewPortalBody = json::parse(&body)?;
+pub async fn create(operation: Operation<Credential>) -> Result<Response<Body>, ApiError> {
+    let caller = operation.admit(Right::Link).await?;
+    let asked: NewPortalBody = operation.json()?;
     let member = match &asked.member {
         Some(text) => {
             Some(UserId::parse(text).ok_or_else(|| ApiError::invalid("#/member", "Send the id of a member."))?)
@@ -100,8 +93,8 @@ pub async fn create(
         Some(_) => return Err(ApiError::invalid("#/expiresInSeconds", "Send 1 to 900.")),
     };
     let (token, hash) = token::generate();
-    let url = link(&app, "/portal", &token)?;
-    let now = app.now();
+    let url = link(&operation.app, "/portal", &token)?;
+    let now = operation.app.now();
     let portal = Portal {
         id: PortalId::new(now),
         token: hash,
@@ -117,8 +110,9 @@ pub async fn create(
         let (id, url) = (portal.id.to_string(), after.shows_secrets.then(|| url.clone()));
         answer(201, &PortalBody { id, url, expires_at: Timestamp(portal.expires_at) }, None)
     });
-    let command = PeopleCommand::MakePortal(call.organization.clone(), portal);
-    let mut response = call.run("POST /v1/organizations/{org}/portal-sessions", &[&body], command, respond).await?;
+    let command = PeopleCommand::MakePortal(operation.organization()?, portal);
+    let route = "POST /v1/organizations/{org}/portal-sessions";
+    let mut response = operation.change_people(caller, route, &[&operation.body], command, respond).await?;
     response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     Ok(response)
 }
@@ -127,17 +121,13 @@ pub async fn create(
 #[utoipa::path(delete, operation_id = "revoke_portal_session", path = "/v1/organizations/{org}/portal-sessions/{id}", tag = "people",
     params(("org" = String, Path, description = "Id or key"), ("id" = String, Path)),
     responses((status = 204), (status = 404, description = "Unknown")))]
-pub async fn revoke(
-    State(app): State<App>,
-    Path((org, id)): Path<(String, String)>,
-    credential: Credential,
-    headers: HeaderMap,
-) -> Result<Response<Body>, ApiError> {
-    let call = Call::with(&app, &credential, Right::Link, &org, &headers).await?;
+pub async fn revoke(operation: Operation<Credential, (String, String)>) -> Result<Response<Body>, ApiError> {
+    let (caller, id) = (operation.admit(Right::Link).await?, &operation.named.1);
     // What is no id is unknown, but only to whom the organization is known.
-    let portal = PortalId::parse(&id).unwrap_or(PortalId([0; 16]));
-    let command = PeopleCommand::ClosePortal(call.organization.clone(), portal);
-    call.run("DELETE /v1/organizations/{org}/portal-sessions/{id}", &[id.as_bytes()], command, silent()).await
+    let portal = PortalId::parse(id).unwrap_or(PortalId([0; 16]));
+    let command = PeopleCommand::ClosePortal(operation.organization()?, portal);
+    let route = "DELETE /v1/organizations/{org}/portal-sessions/{id}";
+    operation.change_people(caller, route, &[id.as_bytes()], command, silent()).await
 }
 
 /// Opens a link into the portal, once: for a session of an hour in that one organization.

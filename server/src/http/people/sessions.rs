@@ -13,7 +13,7 @@ use super::{
     MembershipBody, SignedIn, UserBody, attempt, email, memberships, password, registration, user_of, with_cookie,
 };
 use crate::http::address::Address;
-use crate::http::auth::{Credential, actor_of};
+use crate::http::auth::Credential;
 use crate::http::body::Raw;
 use crate::http::change::written;
 use crate::http::error::ApiError;
@@ -73,7 +73,7 @@ pub(crate) fn nobody() -> Caller {
 }
 
 pub(crate) fn as_user(user: UserId) -> Caller {
-    Caller { scope: Scope::Team, actor: actor_of(user) }
+    Caller { scope: Scope::Team, actor: user.actor() }
 }
 
 /// The wish for an organization of this name, with a key made from it unless one is given.

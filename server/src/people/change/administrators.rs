@@ -11,9 +11,9 @@ use crate::people::{Opens, PersonRow, User, UserId};
 use crate::store::StoreError;
 
 impl Changing {
-    /// Anybody can register with any address. So whoever had one before signs in anew, with the password that is given here or
-    /// the link: only whom the caller hands it becomes an administrator. What providers said of them before counts no more; that
-    /// the address is theirs, the caller answers for.
+    /// Anybody can register with any address. So whoever had one before signs in anew, by the link: only whom the caller hands it
+    /// becomes an administrator, and no password takes the place of one without its owner's knowing. What providers said of them
+    /// before counts no more; that the address is theirs, the caller answers for.
     pub(super) fn add_administrator(
         &mut self,
         candidate: &Arc<User>,
@@ -22,6 +22,11 @@ impl Changing {
         let known = self.people.user_by_email(&candidate.email).cloned();
         if known.as_ref().is_some_and(|user| user.is_administrator) {
             return conflict("already-administrator", "They are a platform administrator already.");
+        } else if known.is_some() && candidate.password.is_some() {
+            return conflict(
+                "email-taken",
+                "There is a user with this e-mail address. Send no password: they choose one by the link in the answer.",
+            );
         }
         let user = match known {
             Some(known) => User { password: candidate.password.clone(), is_administrator: true, ..(*known).clone() },
@@ -30,7 +35,11 @@ impl Changing {
         let (id, has_password) = (user.id, user.password.is_some());
         let after = fields(&user);
         self.end_sessions(id);
-        self.forget_identities(id);
+        if self.people.is_verified(id) {
+            self.forget_identities(id);
+        } else {
+            self.take_over(id);
+        }
         self.new_user(&Arc::new(user))?;
         self.note_verified(id);
         if !has_password {

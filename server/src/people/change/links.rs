@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use metergate_rules::audit::Fields;
+use metergate_rules::role::Role;
 
 use super::{Changing, PeopleReply, conflict, spent, unknown};
 use crate::people::email::Email;
@@ -65,6 +66,20 @@ impl Changing {
         self.put(PersonRow::Verified(Arc::new(Verified { user, email, at: self.now })));
     }
 
+    /// Whoever had the account before need not be whose address it is: what providers said of them counts no more, and what they
+    /// have made of it opens nothing. An admin may have made portals for others by a key, so all go there; they last an hour.
+    pub(super) fn take_over(&mut self, user: UserId) {
+        self.forget_identities(user);
+        let mut portals = Vec::new();
+        for member in self.people.memberships(user) {
+            let of = self.people.portals_of(member.organization);
+            let gone = of.filter(|portal| member.role >= Role::Admin || portal.member == Some(user));
+            portals.extend(gone.map(|portal| portal.token));
+        }
+        portals.into_iter().for_each(|token| self.put(PersonRow::PortalGone(token)));
+        self.taken_over = Some(user);
+    }
+
     /// Signs in by a link that operators alone have made, and answer for to whom they gave it.
     pub(super) fn use_link(
         &mut self,
@@ -89,8 +104,7 @@ impl Changing {
             self.put(PersonRow::User(Arc::new(User { password: Some(password.clone()), ..(*old).clone() })));
         }
         if is_reset && !self.people.is_verified(user) {
-            // Whoever had the account before need not be whose address it is.
-            self.forget_identities(user);
+            self.take_over(user);
         }
         if is_reset || old.is_administrator {
             self.note_verified(user);

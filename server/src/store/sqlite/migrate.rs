@@ -12,7 +12,7 @@ const VALUE_CHECKSUMS: &str = include_str!("../../../migrations/sqlite/0009_valu
 /// After it kept answers say which organization they name.
 const RETENTION: &str = include_str!("../../../migrations/sqlite/0010_retention.sql");
 
-const MIGRATIONS: [&str; 10] = [
+const MIGRATIONS: [&str; 11] = [
     include_str!("../../../migrations/sqlite/0001_start.sql"),
     include_str!("../../../migrations/sqlite/0002_slices.sql"),
     include_str!("../../../migrations/sqlite/0003_audit_resolutions.sql"),
@@ -23,6 +23,7 @@ const MIGRATIONS: [&str; 10] = [
     include_str!("../../../migrations/sqlite/0008_identities.sql"),
     VALUE_CHECKSUMS,
     RETENTION,
+    include_str!("../../../migrations/sqlite/0011_rotation.sql"),
 ];
 
 /// The version of the schema that this program makes and reads.

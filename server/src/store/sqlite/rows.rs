@@ -22,11 +22,12 @@ pub(super) const TEAM_SETTINGS: &str = "team_settings";
 const NOTHING: &str = "00000000";
 
 /// What it is over. Rows that have come later are added at the end, so that a store without any keeps its sum.
-const SUMMED: [&str; 4] = [
+const SUMMED: [&str; 5] = [
     "SELECT * FROM meters ORDER BY id",
     "SELECT * FROM plans ORDER BY id",
     "SELECT id, hash, name, scopes, organization, created_at, expires_at, revoked_at FROM api_keys ORDER BY id",
     "SELECT id, created_by FROM api_keys WHERE created_by IS NOT NULL ORDER BY id",
+    "SELECT id, replaces FROM api_keys WHERE replaces IS NOT NULL ORDER BY id",
 ];
 
 /// The checksum of every meter, plan and key as they are stored.
@@ -84,7 +85,8 @@ impl Sqlite {
             stored.plans.insert(entry.id, entry);
         }
         let keys =
-            "SELECT id, hash, name, scopes, organization, created_at, expires_at, revoked_at, created_by FROM api_keys";
+            "SELECT id, hash, name, scopes, organization, created_at, expires_at, revoked_at, created_by, replaces
+                    FROM api_keys";
         for entry in self.all(keys, |row| Ok(Ok(api_key(row)?)))? {
             stored.keys.insert(entry.id.clone(), entry);
         }
@@ -166,6 +168,7 @@ fn api_key(row: &Row<'_>) -> rusqlite::Result<ApiKey> {
         organization: row.get::<_, Option<[u8; 16]>>("organization")?.map(OrganizationId),
         created_at: Time::from_micros(row.get("created_at")?),
         created_by: row.get("created_by")?,
+        replaces: row.get("replaces")?,
         expires_at: time("expires_at")?,
         revoked_at: time("revoked_at")?,
     })

@@ -156,14 +156,13 @@ fn write_team(transaction: &Transaction<'_>, row: &TeamRow, at: Time) -> Result<
         }
         TeamRow::Key(key) => {
             let sql = "INSERT OR REPLACE INTO api_keys
-                       (id, hash, name, scopes, organization, created_at, created_by, expires_at, revoked_at)
-                       VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)";
+                       (id, hash, name, scopes, organization, created_at, created_by, replaces, expires_at, revoked_at)
+                       VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
             let scopes = key.scopes.iter().map(|scope| scope.as_str()).collect::<Vec<_>>().join(",");
             let organization = key.organization.map(|id| id.0);
             let (expires, revoked) = (key.expires_at.map(Time::micros), key.revoked_at.map(Time::micros));
-            let created = key.created_at.micros();
-            let values =
-                (&key.id, key.hash, &key.name, scopes, organization, created, &key.created_by, expires, revoked);
+            let (created, by, replaces) = (key.created_at.micros(), &key.created_by, &key.replaces);
+            let values = (&key.id, key.hash, &key.name, scopes, organization, created, by, replaces, expires, revoked);
             transaction.prepare_cached(sql)?.execute(values)?;
         }
         TeamRow::KeyGone(id) => {

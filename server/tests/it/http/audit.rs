@@ -99,7 +99,7 @@ fn filters_take_both_spellings_of_an_action_and_a_span() {
     set_extra(&admin, 5, "");
     admin.put("/v1/organizations/acme/overrides/tokens/day", json!({"max": 5})).is(200);
     admin.put("/v1/organizations/acme/plan", json!({"plan": "free"})).is(200);
-    admin.call("PUT", "/v1/organizations/acme/lock").send().is(200);
+    admin.put("/v1/organizations/acme/lock", json!({"reason": "r"})).is(200);
     let cases: [(&str, &[&str]); 9] = [
         ("action=plan.change", &["4 plan.change"]),
         ("action=plan_change", &["4 plan.change"]),

@@ -72,6 +72,11 @@ impl Client {
         self.call("DELETE", path).send()
     }
 
+    /// Of what is not taken away without a reason.
+    pub(crate) fn delete_because(&self, path: &str, reason: &str) -> Answer {
+        self.call("DELETE", path).json(serde_json::json!({ "reason": reason })).send()
+    }
+
     /// Every entry of a list, over all its pages.
     pub(crate) fn list(&self, path: &str) -> Vec<Value> {
         let (mut entries, mut next) = (Vec::new(), path.to_owned());

@@ -257,7 +257,7 @@ fn events_are_recorded_whatever_the_limits_and_locks_say() {
     let (_server, admin) = started();
     admin.put("/v1/organizations/acme/lock", json!({"reason": "test"})).is(200);
     assert_eq!(counts(&send(&admin, BATCH, json!([event("a", json!({"quantity": 500_001}))]))), [1, 0, 0]);
-    admin.delete("/v1/organizations/acme/lock").is(204);
+    admin.delete_because("/v1/organizations/acme/lock", "r").is(204);
     let usage = admin.get("/v1/organizations/acme/usage").json();
     let tokens = usage["meters"].as_array().unwrap().iter().find(|one| one["meter"] == "tokens").unwrap().clone();
     assert_eq!((&tokens["used"], &tokens["overage"], &tokens["remaining"]), (&json!(500_001), &json!(1), &json!(0)));

@@ -23,6 +23,7 @@ fn made() -> Server {
         let correction = json!({"meter": "tokens", "quantity": -2, "reason": "twice"});
         admin.post(&format!("/v1/organizations/{key}/adjustments"), correction).is(201);
     }
+    admin.patch("/v1/settings", json!({"teamName": "Acme's makers", "contact": "help@example.com"})).is(200);
     admin.post("/v1/api-keys", json!({"name": "reader", "scopes": ["read"]})).is(201);
     server
 }
@@ -45,6 +46,8 @@ fn everything_is_exported_and_its_use_adds_up() {
     assert_eq!((&lines[0]["kind"], &lines[0]["data"]["events"]), (&json!("begin"), &json!(true)));
     let last = lines.last().unwrap();
     assert_eq!((&last["kind"], &last["data"]["lines"]), (&json!("end"), &json!(lines.len() - 1)));
+    assert_eq!(of(&lines, "settings", ""), [&server.admin().get("/v1/settings").is(200).json()]);
+    assert_eq!(of(&lines, "settings", "")[0]["teamName"], "Acme's makers");
     assert!(of(&lines, "meter", "").iter().any(|meter| meter["key"] == "tokens"));
     assert!(of(&lines, "plan", "").iter().any(|plan| plan["key"] == "pro"));
     let keys = of(&lines, "key", "");

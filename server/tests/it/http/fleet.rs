@@ -60,8 +60,8 @@ fn work(server: &Server, random: &mut Random, organizations: &mut Vec<String>, s
         let org = random.one_of(organizations);
         let path = |below: &str| format!("/v1/organizations/{org}/{below}");
         match random.below(9) {
-            0 => drop(admin.post(&path("lock"), json!({"reason": "late"}))),
-            1 => drop(admin.post(&path("unlock"), json!({"reason": "paid"}))),
+            0 => drop(admin.put(&path("lock"), json!({"reason": "late"})).is(200)),
+            1 => drop(admin.delete_because(&path("lock"), "paid").is(204)),
             2 => drop(admin.put(&path("plan"), json!({"plan": random.one_of(&["small", "large"])})).is(200)),
             3 => drop(admin.post(&path("grants"), json!({"meter": "tokens", "amount": 9, "reason": "gift"})).is(201)),
             _ => {

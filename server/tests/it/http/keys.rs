@@ -1,7 +1,7 @@
 //! API keys: shown once, bound, rotated, revoked, expired.
 
 use metergate_rules::time::SECOND;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::server::Server;
 
@@ -33,7 +33,7 @@ fn a_secret_is_shown_once_and_never_again() {
     for text in others {
         assert!(!text.contains(&secret), "{text}");
     }
-    assert!(again.json().get("key").is_none(), "not in the repetition either");
+    assert_eq!(again.json().get("key"), Some(&json!(null)), "a repetition says that it does not show it");
     let me = client.get("/v1/me").is(200).json();
     assert_eq!(
         me,
@@ -73,6 +73,31 @@ fn a_rotated_key_goes_on_beside_its_successor_which_has_its_rights() {
     server.client(made["key"].as_str().unwrap()).get("/v1/me").expect_problem(401, "unauthorized");
     server.client(successor["key"].as_str().unwrap()).get("/v1/me").is(200);
     admin.post(&format!("{path}/rotate"), "").expect_problem(404, "unknown-key");
+}
+
+#[test]
+fn a_key_is_rotated_again_only_once_the_one_before_it_has_ended() {
+    let mut server = Server::start();
+    let admin = server.admin();
+    let first = admin.post("/v1/api-keys", json!({"name": "app", "scopes": ["read"]})).is(201).json();
+    let (key, rotate) = (|key: &Value| format!("/v1/api-keys/{}", key["id"].as_str().unwrap()), "/rotate");
+    let second = admin.post(&format!("{}{rotate}", key(&first)), "").is(201).json();
+    assert_eq!((&first["replaces"], &second["replaces"]), (&json!(null), &first["id"]));
+    // What each took the place of is known after a crash.
+    server.kill();
+    server.start_again();
+    let admin = server.admin();
+    let refused = |of: &Value, code: &str, other: &Value| {
+        let problem = admin.post(&format!("{}{rotate}", key(of)), "").expect_problem(409, code);
+        assert!(problem["detail"].as_str().unwrap().contains(other["id"].as_str().unwrap()), "{problem}");
+    };
+    refused(&first, "already-rotated", &second);
+    refused(&second, "rotation-under-way", &first);
+    assert_eq!(admin.list("/v1/api-keys").len(), 2);
+    admin.delete(&key(&first)).is(204);
+    let third = admin.post(&format!("{}{rotate}", key(&second)), "").is(201).json();
+    assert_eq!((&third["replaces"], &third["expiresAt"]), (&second["id"], &json!(null)), "with no end of its own");
+    server.client(third["key"].as_str().unwrap()).get("/v1/me").is(200);
 }
 
 #[test]

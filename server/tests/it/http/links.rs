@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use super::client::Client;
 use super::people::{Person, actions, sign_up, verify};
 use super::server::{Server, free_address};
 
@@ -44,6 +45,61 @@ fn a_password_is_chosen_anew_by_a_link_and_every_session_ends() {
     assert_eq!((resets.len(), &resets[0]["action"]), (2, &json!("member.invite")));
     let of_ada = server.admin().list(&format!("/v1/organizations/{}/audit-log", ada.organization));
     assert!(of_ada.iter().any(|entry| entry["after"]["by"] == "password-reset"), "{of_ada:?}");
+}
+
+/// What somebody has who registered with the address of another: a key, a portal for themselves, and a key made in that.
+fn squatted(server: &Server, squatter: &Person) -> Vec<String> {
+    let path = |below: &str| format!("/v1/organizations/{}/{below}", squatter.organization);
+    let made = |client: &Client, scopes: &[&str]| {
+        let made = client.post(&path("api-keys"), json!({"name": "mine", "scopes": scopes})).is(201).json();
+        assert_eq!(made["createdBy"], format!("user:{}", squatter.id));
+        made["key"].as_str().unwrap().to_owned()
+    };
+    let key = made(&squatter.client, &["consume", "read"]);
+    let link = server.client(&key).post(&path("portal-sessions"), json!({"member": squatter.id})).is(201).json();
+    let token = link["url"].as_str().unwrap().split_once("token=").unwrap().1.to_owned();
+    let opened = server.stranger().post("/v1/portal-sessions", json!({"token": token})).is(200).json();
+    let portal = opened["token"].as_str().unwrap().to_owned();
+    let of_portal = made(&server.client(&portal), &["read"]);
+    let all = vec![key, portal, of_portal];
+    all.iter().for_each(|token| drop(server.client(token).get("/v1/me").is(200)));
+    all
+}
+
+#[test]
+fn what_somebody_made_with_the_address_of_another_opens_nothing_once_that_one_has_it() {
+    let mut server = Server::start();
+    let (squatter, boss) = (sign_up(&server, "ada@example.com"), sign_up(&server, "boss@example.com"));
+    let (of_ada, of_boss) = (squatted(&server, &squatter), squatted(&server, &boss));
+    let bound = json!({"name": "team's", "scopes": ["read"], "organization": squatter.organization});
+    let of_team = server.admin().post("/v1/api-keys", bound).is(201).json();
+    let link = made(&server, "/v1/password-resets", "ada@example.com");
+    let open = json!({"token": link["token"], "password": "another password"});
+    let session = server.stranger().post("/v1/sessions", open).is(200).json();
+    server.admin().post("/v1/administrators", json!({"email": "boss@example.com"})).is(201);
+    let all_ended = |server: &Server| {
+        for gone in of_ada.iter().chain(&of_boss) {
+            server.client(gone).get("/v1/me").expect_problem(401, "unauthorized");
+        }
+        server.client(of_team["key"].as_str().unwrap()).get("/v1/me").is(200);
+    };
+    all_ended(&server);
+    for organization in [&squatter.organization, &boss.organization] {
+        let log = server.admin().list(&format!("/v1/organizations/{organization}/audit-log?action=key.revoke"));
+        assert_eq!(log.len(), 2, "one entry a key: {log:?}");
+        assert!(log.iter().all(|entry| entry["reason"].as_str().unwrap().contains("address")), "{log:?}");
+    }
+    server.kill();
+    server.start_again();
+    all_ended(&server);
+    // From now on the address is known to be theirs, and what they make stays.
+    let ada = server.client(session["token"].as_str().unwrap());
+    let path = format!("/v1/organizations/{}/api-keys", squatter.organization);
+    let own = ada.post(&path, json!({"name": "own", "scopes": ["read"]})).is(201).json();
+    let link = made(&server, "/v1/password-resets", "ada@example.com");
+    let open = json!({"token": link["token"], "password": "a third password"});
+    server.stranger().post("/v1/sessions", open).is(200);
+    server.client(own["key"].as_str().unwrap()).get("/v1/me").is(200);
 }
 
 #[test]

@@ -35,6 +35,7 @@ const CATALOGUE: Right = Right::Of(role::Right::Catalogue);
 const ADMINISTER: Right = Right::Of(role::Right::Administer);
 const MEMBERS: Right = Right::Of(role::Right::ReadMembers);
 const PERSON: Right = Right::Of(role::Right::Person);
+const REASON: &str = r#"{"reason": "r"}"#;
 
 const fn rule(route: &'static str, right: Right, query: &'static str, body: &'static str) -> Rule {
     Rule { route, right, query, body }
@@ -51,7 +52,7 @@ pub(super) const RULES: &[Rule] = &[
     rule("POST /v1/reservations/{id}/release", CONSUME, "", ""),
     rule("POST /v1/events", RECORD, "", r#"{"specversion": "1.0", "id": "asked", "source": "/asked", "type": "tokens", "subject": "{org}"}"#),
     rule("GET /v1/events", READ, "?organization={org}", ""),
-    rule("DELETE /v1/events/{id}", Right::Operator, "?organization={org}&source=/canary", r#"{"reason": "r"}"#),
+    rule("DELETE /v1/events/{id}", Right::Operator, "?organization={org}&source=/canary", REASON),
     rule("GET /v1/usage", READ, "?organization={org}", ""),
     rule("GET /v1/imports/{source}", RECORD, "", ""),
     rule("PUT /v1/imports/{source}", RECORD, "", r#"{"rowsDone": 1, "digest": "d"}"#),
@@ -66,18 +67,18 @@ pub(super) const RULES: &[Rule] = &[
     rule("PATCH /api/organizations/{org}/billing-cycle", ADMINISTER, "", r#"{"billingCycleStartDate": "2026-11-01"}"#),
     rule("GET /v1/organizations/{org}/billing-cycle", READ, "", ""),
     rule("PATCH /v1/organizations/{org}/billing-cycle", ADMINISTER, "", r#"{"billingCycleStartDate": "2026-11-01"}"#),
-    rule("PUT /v1/organizations/{org}/trial", Right::Operator, "", r#"{"endsAt": "2199-01-01T00:00:00Z"}"#),
+    rule("PUT /v1/organizations/{org}/trial", Right::Operator, "", r#"{"endsAt": "2199-01-01T00:00:00Z", "reason": "r"}"#),
     rule("PUT /v1/organizations/{org}/clock", Right::Operator, "", r#"{"now": "2026-11-01T00:00:00Z"}"#),
-    rule("PUT /v1/organizations/{org}/lock", Right::Operator, "", "{}"),
-    rule("DELETE /v1/organizations/{org}/lock", Right::Operator, "", ""),
+    rule("PUT /v1/organizations/{org}/lock", Right::Operator, "", REASON),
+    rule("DELETE /v1/organizations/{org}/lock", Right::Operator, "", REASON),
     rule("PUT /v1/organizations/{org}/plan", Right::Operator, "", r#"{"plan": "pro"}"#),
     rule("PUT /v1/organizations/{org}/overrides/{meter}/{window}", Right::Operator, "", r#"{"max": 5}"#),
     rule("DELETE /v1/organizations/{org}/overrides/{meter}/{window}", Right::Operator, "", ""),
     rule("PUT /v1/organizations/{org}/extra/{meter}", Right::Operator, "", r#"{"quantity": 5}"#),
     rule("POST /v1/organizations/{org}/grants", Right::Operator, "", r#"{"meter": "tokens", "amount": 5, "reason": "r"}"#),
     rule("GET /v1/organizations/{org}/grants", READ, "", ""),
-    rule("DELETE /v1/organizations/{org}/grants/{id}", Right::Operator, "", ""),
-    rule("POST /v1/organizations/{org}/usage/reset", Right::Operator, "", "{}"),
+    rule("DELETE /v1/organizations/{org}/grants/{id}", Right::Operator, "", REASON),
+    rule("POST /v1/organizations/{org}/usage/reset", Right::Operator, "", REASON),
     rule("POST /v1/organizations/{org}/adjustments", Right::Operator, "", r#"{"meter": "tokens", "quantity": 5, "reason": "r"}"#),
     rule("GET /v1/organizations/{org}/audit-log", Right::Of(role::Right::ReadAudit), "", ""),
     rule("POST /v1/organizations/{org}/audit-log", Right::Of(role::Right::Append), "", r#"{"action": "document.upload", "category": "chat"}"#),

@@ -84,6 +84,8 @@ fn a_patch_changes_what_it_names_and_nothing_else() {
         (json!({"name": "New"}),                "name",     json!("New")),
         (json!({"metadata": {"b": 2}}),         "metadata", json!({"b": 2})),
         (json!({"timeZone": "Asia/Tokyo"}),     "timeZone", json!("Asia/Tokyo")),
+        (json!({"metadata": null}),             "metadata", json!({})),
+        (json!({}),                             "name",     json!("New")),
     ];
     let mut expected = made;
     for (change, member, value) in cases {
@@ -188,7 +190,7 @@ fn organizations_are_listed_by_key_in_pages_and_sought() {
             )
             .is(201);
     }
-    admin.put("/v1/organizations/org-3/lock", json!({})).is(200);
+    admin.put("/v1/organizations/org-3/lock", json!({"reason": "r"})).is(200);
     let keys = |query: &str| -> Vec<String> {
         let found = admin.list(&format!("/v1/organizations?{query}"));
         found.iter().map(|one| one["key"].as_str().unwrap().trim_start_matches("org-").to_owned()).collect()

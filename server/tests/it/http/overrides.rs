@@ -99,10 +99,10 @@ fn every_change_shows_in_decisions_at_once_and_explain_adds_up() {
     assert_eq!((&grants[0]["used"], &grants[0]["remaining"]), (&json!(10), &json!(20)));
     checked += adds_up(&admin);
     let id = &grants[0]["id"];
-    admin.delete(&at(&format!("grants/{id}"))).is(204);
+    admin.delete_because(&at(&format!("grants/{id}")), "mistake").is(204);
     assert_eq!(state(&admin, "tokens"), [530, 530, 0], "what a voided grant gave stays used");
     assert!(!admin.list(&at("grants"))[0]["voidedAt"].is_null());
-    admin.delete(&at("grants/999")).expect_problem(404, "not-found");
+    admin.delete_because(&at("grants/999"), "mistake").expect_problem(404, "not-found");
     checked += adds_up(&admin);
 
     // Without the override the plan's limit holds again; below what is used nothing is negative.
@@ -159,17 +159,17 @@ fn a_reset_sets_counters_to_zero_and_reports_keep_the_truth() {
     admin.post("/v1/organizations/acme/usage/reset", json!({"meters": ["tokens"], "reason": "r"})).is(200);
     assert_eq!(state(&admin, "tokens"), [1000, 0, 1000]);
     assert_eq!(state(&admin, "conversations"), [3, 3, 0]);
-    admin.call("POST", "/v1/organizations/acme/usage/reset").send().is(200);
+    admin.post("/v1/organizations/acme/usage/reset", json!({"reason": "r"})).is(200);
     assert_eq!(state(&admin, "conversations"), [3, 0, 3]);
     assert_eq!(state(&admin, "api_calls"), [10, 7, 3], "only billing periods and months unless others are named");
-    admin.post("/v1/organizations/acme/usage/reset", json!({"windows": ["minute", "day"]})).is(200);
+    admin.post("/v1/organizations/acme/usage/reset", json!({"windows": ["minute", "day"], "reason": "r"})).is(200);
     assert_eq!(state(&admin, "api_calls"), [10, 0, 10]);
     let usage = admin.get("/v1/usage?organization=acme&meter=tokens&meter=conversations").is(200).json();
     let values: Vec<_> = usage["data"].as_array().unwrap().iter().map(|row| row["value"].clone()).collect();
     assert_eq!(values, [3, 700]);
     adds_up(&admin);
     admin
-        .post("/v1/organizations/acme/usage/reset", json!({"meters": ["nothing"]}))
+        .post("/v1/organizations/acme/usage/reset", json!({"meters": ["nothing"], "reason": "r"}))
         .expect_problem(404, "unknown-meter");
 }
 
@@ -233,8 +233,8 @@ fn what_is_wrong_with_a_grant_a_trial_a_plan_or_a_reset_is_said_where_it_stands(
     let cases = [
         ("POST", "acme/grants", json!({"meter": "tokens", "amount": 1, "reason": "r", "expiresAt": past}), "#/expiresAt"),
         ("POST", "acme/grants", json!({"meter": "tokens", "amount": 1, "reason": " "}), "#/reason"),
-        ("PUT", "trying/trial", json!({"endsAt": past}), "#/endsAt"),
-        ("POST", "acme/usage/reset", json!({"meters": []}), "#/meters"),
+        ("PUT", "trying/trial", json!({"endsAt": past, "reason": "r"}), "#/endsAt"),
+        ("POST", "acme/usage/reset", json!({"meters": [], "reason": "r"}), "#/meters"),
     ];
     for (method, path, body, pointer) in cases {
         let answer = admin.call(method, &format!("/v1/organizations/{path}")).json(&body).send();
@@ -245,6 +245,48 @@ fn what_is_wrong_with_a_grant_a_trial_a_plan_or_a_reset_is_said_where_it_stands(
     let version = json!({"plan": "pro", "version": 99});
     let problem = admin.put("/v1/organizations/acme/plan", version).expect_problem(404, "unknown-plan");
     assert!(problem["detail"].as_str().unwrap().contains("no such version"), "{problem}");
+}
+
+#[test]
+fn what_needs_a_reason_is_refused_without_one_and_its_documented_twin_is_not() {
+    let (_server, admin) = started();
+    let at = |path: &str| format!("/v1/organizations/acme/{path}");
+    ask(&admin, "tokens", 5).is(200);
+    admin.post(&at("grants"), json!({"meter": "tokens", "amount": 5, "reason": "sorry"})).is(201);
+    let log = || admin.list(&at("audit-log")).len();
+    let before = log();
+    #[rustfmt::skip]
+    let cases = [
+        ("PUT",    "lock",        json!({})),
+        ("DELETE", "lock",        json!({})),
+        ("POST",   "usage/reset", json!({})),
+        ("PUT",    "trial",       json!({"endsAt": "2199-01-01T00:00:00Z"})),
+        ("DELETE", "grants/1",    json!({})),
+        ("POST",   "grants",      json!({"meter": "tokens", "amount": 1})),
+        ("POST",   "adjustments", json!({"meter": "tokens", "quantity": 1})),
+    ];
+    for (method, path, mut body) in cases {
+        let send = |body: &Value| admin.call(method, &at(path)).json(body).send();
+        let refused = |body: &Value| {
+            let problem = send(body).expect_problem(422, "validation");
+            assert_eq!(problem["errors"][0]["pointer"], "#/reason", "{method} {path}: {problem}");
+            problem["errors"][0]["detail"].as_str().unwrap().to_owned()
+        };
+        assert_eq!(refused(&body), "This is required.", "{method} {path}");
+        for (reason, told) in [(" \n".to_owned(), "Say why."), ("x".repeat(4097), "Send at most 4096 bytes.")] {
+            body["reason"] = json!(reason);
+            assert_eq!(refused(&body), told, "{method} {path}");
+        }
+    }
+    // An absent body is no reason either.
+    for (method, path) in [("PUT", "lock"), ("DELETE", "lock"), ("POST", "usage/reset"), ("DELETE", "grants/1")] {
+        let problem = admin.call(method, &at(path)).send().expect_problem(422, "validation");
+        assert_eq!(problem["errors"][0]["pointer"], "#/reason", "{method} {path}");
+    }
+    assert_eq!(log(), before, "nothing was changed");
+    admin.call("POST", "/internal/org/acme/usage/reset").send().is(200);
+    admin.call("POST", "/internal/org/acme/billing/lock").send().is(200);
+    assert_eq!(log(), before + 2);
 }
 
 #[test]

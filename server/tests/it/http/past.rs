@@ -48,7 +48,7 @@ fn what_is_explained_of_then_is_what_was_explained_then() {
     admin.put("/v1/organizations/acme/plan", json!({"plan": "starter"})).is(200);
     admin.put("/v1/organizations/acme/lock", json!({"reason": "unpaid"})).is(200);
     note(&admin, "2026-06-02T00:00:00Z");
-    admin.delete("/v1/organizations/acme/lock").is(204);
+    admin.delete_because("/v1/organizations/acme/lock", "r").is(204);
     consume(&admin, 5);
     note(&admin, "2026-06-10T00:00:00Z");
     consume(&admin, 1);

@@ -287,6 +287,10 @@ fn an_administrator_signs_in_by_a_link_and_takes_no_account_of_another_along() {
     let server = Server::start();
     // Somebody has registered with an address that is not theirs.
     let squatter = sign_up(&server, "root@example.com");
+    let with_password = json!({"email": "root@example.com", "password": "another password"});
+    let refused = server.admin().post("/v1/administrators", with_password).expect_problem(409, "email-taken");
+    assert!(refused["detail"].as_str().unwrap().contains("Send no password"), "{refused}");
+    squatter.client.get("/v1/me").is(200);
     let made = server.admin().post("/v1/administrators", json!({"email": "root@example.com"})).is(201).json();
     squatter.client.get("/v1/me").expect_problem(401, "unauthorized");
     login(&server.stranger(), "root@example.com", PASSWORD).expect_error_text(401);
@@ -321,6 +325,6 @@ fn members_move_the_cycle_and_operators_texts_stay() {
     let refused = "Only platform administrators or organization admin/owner can update billing cycle";
     assert_eq!(move_it(&eve).expect_error_text(403), refused);
     assert_eq!(move_it(&ada).is(200).json()["billingCycle"]["updatedBy"], "ada@example.com");
-    server.admin().put(&format!("/v1/organizations/{}/lock", ada.organization), "{}").is(200);
+    server.admin().put(&format!("/v1/organizations/{}/lock", ada.organization), r#"{"reason": "r"}"#).is(200);
     move_it(&ada).expect_error_text(403);
 }

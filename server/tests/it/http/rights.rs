@@ -98,7 +98,7 @@ fn every_role_may_on_every_route_what_the_table_says() {
 #[test]
 fn while_an_organization_is_locked_its_members_only_read() {
     let world = made();
-    world.server.client(ADMIN_KEY).put("/v1/organizations/a/lock", "{}").is(200);
+    world.server.client(ADMIN_KEY).put("/v1/organizations/a/lock", r#"{"reason": "r"}"#).is(200);
     let (_, owner) = &world.members[3];
     let mut stopped = 0;
     let of_members = |right: Right| matches!(right.users(), Users::From(_));

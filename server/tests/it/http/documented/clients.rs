@@ -62,7 +62,7 @@ fn a_client_is_shown_with_its_last_ten_changes() {
     put(&admin, &json!({"monthlyGenerationLimit": 100}));
     admin.put("/v1/organizations/acme/extra/generations", json!({"quantity": 10})).is(200);
     admin.post("/api/admin/clients/acme/credits", json!({"action": "grant", "amount": 5, "reason": "sorry"})).is(200);
-    admin.delete("/v1/organizations/acme/grants/1").is(204);
+    admin.delete_because("/v1/organizations/acme/grants/1", "r").is(204);
     admin.post("/api/admin/clients/acme/credits", json!({"action": "reset"})).is(200);
     admin.post("/internal/org/acme/billing/lock", "").is(200);
     let shown = admin.get(PATH).is(200).json();
