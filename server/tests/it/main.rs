@@ -7,5 +7,6 @@ mod crash;
 mod http;
 mod import;
 mod invariant;
+mod servers;
 mod store;
 mod tidy;

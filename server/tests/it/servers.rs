@@ -1,0 +1,173 @@
+//! The servers that `./check` starts, and what of them is one test's own.
+
+use std::process::{Child, Command, Stdio};
+
+use tempfile::TempDir;
+
+use crate::http::server::free_address;
+
+/// The superuser's address of the PostgreSQL.
+const POSTGRES: &str = "METERGATE_TEST_POSTGRES";
+/// A Redis that no test may disturb.
+const REDIS: &str = "METERGATE_TEST_REDIS";
+/// The one behind Sentinels.
+const SENTINEL: &str = "METERGATE_TEST_REDIS_SENTINEL";
+/// The cluster.
+const CLUSTER: &str = "METERGATE_TEST_REDIS_CLUSTER";
+
+/// # Panics
+/// Where the tests were not started by `./check`: a missing server fails a test, and never skips it.
+fn address(variable: &str) -> String {
+    let advice = "run tests by ./check, or a few of them by ./check servers cargo nextest run …";
+    std::env::var(variable).unwrap_or_else(|_| panic!("{variable} is not set: {advice}"))
+}
+
+/// The Redis that all tests share.
+pub(crate) fn redis() -> String {
+    address(REDIS)
+}
+
+/// The master that Sentinels watch.
+pub(crate) fn sentinel() -> String {
+    address(SENTINEL)
+}
+
+/// The cluster of three masters.
+pub(crate) fn cluster() -> String {
+    address(CLUSTER)
+}
+
+/// What a test's own keys begin with.
+pub(crate) fn prefix() -> String {
+    format!("test-{}", random())
+}
+
+fn random() -> String {
+    metergate::hex::hex(&metergate::random::bytes::<8>())
+}
+
+/// A database that goes with its test.
+pub(crate) struct Database {
+    name: String,
+    /// Where it is, as a superuser.
+    pub(crate) url: String,
+}
+
+impl Database {
+    /// An empty one.
+    pub(crate) fn new() -> Self {
+        let (server, name) = (address(POSTGRES), format!("test_{}", random()));
+        psql(&server, &format!("CREATE DATABASE {name}"));
+        let (address, _) = server.rsplit_once('/').expect("the address names a database");
+        Self { url: format!("{address}/{name}"), name }
+    }
+
+    /// What a statement answers, its columns apart by `|`.
+    pub(crate) fn ask(&self, statement: &str) -> String {
+        psql(&self.url, statement)
+    }
+}
+
+impl Drop for Database {
+    fn drop(&mut self) {
+        psql(&address(POSTGRES), &format!("DROP DATABASE {} WITH (FORCE)", self.name));
+    }
+}
+
+fn psql(url: &str, statement: &str) -> String {
+    let arguments = ["--no-psqlrc", "--quiet", "--tuples-only", "--no-align", "--set=ON_ERROR_STOP=1", "--command"];
+    let output = Command::new("psql").arg(url).args(arguments).arg(statement).output().expect("psql is there");
+    assert!(output.status.success(), "{statement}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap().trim_end().to_owned()
+}
+
+/// A Redis that a test may treat as it likes. It is killed when this goes.
+pub(crate) struct OwnRedis {
+    process: Child,
+    address: String,
+    folder: TempDir,
+    options: Vec<String>,
+}
+
+impl OwnRedis {
+    /// An empty one.
+    pub(crate) fn start() -> Self {
+        let address = free_address();
+        let port = address.rsplit_once(':').map(|(_, port)| port.to_owned()).unwrap();
+        Self::with(address, vec!["--port".to_owned(), port])
+    }
+
+    /// One at this address, with these options.
+    pub(crate) fn with(address: String, options: Vec<String>) -> Self {
+        let folder = TempDir::new().unwrap();
+        let process = Self::run(&folder, &options);
+        let own = Self { process, address, folder, options };
+        own.wait();
+        own
+    }
+
+    fn run(folder: &TempDir, options: &[String]) -> Child {
+        let mut command = Command::new("redis-server");
+        command.args(["--bind", "127.0.0.1", "--save", "", "--dir"]).arg(folder.path()).args(options);
+        let log = std::fs::File::create(folder.path().join("log")).unwrap();
+        command.stdin(Stdio::null()).stdout(log).spawn().expect("redis-server is there: ./check installs it")
+    }
+
+    fn wait(&self) {
+        for _ in 0..500 {
+            if std::net::TcpStream::connect(&self.address).is_ok() {
+                return;
+            }
+            std::thread::sleep(std::time::Duration::from_millis(10));
+        }
+        panic!("a Redis did not start: {}", std::fs::read_to_string(self.folder.path().join("log")).unwrap());
+    }
+
+    /// Where it is, as a setting says it.
+    pub(crate) fn url(&self) -> String {
+        format!("redis://{}", self.address)
+    }
+
+    /// `kill -9`.
+    pub(crate) fn kill(&mut self) {
+        self.process.kill().unwrap();
+        self.process.wait().unwrap();
+    }
+
+    /// After [`Self::kill`]: an empty one at the same address.
+    pub(crate) fn start_again(&mut self) {
+        self.process = Self::run(&self.folder, &self.options);
+        self.wait();
+    }
+
+    /// What it answers to a command.
+    pub(crate) fn ask(&self, command: &[&str]) -> String {
+        redis_cli(&self.address, command)
+    }
+}
+
+impl Drop for OwnRedis {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// What the Redis at an address answers to a command.
+pub(crate) fn redis_cli(address: &str, command: &[&str]) -> String {
+    let (host, port) = address.rsplit_once(':').unwrap();
+    let output = Command::new("redis-cli").args(["-h", host, "-p", port]).args(command).output();
+    let output = output.expect("redis-cli is there: ./check installs it");
+    String::from_utf8(output.stdout).unwrap().trim_end().to_owned()
+}
+
+#[test]
+fn each_test_has_a_database_of_its_own() {
+    let (one, other) = (Database::new(), Database::new());
+    one.ask("CREATE TABLE mine (x int)");
+    assert_eq!(one.ask("SELECT count(*) FROM mine"), "0");
+    assert_eq!(other.ask("SELECT to_regclass('mine') IS NULL, current_setting('fsync')"), "t|on");
+    let name = one.name.clone();
+    drop(one);
+    assert_eq!(other.ask(&format!("SELECT count(*) FROM pg_database WHERE datname = '{name}'")), "0");
+}
