@@ -7,6 +7,7 @@ mod crash;
 mod http;
 mod import;
 mod invariant;
+mod proxy;
 mod servers;
 mod store;
 mod tidy;
