@@ -21,6 +21,7 @@ pub mod cycle;
 mod grants;
 mod note;
 mod operate;
+pub mod rate;
 mod record;
 mod reserve;
 mod tally;

@@ -1,5 +1,7 @@
 //! Where an organization stands against its limits (D6).
 
+use serde::{Deserialize, Serialize};
+
 use crate::account::{Account, MeterUse};
 use crate::grant;
 use crate::meter::{Aggregation, Meter};
@@ -10,7 +12,7 @@ use crate::time::Time;
 use crate::window::Window;
 
 /// A limit in force: the override's, else the plan's.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct InForce {
     /// The most that may be used, before extra quota.
     pub max: Max,

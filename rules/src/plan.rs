@@ -106,6 +106,18 @@ pub enum Cycle {
     FirstOfMonth,
 }
 
+/// What callers get where it cannot be decided, since the place where a meter's use is counted cannot be asked (D13).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Degraded {
+    /// An error that says when to ask again.
+    #[default]
+    Deny,
+    /// It is allowed, and said that it was not decided.
+    Allow,
+    /// So much of it is allowed, for each node, organization and minute; beyond that, as [`Self::Deny`].
+    Safe(Quantity),
+}
+
 /// One immutable version of a plan, as the rules see it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Plan {
@@ -123,9 +135,16 @@ pub struct Plan {
     pub trial: Option<Trial>,
     /// Where billing periods begin.
     pub cycle: Cycle,
+    /// What callers get where a meter cannot be decided; of one that is not here [`Degraded::Deny`].
+    pub degraded: Vec<(MeterId, Degraded)>,
 }
 
 impl Plan {
+    /// What callers get where a meter cannot be decided.
+    pub fn degraded(&self, meter: MeterId) -> Degraded {
+        self.degraded.iter().find(|(of, _)| *of == meter).map_or_else(Degraded::default, |(_, policy)| *policy)
+    }
+
     /// The limits of a meter, where the plan names it.
     pub fn meter(&self, meter: MeterId) -> Option<&MeterLimits> {
         self.meters.iter().find(|limits| limits.meter == meter)

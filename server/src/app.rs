@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
 use governor::{Quota, RateLimiter};
 use metergate_rules::time::{DAY, HOUR, SECOND};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
@@ -17,6 +17,7 @@ use crate::backup;
 use crate::catalogue::key;
 use crate::clock::Clock;
 use crate::config::{Config, RateHeaders};
+use crate::degraded::Degradation;
 use crate::folder::Locked;
 use crate::http::attempts::Attempts;
 use crate::http::auth::cookie::Cookies;
@@ -27,6 +28,9 @@ use crate::http::service::Service;
 use crate::http::state::{App, Shared};
 use crate::openid::{self, Provider};
 use crate::people::password::Passwords;
+use crate::redis::Link;
+use crate::redis::address::Address;
+use crate::redis::rates::Rates;
 use crate::retention::Retention;
 use crate::start;
 use crate::store::{Settings, Store};
@@ -127,6 +131,8 @@ pub fn shared(
         attempts: Attempts::default(),
         trusted_proxies: config.trusted_proxies.clone(),
         provider: provider(config)?,
+        rates: rates(config)?,
+        degradation: Degradation::default(),
         rate_headers: sent(config.rate_limit_headers),
         key_rate: config
             .key_rate_per_second
@@ -145,6 +151,14 @@ pub fn shared(
         data_dir: config.data_dir.clone(),
         metrics: metrics_handle()?,
     })
+}
+
+/// What is decided in Redis, where there is one.
+fn rates(config: &Config) -> anyhow::Result<Option<Rates>> {
+    let Some(url) = &config.redis_url else { return Ok(None) };
+    let address = Address::parse(url.expose()).map_err(|why| anyhow!("redis_url {why}"))?;
+    let link = Link::start(address, &config.redis_prefix).context("no thread for Redis")?;
+    Ok(Some(Rates::new(Arc::new(link), &config.redis_prefix)))
 }
 
 /// By what people sign in, if that is set: all of it or nothing, so that no half of it is overlooked.

@@ -106,6 +106,10 @@ settings! {
     oidc_client_id: Option<String> = "", |text| optional(text, value::printable), ["METERGATE_OIDC_CLIENT_ID"];
     /// The secret that goes with it.
     oidc_client_secret: Option<Secret> = "", |text| optional(text, value::short_secret), ["METERGATE_OIDC_CLIENT_SECRET"], secret;
+    /// The Redis that decides on meters of which nothing is recorded: redis://host:6379, redis+sentinel://host:26379,host:26379/master or redis+cluster://host:6379,host:6379; rediss for TLS. None where not given.
+    redis_url: Option<Secret> = "", |text| optional(text, value::redis), ["METERGATE_REDIS_URL", "REDIS_URL"], secret;
+    /// What the keys in Redis begin with, 1 to 64 letters, digits, hyphens, dots and underscores. All nodes of one installation have the same.
+    redis_prefix: String = "metergate", value::prefix, ["METERGATE_REDIS_PREFIX"];
     /// The catalogue file of meters, plans and prices that the first start reads; else the shipped one.
     catalogue: Option<PathBuf> = "", |text| optional(text, path), ["METERGATE_CATALOGUE"];
     /// Whether an organization that nobody has created is created when it is first used: true or false.

@@ -210,7 +210,7 @@ impl<'a> Weighed<'a> {
 }
 
 /// The reason that the strongest lock gives.
-fn lock_reason(account: &Account) -> Option<Reason> {
+pub(super) fn lock_reason(account: &Account) -> Option<Reason> {
     let reason = |cause| match cause {
         LockCause::Operator => Reason::OrganizationLocked,
         LockCause::Trial => Reason::TrialExpired,

@@ -85,6 +85,7 @@ pub(crate) fn plan(id: u32, limits: &str) -> Plan {
         other_meters: true,
         trial: None,
         cycle: Cycle::SignUp,
+        degraded: Vec::new(),
     }
 }
 

@@ -16,6 +16,7 @@ mod limits;
 mod machine;
 mod model;
 mod operators;
+mod rates;
 mod reservations;
 mod sliding;
 mod together;

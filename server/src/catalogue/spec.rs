@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use metergate_rules::account::Status;
 use metergate_rules::id::{EventType, MeterId, MeterKey, PlanId, PlanKey};
 use metergate_rules::meter::{Aggregation, MAX_DECIMALS, Meter};
-use metergate_rules::plan::{Cycle, Enforcement, Limit, Max, MeterLimits, Plan, RefusalStatus, Trial, TrialEnd};
+use metergate_rules::plan::{
+    Cycle, Degraded, Enforcement, Limit, Max, MeterLimits, Plan, RefusalStatus, Trial, TrialEnd,
+};
 use metergate_rules::quantity::Quantity;
 use metergate_rules::window::Window;
 use serde::{Deserialize, Serialize};
@@ -157,6 +159,31 @@ pub enum OtherMeters {
     None,
 }
 
+/// What callers get where a meter cannot be decided: `deny`, `allow`, or `{"safe": <quantity>}`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum DegradedSpec {
+    /// 503 with `Retry-After`.
+    Deny,
+    /// 200 with `degraded: true`.
+    Allow,
+    /// So much for each node, organization and minute as `allow`, the rest as `deny`.
+    Safe(QuantityText),
+}
+
+impl DegradedSpec {
+    fn policy(&self, meter: &Meter, pointer: &str) -> Result<Degraded, Invalid> {
+        match self {
+            Self::Deny => Ok(Degraded::Deny),
+            Self::Allow => Ok(Degraded::Allow),
+            Self::Safe(text) => match Quantity::parse(text.as_str(), meter.decimals) {
+                Ok(most) => Ok(Degraded::Safe(most)),
+                Err(error) => invalid(format!("{pointer}/safe"), error.to_string()),
+            },
+        }
+    }
+}
+
 /// A plan's definition. Every change of it is a new version.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -181,6 +208,11 @@ pub struct PlanSpec {
     /// Whether meters that it does not name may be used.
     #[serde(default)]
     pub other_meters: OtherMeters,
+    /// What callers get where a meter cannot be decided, by the meter's key: `deny` (of those that are not here), `allow`, or
+    /// `{"safe": <quantity>}` a minute.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schema(value_type = Object)]
+    pub degraded: BTreeMap<String, DegradedSpec>,
     /// Days of grace for a missing payment.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub grace_days: Option<u16>,
@@ -232,7 +264,15 @@ impl PlanSpec {
             }
             meters[at].set(spec.window, spec.limit(known, &pointer)?);
         }
+        if self.degraded.len() > MOST_LIMITS {
+            return invalid("#/degraded", format!("at most {MOST_LIMITS} meters"));
+        }
+        let policy = |(key, spec): (&String, &DegradedSpec)| match meter(key) {
+            Some(known) => Ok((known.id, spec.policy(known, &format!("#/degraded/{key}"))?)),
+            None => invalid(format!("#/degraded/{key}"), format!("there is no meter {key:?}: create it first")),
+        };
         Ok(Plan {
+            degraded: self.degraded.iter().map(policy).collect::<Result<_, _>>()?,
             id,
             key: key.clone(),
             version,

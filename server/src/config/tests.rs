@@ -75,6 +75,11 @@ fn what_is_not_allowed_is_refused_with_its_place_and_what_is() {
         (refused("", &[("METERGATE_ADMIN_KEY", "canary")], &[]),
          "admin_key (environment METERGATE_ADMIN_KEY) must have 32 to 255 printable ASCII characters, no spaces"),
         (refused("", &[], &[("rate_limit_headers", "all")]), "rate_limit_headers (flag) must be one of both, ietf, x, none"),
+        (refused("", &[("REDIS_URL", "redis://:canary@a:1,b:2")], &[]),
+         "redis_url (environment REDIS_URL) must be redis://host:6379, redis+sentinel://host:26379,host:26379/master or \
+          redis+cluster://host:6379,host:6379, with rediss for TLS and user:password@ before the hosts where needed"),
+        (refused("redis_prefix = 'a{b}'", &[], &[]),
+         "metergate.toml, line 1: redis_prefix must be 1 to 64 letters, digits, hyphens, dots and underscores"),
         (refused("", &[], &[("public_url", "usage.example.com")]),
          "public_url (flag) must be an address such as https://usage.example.com, without query or fragment"),
     ];

@@ -6,6 +6,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use super::network::Networks;
+use crate::redis::address::Address;
 
 /// A text that must not be seen: it has neither `Debug` nor `Display`.
 #[derive(Clone)]
@@ -126,6 +127,18 @@ pub(super) fn printable(text: &str) -> Result<String, String> {
     } else {
         Err("must have at most 255 printable ASCII characters, no spaces".to_owned())
     }
+}
+
+/// The address of a Redis, which may hold a password.
+pub(super) fn redis(text: &str) -> Result<Secret, String> {
+    Address::parse(text).map(|_| Secret::new(text.to_owned()))
+}
+
+/// What keys begin with. Braces would take the organization's place.
+pub(super) fn prefix(text: &str) -> Result<String, String> {
+    let fits = (1..=64).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._".contains(&b));
+    let rule = || "must be 1 to 64 letters, digits, hyphens, dots and underscores".to_owned();
+    if fits { Ok(text.to_owned()) } else { Err(rule()) }
 }
 
 pub(super) fn long_secret(text: &str) -> Result<Secret, String> {

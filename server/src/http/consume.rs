@@ -21,9 +21,12 @@ use crate::store::{Caller, ConsumeRequest, DecidedReceipt, Receipt, Request};
 
 use ask::quantity_of;
 pub(super) use ask::unmeasured;
+use elsewhere::Ruled;
+pub(super) use elsewhere::refuse_elsewhere;
 
 mod ask;
 mod check;
+mod elsewhere;
 
 /// Decisions in one array at most.
 pub const MOST_ITEMS: usize = 1000;
@@ -146,7 +149,7 @@ fn elements(body: &[u8]) -> Result<Vec<Element<'_>>, ApiError> {
 /// A decision of an array, with what was asked.
 struct Decided<'a> {
     asked: &'a ConsumeBody<'a>,
-    receipt: DecidedReceipt,
+    ruled: Ruled,
     items: Vec<Item>,
 }
 
@@ -172,11 +175,11 @@ impl<'s> Asking<'s> {
     async fn single(&self, asked: &ConsumeBody<'_>, header: Option<HeaderKey>) -> Result<Response<Body>, ApiError> {
         let request = self.prepare(asked, header)?;
         let items = request.consume.items.clone();
-        let receipt = self.run(vec![request]).await?.pop().unwrap_or_else(|| Err(ApiError::internal("no answer")))?;
+        let ruled = self.decide(vec![request]).await?.pop().unwrap_or_else(|| Err(ApiError::internal("no answer")))?;
         if asked.together.is_some() {
-            return Ok(self.together(asked, &receipt, &items));
+            return Ok(self.together(asked, &ruled, &items));
         }
-        let Some(answered) = self.answered(asked, &receipt, &items).pop() else {
+        let Some(answered) = self.answered(asked, &ruled, &items).pop() else {
             return Err(ApiError::internal("a decision without a verdict"));
         };
         let mut response = if self.manner.native && !answered.allowed {
@@ -187,7 +190,7 @@ impl<'s> Asking<'s> {
             written_json(StatusCode::OK, text, written)
         };
         answered.write_headers(response.headers_mut(), self.app.shared.rate_headers);
-        mark_replayed(&mut response, receipt.replayed);
+        mark_replayed(&mut response, ruled.receipt.replayed);
         Ok(response)
     }
 
@@ -221,13 +224,13 @@ impl<'s> Asking<'s> {
                 Ok((asked, items))
             })
             .collect();
-        let mut receipts = self.run(requests).await?.into_iter();
+        let mut rulings = self.decide(requests).await?.into_iter();
         let decided: Vec<Result<Decided<'_>, ApiError>> = prepared
             .into_iter()
             .map(|prepared| {
                 let (asked, items) = prepared?;
-                let receipt = receipts.next().unwrap_or_else(|| Err(ApiError::internal("no answer")))?;
-                Ok(Decided { asked, receipt, items })
+                let ruled = rulings.next().unwrap_or_else(|| Err(ApiError::internal("no answer")))?;
+                Ok(Decided { asked, ruled, items })
             })
             .collect();
         Ok(self.write_array(&decided))
@@ -240,8 +243,8 @@ impl<'s> Asking<'s> {
         for (index, result) in decided.iter().enumerate() {
             text.raw(if index == 0 { "" } else { "," });
             let one = match result {
-                Ok(Decided { asked, receipt, items }) => {
-                    let answered = self.answered(asked, receipt, items).pop();
+                Ok(Decided { asked, ruled, items }) => {
+                    let answered = self.answered(asked, ruled, items).pop();
                     answered.ok_or_else(|| ApiError::internal("a decision without a verdict"))
                 }
                 Err(error) => Err(error.clone()),
@@ -266,8 +269,8 @@ impl<'s> Asking<'s> {
         response
     }
 
-    fn together(&self, asked: &ConsumeBody<'_>, receipt: &DecidedReceipt, items: &[Item]) -> Response<Body> {
-        let answered = self.answered(asked, receipt, items);
+    fn together(&self, asked: &ConsumeBody<'_>, ruled: &Ruled, items: &[Item]) -> Response<Body> {
+        let answered = self.answered(asked, ruled, items);
         let refused = answered.iter().filter(|one| one.verdict.reason.is_some()).min_by_key(|one| one.verdict.reason);
         let body = TogetherBody {
             allowed: refused.is_none(),
@@ -284,17 +287,13 @@ impl<'s> Asking<'s> {
         if let Some(least) = answered.iter().min_by_key(|one| (one.allowed, one.tightness())) {
             least.write_headers(response.headers_mut(), self.app.shared.rate_headers);
         }
-        mark_replayed(&mut response, receipt.replayed);
+        mark_replayed(&mut response, ruled.receipt.replayed);
         response
     }
 
     /// Each verdict with what its answer needs.
-    fn answered<'a>(
-        &'a self,
-        asked: &'a ConsumeBody<'_>,
-        receipt: &'a DecidedReceipt,
-        items: &[Item],
-    ) -> Vec<Answered<'a>> {
+    fn answered<'a>(&'a self, asked: &'a ConsumeBody<'_>, ruled: &'a Ruled, items: &[Item]) -> Vec<Answered<'a>> {
+        let receipt = &ruled.receipt;
         let allowed = receipt.verdicts.iter().all(|verdict| verdict.reason.is_none());
         let id = match (&asked.id, receipt.place) {
             (Some(id), _) => DecisionRef::Given(id),
@@ -310,6 +309,7 @@ impl<'s> Asking<'s> {
             verdict,
             at: receipt.at,
             allowed,
+            degraded: ruled.degraded,
         };
         receipt.verdicts.iter().zip(items).map(answer).collect()
     }

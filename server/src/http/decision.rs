@@ -44,6 +44,10 @@ pub struct DecisionBody<'a> {
     pub overage: Number,
     /// Every limit of the meter after the decision, shortest window first; unlimited ones are left out.
     pub limits: Vec<LimitBody<'a>>,
+    /// Present where it could not be decided, and the plan says what is answered then; what is left is not known.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    #[schema(required = false)]
+    pub degraded: bool,
     /// In how many seconds to ask again; absent where waiting cannot help.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub retry_after_seconds: Option<i64>,
@@ -118,6 +122,8 @@ pub struct Answered<'a> {
     pub at: Time,
     /// Whether the whole call was allowed; differs from the verdict in decisions together.
     pub allowed: bool,
+    /// Whether it was answered without a decision.
+    pub degraded: bool,
 }
 
 impl<'a> Answered<'a> {
@@ -143,6 +149,7 @@ impl<'a> Answered<'a> {
             quantity: number(self.quantity),
             overage: number(self.verdict.overage.units()),
             limits: self.verdict.limits.iter().map(limit).collect(),
+            degraded: self.degraded,
             retry_after_seconds: self.wait(),
         }
     }

@@ -17,7 +17,7 @@ use utoipa::ToSchema;
 
 use super::auth::Credential;
 use super::change::written;
-use super::consume::{MOST_PROPERTIES, unmeasured};
+use super::consume::{MOST_PROPERTIES, refuse_elsewhere, unmeasured};
 use super::decision::{Answered, DecisionBody, DecisionRef, json as json_answer};
 use super::error::ApiError;
 use super::measure::{self, Properties};
@@ -107,6 +107,7 @@ pub async fn create(operation: Operation<Credential, ()>) -> Result<Response<Bod
     let reserve = Reserve { item, ttl: i64::from(asked.ttl_seconds) * SECOND, properties };
     // Before it gets to the store, which may create the organization for it.
     reserve.check()?;
+    refuse_elsewhere(app, &snapshot, &caller, &organization, &reserve.item).await?;
     let command = Command::Reserve(reserve);
     let receipt = operation.receipt("POST /v1/reservations", &[&operation.body])?;
     run(app, caller, receipt, organization, command, text).await.map_err(ApiError::from)
@@ -220,6 +221,7 @@ fn answer(after: &After<'_>, text: bool) -> Answer {
         verdict: &reserved.verdict,
         at: after.now,
         allowed: held.is_some(),
+        degraded: false,
     };
     let body = ReservationBody {
         decision: answered.body(text),

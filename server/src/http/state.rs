@@ -21,11 +21,13 @@ use super::rate::Sent;
 use super::reports::{organization, report_to};
 use crate::catalogue::{Snapshot, TeamRequest};
 use crate::config::Networks;
+use crate::degraded::Degradation;
 use crate::fleet::Fleet;
 use crate::jobs::Jobs;
 use crate::openid::Provider;
 use crate::people::change::PeopleRequest;
 use crate::people::password::Passwords;
+use crate::redis::rates::Rates;
 use crate::store::reader::{ReadError, View};
 use crate::store::{Answer, Caller, ChangeRequest, Port, Receipt, Request, Store, StoreError};
 
@@ -49,6 +51,10 @@ pub struct Shared {
     pub trusted_proxies: Networks,
     /// By what people sign in, apart from passwords.
     pub provider: Option<Provider>,
+    /// What is decided in Redis, where there is one.
+    pub rates: Option<Rates>,
+    /// What has passed without a decision.
+    pub degradation: Degradation,
     /// Which rate headers decisions carry.
     pub rate_headers: Sent,
     /// The bound of every key's own request rate.

@@ -8,6 +8,7 @@ mod http;
 mod import;
 mod invariant;
 mod proxy;
+mod redis;
 mod servers;
 mod store;
 mod tidy;

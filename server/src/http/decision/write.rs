@@ -66,7 +66,7 @@ impl Text {
             self.raw(if i == 0 { "{" } else { ",{" });
             self.limit(limit)?;
         }
-        self.raw("]");
+        self.raw(if body.degraded { "],\"degraded\":true" } else { "]" });
         if let Some(seconds) = body.retry_after_seconds {
             self.raw(",\"retryAfterSeconds\":");
             self.value(&seconds)?;
@@ -163,6 +163,7 @@ mod tests {
                 quantity: number(1, 0, false),
                 overage: number(0, 9, true),
                 limits,
+                degraded: i == 1,
                 retry_after_seconds: (i > 1).then_some(37),
             };
             text.decision(&body).unwrap();

@@ -1,0 +1,222 @@
+//! Decisions on meters of which nothing is recorded, where there is a Redis that counts their minutes and hours (R2), and what
+//! is answered where it cannot be asked (D13).
+
+use std::sync::Arc;
+
+use metergate_rules::account::Account;
+use metergate_rules::command::Item;
+use metergate_rules::decide::rate::Rate;
+use metergate_rules::id::OrganizationRef;
+use metergate_rules::outcome::Verdict;
+use metergate_rules::plan::RefusalStatus;
+use metergate_rules::quantity::Quantity;
+use sha2::{Digest, Sha256};
+
+use super::super::error::ApiError;
+use super::super::state::App;
+use super::{Asking, Mode};
+use crate::catalogue::Snapshot;
+use crate::clock;
+use crate::redis::accounts::{FRESH, STALE};
+use crate::redis::rates::{Decision, Once, Rates};
+use crate::store::{Caller, ConsumeRequest, DecidedReceipt, Key, StoreError};
+
+/// Seconds after which to ask again where it could not be decided.
+const ASK_AGAIN: u64 = 1;
+
+/// A decision with how it came about.
+pub(super) struct Ruled {
+    /// The decision.
+    pub(super) receipt: DecidedReceipt,
+    /// It could not be decided, and the meter's policy let it pass.
+    pub(super) degraded: bool,
+}
+
+impl From<DecidedReceipt> for Ruled {
+    fn from(receipt: DecidedReceipt) -> Self {
+        Self { receipt, degraded: false }
+    }
+}
+
+impl Asking<'_> {
+    /// Decides each where its meter is counted.
+    pub(super) async fn decide(&self, requests: Vec<ConsumeRequest>) -> Result<Vec<Result<Ruled, ApiError>>, ApiError> {
+        let ruled = |answer: Result<DecidedReceipt, ApiError>| answer.map(Ruled::from);
+        let Some(rates) = &self.app.shared.rates else {
+            return Ok(self.run(requests).await?.into_iter().map(ruled).collect());
+        };
+        let (mut answers, mut rest) = (Vec::with_capacity(requests.len()), Vec::new());
+        for request in requests {
+            let answer = self.elsewhere(rates, &request).await;
+            if answer.is_none() {
+                rest.push(request);
+            }
+            answers.push(answer);
+        }
+        let mut stored = if rest.is_empty() { Vec::new() } else { self.run(rest).await? }.into_iter();
+        let missing = || Err(ApiError::internal("no answer"));
+        let answers = answers.into_iter();
+        Ok(answers.map(|answer| answer.unwrap_or_else(|| ruled(stored.next().unwrap_or_else(missing)))).collect())
+    }
+
+    /// The decision in Redis; `None` where it is the account's.
+    async fn elsewhere(&self, rates: &Rates, request: &ConsumeRequest) -> Option<Result<Ruled, ApiError>> {
+        let items = &request.consume.items;
+        if items.iter().all(|item| is_recorded(self.snapshot, item)) {
+            return None;
+        }
+        let account = match account(self.app, rates, &request.caller, &request.organization).await {
+            Ok(account) => account,
+            // Whoever is unknown may be created by the store, or is answered by it.
+            Err(StoreError::Unavailable) => return Some(Err(StoreError::Unavailable.into())),
+            Err(_) => return None,
+        };
+        let settled = match account.at(&self.snapshot.rules, account.own_time(self.app.now())) {
+            Ok(settled) => settled.account,
+            Err(problem) => return Some(Err(problem.into())),
+        };
+        let mut asked = items.iter().map(|item| Rate::of(&settled, item, &self.snapshot.rules));
+        if let [_] = items[..] {
+            let rate = match asked.next()? {
+                Ok(rate) => rate?,
+                Err(problem) => return Some(Err(problem.into())),
+            };
+            return Some(self.ask(rates, &settled, &rate, request).await);
+        }
+        asked.any(|rate| matches!(rate, Ok(Some(_)))).then(|| Err(alone("#/together")))
+    }
+
+    async fn ask(
+        &self,
+        rates: &Rates,
+        account: &Account,
+        rate: &Rate,
+        request: &ConsumeRequest,
+    ) -> Result<Ruled, ApiError> {
+        let decided = match self.mode {
+            Mode::Consume => {
+                let id = request.key.as_ref().map(id_of);
+                let once = id.map(|id| Once { id, fingerprint: request.fingerprint });
+                rates.consume(account.id, rate, once).await
+            }
+            Mode::Check => rates.check(account.id, rate).await,
+        };
+        let organization = account.profile.key.clone();
+        let receipt =
+            |verdict, replayed, at| DecidedReceipt { organization, verdicts: vec![verdict], place: None, replayed, at };
+        match decided {
+            Ok(Decision::Decided { verdict, at, replayed }) => Ok(receipt(verdict, replayed, at).into()),
+            Ok(Decision::Mismatch) => Err(ApiError::idempotency_mismatch()),
+            Err(_) if rate.is_refused() => {
+                // A lock needs nobody to count.
+                Ok(Ruled {
+                    receipt: receipt(rate.verdict(&[], self.app.now(), false), false, self.app.now()),
+                    degraded: true,
+                })
+            }
+            Err(_) if self.passes(account, rate) => {
+                Ok(Ruled { receipt: receipt(undecided(rate), false, self.app.now()), degraded: true })
+            }
+            Err(_) => Err(self.denied(rate)),
+        }
+    }
+
+    /// Whether it passes undecided. A check takes nothing of what is safe.
+    fn passes(&self, account: &Account, rate: &Rate) -> bool {
+        let quantity = if self.mode == Mode::Check { Quantity::ZERO } else { rate.quantity };
+        self.app.shared.degradation.allows(account.id, rate.meter, rate.policy, quantity)
+    }
+
+    fn denied(&self, rate: &Rate) -> ApiError {
+        let meter = self.snapshot.meter_key(rate.meter);
+        let policies = rate.bounds().map(|bound| format!("{meter}-{}", bound.window.as_str()));
+        ApiError::reduced_capacity(policies.collect(), ASK_AGAIN)
+    }
+}
+
+/// What cannot be held, nor be decided together with others, since it is counted elsewhere than those.
+///
+/// # Errors
+/// 422 where an item is such; what the store says of the organization.
+pub(in crate::http) async fn refuse_elsewhere(
+    app: &App,
+    snapshot: &Snapshot,
+    caller: &Caller,
+    organization: &OrganizationRef,
+    item: &Item,
+) -> Result<(), ApiError> {
+    let Some(rates) = app.shared.rates.as_ref().filter(|_| !is_recorded(snapshot, item)) else { return Ok(()) };
+    // Who is unknown may be created by the store, and whatever else is wrong is said by it.
+    let Ok(account) = account(app, rates, caller, organization).await else { return Ok(()) };
+    let settled = account.at(&snapshot.rules, account.own_time(app.now()))?.account;
+    match Rate::of(&settled, item, &snapshot.rules)? {
+        Some(_) => Err(alone("#/meter")),
+        None => Ok(()),
+    }
+}
+
+fn alone(pointer: &str) -> ApiError {
+    let detail = "Of this meter nothing is recorded and only minutes and hours are limited, so it is counted apart: it can \
+                  neither be held nor be decided together with other meters.";
+    ApiError::invalid(pointer, detail)
+}
+
+fn is_recorded(snapshot: &Snapshot, item: &Item) -> bool {
+    snapshot.rules.meter(item.meter).is_none_or(|meter| meter.record)
+}
+
+/// The account, as of a moment ago.
+async fn account(
+    app: &App,
+    rates: &Rates,
+    caller: &Caller,
+    organization: &OrganizationRef,
+) -> Result<Arc<Account>, StoreError> {
+    if let Some(account) = rates.accounts.get(organization, FRESH) {
+        caller.scope.admits(account.id, &app.shared.store.people())?;
+        return Ok(account);
+    }
+    let (scope, named, read_at) = (caller.scope, organization.clone(), clock::boot());
+    let read = app.shared.store.reader().read(move |view| view.account(scope, &named)).await;
+    match read {
+        Ok(account) => {
+            let account = Arc::new(account);
+            rates.accounts.put(organization.clone(), Arc::clone(&account), read_at);
+            Ok(account)
+        }
+        Err(StoreError::Unavailable) => {
+            let account = rates.accounts.get(organization, STALE).ok_or(StoreError::Unavailable)?;
+            caller.scope.admits(account.id, &app.shared.store.people())?;
+            Ok(account)
+        }
+        Err(error) => {
+            rates.accounts.forget(organization);
+            Err(error)
+        }
+    }
+}
+
+/// Each kind of id is a space of its own.
+fn id_of(key: &Key) -> [u8; 16] {
+    let mut hash = Sha256::new();
+    match key {
+        Key::Decision(_, id) => hash.update(format!("decision {}", id.as_str())),
+        Key::Together(id) => hash.update(format!("together {}", id.as_str())),
+        Key::Header(route, key) => hash.update(format!("header {route} {}", key.as_str())),
+        Key::Reservation(id) => hash.update(format!("reservation {}", id.0)),
+    }
+    let digest = hash.finalize();
+    std::array::from_fn(|i| digest[i])
+}
+
+/// An answer that nobody decided: of what is left nothing is known.
+fn undecided(rate: &Rate) -> Verdict {
+    Verdict {
+        meter: rate.meter,
+        reason: None,
+        overage: Quantity::ZERO,
+        limits: Vec::new(),
+        retry_at: None,
+        status: RefusalStatus::TooManyRequests,
+    }
+}

@@ -1,0 +1,302 @@
+//! The connection to Redis: a thread holds one that works, and makes another where it does not.
+//!
+//! A call that gets no answer in time takes the connection away from all that come after it, until the thread has seen that
+//! Redis can be written again: so one caller waits for a Redis that is gone, and the others are told at once. In a cluster one
+//! server may be gone and the others not, so there the connection stays, which finds its servers by itself.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use arc_swap::ArcSwapOption;
+use metergate_rules::time::{SECOND, Time};
+use redis::aio::{ConnectionLike, MultiplexedConnection};
+use redis::cluster::ClusterClient;
+use redis::cluster_async::ClusterConnection;
+use redis::{Client, Cmd, FromRedisValue, RedisError, RedisFuture, RedisResult};
+use tokio::sync::{Notify, watch};
+
+use super::address::{Address, Form};
+use super::script::Script;
+use crate::clock;
+
+/// In which a call is answered, one way or another.
+pub const DEADLINE: Duration = Duration::from_millis(100);
+/// In which a connection must be made, and in which it must show that it works.
+const CONNECT: Duration = Duration::from_secs(2);
+/// Between two attempts.
+const PAUSE: Duration = Duration::from_millis(100);
+/// How long what was sent may take to count, in microseconds, by the clock of Redis.
+const VALID: i64 = SECOND;
+/// How often the client of a cluster asks again, such as where slots have moved. Everything that it may ask twice counts once.
+const CLUSTER_RETRIES: u32 = 3;
+/// The longest pause before that, in milliseconds.
+const CLUSTER_WAIT: u64 = 20;
+
+/// It was not answered in time: what was asked has happened, or has not, or may within a second.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("Redis does not answer")]
+pub struct Gone;
+
+/// A connection that works, or none.
+pub struct Link {
+    shared: Arc<Shared>,
+    stop: watch::Sender<bool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+struct Shared {
+    connection: ArcSwapOption<Connection>,
+    broken: Notify,
+    /// The clock of Redis less the boot clock, in microseconds.
+    ahead: AtomicI64,
+    /// A key of no organization, to see whether Redis can be written.
+    probe: String,
+}
+
+/// The servers as one.
+#[derive(Clone)]
+enum Connection {
+    One(MultiplexedConnection),
+    Cluster(ClusterConnection),
+}
+
+impl Connection {
+    const fn finds_its_servers(&self) -> bool {
+        matches!(self, Self::Cluster(_))
+    }
+}
+
+impl ConnectionLike for Connection {
+    fn req_packed_command<'a>(&'a mut self, command: &'a Cmd) -> RedisFuture<'a, redis::Value> {
+        match self {
+            Self::One(one) => one.req_packed_command(command),
+            Self::Cluster(cluster) => cluster.req_packed_command(command),
+        }
+    }
+
+    fn req_packed_commands<'a>(
+        &'a mut self,
+        pipeline: &'a redis::Pipeline,
+        offset: usize,
+        count: usize,
+    ) -> RedisFuture<'a, Vec<redis::Value>> {
+        match self {
+            Self::One(one) => one.req_packed_commands(pipeline, offset, count),
+            Self::Cluster(cluster) => cluster.req_packed_commands(pipeline, offset, count),
+        }
+    }
+
+    fn get_db(&self) -> i64 {
+        match self {
+            Self::One(one) => one.get_db(),
+            Self::Cluster(cluster) => cluster.get_db(),
+        }
+    }
+}
+
+impl Link {
+    /// Begins to connect, and returns once that has succeeded or failed for the first time: nobody needs Redis to start.
+    ///
+    /// # Errors
+    /// Where there can be no thread.
+    pub fn start(address: Address, prefix: &str) -> std::io::Result<Self> {
+        let shared = Arc::new(Shared {
+            connection: ArcSwapOption::empty(),
+            broken: Notify::new(),
+            ahead: AtomicI64::new(0),
+            probe: format!("{prefix}:probe"),
+        });
+        let (stop, stopped) = watch::channel(false);
+        let (tried, first) = std::sync::mpsc::sync_channel(1);
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let kept = Arc::clone(&shared);
+        let run = move || runtime.block_on(keep(&kept, &address, stopped, tried));
+        let thread = std::thread::Builder::new().name("redis".to_owned()).spawn(run)?;
+        let _ = first.recv_timeout(2 * CONNECT);
+        Ok(Self { shared, stop, thread: Some(thread) })
+    }
+
+    /// The latest time, by the clock of Redis, at which what is sent now may count.
+    pub(super) fn latest(&self) -> i64 {
+        clock::boot() + self.shared.ahead.load(Ordering::Relaxed) + VALID
+    }
+
+    /// Redis has said what time it is.
+    pub(super) fn told_time(&self, now: Time) {
+        self.shared.told_time(now);
+    }
+
+    /// Runs a script.
+    ///
+    /// # Errors
+    /// [`Gone`] where no answer came in time.
+    pub(super) async fn run<T: FromRedisValue>(
+        &self,
+        script: &Script,
+        keys: &[String],
+        arguments: &[String],
+    ) -> Result<T, Gone> {
+        self.within(|connection| script.run(connection, keys, arguments)).await
+    }
+
+    /// Runs a command that reads.
+    ///
+    /// # Errors
+    /// [`Gone`] where no answer came in time.
+    pub(super) async fn read<T: FromRedisValue>(&self, command: &Cmd) -> Result<T, Gone> {
+        self.within(|mut connection| async move { command.query_async(&mut connection).await }).await
+    }
+
+    async fn within<T, F: Future<Output = RedisResult<T>>>(
+        &self,
+        ask: impl FnOnce(Connection) -> F,
+    ) -> Result<T, Gone> {
+        let connection = self.shared.connection.load_full().ok_or(Gone)?;
+        let why = match tokio::time::timeout(DEADLINE, ask((*connection).clone())).await {
+            Ok(Ok(answer)) => return Ok(answer),
+            Ok(Err(error)) => error.to_string(),
+            Err(_) => format!("no answer within {} ms", DEADLINE.as_millis()),
+        };
+        self.shared.broke(&connection, &why);
+        Err(Gone)
+    }
+}
+
+impl Drop for Link {
+    fn drop(&mut self) {
+        let _ = self.stop.send(true);
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Shared {
+    fn told_time(&self, now: Time) {
+        self.ahead.store(now.micros() - clock::boot(), Ordering::Relaxed);
+    }
+
+    /// Takes a connection away that did not work, unless another has taken its place.
+    fn broke(&self, connection: &Arc<Connection>, why: &str) {
+        if connection.finds_its_servers() {
+            tracing::debug!(why, "a server of the cluster does not answer");
+            return self.broken.notify_one();
+        }
+        let there = self.connection.compare_and_swap(connection, None);
+        if there.as_ref().is_some_and(|there| Arc::ptr_eq(there, connection)) {
+            gone(why);
+            self.broken.notify_one();
+        }
+    }
+
+    /// Whether a connection works: what the clock says, and whether keys can be written.
+    async fn works(&self, connection: &mut Connection) -> RedisResult<()> {
+        let (seconds, micros): (i64, i64) = redis::cmd("TIME").query_async(connection).await?;
+        redis::cmd("SET").arg(&self.probe).arg(1).arg("PX").arg(1000).query_async::<()>(connection).await?;
+        self.told_time(Time::from_micros(seconds.saturating_mul(SECOND).saturating_add(micros)));
+        Ok(())
+    }
+}
+
+/// Keeps a connection that works until it is told to stop.
+async fn keep(
+    shared: &Shared,
+    address: &Address,
+    mut stopped: watch::Receiver<bool>,
+    tried: std::sync::mpsc::SyncSender<()>,
+) {
+    let (mut was_there, mut kept) = (None, None);
+    while !*stopped.borrow() {
+        let made = match tokio::time::timeout(CONNECT, working(shared, address, kept.take())).await {
+            Ok(made) => made.map_err(|error| error.to_string()),
+            Err(_) => Err(format!("no answer within {} s", CONNECT.as_secs())),
+        };
+        // Once for each change.
+        let changes = was_there.replace(made.is_ok()) != Some(made.is_ok());
+        match made {
+            Ok(connection) => {
+                if changes {
+                    tracing::info!("Redis answers");
+                }
+                kept = Some(connection.clone());
+                shared.connection.store(Some(Arc::new(connection)));
+            }
+            Err(why) => {
+                shared.connection.store(None);
+                if changes {
+                    gone(&why);
+                }
+            }
+        }
+        let _ = tried.try_send(());
+        if let Some(kept) = &kept {
+            tokio::select! {
+                () = shared.broken.notified() => {}
+                _ = stopped.changed() => {}
+            }
+            // Of another connection the call has said so that broke it.
+            was_there = Some(kept.finds_its_servers());
+        }
+        tokio::select! {
+            () = tokio::time::sleep(PAUSE) => {}
+            _ = stopped.changed() => {}
+        }
+    }
+    shared.connection.store(None);
+}
+
+fn gone(why: &str) {
+    tracing::warn!(why, "Redis cannot be used: what it decides is answered as the plans say");
+}
+
+/// The connection that there was, if it works again and finds its servers by itself; else another.
+async fn working(shared: &Shared, address: &Address, kept: Option<Connection>) -> RedisResult<Connection> {
+    if let Some(mut kept @ Connection::Cluster(_)) = kept
+        && shared.works(&mut kept).await.is_ok()
+    {
+        return Ok(kept);
+    }
+    let mut made = connect(address).await?;
+    shared.works(&mut made).await?;
+    Ok(made)
+}
+
+async fn connect(address: &Address) -> RedisResult<Connection> {
+    let node = |server: &str| Client::open(address.server(server));
+    match &address.form {
+        Form::Single => Ok(Connection::One(node(&address.nodes[0])?.get_multiplexed_async_connection().await?)),
+        Form::Sentinel(master) => {
+            let master = node(&master_of(address, master).await?)?;
+            Ok(Connection::One(master.get_multiplexed_async_connection().await?))
+        }
+        Form::Cluster => {
+            let nodes = address.nodes.iter().map(|server| address.server(server));
+            let client =
+                ClusterClient::builder(nodes).retries(CLUSTER_RETRIES).min_retry_wait(1).max_retry_wait(CLUSTER_WAIT);
+            Ok(Connection::Cluster(client.build()?.get_async_connection().await?))
+        }
+    }
+}
+
+/// Where the master is, as the first Sentinel says that answers.
+async fn master_of(address: &Address, master: &str) -> RedisResult<String> {
+    let mut told = Err(RedisError::from((redis::ErrorKind::InvalidClientConfig, "there are no Sentinels")));
+    for sentinel in &address.nodes {
+        let asked = tokio::time::timeout(CONNECT / 4, ask_sentinel(&address.watcher(sentinel), master)).await;
+        match asked.unwrap_or_else(|_| Err(RedisError::from((redis::ErrorKind::Io, "the Sentinel does not answer")))) {
+            Ok(found) => return Ok(found),
+            Err(error) => told = Err(error),
+        }
+    }
+    told
+}
+
+async fn ask_sentinel(url: &str, master: &str) -> RedisResult<String> {
+    let mut sentinel = Client::open(url)?.get_multiplexed_async_connection().await?;
+    let mut command = redis::cmd("SENTINEL");
+    command.arg("GET-MASTER-ADDR-BY-NAME").arg(master);
+    let (host, port): (String, u16) = command.query_async(&mut sentinel).await?;
+    Ok(if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") })
+}

@@ -1,0 +1,12 @@
+//! What Redis decides, against real ones.
+
+mod cluster;
+mod counting;
+#[cfg(feature = "faults")]
+mod crash;
+mod guarded;
+mod hard_limit;
+mod kit;
+mod marks;
+mod routes;
+mod sentinel;
