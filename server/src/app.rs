@@ -53,7 +53,7 @@ pub struct Running {
     shared: Arc<Shared>,
     stop: watch::Sender<bool>,
     sweeping: JoinHandle<()>,
-    _folder: Locked,
+    _folder: Option<Locked>,
 }
 
 impl Running {
@@ -79,9 +79,13 @@ impl Running {
 /// # Errors
 /// Where the data folder or the address cannot be had.
 pub fn start(config: Config) -> anyhow::Result<Running> {
-    let folder = Locked::to_serve(&config.data_dir)?;
+    // With PostgreSQL nothing in the folder must not be lost, and several nodes may have the same one.
+    let folder = match config.database_url {
+        Some(_) => None,
+        None => Some(Locked::to_serve(&config.data_dir)?),
+    };
     let store = Store::open(settings(&config), Clock::start()).context("the store cannot be opened")?;
-    let (admin_key, made_key) = start::admin_key(&config)?;
+    let (admin_key, made_key) = start::admin_key(&config, &store)?;
     let (stop, draining) = watch::channel(false);
     let shared = Arc::new(shared(&config, store, admin_key, draining.clone())?);
     backup::sweep(&config.backups());
@@ -91,7 +95,7 @@ pub fn start(config: Config) -> anyhow::Result<Running> {
         .with_context(|| format!("cannot listen on {}", config.listen))?;
     shared.cookies.listens_on(server.address());
     if made_key.is_some() {
-        start::keep_admin_key(&config, &admin_key)?;
+        start::keep_admin_key(&shared.store, &admin_key)?;
     }
     let sweeping = sweeping(&shared, &config, draining)?;
     Ok(Running { address: server.address(), made_key, server, shared, stop, sweeping, _folder: folder })
@@ -218,6 +222,7 @@ fn listening(config: &Config) -> Listening {
 
 fn settings(config: &Config) -> Settings {
     Settings {
+        database: config.database_url.clone(),
         create_organizations: config.auto_create_organizations,
         keep_ids: i64::from(config.deduplication_days) * DAY,
         keep_refused: i64::from(config.refused_id_hours) * HOUR,

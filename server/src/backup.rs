@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 
 use metergate_rules::time::{SECOND, Time};
 
-use crate::store::sqlite::SqliteError;
+use crate::store::error::EngineError;
 
 mod copy;
 mod file;
@@ -115,7 +115,7 @@ pub enum BackupError {
     Damaged(Vec<String>),
     /// The database cannot be read, or its copy not written.
     #[error(transparent)]
-    Store(#[from] SqliteError),
+    Store(#[from] EngineError),
     /// A file cannot be read or written.
     #[error("{path}: {source}")]
     File {

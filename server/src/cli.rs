@@ -10,7 +10,7 @@ use client::Connection;
 use screen::{Screen, Terminal};
 
 use crate::store::DISK_FAILED;
-use crate::store::sqlite::SqliteError;
+use crate::store::error::EngineError;
 
 mod administrator;
 mod aggregate;
@@ -148,7 +148,7 @@ pub fn main() -> ExitCode {
         Ok(ending) => ending.into(),
         Err(error) => {
             screen.note(&format!("error: {error:#}"));
-            let disk_failed = error.downcast_ref::<SqliteError>().is_some_and(SqliteError::is_disk_failure);
+            let disk_failed = error.downcast_ref::<EngineError>().is_some_and(EngineError::is_disk_failure);
             if disk_failed { ExitCode::from(DISK_FAILED) } else { ExitCode::FAILURE }
         }
     }

@@ -10,22 +10,29 @@ use rustix::time::{ClockId, clock_gettime};
 pub struct Clock {
     start: Time,
     boot_at_start: i64,
+    shift: i64,
 }
 
 impl Clock {
     /// A clock that starts at the wall clock's time.
     pub fn start() -> Self {
-        Self::starting_at(wall())
+        Self { start: wall(), boot_at_start: boot(), shift: 0 }
     }
 
     /// A clock that starts at a time that is given.
     pub fn starting_at(start: Time) -> Self {
-        Self { start, boot_at_start: boot() }
+        Self { start, boot_at_start: boot(), shift: start.since(wall()) }
     }
 
     /// Now.
     pub fn now(&self) -> Time {
         self.start.plus(boot() - self.boot_at_start)
+    }
+
+    /// How far it was set ahead of the wall clock at the start, in microseconds: 0 unless a time was given. Whoever decides
+    /// by another clock than the node's goes by the same.
+    pub const fn shift(&self) -> i64 {
+        self.shift
     }
 
     /// How far the wall clock has left this clock since the start, in microseconds.

@@ -90,6 +90,8 @@ settings! {
     listen: SocketAddr = "127.0.0.1:8080", socket, ["METERGATE_LISTEN"];
     /// The folder that holds everything; made where it is not there.
     data_dir: PathBuf = "./metergate-data", path, ["METERGATE_DATA_DIR"];
+    /// The PostgreSQL that any number of nodes share as the record, such as postgresql://user:password@host/database; the data folder is the record where not given.
+    database_url: Option<Secret> = "", |text| optional(text, value::database), ["METERGATE_DATABASE_URL", "DATABASE_URL"], secret;
     /// The folder below which backups are written; else "backups" in the data folder. Choose one on another disk.
     backup_dir: Option<PathBuf> = "", |text| optional(text, path), ["METERGATE_BACKUP_DIR"];
     /// The administrator's API key, 32 to 255 printable characters without spaces; made and printed at the first start where not given.

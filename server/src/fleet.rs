@@ -33,6 +33,9 @@ const STEP: usize = 500;
 const RESTS: u32 = 3;
 /// From one overview to the next.
 const EVERY: Duration = Duration::from_secs(1);
+/// So long after a scan the next begins, in microseconds, where other nodes change organizations that none of this one's
+/// commits tells of.
+const AGAIN: i64 = 3 * SECOND;
 /// After so many microseconds without a question everything is dropped.
 const FORGOTTEN: i64 = 180 * SECOND;
 /// For so long a question waits for an overview with every organization in it.
@@ -141,6 +144,10 @@ struct Kept {
     /// How far the scan is; nothing before its beginning.
     scanned: Option<OrganizationId>,
     complete: bool,
+    /// Where other nodes change organizations too, all are looked at again: which of them have been, and when the last scan
+    /// ended, since boot.
+    again: Option<HashSet<OrganizationId>>,
+    scanned_at: i64,
     /// Those that have to be looked at again.
     stale: Vec<OrganizationId>,
     /// The meters that there were: without one of them every summary may be another.
@@ -165,15 +172,18 @@ impl Kept {
             let read = store.reader().read(move |view| Ok(look_at(view, &some, &seen, now))).await?;
             self.put(read);
         }
-        if !self.complete {
+        if self.complete && self.again.is_none() && store.is_shared() && boot() - self.scanned_at > AGAIN {
+            self.again = Some(HashSet::new());
+        }
+        if !self.complete || self.again.is_some() {
             self.scan(store, &catalogue, now).await?;
         }
-        if !self.complete && boot() - self.shown < SECOND {
+        if (!self.complete || self.again.is_some()) && boot() - self.shown < SECOND {
             return Ok(None);
         }
         self.shown = boot();
         let mut overview =
-            Overview::new(now, self.complete, self.unreadable.len() as u64, store.reader().totals().ok());
+            Overview::new(now, self.complete, self.unreadable.len() as u64, store.reader().totals().await.ok());
         overview.take_in(&self.organizations);
         overview.refused_most(store.feed().refusals(now), &self.organizations);
         Ok(Some(overview))
@@ -196,9 +206,18 @@ impl Kept {
             Ok((next, seen))
         };
         let (next, seen) = store.reader().read(read).await?;
+        if let Some(again) = &mut self.again {
+            again.extend(seen.iter().map(|(id, _)| *id));
+        }
         self.put(seen);
         self.scanned = next;
-        self.complete = next.is_none();
+        if next.is_none() {
+            if let Some(there) = self.again.take() {
+                self.organizations.retain(|id, _| there.contains(id));
+                self.unreadable.retain(|id| there.contains(id));
+            }
+            (self.complete, self.scanned_at) = (true, boot());
+        }
         Ok(())
     }
 

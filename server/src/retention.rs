@@ -116,7 +116,7 @@ async fn export(
     let failed = |error: std::io::Error| ReadError::from(ArchiveError::from(error));
     let mut archive = store.reader().read(move |_| Archive::begin(&folder, until).map_err(failed)).await?;
     while !*stop.borrow() {
-        let step = move |view: &View<'_>| Ok((archive.step(view.sqlite())?, archive));
+        let step = move |view: &View<'_>| Ok((archive.step(view.rows())?, archive));
         let (more, written) = store.reader().read(step).await?;
         archive = written;
         if !more {

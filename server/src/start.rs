@@ -3,7 +3,7 @@
 use std::fs;
 use std::sync::Arc;
 
-use anyhow::{Context, anyhow};
+use anyhow::{Context, anyhow, bail};
 
 use crate::catalogue::change::{TeamCommand, TeamRequest};
 use crate::catalogue::file::{CatalogueFile, SHIPPED};
@@ -11,11 +11,13 @@ use crate::catalogue::key;
 use crate::catalogue::spec::{LimitSpec, PlanSpec};
 use crate::config::Config;
 use crate::hex::hex;
-use crate::store::sqlite::Sqlite;
 use crate::store::{Answer, Port, Store};
 use metergate_rules::id::PlanKey;
 use metergate_rules::plan::Enforcement;
 use metergate_rules::window::Window;
+
+/// The setting with the hash of the administrator's key.
+const ADMIN_KEY: &str = "admin_key_hash";
 
 /// Makes an empty store usable and puts the configuration's catalogue and quotas in force.
 ///
@@ -101,12 +103,11 @@ fn with_quotas(store: &Store, plan: &str, quotas: Quotas) -> Option<PlanSpec> {
 ///
 /// # Errors
 /// Where the store cannot be read or written.
-pub fn admin_key(config: &Config) -> anyhow::Result<([u8; 32], Option<String>)> {
+pub fn admin_key(config: &Config, store: &Store) -> anyhow::Result<([u8; 32], Option<String>)> {
     if let Some(given) = &config.admin_key {
         return Ok((key::hash(given.expose()), None));
     }
-    let sqlite = Sqlite::open(&config.data_dir).context("the store cannot be opened")?;
-    if let Some(text) = sqlite.setting("admin_key_hash")? {
+    if let Some(text) = store.setting(ADMIN_KEY).context("the store cannot be read")? {
         return Ok((from_hex(&text).context("admin_key_hash in the store is not a hash")?, None));
     }
     let (_, made) = key::generate();
@@ -118,8 +119,12 @@ pub fn admin_key(config: &Config) -> anyhow::Result<([u8; 32], Option<String>)> 
 ///
 /// # Errors
 /// Where the store cannot be written.
-pub fn keep_admin_key(config: &Config, hash: &[u8; 32]) -> anyhow::Result<()> {
-    Ok(Sqlite::open(&config.data_dir)?.set_setting("admin_key_hash", &hex(hash))?)
+pub fn keep_admin_key(store: &Store, hash: &[u8; 32]) -> anyhow::Result<()> {
+    let ours = hex(hash);
+    if store.keep_setting(ADMIN_KEY, &ours)? != ours {
+        bail!("another node has made the administrator's key at the same time: start this one again");
+    }
+    Ok(())
 }
 
 fn from_hex(text: &str) -> Option<[u8; 32]> {

@@ -6,7 +6,8 @@
 //! - [`dirty`]: what the rows lack, since they follow the journal. [`fold`]: when they follow.
 //! - [`slice`]: the journal in files, once it is closed. [`slicing`]: when it closes, is merged and goes.
 //! - [`totals`], [`feed`]: what the fleet view is told.
-//! - [`sqlite`]: loading and writing. [`reader`]: reading, beside the writer. [`examine`]: is everything there?
+//! - [`rows`]: what is read from an engine. [`sqlite`], [`postgres`]: loading and writing. [`reader`]: reading, beside the writer.
+//!   [`examine`]: is everything there?
 
 use std::sync::Arc;
 
@@ -22,6 +23,7 @@ use crate::catalogue::{Snapshot, TeamRequest};
 use crate::people::change::PeopleRequest;
 use crate::people::{People, UserId, portal};
 
+mod alone;
 mod answers;
 pub mod audit;
 mod batch;
@@ -31,6 +33,8 @@ mod cutting;
 mod decided;
 mod deletion;
 pub mod dirty;
+mod engine;
+pub mod error;
 pub mod examine;
 pub mod feed;
 mod fold;
@@ -39,11 +43,15 @@ pub mod known;
 mod ledger;
 mod open;
 mod people;
+pub mod postgres;
 pub mod reader;
+mod receipt;
 pub mod remade;
 mod replay;
 pub mod rollup;
+pub mod rows;
 mod seal;
+mod shared;
 pub mod slice;
 mod slicing;
 pub mod sqlite;
@@ -54,7 +62,7 @@ mod writer;
 pub use block::{Key, Place};
 pub use fold::{MOST_UNFOLDED, Pace};
 pub use inbox::Port;
-pub use open::{Settings, Store};
+pub use open::{Job, Settings, Store, Turn};
 
 /// The exit code after a failure of the disk: `EX_IOERR` of `sysexits.h`.
 pub const DISK_FAILED: u8 = 74;

@@ -13,7 +13,7 @@ use metergate_rules::id::{OrganizationId, OrganizationRef};
 use tokio::sync::watch;
 
 use crate::retention::Retention;
-use crate::store::{Answer, Caller, ChangeRequest, Port, Request, Scope, Store, StoreError};
+use crate::store::{Answer, Caller, ChangeRequest, Job, Port, Request, Scope, Store, StoreError};
 
 mod heads;
 
@@ -41,6 +41,13 @@ pub async fn sweep(store: &Store, every: Duration, retention: Option<&Retention>
     let (mut heads, mut pruned) = (Heads::default(), None);
     let receiving = tokio::spawn(port.clone().receive());
     while !*stop.borrow() {
+        // While another node does it, this one only looks again.
+        let Ok(Some(_turn)) = store.turn(Job::Sweep).await else {
+            match tokio::time::timeout(every, stop.changed()).await {
+                Ok(Err(_)) => break,
+                _ => continue,
+            }
+        };
         if let Err(error) = heads.hold(store, &port).await {
             tracing::warn!(%error, "the ends of the audit log's chains could not be held; the next sweep tries again");
         }

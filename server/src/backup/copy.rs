@@ -20,7 +20,8 @@ use super::{BackupError, Watch, of};
 use crate::clock;
 use crate::dies_at;
 use crate::faults::planted;
-use crate::store::sqlite::{self, Sqlite, SqliteError};
+use crate::store::error::EngineError;
+use crate::store::sqlite::{self, Sqlite};
 
 /// Pages in a step: a megabyte.
 const PAGES: i32 = 256;
@@ -65,7 +66,7 @@ fn step_by_step(source: &Sqlite, copy: &mut Connection, file: &File, watch: &dyn
         match step {
             StepResult::Done => return Ok(()),
             StepResult::More => {}
-            _ => return Err(SqliteError::Unusable(format!("{path} is locked by another program")).into()),
+            _ => return Err(EngineError::Unusable(format!("{path} is locked by another program")).into()),
         }
         steps += 1;
         if steps % STEPS == 0 {

@@ -16,8 +16,9 @@ use super::{BACKUPS, BackupError, FileEntry, SLICES, Watch, of};
 use crate::clock::Clock;
 use crate::dies_at;
 use crate::folder::{FolderError, LOCK, Locked, RESTORING};
+use crate::store::error::EngineError;
 use crate::store::examine::{Census, examine};
-use crate::store::sqlite::{self, SqliteError};
+use crate::store::sqlite;
 use crate::store::{Settings, Store};
 
 /// What was restored.
@@ -71,7 +72,7 @@ pub enum RestoreError {
     Differs(Vec<String>),
     /// The store cannot be opened.
     #[error(transparent)]
-    Store(#[from] SqliteError),
+    Store(#[from] EngineError),
     /// A file cannot be read or written.
     #[error(transparent)]
     File(BackupError),

@@ -2,10 +2,11 @@
 
 use std::path::PathBuf;
 
+use anyhow::bail;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::backup::Watch;
-use crate::config::{Config, ConfigError, Sources};
+use crate::config::{Config, Sources};
 
 /// Which data folder.
 #[derive(clap::Args)]
@@ -20,9 +21,19 @@ pub(super) struct DataFolder {
 
 impl DataFolder {
     /// Its path, by flag, environment or file.
-    pub(super) fn path(&self) -> Result<PathBuf, ConfigError> {
+    ///
+    /// # Errors
+    /// Where the configuration cannot be read, or names a PostgreSQL and no flag the folder.
+    pub(super) fn path(&self) -> anyhow::Result<PathBuf> {
         let flags = self.data_dir.iter().map(|folder| ("data_dir", folder.clone())).collect();
-        Ok(Config::read(&Sources::process(self.config.clone(), flags))?.data_dir)
+        let config = Config::read(&Sources::process(self.config.clone(), flags))?;
+        if config.database_url.is_some() && self.data_dir.is_none() {
+            bail!(
+                "the record is PostgreSQL (METERGATE_DATABASE_URL or DATABASE_URL is set), and this command works on a data \
+                 folder: use pg_dump or pg_basebackup, or name a folder with --data-dir"
+            );
+        }
+        Ok(config.data_dir)
     }
 }
 

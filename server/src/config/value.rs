@@ -104,6 +104,14 @@ pub(super) fn url(text: &str) -> Result<String, String> {
     }
 }
 
+/// Where a PostgreSQL database is.
+pub(super) fn database(text: &str) -> Result<Secret, String> {
+    if text.starts_with("postgresql://") || text.starts_with("postgres://") {
+        return Ok(Secret::new(text.to_owned()));
+    }
+    Err("must be an address such as postgresql://user:password@host/database".to_owned())
+}
+
 /// The address of a provider, exactly as it stands in its tokens. What it says is believed, so nobody may change it on the way.
 pub(super) fn issuer(text: &str) -> Result<String, String> {
     let issuer = url(text)?;

@@ -96,6 +96,10 @@ pub async fn create(operation: Operation<Operator, ()>) -> Result<Response<Body>
 /// What is in the way of a backup, if it was not begun before.
 fn refusal(app: &App, name: &Name, is_alone: bool) -> Option<StoreError> {
     let conflict = |code, detail| Some(StoreError::Catalogue { code, status: 409, detail });
+    if app.shared.store.is_shared() {
+        let told = "The record is PostgreSQL: back it up with pg_dump or pg_basebackup.";
+        return conflict("backup-of-postgresql", told.to_owned());
+    }
     if !is_alone {
         return conflict("backup-running", "A backup is being made: wait until that has ended.".to_owned());
     }

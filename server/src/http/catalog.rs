@@ -112,14 +112,8 @@ async fn organizations_behind(
     newest: Option<metergate_rules::id::PlanId>,
 ) -> Result<u64, ApiError> {
     let versions = snapshot.stored.plans.values().filter(|plan| plan.key.as_str() == key && Some(plan.id) != newest);
-    let ids: Vec<u32> = versions.map(|plan| plan.id.0).collect();
-    app.read(move |view| {
-        let mut count =
-            view.sqlite().connection().prepare_cached("SELECT count(*) FROM organizations WHERE plan = ?")?;
-        let counts = ids.iter().map(|id| count.query_row([id], |row| row.get::<_, i64>(0)));
-        Ok(counts.sum::<Result<i64, _>>()?.unsigned_abs())
-    })
-    .await
+    let ids: Vec<_> = versions.map(|plan| plan.id).collect();
+    app.read(move |view| Ok(view.rows().organizations_on(&ids)?)).await
 }
 
 fn kind<S: PartialEq>(old: Option<&S>, new: &S) -> &'static str {

@@ -30,7 +30,7 @@ pub async fn readyz(State(app): State<App>) -> Result<Response<Body>, ApiError> 
     if *app.shared.draining.borrow() {
         return Err(ApiError::unavailable(1));
     }
-    app.read(|view| Ok(view.sqlite().connection().query_row("SELECT 1", [], |_| Ok(()))?)).await?;
+    app.read(|view| Ok(view.rows().answers()?)).await?;
     Ok(json(StatusCode::OK, &HealthBody { status: "ok" }))
 }
 

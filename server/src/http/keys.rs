@@ -220,7 +220,7 @@ pub async fn get_import(
     credential: Credential,
 ) -> Result<Response<Body>, ApiError> {
     let source = own_name(&credential, source)?;
-    let record = app.read(move |view| Ok(view.sqlite().import(&source)?)).await?;
+    let record = app.read(move |view| Ok(view.rows().import(&source)?)).await?;
     let record = record.ok_or_else(ApiError::not_found)?;
     Ok(json_answer(StatusCode::OK, &ImportBody::from(&record)))
 }

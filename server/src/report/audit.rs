@@ -108,7 +108,7 @@ impl AuditEntryBody {
 
     /// A stored entry.
     pub(super) fn stored(view: &View<'_>, row: AuditRow) -> Result<Self, ReadError> {
-        let resolution = view.sqlite().audit_resolution(row.chain, row.sequence)?;
+        let resolution = view.rows().audit_resolution(row.chain, row.sequence)?;
         Ok(Self::of(row, resolution))
     }
 }
@@ -168,7 +168,7 @@ impl Report<'_> {
         };
         let (mut data, mut read) = (Vec::new(), 0);
         while data.len() < limit && read < MOST_READ {
-            let rows = self.view.sqlite().audit_before(chain, before, STEP)?;
+            let rows = self.view.rows().audit_before(chain, before, STEP)?;
             read += rows.len();
             let is_last = rows.len() < STEP;
             for row in rows {
@@ -196,7 +196,7 @@ impl Report<'_> {
     /// [`ReadError::Store`] where there is no such organization for this caller.
     pub fn audit_begins(&self, organization: Option<&OrganizationRef>) -> Result<Option<BeginningBody>, ReadError> {
         let chain = self.chain(organization)?.chain;
-        Ok(beginning(self.view.sqlite(), chain)?.ok().flatten().map(BeginningBody::from))
+        Ok(beginning(self.view.rows(), chain)?.ok().flatten().map(BeginningBody::from))
     }
 
     /// The chain of an organization also where it is deleted: for operators, who name it by its id.
@@ -208,7 +208,7 @@ impl Report<'_> {
                 }
                 (Err(ReadError::Store(StoreError::UnknownOrganization)), OrganizationRef::Id(id))
                     if scope == Scope::Team
-                        && !self.view.sqlite().audit_before(chain_of(*id), u64::MAX, 1)?.is_empty() =>
+                        && !self.view.rows().audit_before(chain_of(*id), u64::MAX, 1)?.is_empty() =>
                 {
                     Ok(Asked { chain: chain_of(*id), in_order: false, is_deleted: true })
                 }

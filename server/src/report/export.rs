@@ -13,9 +13,10 @@ use super::events::EventFilter;
 use super::organization::OrganizationBody;
 use super::{Listed, Report, Timestamp};
 use crate::http::number::Number;
+use crate::store::error::EngineError;
 use crate::store::reader::ReadError;
 use crate::store::rollup::{Day, QUARTER, Slot};
-use crate::store::sqlite::{RollupRange, SqliteError};
+use crate::store::rows::RollupRange;
 
 /// Items that are read at once.
 const STEP: usize = 200;
@@ -159,7 +160,7 @@ impl Report<'_> {
             lacking.entry((day, dimensions)).or_default().merge(&slots);
         }
         self.view.each_rollup(&range, |day, dimensions, data| {
-            let mut slots = Day::read(data).map_err(|error| SqliteError::Unreadable {
+            let mut slots = Day::read(data).map_err(|error| EngineError::Unreadable {
                 what: format!("a rollup of organization {organization}"),
                 why: error.to_string(),
             })?;

@@ -8,6 +8,7 @@ use super::organization::OrganizationBody;
 use super::{Listed, Report, bad_cursor};
 use crate::store::Scope;
 use crate::store::reader::ReadError;
+use crate::store::rows::Candidates;
 
 /// Which organizations.
 #[derive(Clone, Debug, Default)]
@@ -39,18 +40,8 @@ impl OrganizationFilter {
     }
 }
 
-/// Organizations that a filter may take, by key. What has fallen due but is not in the row yet may change status, plan and
-/// locks (a trial that has just ended), so such rows are looked at in any case.
-const CANDIDATES: &str = "
-    SELECT o.id, o.key FROM organizations o
-    WHERE o.key > ?1
-      AND (?2 IS NULL OR o.id = ?2)
-      AND (?3 IS NULL OR o.key LIKE ?3 ESCAPE '\\' OR o.name LIKE ?3 ESCAPE '\\')
-      AND (((?4 IS NULL OR o.status = ?4)
-            AND (?5 IS NULL OR o.locked = ?5)
-            AND (?6 IS NULL OR o.plan IN (SELECT id FROM plans WHERE key = ?6)))
-           OR (SELECT a.next_due FROM accounts a WHERE a.id = o.id) <= ?7)
-    ORDER BY o.key";
+/// Rows that are read at once.
+const STEP: usize = 200;
 
 impl Report<'_> {
     /// `GET /v1/organizations`: by key.
@@ -65,25 +56,38 @@ impl Report<'_> {
     ) -> Result<Listed<OrganizationBody>, ReadError> {
         let Ok(after) = std::str::from_utf8(after.unwrap_or_default()) else { return bad_cursor() };
         let own = match self.scope {
-            Scope::Organization(own) | Scope::Portal { organization: own, .. } => Some(own.0),
+            Scope::Organization(own) | Scope::Portal { organization: own, .. } => Some(own),
             // Nobody but operators lists all.
             Scope::Team | Scope::Member { .. } => None,
         };
-        let mut query = self.view.sqlite().connection().prepare_cached(CANDIDATES)?;
-        let status = filter.status.map(status_name);
-        let plan = filter.plan.as_ref().map(PlanKey::as_str);
-        let asked = (after, own, filter.pattern(), status, filter.locked, plan, self.now.micros());
-        let mut rows = query.query(asked)?;
+        let (pattern, mut after) = (filter.pattern(), after.to_owned());
         let mut data: Vec<OrganizationBody> = Vec::new();
-        while let Some(row) = rows.next()? {
-            let account = self.current(&OrganizationRef::Id(OrganizationId(row.get(0)?)))?.account;
-            if !filter.takes(&account, self) {
-                continue;
-            } else if data.len() == limit {
-                let next = data.last().map(|last| last.key.clone().into_bytes());
-                return Ok(Listed { data, next });
+        loop {
+            let asked = Candidates {
+                after: &after,
+                own,
+                pattern: pattern.as_deref(),
+                status: filter.status.map(status_name),
+                locked: filter.locked,
+                plan: filter.plan.as_ref().map(PlanKey::as_str),
+                due: self.now,
+            };
+            let some = self.view.rows().candidates(&asked, STEP)?;
+            let Some((_, last)) = some.last() else { break };
+            after.clone_from(last);
+            for (id, _) in &some {
+                let account = self.current(&OrganizationRef::Id(*id))?.account;
+                if !filter.takes(&account, self) {
+                    continue;
+                } else if data.len() == limit {
+                    let next = data.last().map(|last| last.key.clone().into_bytes());
+                    return Ok(Listed { data, next });
+                }
+                data.push(OrganizationBody::of(&account, self.catalogue));
             }
-            data.push(OrganizationBody::of(&account, self.catalogue));
+            if some.len() < STEP {
+                break;
+            }
         }
         Ok(Listed { data, next: None })
     }
@@ -94,15 +98,10 @@ impl Report<'_> {
         after: &str,
         limit: usize,
     ) -> Result<Vec<(OrganizationId, OrganizationKey)>, ReadError> {
-        let sql = "SELECT id, key FROM organizations WHERE key > ? ORDER BY key LIMIT ?";
-        let mut query = self.view.sqlite().connection().prepare_cached(sql)?;
-        let mut rows = query.query((after, i64::try_from(limit).unwrap_or(i64::MAX)))?;
-        let mut found = Vec::new();
-        while let Some(row) = rows.next()? {
-            let key = OrganizationKey::new(&row.get::<_, String>(1)?);
-            let key = key.map_err(metergate_rules::decide::Problem::from).map_err(crate::store::StoreError::from)?;
-            found.push((OrganizationId(row.get(0)?), key));
-        }
-        Ok(found)
+        let named = |(id, key): (OrganizationId, String)| {
+            let key = OrganizationKey::new(&key).map_err(metergate_rules::decide::Problem::from);
+            Ok((id, key.map_err(crate::store::StoreError::from)?))
+        };
+        self.view.rows().keys_after(after, limit)?.into_iter().map(named).collect()
     }
 }

@@ -16,11 +16,12 @@ use metergate_rules::time::Time;
 
 use super::audit::{AuditRow, TEAM};
 use super::block::Record;
+use super::error::EngineError;
 use super::known::Id;
 use super::ledger::{Head, Ledger, Map};
 use super::open::Settings;
 use super::rollup::Derived;
-use super::sqlite::{Sqlite, SqliteError};
+use super::rows::Rows;
 use super::{
     After, Answer, ChangeRequest, ConsumeRequest, DecidedReceipt, KeptAnswer, Receipt, ReceiptKey, RecordRequest,
     Request, StoreError,
@@ -38,7 +39,7 @@ mod search;
 pub(super) enum Failure {
     /// The disk or the database: nobody in the batch is at fault.
     #[error(transparent)]
-    Store(#[from] SqliteError),
+    Store(#[from] EngineError),
     /// A defect on the way, which one request brought about.
     #[error("panicked")]
     Panicked,
@@ -46,10 +47,10 @@ pub(super) enum Failure {
 
 impl Failure {
     /// What a start is told.
-    pub(super) fn into_sqlite(self) -> SqliteError {
+    pub(super) fn into_engine(self) -> EngineError {
         match self {
             Self::Store(error) => error,
-            Self::Panicked => SqliteError::Unusable(self.to_string()),
+            Self::Panicked => EngineError::Unusable(self.to_string()),
         }
     }
 }
@@ -89,8 +90,8 @@ impl From<StoreError> for Stop {
     }
 }
 
-impl From<SqliteError> for Stop {
-    fn from(error: SqliteError) -> Self {
+impl From<EngineError> for Stop {
+    fn from(error: EngineError) -> Self {
         Self::Batch(error.into())
     }
 }
@@ -112,7 +113,7 @@ pub(super) enum Pending {
 /// What is decided on top of the durable image.
 pub(super) struct Batch<'a> {
     pub(super) ledger: &'a mut Ledger,
-    pub(super) sqlite: &'a Sqlite,
+    pub(super) rows: &'a dyn Rows,
     pub(super) settings: &'a Settings,
     pub(super) now: Time,
     /// Accounts as they are after what was decided so far.
@@ -140,10 +141,10 @@ pub(super) struct Batch<'a> {
 }
 
 impl<'a> Batch<'a> {
-    pub(super) fn new(ledger: &'a mut Ledger, sqlite: &'a Sqlite, settings: &'a Settings, now: Time) -> Self {
+    pub(super) fn new(ledger: &'a mut Ledger, rows: &'a dyn Rows, settings: &'a Settings, now: Time) -> Self {
         Self {
             ledger,
-            sqlite,
+            rows,
             settings,
             now,
             working: Map::default(),
@@ -325,7 +326,7 @@ impl<'a> Batch<'a> {
         let pending = self.receipts.iter().find(same).map(|kept| (kept.key.fingerprint, kept.answer.clone()));
         let kept = match pending {
             Some(kept) => Some(kept),
-            None => self.sqlite.receipt(scope, receipt, self.now.plus(-self.settings.keep_ids))?,
+            None => self.rows.receipt(scope, receipt, self.now.plus(-self.settings.keep_ids))?,
         };
         match kept {
             Some((fingerprint, _)) if fingerprint != receipt.fingerprint => Err(StoreError::Mismatch.into()),

@@ -77,13 +77,24 @@ pub fn order(records: &[(OrganizationId, Record)]) -> Vec<usize> {
 /// # Errors
 /// [`Unreadable::Malformed`] if a record cannot be encoded; a defect.
 pub fn pack(records: &[(OrganizationId, Record)], order: &[usize]) -> Result<(Vec<u8>, Vec<u32>), Unreadable> {
-    let (mut bodies, mut offsets) = (Vec::with_capacity(records.len() * 96), vec![0; records.len()]);
+    let (block, in_order) = pack_some(records, order)?;
+    let mut offsets = vec![0; records.len()];
+    order.iter().zip(in_order).for_each(|(i, offset)| offsets[*i] = offset);
+    Ok((block, offsets))
+}
+
+/// Packs some of the records, in their order. Answers the block and the offset of each of them.
+///
+/// # Errors
+/// [`Unreadable::Malformed`] if a record cannot be encoded; a defect.
+pub fn pack_some(records: &[(OrganizationId, Record)], some: &[usize]) -> Result<(Vec<u8>, Vec<u32>), Unreadable> {
+    let (mut bodies, mut offsets) = (Vec::with_capacity(some.len() * 96), Vec::with_capacity(some.len()));
     let mut directory: Vec<(OrganizationId, u32)> = Vec::new();
-    for &i in order {
+    for &i in some {
         let (organization, record) = &records[i];
         let start = bodies.len();
         postcard::serialize_with_flavor(record, Appended(&mut bodies))?;
-        offsets[i] = start as u32;
+        offsets.push(start as u32);
         let length = (bodies.len() - start) as u32;
         match directory.last_mut() {
             Some((last, total)) if last == organization => *total += length,

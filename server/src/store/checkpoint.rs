@@ -10,7 +10,8 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 
 use super::DISK_FAILED;
-use super::sqlite::{Sqlite, SqliteError};
+use super::error::EngineError;
+use super::sqlite::Sqlite;
 use crate::dies_at;
 use crate::faults::planted;
 
@@ -29,14 +30,14 @@ impl Checkpointer {
     /// Starts the thread; it ends with the writer.
     ///
     /// # Errors
-    /// [`SqliteError`] if the database cannot be opened.
-    pub(super) fn start(folder: &Path) -> Result<Self, SqliteError> {
+    /// [`EngineError`] if the database cannot be opened.
+    pub(super) fn start(folder: &Path) -> Result<Self, EngineError> {
         let (wake, woken) = sync_channel(1);
         let copied = Arc::new(AtomicBool::new(false));
         let (sqlite, done) = (Sqlite::open_to_checkpoint(folder)?, Arc::clone(&copied));
         let thread =
             std::thread::Builder::new().name("checkpoint".to_owned()).spawn(move || run(&sqlite, &woken, &done));
-        let thread = thread.map_err(|error| SqliteError::Unusable(format!("no thread for checkpoints: {error}")))?;
+        let thread = thread.map_err(|error| EngineError::Unusable(format!("no thread for checkpoints: {error}")))?;
         Ok(Self { wake: Some(wake), thread: Some(thread), copied, bytes: 0 })
     }
 
@@ -91,7 +92,7 @@ fn copy(sqlite: &Sqlite) {
 
 /// After a failed write or sync nobody knows what is on disk: the pages are marked clean and read back from memory, and
 /// SQLite would go on. The process ends instead; the next start reads what there is.
-pub(super) fn stop_after_disk_failure(error: &SqliteError) {
+pub(super) fn stop_after_disk_failure(error: &EngineError) {
     if error.is_disk_failure() && !planted("goes-on-after-failed-sync") {
         tracing::error!(%error, "stopping, since what was written last is unknown until the next start");
         std::process::exit(i32::from(DISK_FAILED));

@@ -4,33 +4,14 @@
 use super::audit::{Cut, key};
 use super::batch::{Batch, Failure, Stop};
 use super::checkpoint::stop_after_disk_failure;
-use super::decided::Decided;
 use super::deletion::STEP_BYTES;
 use super::writer::Writer;
-use super::{Receipt, StoreError};
 use crate::clock::boot;
-use crate::dies_at;
 
 /// Chains of which one step deletes rows at most.
 const MOST_CHAINS: usize = 50;
 
 impl Writer {
-    /// Has chains begin later.
-    pub(super) fn cut(&mut self, cuts: &[Cut]) -> Result<Receipt, StoreError> {
-        let now = self.now();
-        let mut batch = Batch::new(&mut self.ledger, &self.sqlite, &self.settings, now);
-        let chains = batch.begin_later(cuts).map_err(Stop::into_error)?;
-        let decided = Decided::of(batch);
-        self.commit(decided).map_err(|failure| {
-            self.tell(&failure, "the audit log could not be made to begin later");
-            StoreError::from(&failure)
-        })?;
-        dies_at!("audit-cut");
-        let begun = chains.len() as u64;
-        self.ledger.cut.extend(chains);
-        Ok(Receipt::Upkeep(begun))
-    }
-
     /// A step in which rows go that were dropped. Whether there was something to do.
     pub(super) fn forget_cut(&mut self) -> Result<bool, Failure> {
         if self.ledger.cut.is_empty() {
@@ -48,11 +29,11 @@ impl Writer {
 
 impl Batch<'_> {
     /// Says in these chains that they begin later. Answers which do.
-    fn begin_later(&mut self, cuts: &[Cut]) -> Result<Vec<[u8; 16]>, Stop> {
-        let (key, mut chains) = (key(self.sqlite)?, Vec::new());
+    pub(super) fn begin_later(&mut self, cuts: &[Cut]) -> Result<Vec<[u8; 16]>, Stop> {
+        let (key, mut chains) = (key(self.rows)?, Vec::new());
         for cut in cuts {
             // Somebody may have been quicker; and nothing goes that is not what was exported.
-            let last = self.sqlite.audit_entry(cut.chain, cut.sequence)?;
+            let last = self.rows.audit_entry(cut.chain, cut.sequence)?;
             if last.is_some_and(|row| row.hash == cut.hash) {
                 self.append_audit(cut.chain, &cut.draft(self.now, &key), "system", "")?;
                 chains.push(cut.chain);

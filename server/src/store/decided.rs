@@ -74,6 +74,21 @@ impl Decided {
         order.chunk_by(|a, b| self.records[*a].0 == self.records[*b].0).map(|group| self.records[group[0]].0)
     }
 
+    /// What it did to organizations that are still there, by id: the account after it, and which records are its own.
+    pub(super) fn each<'a>(&'a self, order: &'a [usize]) -> impl Iterator<Item = (&'a Arc<Account>, &'a [usize])> {
+        self.by_account(order).map(|(account, OfOne(_, group))| (account, group))
+    }
+
+    /// Whether something but use changed.
+    pub(super) fn has_changed(&self, organization: OrganizationId) -> bool {
+        self.changed.contains(&organization)
+    }
+
+    /// The records that were made under an id, with its hash.
+    pub(super) fn ids(&self) -> &[(usize, u64)] {
+        &self.ids
+    }
+
     /// What it did, by organization.
     fn by_account<'a>(&'a self, order: &'a [usize]) -> impl Iterator<Item = (&'a Arc<Account>, OfOne<'a>)> {
         let groups = order.chunk_by(|a, b| self.records[*a].0 == self.records[*b].0);

@@ -1,25 +1,25 @@
 //! The end of an organization: alone in its commit, with all by which it is found. Rows that nobody finds any more go little
 //! by little after it, also after a start.
 
-use std::sync::Arc;
-
 use metergate_rules::account::Account;
 use metergate_rules::audit::{Draft, Fields, Object};
 use metergate_rules::command::Command;
 use metergate_rules::id::{OrganizationId, OrganizationRef};
+use metergate_rules::time::Time;
 
+use super::alone::{Alone, Force};
 use super::audit::TEAM;
 use super::batch::{Batch, Failure, Stop};
 use super::checkpoint::stop_after_disk_failure;
 use super::decided::Decided;
+use super::ledger::Ledger;
 use super::reader::{ReadError, View};
 use super::writer::Writer;
-use super::{After, Answer, ChangeRequest, KeptAnswer, Receipt, ReceiptKey, Scope, StoreError};
+use super::{After, Answer, ChangeRequest, KeptAnswer, ReceiptKey, Scope, StoreError};
 use crate::catalogue::Snapshot;
 use crate::catalogue::change::TeamRow;
 use crate::catalogue::key::ApiKey;
 use crate::clock::boot;
-use crate::dies_at;
 use crate::people::change::leave;
 use crate::people::{People, PersonRow};
 
@@ -52,6 +52,34 @@ impl Leaving {
     const fn is_empty(&self) -> bool {
         self.people.is_empty() && self.keys.is_empty()
     }
+
+    /// Together with what else a commit writes.
+    fn in_commit(self, mut decided: Decided) -> (Decided, Force) {
+        (decided.people, decided.team) = (self.people, self.keys);
+        let (people, catalogue) = self.after.unzip();
+        (decided, Force { catalogue, people, ..Force::default() })
+    }
+}
+
+/// Some people and keys of a deleted organization that are left, if any are.
+pub(super) fn leaving(
+    organization: OrganizationId,
+    ledger: &Ledger,
+    now: Time,
+) -> Result<Option<(Decided, Force)>, Failure> {
+    let leaving = Leaving::of(organization, &ledger.people, &ledger.catalogue).map_err(|_| Failure::Panicked)?;
+    Ok((!leaving.is_empty()).then(|| leaving.in_commit(Decided::nothing(now))))
+}
+
+/// Decides the end of an organization.
+pub(super) fn decide_deletion(mut batch: Batch<'_>, request: &ChangeRequest) -> Result<Alone, Stop> {
+    match batch.decide_deletion(request)? {
+        Known::Before(answer) => Ok(Alone::Before(answer)),
+        Known::Not(organization, left, answer) => {
+            let (decided, force) = left.in_commit(Decided::of(batch).deleting(organization));
+            Ok(Alone::now(decided, force, answer))
+        }
+    }
 }
 
 /// Whether a deletion was made before under its key.
@@ -61,37 +89,6 @@ enum Known {
 }
 
 impl Writer {
-    /// Decides the end of an organization, writes it, and puts it in force.
-    pub(super) fn delete(&mut self, request: &ChangeRequest) -> Result<Receipt, StoreError> {
-        let now = self.now();
-        let mut batch = Batch::new(&mut self.ledger, &self.sqlite, &self.settings, now);
-        let (organization, leaving, answer) = match batch.decide_deletion(request).map_err(Stop::into_error)? {
-            Known::Before(answer) => return Ok(Receipt::Answered { answer, replayed: true }),
-            Known::Not(organization, leaving, answer) => (organization, *leaving, answer),
-        };
-        let decided = Decided::of(batch).deleting(organization);
-        self.commit_leaving(decided, leaving).map_err(|failure| {
-            self.tell(&failure, "the deletion of an organization could not be written");
-            StoreError::from(&failure)
-        })?;
-        dies_at!("deletion-unanswered");
-        Ok(Receipt::Answered { answer, replayed: false })
-    }
-
-    fn commit_leaving(&mut self, mut decided: Decided, leaving: Leaving) -> Result<(), Failure> {
-        let Leaving { people, keys, after } = leaving;
-        (decided.people, decided.team) = (people, keys);
-        self.commit(decided)?;
-        if let Some((people, snapshot)) = after {
-            let (people, snapshot) = (Arc::new(people), Arc::new(snapshot));
-            self.ledger.people = Arc::clone(&people);
-            self.people.store(people);
-            self.ledger.catalogue = Arc::clone(&snapshot);
-            self.catalogue.store(snapshot);
-        }
-        Ok(())
-    }
-
     /// A step in which something of a deleted organization goes, else of what the audit log dropped, else of kept answers.
     /// Whether there was something to do.
     pub(super) fn forget(&mut self) -> Result<bool, Failure> {
@@ -105,11 +102,10 @@ impl Writer {
     }
 
     fn forget_next(&mut self, organization: OrganizationId) -> Result<(), Failure> {
-        let now = self.now();
-        let leaving = Leaving::of(organization, &self.ledger.people, &self.ledger.catalogue);
-        let leaving = leaving.map_err(|_| Failure::Panicked)?;
-        if !leaving.is_empty() {
-            return self.commit_leaving(Decided::nothing(now), leaving);
+        if let Some((decided, force)) = leaving(organization, &self.ledger, self.now())? {
+            self.commit(decided)?;
+            self.put_in_force(force);
+            return Ok(());
         }
         let done = self.sqlite.forget_some(organization).inspect_err(stop_after_disk_failure)?;
         self.checkpointer.grown(STEP_BYTES);
@@ -164,7 +160,7 @@ impl View<'_> {
     /// The account of an organization, unless it is deleted.
     ///
     /// # Errors
-    /// [`ReadError::Sqlite`] if it cannot be read.
+    /// [`ReadError::Engine`] if it cannot be read.
     pub fn account_if_there(&self, organization: OrganizationId) -> Result<Option<Account>, ReadError> {
         match self.account(Scope::Team, &OrganizationRef::Id(organization)) {
             Err(ReadError::Store(StoreError::UnknownOrganization)) => Ok(None),

@@ -12,8 +12,9 @@ use serde::{Deserialize, Serialize};
 
 use super::audit::{Chain, Root, TEAM, owner};
 use super::block::{Block, Record};
+use super::error::EngineError;
 use super::known::Id;
-use super::sqlite::{SCHEMA, Sqlite, SqliteError};
+use super::sqlite::{SCHEMA, Sqlite};
 use crate::hex::hex;
 
 mod derived;
@@ -80,8 +81,8 @@ pub struct Examined {
 /// Goes through the store in a folder, at one snapshot, for as long as `go_on` says so.
 ///
 /// # Errors
-/// [`SqliteError`] if it cannot be opened. What cannot be read further on is a finding.
-pub fn examine(folder: &Path, go_on: &dyn Fn() -> bool) -> Result<Examined, SqliteError> {
+/// [`EngineError`] if it cannot be opened. What cannot be read further on is a finding.
+pub fn examine(folder: &Path, go_on: &dyn Fn() -> bool) -> Result<Examined, EngineError> {
     let sqlite = Sqlite::open_to_read(folder)?;
     let snapshot = sqlite.connection().unchecked_transaction()?;
     let version: u32 = snapshot.pragma_query_value(None, "user_version", |row| row.get(0))?;
@@ -119,11 +120,11 @@ type Part<'a> = fn(&mut Examination<'a>) -> Result<(), Halt>;
 /// Why a part ends before its end.
 enum Halt {
     Stopped,
-    Sqlite(SqliteError),
+    Sqlite(EngineError),
 }
 
-impl From<SqliteError> for Halt {
-    fn from(error: SqliteError) -> Self {
+impl From<EngineError> for Halt {
+    fn from(error: EngineError) -> Self {
         Self::Sqlite(error)
     }
 }

@@ -19,6 +19,8 @@ const MOST_WAITING: usize = 100_000;
 pub(super) struct Call {
     /// What to do.
     pub(super) work: Work,
+    /// How often it was put off, and since when that is, since boot.
+    pub(super) put_off: (u32, i64),
     port: Arc<Mailbox>,
     slot: usize,
 }
@@ -182,7 +184,7 @@ impl Port {
     /// Has the writer do `work`, in one commit with whatever else waits. Durable when it returns.
     pub(super) fn call(&self, work: Work) -> impl Future<Output = Answers> + Send + use<> {
         let slot = self.slots.lock().reserve();
-        let call = Call { work, port: Arc::clone(&self.mailbox), slot };
+        let call = Call { work, put_off: (0, 0), port: Arc::clone(&self.mailbox), slot };
         let refused = self.inbox.put(call).err();
         if refused.is_some() {
             self.slots.lock().release(slot);

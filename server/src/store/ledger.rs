@@ -12,11 +12,12 @@ use parking_lot::RwLock;
 
 use super::block::{Block, Place, Record};
 use super::dirty::Dirty;
+use super::error::{EngineError, unreadable};
 use super::feed::Feed;
 use super::known::Known;
 use super::rollup::ValueKey;
+use super::rows::Rows;
 use super::slice::{Chunk, Records};
-use super::sqlite::{Sqlite, SqliteError, unreadable};
 use crate::catalogue::Snapshot;
 use crate::faults::planted;
 use crate::people::People;
@@ -32,11 +33,11 @@ pub(super) type Map<K, V> = HashMap<K, V, foldhash::quality::RandomState>;
 
 /// The end of an audit chain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Head {
+pub struct Head {
     /// The place of the last entry; 0 without any.
-    pub(super) sequence: u64,
+    pub sequence: u64,
     /// Its hash.
-    pub(super) hash: Hash,
+    pub hash: Hash,
 }
 
 impl Head {
@@ -55,8 +56,8 @@ pub(super) struct Ledger {
     pub(super) known: Known,
     /// The records of closed slices, oldest first.
     pub(super) closed: Vec<Arc<Records>>,
-    /// Blocks that were read last: repetitions come in the order in which they were first sent.
-    pub(super) blocks: Kept<u64, Block<'static>>,
+    /// Blocks that were read last, by whose journal they are in: repetitions come in the order in which they were first sent.
+    pub(super) blocks: Kept<(OrganizationId, u64), Block<'static>>,
     /// Chunks of closed slices that were read last, by the first block of the slice and number.
     pub(super) chunks: Kept<(u64, usize), Chunk>,
     /// The ends of audit chains, likewise.
@@ -79,42 +80,57 @@ pub(super) struct Ledger {
 
 impl Ledger {
     /// The durable image of an organization's account.
-    pub(super) fn account(&mut self, sqlite: &Sqlite, id: OrganizationId) -> Result<Option<Arc<Account>>, SqliteError> {
+    pub(super) fn account(&mut self, rows: &dyn Rows, id: OrganizationId) -> Result<Option<Arc<Account>>, EngineError> {
         if let Some(account) = self.accounts.get(&id)
             && !planted("reload-behind-row")
         {
             return Ok(Some(Arc::clone(account)));
         }
-        let Some((held, account)) = sqlite.account_row(id)? else { return Ok(None) };
+        let Some((held, account)) = rows.account_row(id)? else { return Ok(None) };
         is_within(self.sequence, id, held)?;
         let account = Arc::new(account);
         self.accounts.insert(id, Arc::clone(&account));
         Ok(Some(account))
     }
 
+    /// The newest place before `before` at which an id of this hash stands, which may be another's.
+    pub(super) fn candidate(
+        &self,
+        rows: &dyn Rows,
+        organization: OrganizationId,
+        hash: u64,
+        before: Place,
+    ) -> Result<Option<Place>, EngineError> {
+        match self.known.candidate(hash, before)? {
+            Some(place) => Ok(Some(place)),
+            None => rows.candidate(organization, hash, before),
+        }
+    }
+
     /// The record of an organization at a place; `None` where another's is there, or it has gone for its age.
     pub(super) fn record(
         &self,
-        sqlite: &Sqlite,
+        rows: &dyn Rows,
         organization: OrganizationId,
         place: Place,
-    ) -> Result<Option<Record>, SqliteError> {
+    ) -> Result<Option<Record>, EngineError> {
         let slice = self.closed.partition_point(|slice| slice.extent().last < place.sequence);
         match self.closed.get(slice) {
             Some(slice) => self.closed_record(slice, organization, place),
-            None => self.open_record(sqlite, organization, place),
+            None => self.open_record(rows, organization, place),
         }
     }
 
     fn open_record(
         &self,
-        sqlite: &Sqlite,
+        rows: &dyn Rows,
         organization: OrganizationId,
         place: Place,
-    ) -> Result<Option<Record>, SqliteError> {
+    ) -> Result<Option<Record>, EngineError> {
         let broken = |error| unreadable(format!("block {}", place.sequence), error);
-        let block = self.blocks.get_or_read(place.sequence, || {
-            sqlite.block(place.sequence)?.map(|data| Block::read(data).map_err(broken)).transpose()
+        let journal = rows.journal_of(organization);
+        let block = self.blocks.get_or_read((journal, place.sequence), || {
+            rows.block(journal, place.sequence)?.map(|data| Block::read(data).map_err(broken)).transpose()
         })?;
         let Some(block) = block else { return Ok(None) };
         let (owner, record) = block.at(place.offset).map_err(broken)?;
@@ -126,10 +142,10 @@ impl Ledger {
         slice: &Records,
         organization: OrganizationId,
         place: Place,
-    ) -> Result<Option<Record>, SqliteError> {
+    ) -> Result<Option<Record>, EngineError> {
         let Some(number) = slice.chunk_of(organization, place.sequence) else { return Ok(None) };
         let key = (slice.extent().first, number);
-        let chunk = self.chunks.get_or_read(key, || Ok::<_, SqliteError>(Some(slice.chunk(number)?)))?;
+        let chunk = self.chunks.get_or_read(key, || Ok::<_, EngineError>(Some(slice.chunk(number)?)))?;
         let record = chunk.map_or(Ok(None), |chunk| chunk.at(organization, place));
         Ok(record.map_err(|damage| slice.error(damage))?)
     }
@@ -137,17 +153,17 @@ impl Ledger {
     /// The id of an organization that exists.
     pub(super) fn resolve(
         &mut self,
-        sqlite: &Sqlite,
+        rows: &dyn Rows,
         organization: &OrganizationRef,
-    ) -> Result<Option<OrganizationId>, SqliteError> {
+    ) -> Result<Option<OrganizationId>, EngineError> {
         match organization {
-            OrganizationRef::Id(id) => Ok(self.account(sqlite, *id)?.map(|account| account.id)),
+            OrganizationRef::Id(id) => Ok(self.account(rows, *id)?.map(|account| account.id)),
             OrganizationRef::Key(key) => {
                 if let Some(id) = self.keys.get(key) {
                     return Ok(Some(*id));
                 }
-                let Some(id) = sqlite.organization_id(key)? else { return Ok(None) };
-                if self.account(sqlite, id)?.is_none_or(|account| account.profile.key != *key) {
+                let Some(id) = rows.organization_id(key)? else { return Ok(None) };
+                if self.account(rows, id)?.is_none_or(|account| account.profile.key != *key) {
                     return Err(unreadable(format!("organization {key}"), "its listing and its account do not agree"));
                 }
                 self.keys.insert(key.clone(), id);
@@ -159,14 +175,14 @@ impl Ledger {
     /// Whether a value was seen in `[from.bucket, to)`, with how often it was beside what is durable, by bucket.
     pub(super) fn has_value(
         &self,
-        sqlite: &Sqlite,
+        rows: &dyn Rows,
         from: ValueKey,
         to: Time,
         beside: impl Iterator<Item = (Time, i64)>,
-    ) -> Result<bool, SqliteError> {
+    ) -> Result<bool, EngineError> {
         let dirty = self.dirty.read();
         let pending = dirty.get(from.organization).into_iter().flat_map(|dirty| dirty.derived.counts(from, to));
-        sqlite.is_seen(from, to, pending.chain(beside))
+        rows.is_seen(from, to, &mut pending.chain(beside))
     }
 
     /// Forgets what can be read again, where there is too much of it; called when all of it is durable.
@@ -183,11 +199,11 @@ impl Ledger {
     }
 
     /// The end of an audit chain.
-    pub(super) fn head(&mut self, sqlite: &Sqlite, chain: [u8; 16]) -> Result<Head, SqliteError> {
+    pub(super) fn head(&mut self, rows: &dyn Rows, chain: [u8; 16]) -> Result<Head, EngineError> {
         if let Some(head) = self.heads.get(&chain) {
             return Ok(*head);
         }
-        let head = sqlite.audit_head(chain)?;
+        let head = rows.audit_head(chain)?;
         self.heads.insert(chain, head);
         Ok(head)
     }
@@ -218,8 +234,8 @@ impl<K: PartialEq, V> Kept<K, V> {
 /// An account's row holds no block that the journal has not: the end of the journal would be lost.
 ///
 /// # Errors
-/// [`SqliteError::Unreadable`] if it does.
-pub(super) fn is_within(last: u64, id: OrganizationId, held: u64) -> Result<(), SqliteError> {
+/// [`EngineError::Unreadable`] if it does.
+pub(super) fn is_within(last: u64, id: OrganizationId, held: u64) -> Result<(), EngineError> {
     if held <= last {
         return Ok(());
     }

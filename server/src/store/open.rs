@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::thread::JoinHandle;
 
 use arc_swap::ArcSwap;
@@ -11,28 +12,35 @@ use parking_lot::{Mutex, RwLock};
 use super::audit::Cut;
 use super::batch::Failure;
 use super::checkpoint::Checkpointer;
+use super::error::{EngineError, unreadable};
 use super::feed::Feed;
 use super::fold::{Fold, Pace};
 use super::inbox::{Inbox, Port};
 use super::known::IdHasher;
+use super::postgres::Postgres;
+use super::postgres::pool::Pool;
 use super::reader::{Reader, Recent};
 use super::remade::Remade;
 use super::replay::{Replayed, replay};
 use super::slice::Files;
 use super::slice::slicer::Slicer;
 use super::slicing::Slicing;
-use super::sqlite::{Sqlite, SqliteError, unreadable};
+use super::sqlite::Sqlite;
+use super::totals::Totals;
 use super::writer::Writer;
 use super::{Answers, ChangeRequest, Receipt, Request, StoreError, Work};
 use crate::catalogue::{Snapshot, TeamRequest};
 use crate::clock::Clock;
+use crate::config::Secret;
 use crate::dies_at;
 use crate::people::People;
 use crate::people::change::PeopleRequest;
 
 /// What the store needs to know.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Settings {
+    /// Where PostgreSQL is, if that is the record and not the data folder.
+    pub database: Option<Secret>,
     /// The data folder.
     pub folder: PathBuf,
     /// Whether unknown organizations are created on first use.
@@ -53,6 +61,7 @@ impl Settings {
     /// The defaults, in a folder.
     pub fn in_folder(folder: &Path) -> Self {
         Self {
+            database: None,
             folder: folder.to_owned(),
             create_organizations: false,
             keep_ids: 35 * DAY,
@@ -71,24 +80,56 @@ impl Settings {
 
 /// The store. One for a data folder; its methods are the only way to it.
 pub struct Store {
-    inbox: Arc<Inbox>,
-    catalogue: Arc<ArcSwap<Snapshot>>,
-    people: Arc<ArcSwap<People>>,
-    clock: Clock,
-    thread: Mutex<Option<JoinHandle<()>>>,
-    reader: Reader,
-    feed: Arc<Feed>,
-    values_key: [u8; 16],
-    audit_key: [u8; 16],
-    last_commit: Time,
+    pub(super) inbox: Arc<Inbox>,
+    pub(super) catalogue: Arc<ArcSwap<Snapshot>>,
+    pub(super) people: Arc<ArcSwap<People>>,
+    pub(super) clock: Clock,
+    /// How far the time by which the store decides is ahead of the node's clock, in microseconds.
+    pub(super) ahead: Arc<AtomicI64>,
+    pub(super) thread: Mutex<Option<JoinHandle<()>>>,
+    pub(super) reader: Reader,
+    pub(super) feed: Arc<Feed>,
+    pub(super) values_key: [u8; 16],
+    pub(super) audit_key: [u8; 16],
+    pub(super) last_commit: Time,
+    pub(super) engine: Engine,
+}
+
+/// What keeps the record.
+pub(super) enum Engine {
+    /// SQLite in this folder.
+    Embedded(PathBuf),
+    /// PostgreSQL.
+    Postgres(Arc<Pool>),
+}
+
+/// While this lives no other node does the same work.
+pub struct Turn {
+    pub(super) _held: Option<Postgres>,
+}
+
+/// Work that one node does at a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Job {
+    /// What falls due by time alone, the roots of the audit log, the end of its older entries.
+    Sweep = 1,
 }
 
 impl Store {
-    /// Opens the data folder, replays what the rows do not hold yet, and starts the writer.
+    /// Opens the store and starts the writer.
     ///
     /// # Errors
-    /// [`SqliteError`] if the folder cannot be used or what is stored cannot be read.
-    pub fn open(settings: Settings, clock: Clock) -> Result<Self, SqliteError> {
+    /// [`EngineError`] if it cannot be used or what is stored cannot be read.
+    pub fn open(settings: Settings, clock: Clock) -> Result<Self, EngineError> {
+        match settings.database.clone() {
+            Some(url) => Self::open_shared(&url, settings, clock),
+            None => Self::open_embedded(settings, clock),
+        }
+    }
+
+    /// Opens the data folder, and replays what the rows do not hold yet.
+    fn open_embedded(settings: Settings, clock: Clock) -> Result<Self, EngineError> {
+        let engine = Engine::Embedded(settings.folder.clone());
         let sqlite = Sqlite::open_first(&settings.folder)?;
         dies_at!("start-opened");
         let snapshot = Arc::new(snapshot_of(&sqlite)?);
@@ -102,9 +143,7 @@ impl Store {
         let Replayed { mut ledger, folded_to, oldest, open } =
             replay(&sqlite, Arc::clone(&snapshot), hasher, files, &recent)?;
         ledger.people = Arc::clone(&everybody);
-        let used_by_all = sqlite.totals();
-        let told = |error: &SqliteError| tracing::error!(%error, "the fleet view cannot say what all used together");
-        ledger.dirty.write().begin_totals(used_by_all.inspect_err(told).ok());
+        ledger.dirty.write().begin_totals(used_by_all(&sqlite));
         let feed = Arc::new(Feed::new(clock.now()));
         ledger.feed = Arc::clone(&feed);
         dies_at!("start-replayed");
@@ -115,7 +154,7 @@ impl Store {
         let inbox = Arc::new(Inbox::default());
         let waking = Arc::clone(&inbox);
         let slicer = Slicer::start(&settings.folder, move || waking.wake());
-        let slicer = slicer.map_err(|error| SqliteError::Unusable(format!("no thread for slices: {error}")))?;
+        let slicer = slicer.map_err(|error| EngineError::Unusable(format!("no thread for slices: {error}")))?;
         let mut writer = Writer {
             fold: Fold::new(settings.pace, folded_to, ledger.sequence),
             slicing: Slicing::new(slicer, oldest, open),
@@ -132,11 +171,22 @@ impl Store {
             forgot: 0,
             answers_due: 0,
         };
-        writer.write_listings().map_err(Failure::into_sqlite)?;
-        let thread = std::thread::Builder::new().name("writer".to_owned()).spawn(move || writer.run());
-        let thread = thread.map_err(|error| SqliteError::Unusable(format!("no thread for the writer: {error}")))?;
-        let thread = Mutex::new(Some(thread));
-        Ok(Self { inbox, catalogue, people, clock, thread, reader, feed, values_key, audit_key, last_commit })
+        writer.write_listings().map_err(Failure::into_engine)?;
+        let thread = Mutex::new(Some(spawned(move || writer.run())?));
+        Ok(Self {
+            inbox,
+            catalogue,
+            people,
+            clock,
+            ahead: Arc::default(),
+            thread,
+            reader,
+            feed,
+            values_key,
+            audit_key,
+            last_commit,
+            engine,
+        })
     }
 
     /// A door to the store for one core. Its [`Port::receive`] must run there.
@@ -219,10 +269,10 @@ impl Store {
 
     /// The time by which the store decides.
     pub fn now(&self) -> Time {
-        self.clock.now()
+        self.clock.now().plus(self.ahead.load(Ordering::Relaxed))
     }
 
-    /// The time of the last commit before this start.
+    /// The time of the last commit before this start; the earliest of all where a clock of its own keeps the time.
     pub const fn last_commit(&self) -> Time {
         self.last_commit
     }
@@ -264,13 +314,25 @@ fn upkept(answers: Answers) -> Result<u64, StoreError> {
     }
 }
 
-fn snapshot_of(sqlite: &Sqlite) -> Result<Snapshot, SqliteError> {
+/// The loop's thread.
+pub(super) fn spawned(run: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, EngineError> {
+    let thread = std::thread::Builder::new().name("writer".to_owned()).spawn(run);
+    thread.map_err(|error| EngineError::Unusable(format!("no thread for the writer: {error}")))
+}
+
+/// What the rows say that all used together; nothing where they cannot be read.
+fn used_by_all(sqlite: &Sqlite) -> Option<Totals> {
+    let told = |error: &EngineError| tracing::error!(%error, "the fleet view cannot say what all used together");
+    sqlite.totals().inspect_err(told).ok()
+}
+
+fn snapshot_of(sqlite: &Sqlite) -> Result<Snapshot, EngineError> {
     Snapshot::new(sqlite.stored()?).map_err(|error| unreadable("the catalogue", error))
 }
 
 /// A key made once for an installation: under it a value, an id or a root has the same hash for ever, and in no other
 /// installation.
-fn installation_key(sqlite: &Sqlite, name: &str) -> Result<[u8; 16], SqliteError> {
+fn installation_key(sqlite: &Sqlite, name: &str) -> Result<[u8; 16], EngineError> {
     if let Some(text) = sqlite.setting(name)? {
         let key = u128::from_str_radix(&text, 16).map_err(|error| unreadable(name, error))?;
         return Ok(key.to_be_bytes());

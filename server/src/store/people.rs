@@ -10,13 +10,13 @@ use metergate_rules::id::{OrganizationId, OrganizationKey, OrganizationRef};
 use metergate_rules::period::Zone;
 use metergate_rules::role::Role;
 
+use super::alone::{Alone, Force};
 use super::audit::{TEAM, chain_of};
 use super::batch::{Batch, Stop};
 use super::decided::Decided;
-use super::writer::Writer;
-use super::{Answer, Caller, KeptAnswer, Receipt, StoreError};
-use crate::catalogue::SIGN_UP_PLAN;
+use super::{Answer, Caller, KeptAnswer, StoreError};
 use crate::catalogue::change::{Ended, end_made_by};
+use crate::catalogue::{SIGN_UP_PLAN, Snapshot};
 use crate::hex::hex;
 use crate::people::change::{
     Ground, Joins, PeopleAfter, PeopleCommand, PeopleOutcome, PeopleReply, PeopleRequest, Wish, WishedKey, decide,
@@ -27,36 +27,20 @@ use crate::people::{Opens, People, User, UserId};
 /// Why keys end whose maker is not whose address it is.
 const TAKEN_OVER: &str = "made before the address of its maker was known to be theirs";
 
-impl Writer {
-    /// Decides a change of people, writes it, and puts it in force.
-    pub(super) fn change_people(&mut self, request: &PeopleRequest) -> Result<Receipt, StoreError> {
-        let now = self.now();
-        let (people, ended, answer, decided) = {
-            let mut batch = Batch::new(&mut self.ledger, &self.sqlite, &self.settings, now);
-            match batch.decide_people(request).map_err(Stop::into_error)? {
-                Known::Before(answer) => return Ok(Receipt::Answered { answer, replayed: true }),
-                Known::Not(outcome, ended, answer) => {
-                    let mut decided = Decided::of(batch);
-                    decided.people = outcome.rows;
-                    let ended = ended.map(|ended| {
-                        decided.team = ended.rows;
-                        ended.stored
-                    });
-                    (outcome.people, ended, answer, decided)
-                }
+/// Decides a change of people.
+pub(super) fn decide_people(mut batch: Batch<'_>, request: &PeopleRequest) -> Result<Alone, Stop> {
+    match batch.decide_people(request)? {
+        Known::Before(answer) => Ok(Alone::Before(answer)),
+        Known::Not(outcome, ended, answer) => {
+            let mut decided = Decided::of(batch);
+            decided.people = outcome.rows;
+            let mut force = Force { people: Some(outcome.people), ..Force::default() };
+            if let Some(ended) = ended {
+                decided.team = ended.rows;
+                force.catalogue = Some(Snapshot::new(ended.stored).map_err(|_| StoreError::Internal)?);
             }
-        };
-        self.commit(decided).map_err(|failure| {
-            self.tell(&failure, "a change of people could not be written");
-            StoreError::from(&failure)
-        })?;
-        let people = Arc::new(people);
-        self.ledger.people = Arc::clone(&people);
-        self.people.store(people);
-        if let Some(stored) = ended {
-            self.put_in_force(stored)?;
+            Ok(Alone::now(decided, force, answer))
         }
-        Ok(Receipt::Answered { answer, replayed: false })
     }
 }
 

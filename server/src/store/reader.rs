@@ -16,89 +16,47 @@ use parking_lot::{Mutex, RwLock};
 
 use super::block::Block;
 use super::dirty::{Dirty, DirtyAccount};
-use super::ledger::Map;
+use super::error::{EngineError, unreadable};
+use super::postgres::pool::Pool;
 use super::rollup::{Day, ValueKey};
-use super::slice::Records;
-use super::sqlite::{RollupRange, Sqlite, SqliteError, find_rollup, unreadable};
+use super::rows::{RollupRange, Rows};
+use super::sqlite::Sqlite;
 use super::{Scope, StoreError};
 use crate::people::People;
 
 mod accounts;
 mod between;
+mod own;
+mod recent;
 
 pub(super) use between::{later_blocks, records_between};
+pub use recent::Recent;
 
 /// Connections that are kept open for the next read.
 const KEPT: usize = 8;
 /// Of an organization's blocks so many are looked up at once: most who ask are content with the newest.
 const BLOCKS_AT_ONCE: usize = 64;
 
-/// Where each organization's records are: in which blocks of the open slice, and in which files.
-#[derive(Default)]
-pub struct Recent {
-    open: Blocks,
-    /// Of the slice that is closing, until it is closed.
-    closing: Blocks,
-    /// Closed slices, oldest first.
-    closed: Vec<Arc<Records>>,
-}
-
-/// In which blocks each organization stands.
-type Blocks = Map<OrganizationId, Vec<u64>>;
-
-impl Recent {
-    /// With closed slices alone.
-    pub(super) fn after(closed: Vec<Arc<Records>>) -> Self {
-        Self { closed, ..Self::default() }
-    }
-
-    pub(super) fn add(&mut self, sequence: u64, organizations: impl IntoIterator<Item = OrganizationId>) {
-        for organization in organizations {
-            let blocks = self.open.entry(organization).or_default();
-            if blocks.last() != Some(&sequence) {
-                blocks.push(sequence);
-            }
-        }
-    }
-
-    /// Some blocks of an organization up to `sequence`, newest first; or if there is none, the closed slices, in which
-    /// the rest is.
-    fn up_to(&self, organization: OrganizationId, sequence: u64) -> Result<Vec<u64>, Vec<Arc<Records>>> {
-        for blocks in [&self.open, &self.closing] {
-            let blocks = blocks.get(&organization).map_or(&[][..], Vec::as_slice);
-            let blocks = &blocks[..blocks.partition_point(|block| *block <= sequence)];
-            if !blocks.is_empty() {
-                return Ok(blocks.iter().rev().take(BLOCKS_AT_ONCE).copied().collect());
-            }
-        }
-        Err(self.closed.clone())
-    }
-
-    /// The open slice begins to close, and another begins.
-    pub(super) fn begin_to_close(&mut self) {
-        self.closing = std::mem::take(&mut self.open);
-    }
-
-    /// The records of the slice that was closing are in a file. What is needed no more is returned: it is large.
-    #[must_use]
-    pub(super) fn close(&mut self, records: Arc<Records>) -> impl Send + use<> {
-        self.closed.push(records);
-        std::mem::take(&mut self.closing)
-    }
-
-    /// The oldest slice has gone.
-    pub(super) fn forget_oldest(&mut self) {
-        self.closed.remove(0);
-    }
-}
-
 /// Opens and keeps connections to read with.
 pub struct Reader {
+    source: Source,
+    people: Arc<ArcSwap<People>>,
+}
+
+/// Where is read.
+#[derive(Clone)]
+enum Source {
+    Embedded(Embedded),
+    /// The rows lack nothing.
+    Postgres(Arc<Pool>),
+}
+
+#[derive(Clone)]
+struct Embedded {
     folder: PathBuf,
     idle: Arc<Mutex<Vec<Sqlite>>>,
     recent: Arc<RwLock<Recent>>,
     dirty: Arc<RwLock<Dirty>>,
-    people: Arc<ArcSwap<People>>,
 }
 
 impl Reader {
@@ -108,43 +66,68 @@ impl Reader {
         dirty: Arc<RwLock<Dirty>>,
         people: Arc<ArcSwap<People>>,
     ) -> Self {
-        Self { folder: folder.to_owned(), idle: Arc::default(), recent, dirty, people }
+        let embedded = Embedded { folder: folder.to_owned(), idle: Arc::default(), recent, dirty };
+        Self { source: Source::Embedded(embedded), people }
+    }
+
+    /// Of an engine whose rows are never behind.
+    pub(super) const fn of_rows_alone(pool: Arc<Pool>, people: Arc<ArcSwap<People>>) -> Self {
+        Self { source: Source::Postgres(pool), people }
     }
 
     /// Closes the connections that are kept.
     pub(super) fn close(&self) {
-        self.idle.lock().clear();
+        match &self.source {
+            Source::Embedded(embedded) => embedded.idle.lock().clear(),
+            Source::Postgres(pool) => pool.close(),
+        }
     }
 
-    /// Runs `read` on one snapshot, on a thread that may wait for the disk.
+    /// Runs `read` on one snapshot, on a thread that may wait for the engine.
     ///
     /// # Errors
-    /// What `read` answers; [`StoreError::Unavailable`] if the database cannot be read.
+    /// What `read` answers; [`StoreError::Unavailable`] if the engine cannot be read.
     pub async fn read<T: Send + 'static>(
         &self,
         read: impl FnOnce(&View<'_>) -> Result<T, ReadError> + Send + 'static,
     ) -> Result<T, StoreError> {
-        let (folder, idle, recent) = (self.folder.clone(), Arc::clone(&self.idle), Arc::clone(&self.recent));
-        let (dirty, people) = (Arc::clone(&self.dirty), Arc::clone(&self.people));
-        let task = move || {
-            let kept = idle.lock().pop();
-            let sqlite = kept.map_or_else(|| Sqlite::open_to_read(&folder), Ok)?;
-            // Before the snapshot of the rows, and so never newer than they are.
-            let dirty = dirty.read().clone();
-            let result = in_snapshot(&sqlite, &recent, &dirty, &people.load(), read)?;
-            let mut idle = idle.lock();
-            if idle.len() < KEPT {
-                idle.push(sqlite);
+        let (source, people) = (self.source.clone(), Arc::clone(&self.people));
+        let task = move || match source {
+            Source::Embedded(embedded) => embedded.read(&people.load(), read),
+            Source::Postgres(pool) => {
+                let (dirty, people) = (Dirty::default(), people.load());
+                pool.read(|rows| read(&View { rows, recent: None, dirty: &dirty, people: &people }))
             }
-            Ok::<_, ReadError>(result)
         };
-        match tokio::task::spawn_blocking(task).await {
-            Ok(read) => read.map_err(ReadError::told),
-            Err(error) => {
-                tracing::error!(%error, "a read panicked");
-                Err(StoreError::Internal)
-            }
+        waited(task).await
+    }
+}
+
+/// Waits for a thread that may wait.
+async fn waited<T: Send + 'static>(
+    task: impl FnOnce() -> Result<T, ReadError> + Send + 'static,
+) -> Result<T, StoreError> {
+    match tokio::task::spawn_blocking(task).await {
+        Ok(read) => read.map_err(ReadError::told),
+        Err(error) => {
+            tracing::error!(%error, "a read panicked");
+            Err(StoreError::Internal)
         }
+    }
+}
+
+impl Embedded {
+    fn read<T>(&self, people: &People, read: impl FnOnce(&View<'_>) -> Result<T, ReadError>) -> Result<T, ReadError> {
+        let kept = self.idle.lock().pop();
+        let sqlite = kept.map_or_else(|| Sqlite::open_to_read(&self.folder), Ok)?;
+        // Before the snapshot of the rows, and so never newer than they are.
+        let dirty = self.dirty.read().clone();
+        let result = in_snapshot(&sqlite, &self.recent, &dirty, people, read)?;
+        let mut idle = self.idle.lock();
+        if idle.len() < KEPT {
+            idle.push(sqlite);
+        }
+        Ok(result)
     }
 }
 
@@ -155,9 +138,9 @@ fn in_snapshot<T>(
     people: &People,
     read: impl FnOnce(&View<'_>) -> Result<T, ReadError>,
 ) -> Result<T, ReadError> {
-    let transaction = sqlite.connection().unchecked_transaction().map_err(SqliteError::from)?;
-    let result = read(&View { sqlite, recent, dirty, people })?;
-    transaction.commit().map_err(SqliteError::from)?;
+    let transaction = sqlite.connection().unchecked_transaction().map_err(EngineError::from)?;
+    let result = read(&View { rows: sqlite, recent: Some(recent), dirty, people })?;
+    transaction.commit().map_err(EngineError::from)?;
     Ok(result)
 }
 
@@ -167,9 +150,9 @@ pub enum ReadError {
     /// What was asked cannot be answered.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// The database cannot be read.
+    /// The engine cannot be read.
     #[error(transparent)]
-    Sqlite(#[from] SqliteError),
+    Engine(#[from] EngineError),
 }
 
 impl ReadError {
@@ -177,17 +160,11 @@ impl ReadError {
     pub fn told(self) -> StoreError {
         match self {
             Self::Store(error) => error,
-            Self::Sqlite(error) => {
+            Self::Engine(error) => {
                 tracing::error!(%error, "a read failed");
                 StoreError::from(&error)
             }
         }
-    }
-}
-
-impl From<rusqlite::Error> for ReadError {
-    fn from(error: rusqlite::Error) -> Self {
-        Self::Sqlite(error.into())
     }
 }
 
@@ -204,8 +181,9 @@ pub struct Due {
 
 /// One snapshot of what is durable.
 pub struct View<'a> {
-    sqlite: &'a Sqlite,
-    recent: &'a RwLock<Recent>,
+    rows: &'a dyn Rows,
+    /// Where records are, unless each organization has a journal of its own.
+    recent: Option<&'a RwLock<Recent>>,
     dirty: &'a Dirty,
     people: &'a People,
 }
@@ -216,10 +194,10 @@ impl View<'_> {
         self.people
     }
 
-    /// The database, for what is written in the commit of its change. Accounts, rollups and values may be behind there:
+    /// The rows, for what is written in the commit of its change. Accounts, rollups and values may be behind there:
     /// they are read by the methods below.
-    pub const fn sqlite(&self) -> &Sqlite {
-        self.sqlite
+    pub const fn rows(&self) -> &dyn Rows {
+        self.rows
     }
 
     /// The account of an organization, where it exists for the caller.
@@ -229,11 +207,11 @@ impl View<'_> {
     pub fn account(&self, scope: Scope, organization: &OrganizationRef) -> Result<Account, ReadError> {
         let id = match organization {
             OrganizationRef::Id(id) => Some(*id),
-            OrganizationRef::Key(key) => self.sqlite.organization_id(key)?,
+            OrganizationRef::Key(key) => self.rows.organization_id(key)?,
         };
         let id = id.ok_or(StoreError::UnknownOrganization)?;
         scope.admits(id, self.people)?;
-        let row = self.sqlite.account_row(id)?;
+        let row = self.rows.account_row(id)?;
         let lacking = self.dirty.get(id).filter(|dirty| row.as_ref().is_none_or(|(held, _)| *held < dirty.sequence));
         let account = lacking.map_or_else(|| row.map(|(_, account)| account), |dirty| Some((*dirty.account).clone()));
         if let OrganizationRef::Key(key) = organization
@@ -248,9 +226,9 @@ impl View<'_> {
     /// clock; and where to go on.
     ///
     /// # Errors
-    /// [`ReadError::Sqlite`] if they cannot be read.
+    /// [`ReadError::Engine`] if they cannot be read.
     pub fn due(&self, after: Option<OrganizationId>, most: usize, now: Time) -> Result<Due, ReadError> {
-        let rows = self.sqlite.due_times(after, most)?;
+        let rows = self.rows.due_times(after, most)?;
         let next = rows.last().filter(|_| rows.len() == most).map(|(id, _)| *id);
         let mut due = Due { next, ..Due::default() };
         for (id, _) in rows.into_iter().filter(|(_, at)| *at <= now) {
@@ -271,7 +249,7 @@ impl View<'_> {
     /// What the rows of an organization lack.
     fn lacking(&self, organization: OrganizationId) -> Result<Option<&DirtyAccount>, ReadError> {
         let Some(dirty) = self.dirty.get(organization) else { return Ok(None) };
-        let held = self.sqlite.account_sequence(organization)?;
+        let held = self.rows.account_sequence(organization)?;
         Ok(held.is_none_or(|held| held < dirty.sequence).then_some(dirty))
     }
 
@@ -279,26 +257,34 @@ impl View<'_> {
     /// read by [`Day`]), until `each` has enough.
     ///
     /// # Errors
-    /// [`ReadError::Sqlite`] if it cannot be read; what `each` fails with.
+    /// [`ReadError::Engine`] if it cannot be read; what `each` fails with.
     pub fn each_rollup(
         &self,
         range: &RollupRange,
-        each: impl FnMut(i32, &str, &[u8]) -> Result<bool, ReadError>,
+        mut each: impl FnMut(i32, &str, &[u8]) -> Result<bool, ReadError>,
     ) -> Result<(), ReadError> {
-        self.sqlite.each_rollup(range, each)
+        let mut failed = None;
+        self.rows.each_rollup(range, &mut |day, dimensions, data| match each(day, dimensions, data) {
+            Ok(more) => Ok(more),
+            Err(error) => {
+                failed = Some(error);
+                Ok(false)
+            }
+        })?;
+        failed.map_or(Ok(()), Err)
     }
 
     /// What the rows of such a range lack, in order. Dimension sets beyond the cap of a day stand under the name that they
     /// will have.
     ///
     /// # Errors
-    /// [`ReadError::Sqlite`] if it cannot be read.
+    /// [`ReadError::Engine`] if it cannot be read.
     pub fn lacking_rollups(&self, range: &RollupRange) -> Result<Vec<(i32, String, Day)>, ReadError> {
         let Some(dirty) = self.lacking(range.organization)? else { return Ok(Vec::new()) };
         let (mut lacking, mut new) = (Vec::new(), (i32::MIN, 0));
         for (key, slots) in dirty.derived.rollups.of(range.meter, range.first, range.last) {
             new = if new.0 == key.day { new } else { (key.day, 0) };
-            let (dimensions, stored) = find_rollup(self.sqlite.connection(), &key, new.1)?;
+            let (dimensions, stored) = self.rows.find_rollup(&key, new.1)?;
             new.1 += i64::from(stored.is_none());
             lacking.push((key.day, dimensions.to_owned(), slots));
         }
@@ -308,7 +294,7 @@ impl View<'_> {
     /// The values that a meter saw in a span, each with the bucket in which it was seen, in order of both.
     ///
     /// # Errors
-    /// [`ReadError::Sqlite`] if it cannot be read.
+    /// [`ReadError::Engine`] if it cannot be read.
     pub fn values(
         &self,
         organization: OrganizationId,
@@ -327,7 +313,7 @@ impl View<'_> {
                 each(bucket, value)
             }
         };
-        self.sqlite.each_value(organization, meter, span, |bucket, value, count| {
+        self.rows.each_value(organization, meter, span, &mut |bucket, value, count| {
             let row = (bucket, value);
             while let Some((key, count)) = lacking.next_if(|(key, _)| *key < row) {
                 put(key, count);
@@ -342,27 +328,28 @@ impl View<'_> {
     /// Whether a value was seen in `[from.bucket, to)`.
     ///
     /// # Errors
-    /// [`ReadError::Sqlite`] if it cannot be read.
+    /// [`ReadError::Engine`] if it cannot be read.
     pub fn has_value(&self, from: ValueKey, to: Time) -> Result<bool, ReadError> {
         let lacking = self.lacking(from.organization)?;
-        let beside = lacking.into_iter().flat_map(|dirty| dirty.derived.counts(from, to));
-        Ok(self.sqlite.is_seen(from, to, beside)?)
+        let mut beside = lacking.into_iter().flat_map(|dirty| dirty.derived.counts(from, to));
+        Ok(self.rows.is_seen(from, to, &mut beside)?)
     }
 
     /// The records of an organization in blocks up to `sequence`, newest first, until `take` has enough.
     ///
     /// # Errors
-    /// [`ReadError::Sqlite`] if a block cannot be read.
+    /// [`ReadError::Engine`] if a block cannot be read.
     pub fn records(
         &self,
         organization: OrganizationId,
         sequence: u64,
         mut take: impl FnMut(u64, u32, super::block::Record) -> bool,
     ) -> Result<(), ReadError> {
+        let Some(recent) = self.recent else { return self.own_records(organization, sequence, take) };
         // What is newer than the snapshot may be in a file already. The newest block is always in the database.
-        let mut newest = sequence.min(self.sqlite.last_block()?.0);
+        let mut newest = sequence.min(self.rows.newest_block(organization)?);
         let closed = loop {
-            let blocks = match self.recent.read().up_to(organization, newest) {
+            let blocks = match recent.read().up_to(organization, newest) {
                 Ok(blocks) => blocks,
                 Err(closed) => break closed,
             };
@@ -377,7 +364,7 @@ impl View<'_> {
             let more = slice.of(organization, newest, |sequence, records| {
                 records.into_iter().rev().all(|(offset, record)| take(sequence, offset, record))
             });
-            if !more.map_err(SqliteError::from)? {
+            if !more.map_err(EngineError::from)? {
                 break;
             }
         }
@@ -391,8 +378,8 @@ impl View<'_> {
         organization: OrganizationId,
         take: &mut impl FnMut(u64, u32, super::block::Record) -> bool,
     ) -> Result<bool, ReadError> {
-        let Some(data) = self.sqlite.block(sequence)? else { return Ok(true) };
-        let broken = |error| super::sqlite::unreadable(format!("block {sequence}"), error);
+        let Some(data) = self.rows.block(self.rows.journal_of(organization), sequence)? else { return Ok(true) };
+        let broken = |error| unreadable(format!("block {sequence}"), error);
         let records = Block::read(&data).and_then(|block| block.of(organization)).map_err(broken)?;
         Ok(records.into_iter().rev().all(|(offset, record)| take(sequence, offset, record)))
     }

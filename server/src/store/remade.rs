@@ -16,11 +16,13 @@ use metergate_rules::outcome::{Change, Entry, What};
 use metergate_rules::time::{DAY, MINUTE, Time};
 
 use super::batch::Failure;
+use super::block::Record;
 use super::checkpoint::stop_after_disk_failure;
 use super::decided::Decided;
+use super::error::unreadable;
 use super::reader::{ReadError, View, later_blocks, records_between};
 use super::rollup::{Day, RollupRow, day_of, quarter_of};
-use super::sqlite::{MOST_DIMENSIONS, OTHER, unreadable};
+use super::rows::{MOST_DIMENSIONS, OTHER};
 use super::writer::Writer;
 use super::{Receipt, StoreError};
 use crate::dies_at;
@@ -70,6 +72,26 @@ impl Remade {
     /// Whether there is nothing to replace.
     pub fn is_empty(&self) -> bool {
         self.rows.is_empty()
+    }
+
+    /// Whose they are.
+    pub(super) const fn organization(&self) -> OrganizationId {
+        self.organization
+    }
+
+    /// The last block that is in them.
+    pub(super) const fn held(&self) -> u64 {
+        self.held
+    }
+
+    /// All rows of each meter's day.
+    pub(super) fn rows(&self) -> impl Iterator<Item = ((OrganizationId, MeterId, i32), &BTreeMap<String, Day>)> {
+        self.rows.iter().map(|((meter, day), sets)| ((self.organization, *meter, *day), sets))
+    }
+
+    /// Adds a record that came later, where it is of days that are made.
+    pub(super) fn add_later(&mut self, record: &Record) {
+        self.add(&record.entry, |rows, place| rows.contains_key(&place));
     }
 
     /// Adds what an entry used on days that are made.
@@ -123,15 +145,15 @@ impl View<'_> {
     /// Compares an organization's rows of these days with its records. `None` where it is not there any more.
     ///
     /// # Errors
-    /// [`ReadError::Sqlite`] if they cannot be read.
+    /// [`ReadError::Engine`] if they cannot be read.
     pub fn compare(
         &self,
         organization: OrganizationId,
         days: &RangeInclusive<i32>,
     ) -> Result<Option<Compared>, ReadError> {
         // The first read makes the snapshot.
-        let Some((held, account)) = self.sqlite().account_row(organization)? else { return Ok(None) };
-        let lost = self.has_lost_records()?;
+        let Some((held, account)) = self.rows().account_row(organization)? else { return Ok(None) };
+        let lost = self.has_lost_records(organization)?;
         let (first, mut last, mut next) = (*days.start(), *days.end(), None);
         let (mut whole, mut remade) = (None, Remade { held, ..Remade::of(organization) });
         self.records_between(organization, (0, held), |record| {
@@ -154,7 +176,7 @@ impl View<'_> {
     fn leave_wrong(&self, compared: &mut Compared, days: RangeInclusive<i32>, whole: i32) -> Result<(), ReadError> {
         let organization = compared.wrong.organization;
         let (mut wrong, mut equal) = (BTreeSet::new(), BTreeMap::<MeterDay, usize>::new());
-        self.sqlite().each_row_of_rollups(organization, days, |(meter, day), dimensions, stored| {
+        self.rows().each_row_of_rollups(organization, days, &mut |(meter, day), dimensions, stored| {
             if day < whole {
                 compared.kept += 1;
                 compared.kept_until = compared.kept_until.max(Some(day));
@@ -183,12 +205,12 @@ impl View<'_> {
     /// Adds what has come since to rows that were made.
     ///
     /// # Errors
-    /// [`ReadError::Sqlite`] if it cannot be read.
+    /// [`ReadError::Engine`] if it cannot be read.
     pub fn bring_up(&self, remade: &mut Remade) -> Result<(), ReadError> {
-        let newest = self.sqlite().last_block()?.0;
+        let newest = self.rows().newest_block(remade.organization)?;
         let between = (remade.held, newest);
         self.records_between(remade.organization, between, |record| {
-            remade.add(&record.entry, |rows, place| rows.contains_key(&place));
+            remade.add_later(&record);
         })?;
         remade.held = newest.max(remade.held);
         Ok(())
@@ -234,11 +256,10 @@ impl Writer {
         let mut remade = remade.clone();
         let between = (remade.held, self.ledger.sequence);
         records_between(&self.sqlite, &self.recent, organization, between, |record| {
-            remade.add(&record.entry, |rows, place| rows.contains_key(&place));
+            remade.add_later(&record);
         })?;
         let mut written = 0;
-        let rows = remade.rows.iter().map(|((meter, day), sets)| ((organization, *meter, *day), sets));
-        self.sqlite.replace_rollups(rows, &mut written).inspect_err(stop_after_disk_failure)?;
+        self.sqlite.replace_rollups(remade.rows(), &mut written).inspect_err(stop_after_disk_failure)?;
         dies_at!("aggregate-replaced");
         self.checkpointer.grown((written + 2) * 2 * 4096);
         Ok(Ok(Receipt::Upkeep(written as u64)))

@@ -13,11 +13,12 @@ use parking_lot::RwLock;
 
 use super::block::{Block, Place, Record};
 use super::dirty::{Dirty, DirtyAccount};
+use super::error::{EngineError, unreadable};
 use super::known::{Id, IdHasher, Known};
 use super::ledger::{Kept, Ledger, Map, is_within};
 use super::reader::Recent;
 use super::slice::{Files, Records};
-use super::sqlite::{Sqlite, SqliteError, unreadable};
+use super::sqlite::Sqlite;
 use crate::catalogue::Snapshot;
 use crate::dies_at;
 
@@ -40,7 +41,7 @@ pub(super) fn replay(
     hasher: IdHasher,
     files: Files,
     recent: &RwLock<Recent>,
-) -> Result<Replayed, SqliteError> {
+) -> Result<Replayed, EngineError> {
     let (sequence, last) = sqlite.last_block()?;
     let folded_to = folded_to(sqlite, sequence)?;
     let oldest = sqlite.first_block()?.unwrap_or(1);
@@ -68,7 +69,7 @@ pub(super) fn replay(
             }
             dies_at!("start-replaying");
         }
-        Ok::<_, SqliteError>(())
+        Ok::<_, EngineError>(())
     })?;
     let dirty = behind.into_dirty();
     let ledger = Ledger {
@@ -92,7 +93,7 @@ pub(super) fn replay(
 }
 
 /// Up to where every row is, which is not behind the last block.
-fn folded_to(sqlite: &Sqlite, last: u64) -> Result<u64, SqliteError> {
+fn folded_to(sqlite: &Sqlite, last: u64) -> Result<u64, EngineError> {
     let text = sqlite.setting("folded_to")?.unwrap_or_else(|| "0".to_owned());
     let folded_to = text.parse().map_err(|error| unreadable("folded_to", error))?;
     if folded_to > last {
@@ -113,14 +114,14 @@ struct Behind {
 impl Behind {
     /// Takes in blocks that are in slices only. There are some only where rows were thrown away: a block stays in the
     /// database until every row holds it.
-    fn add_slices(&mut self, sqlite: &Sqlite, closed: &[Arc<Records>], blocks: Range<u64>) -> Result<(), SqliteError> {
+    fn add_slices(&mut self, sqlite: &Sqlite, closed: &[Arc<Records>], blocks: Range<u64>) -> Result<(), EngineError> {
         if blocks.is_empty() {
             return Ok(());
         }
         let first = closed.first().map_or(blocks.end, |slice| slice.extent().first);
         if first > blocks.start {
             let why = format!("the rows lack block {} and the journal begins with block {first}", blocks.start);
-            return Err(SqliteError::Unusable(why));
+            return Err(EngineError::Unusable(why));
         }
         for slice in closed.iter().filter(|slice| slice.extent().last >= blocks.start) {
             slice.each(|sequence, organization, records| {
@@ -138,7 +139,7 @@ impl Behind {
         sequence: u64,
         organization: OrganizationId,
         mut records: impl Iterator<Item = &'r Record> + Clone,
-    ) -> Result<(), SqliteError> {
+    ) -> Result<(), EngineError> {
         let (held, dirty) = match self.accounts.entry(organization) {
             Entry::Occupied(entry) => entry.into_mut(),
             Entry::Vacant(entry) => {

@@ -214,6 +214,11 @@ impl Rollups {
         self.0.push((key, day));
     }
 
+    /// Adds what others hold.
+    pub(super) fn extend(&mut self, others: Self) {
+        self.0.extend(others.0);
+    }
+
     /// What was added, in no order, a rollup perhaps several times.
     pub(super) fn each(&self) -> impl Iterator<Item = &(RollupKey, Day)> {
         self.0.iter()

@@ -16,7 +16,8 @@ use std::sync::Arc;
 use metergate_rules::time::Time;
 use serde::{Deserialize, Serialize};
 
-use super::sqlite::{Sqlite, SqliteError, unreadable};
+use super::error::{EngineError, unreadable};
+use super::sqlite::Sqlite;
 
 mod file;
 mod filter;
@@ -79,7 +80,7 @@ impl SliceError {
     }
 }
 
-impl From<SliceError> for SqliteError {
+impl From<SliceError> for EngineError {
     fn from(error: SliceError) -> Self {
         unreadable(format!("the slice file {}", error.file), error.damage)
     }
@@ -97,13 +98,13 @@ impl Files {
     /// Opens all files that have a row, and removes the others.
     ///
     /// # Errors
-    /// [`SqliteError::Unreadable`] where a file is not there, or is not the one that was written;
-    /// [`SqliteError::FolderFailed`] where the folder cannot be kept.
-    pub(super) fn open(folder: &Path, sqlite: &Sqlite) -> Result<Self, SqliteError> {
+    /// [`EngineError::Unreadable`] where a file is not there, or is not the one that was written;
+    /// [`EngineError::FolderFailed`] where the folder cannot be kept.
+    pub(super) fn open(folder: &Path, sqlite: &Sqlite) -> Result<Self, EngineError> {
         let (slices, ids) = (sqlite.slices()?, sqlite.slice_ids()?);
         let counting = slices.iter().map(|extent| extent.records_in(folder));
         let counting = counting.chain(ids.iter().map(|extent| extent.ids_in(folder))).collect();
-        tidy(folder, &counting).map_err(SqliteError::FolderFailed)?;
+        tidy(folder, &counting).map_err(EngineError::FolderFailed)?;
         let records = slices.iter().map(|extent| {
             let path = extent.records_in(folder);
             let file = Records::open(&path)?;

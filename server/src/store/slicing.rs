@@ -12,11 +12,12 @@ use metergate_rules::time::Time;
 
 use super::batch::Failure;
 use super::checkpoint::stop_after_disk_failure;
+use super::error::EngineError;
 use super::known::Known;
 use super::open::Settings;
 use super::slice::slicer::{Job, Made, Slicer};
 use super::slice::{Extent, IdFile, Records};
-use super::sqlite::{SliceChange, SqliteError};
+use super::sqlite::SliceChange;
 use super::writer::Writer;
 use crate::dies_at;
 use crate::paced::yield_to_others;
@@ -118,7 +119,7 @@ impl Writer {
         metrics::gauge!("metergate_slices").set(self.ledger.closed.len() as f64);
     }
 
-    fn change_slices(&mut self, change: SliceChange) -> Result<(), SqliteError> {
+    fn change_slices(&mut self, change: SliceChange) -> Result<(), EngineError> {
         self.sqlite.change_slices(change).inspect_err(stop_after_disk_failure)
     }
 

@@ -12,6 +12,7 @@ use metergate_rules::time::Time;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Row};
 
+use super::error::{EngineError, unreadable};
 use super::seal::unseal;
 use crate::faults::planted;
 
@@ -20,12 +21,12 @@ mod cut;
 mod deletion;
 mod derived;
 mod durable;
-mod error;
 mod find;
 mod migrate;
 #[cfg(test)]
 mod pages;
 mod people;
+mod reading;
 mod remade;
 mod rows;
 mod settings;
@@ -35,9 +36,7 @@ mod values;
 mod wal;
 mod write;
 
-pub use derived::RollupRange;
-pub(super) use derived::{MOST_DIMENSIONS, OTHER, find_rollup};
-pub use error::SqliteError;
+use derived::find_rollup;
 pub use migrate::VERSION as SCHEMA;
 pub(super) use slices::SliceChange;
 pub(super) use write::Commit;
@@ -45,13 +44,9 @@ pub(super) use write::Commit;
 /// The name of the database in the data folder.
 pub const FILE: &str = "metergate.sqlite";
 
-pub(super) fn unreadable(what: impl Into<String>, why: impl std::fmt::Display) -> SqliteError {
-    SqliteError::Unreadable { what: what.into(), why: why.to_string() }
-}
-
 /// Statements are prepared once. Without the guarantee that plans stay the same whatever is bound, SQLite prepares some anew
 /// at every use: those of reports, which compare integers and order by what follows.
-fn keep_prepared(connection: &Connection) -> Result<(), SqliteError> {
+fn keep_prepared(connection: &Connection) -> Result<(), EngineError> {
     connection.set_prepared_statement_cache_capacity(64);
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     Ok(())
@@ -66,8 +61,8 @@ impl Sqlite {
     /// Opens the database to write, makes it if there is none, and brings its schema up to date.
     ///
     /// # Errors
-    /// [`SqliteError::Unusable`] if it cannot be made durable or a later program wrote it.
-    pub fn open(folder: &Path) -> Result<Self, SqliteError> {
+    /// [`EngineError::Unusable`] if it cannot be made durable or a later program wrote it.
+    pub fn open(folder: &Path) -> Result<Self, EngineError> {
         let mut connection = Connection::open(folder.join(FILE))?;
         connection.pragma_update(None, "journal_mode", "wal")?;
         connection.pragma_update(None, "synchronous", "full")?;
@@ -93,8 +88,8 @@ impl Sqlite {
     /// Opens the database to copy its write-ahead file into it, beside the writer.
     ///
     /// # Errors
-    /// [`SqliteError`] if it cannot be opened, or would not be durable.
-    pub(super) fn open_to_checkpoint(folder: &Path) -> Result<Self, SqliteError> {
+    /// [`EngineError`] if it cannot be opened, or would not be durable.
+    pub(super) fn open_to_checkpoint(folder: &Path) -> Result<Self, EngineError> {
         let connection = Connection::open_with_flags(folder.join(FILE), OpenFlags::SQLITE_OPEN_READ_WRITE)?;
         connection.pragma_update(None, "synchronous", "full")?;
         connection.pragma_update(None, "wal_autocheckpoint", 0)?;
@@ -105,16 +100,16 @@ impl Sqlite {
     /// Copies what it can of the write-ahead file into the database without waiting for anybody.
     ///
     /// # Errors
-    /// [`SqliteError`] if the disk fails.
-    pub(super) fn checkpoint(&self) -> Result<(), SqliteError> {
+    /// [`EngineError`] if the disk fails.
+    pub(super) fn checkpoint(&self) -> Result<(), EngineError> {
         Ok(self.connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()))?)
     }
 
     /// Opens the database to read beside the writer.
     ///
     /// # Errors
-    /// [`SqliteError::Sqlite`] if it cannot be opened.
-    pub fn open_to_read(folder: &Path) -> Result<Self, SqliteError> {
+    /// [`EngineError::Sqlite`] if it cannot be opened.
+    pub fn open_to_read(folder: &Path) -> Result<Self, EngineError> {
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let connection = Connection::open_with_flags(folder.join(FILE), flags)?;
         connection.busy_timeout(std::time::Duration::from_secs(5))?;
@@ -132,13 +127,13 @@ impl Sqlite {
     /// An organization's account.
     ///
     /// # Errors
-    /// [`SqliteError`] if it cannot be read.
-    pub fn account(&self, id: OrganizationId) -> Result<Option<Account>, SqliteError> {
+    /// [`EngineError`] if it cannot be read.
+    pub fn account(&self, id: OrganizationId) -> Result<Option<Account>, EngineError> {
         Ok(self.account_row(id)?.map(|(_, account)| account))
     }
 
     /// An organization's account with the last block that is in it.
-    pub(super) fn account_row(&self, id: OrganizationId) -> Result<Option<(u64, Account)>, SqliteError> {
+    pub(super) fn account_row(&self, id: OrganizationId) -> Result<Option<(u64, Account)>, EngineError> {
         let broken = |why: &dyn std::fmt::Display| unreadable(format!("the account of organization {id}"), why);
         let mut query = self.connection.prepare_cached("SELECT sequence, data FROM accounts WHERE id = ?")?;
         let read = |row: &Row<'_>| Ok((row.get::<_, i64>(0)?, row.get::<_, Vec<u8>>(1)?));
@@ -152,7 +147,7 @@ impl Sqlite {
     }
 
     /// The last block that is in an organization's row.
-    pub(super) fn account_sequence(&self, id: OrganizationId) -> Result<Option<u64>, SqliteError> {
+    pub(super) fn account_sequence(&self, id: OrganizationId) -> Result<Option<u64>, EngineError> {
         let mut query = self.connection.prepare_cached("SELECT sequence FROM accounts WHERE id = ?")?;
         Ok(query.query_row([id.bytes()], |row| row.get::<_, i64>(0)).optional()?.map(i64::unsigned_abs))
     }
@@ -160,14 +155,14 @@ impl Sqlite {
     /// A stored block.
     ///
     /// # Errors
-    /// [`SqliteError`] if it cannot be read.
-    pub fn block(&self, sequence: u64) -> Result<Option<Vec<u8>>, SqliteError> {
+    /// [`EngineError`] if it cannot be read.
+    pub fn block(&self, sequence: u64) -> Result<Option<Vec<u8>>, EngineError> {
         let mut query = self.connection.prepare_cached("SELECT data FROM blocks WHERE sequence = ?")?;
         Ok(query.query_row([sequence.cast_signed()], |row| row.get(0)).optional()?)
     }
 
     /// The last block and the time of its commit.
-    pub(super) fn last_block(&self) -> Result<(u64, Time), SqliteError> {
+    pub(super) fn last_block(&self) -> Result<(u64, Time), EngineError> {
         let mut query = self.connection.prepare("SELECT sequence, at FROM blocks ORDER BY sequence DESC LIMIT 1")?;
         let last =
             query.query_row([], |row| Ok((row.get::<_, i64>(0)?.unsigned_abs(), Time::from_micros(row.get(1)?))));
@@ -175,14 +170,14 @@ impl Sqlite {
     }
 
     /// The oldest block that is here and not only in a slice.
-    pub(super) fn first_block(&self) -> Result<Option<u64>, SqliteError> {
+    pub(super) fn first_block(&self) -> Result<Option<u64>, EngineError> {
         let first =
             self.connection.query_row("SELECT min(sequence) FROM blocks", [], |row| row.get::<_, Option<i64>>(0));
         Ok(first?.map(i64::unsigned_abs))
     }
 
     /// As many of these blocks, from the first on, as have about so many bytes: at least the first.
-    pub(super) fn first_of(&self, blocks: RangeInclusive<u64>, bytes: u64) -> Result<RangeInclusive<u64>, SqliteError> {
+    pub(super) fn first_of(&self, blocks: RangeInclusive<u64>, bytes: u64) -> Result<RangeInclusive<u64>, EngineError> {
         let sql = "SELECT sequence, length(data) FROM blocks WHERE sequence BETWEEN ? AND ? ORDER BY sequence";
         let mut query = self.connection.prepare_cached(sql)?;
         let mut rows = query.query((blocks.start().cast_signed(), blocks.end().cast_signed()))?;
@@ -197,7 +192,7 @@ impl Sqlite {
     }
 
     /// Goes through the blocks after `sequence`, in order.
-    pub(super) fn each_block_after<E: From<SqliteError>>(
+    pub(super) fn each_block_after<E: From<EngineError>>(
         &self,
         sequence: u64,
         each: impl FnMut(u64, Time, &[u8]) -> Result<(), E>,
@@ -206,21 +201,21 @@ impl Sqlite {
     }
 
     /// Goes through the blocks of a range, in order.
-    pub(super) fn each_block_in<E: From<SqliteError>>(
+    pub(super) fn each_block_in<E: From<EngineError>>(
         &self,
         range: RangeInclusive<u64>,
         mut each: impl FnMut(u64, Time, &[u8]) -> Result<(), E>,
     ) -> Result<(), E> {
         let sql = "SELECT sequence, at, data FROM blocks WHERE sequence BETWEEN ? AND ? ORDER BY sequence";
-        let mut query = self.connection.prepare(sql).map_err(SqliteError::from)?;
+        let mut query = self.connection.prepare(sql).map_err(EngineError::from)?;
         let bounds = (range.start().cast_signed(), range.end().cast_signed());
-        let mut rows = query.query(bounds).map_err(SqliteError::from)?;
+        let mut rows = query.query(bounds).map_err(EngineError::from)?;
         let mut before = None;
-        while let Some(row) = rows.next().map_err(SqliteError::from)? {
-            let sequence: i64 = row.get(0).map_err(SqliteError::from)?;
-            let at = Time::from_micros(row.get(1).map_err(SqliteError::from)?);
+        while let Some(row) = rows.next().map_err(EngineError::from)? {
+            let sequence: i64 = row.get(0).map_err(EngineError::from)?;
+            let at = Time::from_micros(row.get(1).map_err(EngineError::from)?);
             let data: &[u8] =
-                row.get_ref(2).and_then(|data| data.as_blob().map_err(Into::into)).map_err(SqliteError::from)?;
+                row.get_ref(2).and_then(|data| data.as_blob().map_err(Into::into)).map_err(EngineError::from)?;
             if before.is_some_and(|before| sequence != before + 1) {
                 return Err(unreadable(format!("the block before block {sequence}"), "it is not there").into());
             }
@@ -232,8 +227,8 @@ impl Sqlite {
 }
 
 /// # Errors
-/// [`SqliteError::Unusable`] unless every commit will be on disk before it returns.
-fn assert_durable(connection: &Connection) -> Result<(), SqliteError> {
+/// [`EngineError::Unusable`] unless every commit will be on disk before it returns.
+fn assert_durable(connection: &Connection) -> Result<(), EngineError> {
     let mode: String = connection.pragma_query_value(None, "journal_mode", |row| row.get(0))?;
     let synchronous: i64 = connection.pragma_query_value(None, "synchronous", |row| row.get(0))?;
     if mode == "wal" && synchronous == 2 {
@@ -243,7 +238,7 @@ fn assert_durable(connection: &Connection) -> Result<(), SqliteError> {
         "the database cannot be made durable here: journal_mode is {mode} (must be wal), synchronous is {synchronous} \
          (must be 2). Is the data folder on a network file system, or does its disk fail?"
     );
-    Err(SqliteError::Unusable(why))
+    Err(EngineError::Unusable(why))
 }
 
 #[cfg(test)]

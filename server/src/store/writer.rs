@@ -9,18 +9,20 @@ use arc_swap::ArcSwap;
 use metergate_rules::time::{SECOND, Time};
 use parking_lot::RwLock;
 
-use super::batch::{Batch, Failure, Pending};
+use super::alone::{Alone, Force, decide_alone, unwritten};
+use super::batch::{Batch, Failure, Pending, Stop};
 use super::block::{self, Place};
 use super::checkpoint::{Checkpointer, stop_after_disk_failure};
 use super::decided::Decided;
 use super::dirty::DirtyAccount;
+use super::error::{EngineError, unreadable};
 use super::fold::{Fold, Pace, Step};
 use super::inbox::{Call, Inbox, Mailbox, Taken};
 use super::ledger::Ledger;
 use super::open::Settings;
 use super::reader::Recent;
 use super::slicing::{STEP_BYTES, Slicing};
-use super::sqlite::{Commit, Sqlite, SqliteError, unreadable};
+use super::sqlite::{Commit, Sqlite};
 use super::{Answers, DecidedReceipt, Receipt, Request, StoreError, Work};
 use crate::catalogue::Snapshot;
 use crate::clock::{Clock, boot};
@@ -145,7 +147,7 @@ impl Writer {
     /// Writes the rows of organizations whose listing a start found behind the journal.
     ///
     /// # Errors
-    /// [`SqliteError`] if they cannot be written.
+    /// [`EngineError`] if they cannot be written.
     pub(super) fn write_listings(&mut self) -> Result<(), Failure> {
         loop {
             let changed = |dirty: &&Arc<DirtyAccount>| dirty.changed;
@@ -175,7 +177,7 @@ impl Writer {
 
     /// Tells the log why a commit failed. A full disk fails every one until somebody makes room: only the first is told.
     pub(super) fn tell(&mut self, failure: &Failure, what: &str) {
-        let full = matches!(failure, Failure::Store(SqliteError::Full(_)));
+        let full = matches!(failure, Failure::Store(EngineError::Full(_)));
         if !full || !std::mem::replace(&mut self.disk_full, true) {
             tracing::error!(%failure, "{what}");
         }
@@ -191,16 +193,48 @@ impl Writer {
 
     fn answer_alone(&mut self, call: &Call) {
         let change = || match &call.work {
-            Work::Team(request) => self.change_team(request),
-            Work::People(request) => self.change_people(request),
             Work::Replace(remade) => self.replace(remade),
             Work::Retain => self.retain(),
-            Work::Deletion(request) => self.delete(request),
-            Work::Cut(cuts) => self.cut(cuts),
-            Work::Requests(_) => Err(StoreError::Internal),
+            work => self.change(work),
         };
         let answer = catch_unwind(AssertUnwindSafe(change)).unwrap_or(Err(StoreError::Internal));
         deliver(vec![(call, Ok(vec![answer]))]);
+    }
+
+    /// Decides what stands alone in its commit, writes it, and puts it in force.
+    fn change(&mut self, work: &Work) -> Result<Receipt, StoreError> {
+        let now = self.now();
+        let batch = Batch::new(&mut self.ledger, &self.sqlite, &self.settings, now);
+        let now = match decide_alone(work, batch).map_err(Stop::into_error)? {
+            Alone::Before(answer) => return Ok(Receipt::Answered { answer, replayed: true }),
+            Alone::Now(now) => *now,
+        };
+        self.commit(now.decided).map_err(|failure| {
+            self.tell(&failure, unwritten(work));
+            StoreError::from(&failure)
+        })?;
+        if matches!(work, Work::Cut(_)) {
+            dies_at!("audit-cut");
+        }
+        self.put_in_force(now.force);
+        if matches!(work, Work::Deletion(_)) {
+            dies_at!("deletion-unanswered");
+        }
+        Ok(now.receipt)
+    }
+
+    /// What a commit changed holds from now on.
+    pub(super) fn put_in_force(&mut self, force: Force) {
+        let Force { catalogue, people, cut } = force;
+        if let Some(people) = people.map(Arc::new) {
+            self.ledger.people = Arc::clone(&people);
+            self.people.store(people);
+        }
+        if let Some(snapshot) = catalogue.map(Arc::new) {
+            self.ledger.catalogue = Arc::clone(&snapshot);
+            self.catalogue.store(snapshot);
+        }
+        self.ledger.cut.extend(cut);
     }
 
     /// Decides and commits calls together. Where one of them brings the batch down, it is split until that one stands
@@ -320,7 +354,7 @@ fn early(pending: &Pending) -> Result<Receipt, StoreError> {
 }
 
 /// The next calls that are decided together; what is the team's, or of people, stands alone.
-fn next_batch(waiting: &mut std::iter::Peekable<impl Iterator<Item = Call>>) -> (Option<Call>, Vec<Call>) {
+pub(super) fn next_batch(waiting: &mut std::iter::Peekable<impl Iterator<Item = Call>>) -> (Option<Call>, Vec<Call>) {
     let (mut batch, mut requests, mut bytes) = (Vec::new(), 0, 0);
     while let Some(call) = waiting.peek() {
         match &call.work {
@@ -344,7 +378,7 @@ fn next_batch(waiting: &mut std::iter::Peekable<impl Iterator<Item = Call>>) -> 
 type Letters = Vec<(usize, Answers)>;
 
 /// Hands each port its answers as one vector with one wake-up.
-fn deliver(answers: Vec<(&Call, Answers)>) {
+pub(super) fn deliver(answers: Vec<(&Call, Answers)>) {
     let mut ports: Vec<(&Arc<Mailbox>, Letters)> = Vec::new();
     for (call, answer) in answers {
         let (mailbox, slot) = call.address();

@@ -55,7 +55,7 @@ impl Heads {
         if self.last.is_none_or(|last| now < last.plus(EVERY)) {
             return Ok(0);
         }
-        let ends = store.reader().read(|view| Ok(crate::store::audit::heads(view.sqlite())?)).await?;
+        let ends = store.reader().read(|view| Ok(crate::store::audit::heads(view.rows())?)).await?;
         let (mut root, mut moved, mut chains) = (Root::default(), Vec::new(), 0);
         for (chain, seq, hash) in ends.into_iter().filter(|(chain, ..)| *chain != TEAM) {
             chains += 1;
@@ -76,7 +76,7 @@ impl Heads {
 
 /// The place of the first entry of the team's chain.
 fn first(view: &View<'_>) -> Result<u64, ReadError> {
-    Ok(view.sqlite().audit_after(TEAM, 0, 1)?.first().map_or(0, |row| row.sequence))
+    Ok(view.rows().audit_after(TEAM, 0, 1)?.first().map_or(0, |row| row.sequence))
 }
 
 /// What the team's chain holds: of each chain the newest end, and when the last was written.
@@ -84,7 +84,7 @@ fn known(view: &View<'_>) -> Result<(Held, Option<Time>), ReadError> {
     let (mut held, mut newest, mut first) = (Held::new(), None, None);
     let mut before = u64::MAX;
     loop {
-        let rows = view.sqlite().audit_before(TEAM, before, STEP)?;
+        let rows = view.rows().audit_before(TEAM, before, STEP)?;
         for row in &rows {
             for end in row.ends() {
                 newest = newest.or(Some(row.at));

@@ -7,12 +7,14 @@ use std::path::Path;
 mod audit;
 mod clock;
 mod conservation;
+mod image;
 mod journal;
 mod reservation;
 
-pub(crate) use audit::audit;
+use audit::audit;
 pub(crate) use clock::clock;
-pub(crate) use conservation::{conservation, folded, stored_rollups};
+pub(crate) use conservation::{conservation, folded};
+pub(crate) use image::{Image, stored_rollups};
 pub(crate) use journal::{Journal, most_in_any};
 pub(crate) use reservation::reservation;
 
@@ -34,12 +36,17 @@ impl fmt::Display for Violation {
 /// A violation of an invariant, or nothing.
 pub(crate) type Held = Result<(), Violation>;
 
-/// Everything that must hold in what is stored, seen in snapshots of a data folder.
+/// Everything that must hold in what is stored, seen in a snapshot of a data folder.
 pub(crate) fn stored(folder: &Path) -> Held {
-    conservation(folder)?;
-    audit(folder)?;
-    reservation(folder)?;
-    clock(folder)
+    all_hold(&Image::of_folder(folder))
+}
+
+/// The same of what was read.
+pub(crate) fn all_hold(image: &Image) -> Held {
+    conservation::conservation_of(image)?;
+    audit(image)?;
+    reservation::reservation_of(image)?;
+    clock::clock_of(image)
 }
 
 /// Holds `invariant` unless the two are equal.

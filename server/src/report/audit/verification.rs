@@ -114,7 +114,7 @@ impl Report<'_> {
             Some(None) => return bad_cursor(),
             from => from.flatten(),
         };
-        let walked = audit::walk(self.view.sqlite(), from, MOST_WALKED)?;
+        let walked = audit::walk(self.view.rows(), from, MOST_WALKED)?;
         let body = VerificationBody::of(walked.findings, walked.chains, walked.entries);
         let body = VerificationBody { checkpoints: walked.checkpoints, dropped: walked.dropped, ..body };
         Ok((body, walked.next.map(Place::to_bytes)))
@@ -123,12 +123,12 @@ impl Report<'_> {
     /// Compares the ends of chains, as they were noted, with the log.
     ///
     /// # Errors
-    /// [`ReadError::Sqlite`] if it cannot be read.
+    /// [`ReadError::Engine`] if it cannot be read.
     pub fn audit_compared(&self, noted: &[Noted]) -> Result<VerificationBody, ReadError> {
         let (mut findings, mut older) = (Vec::new(), 0);
         for Noted { chain, seq, hash } in noted.iter().filter(|noted| noted.seq > 0) {
-            findings.extend(audit::compare(self.view.sqlite(), *chain, *seq, hash)?);
-            let begins = audit::beginning(self.view.sqlite(), *chain)?.ok().flatten();
+            findings.extend(audit::compare(self.view.rows(), *chain, *seq, hash)?);
+            let begins = audit::beginning(self.view.rows(), *chain)?.ok().flatten();
             older += u64::from(begins.is_some_and(|cut| *seq <= cut.sequence));
         }
         Ok(VerificationBody { older, ..VerificationBody::of(findings, noted.len() as u64, noted.len() as u64) })
@@ -137,9 +137,9 @@ impl Report<'_> {
     /// The ends of all chains, signed, and each of them.
     ///
     /// # Errors
-    /// [`ReadError::Sqlite`] if the log cannot be read.
+    /// [`ReadError::Engine`] if the log cannot be read.
     pub fn audit_head(&self, key: &[u8; 16]) -> Result<(HeadBody, Vec<ChainHeadBody>), ReadError> {
-        let heads = audit::heads(self.view.sqlite())?;
+        let heads = audit::heads(self.view.rows())?;
         let mut root = Root::default();
         heads.iter().for_each(|(chain, seq, hash)| root.add(chain, *seq, hash));
         let signed = Signed { at: self.now, chains: heads.len() as u64, root: root.finish() };

@@ -119,7 +119,7 @@ fn rendered(action: &str) -> &str {
 
 /// The last entries of an organization, newest first.
 pub(super) fn newest(view: &View<'_>, organization: OrganizationId, limit: usize) -> Result<Vec<AuditRow>, ReadError> {
-    Ok(view.sqlite().audit_before(chain_of(organization), u64::MAX, limit)?)
+    Ok(view.rows().audit_before(chain_of(organization), u64::MAX, limit)?)
 }
 
 impl Report<'_> {

@@ -27,13 +27,13 @@ pub(super) fn behind(
     now: Time,
 ) -> Result<Vec<AuditEntryBody>, ReadError> {
     let chain = chain_of(account.id);
-    let begins = beginning(view.sqlite(), chain)?.ok().flatten();
+    let begins = beginning(view.rows(), chain)?.ok().flatten();
     let (mut found, mut read) = (Vec::new(), 0);
     let first = begins.map_or(1, |cut| cut.sequence + 1);
     let mut before = if account.clock.is_none() { first_after(view, chain, first, until)? } else { u64::MAX };
     let mut earliest = account.own_time(now);
     while found.len() < MOST_SHOWN && read < MOST_READ {
-        let rows = view.sqlite().audit_before(chain, before, STEP)?;
+        let rows = view.rows().audit_before(chain, before, STEP)?;
         let Some(last) = rows.last() else { break };
         before = last.sequence;
         // What says where the chain begins has wall time, also where a test organization has a clock of its own.
@@ -54,7 +54,7 @@ pub(super) fn behind(
 /// # Errors
 /// [`ReadError::Store`] where the time lies before that.
 pub(super) fn are_kept(view: &View<'_>, account: &Account, at: Time) -> Result<(), ReadError> {
-    let begins = beginning(view.sqlite(), chain_of(account.id))?.ok().flatten();
+    let begins = beginning(view.rows(), chain_of(account.id))?.ok().flatten();
     match begins.filter(|cut| at < cut.until) {
         Some(cut) => {
             refuse(format!("at: entries of the audit log from before {} were exported and dropped", cut.until))
@@ -65,11 +65,11 @@ pub(super) fn are_kept(view: &View<'_>, account: &Account, at: Time) -> Result<(
 
 /// The place of the first entry of a chain after a time, however many lie after it. The chain begins at `first`.
 fn first_after(view: &View<'_>, chain: [u8; 16], first: u64, until: Time) -> Result<u64, ReadError> {
-    let newest = view.sqlite().audit_before(chain, u64::MAX, 1)?;
+    let newest = view.rows().audit_before(chain, u64::MAX, 1)?;
     let (mut low, mut high) = (first, newest.first().map_or(first, |row| row.sequence + 1));
     while low < high {
         let middle = low + (high - low) / 2;
-        let is_after = view.sqlite().audit_entry(chain, middle)?.is_none_or(|row| until < row.at);
+        let is_after = view.rows().audit_entry(chain, middle)?.is_none_or(|row| until < row.at);
         (low, high) = if is_after { (low, middle) } else { (middle + 1, high) };
     }
     Ok(low)

@@ -9,9 +9,10 @@ use metergate_rules::time::{DAY, Time};
 use super::buckets::Buckets;
 use super::group::{Group, Grouping};
 use super::{MOST_ROWS, too_many};
+use crate::store::error::EngineError;
 use crate::store::reader::{ReadError, View};
 use crate::store::rollup::{Day, QUARTER, Slot};
-use crate::store::sqlite::{RollupRange, SqliteError};
+use crate::store::rows::RollupRange;
 
 /// What happened in one bucket.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -264,8 +265,8 @@ fn filled(points: Vec<(usize, usize, Point)>, buckets: usize) -> Vec<(usize, usi
         .collect()
 }
 
-fn unreadable(error: impl std::fmt::Display) -> SqliteError {
-    SqliteError::Unreadable { what: "a rollup".to_owned(), why: error.to_string() }
+fn unreadable(error: impl std::fmt::Display) -> EngineError {
+    EngineError::Unreadable { what: "a rollup".to_owned(), why: error.to_string() }
 }
 
 /// The quarter hours of one rollup.

@@ -19,9 +19,10 @@ use sha2::{Digest, Sha256};
 use super::{AuditRow, Begun, Chain, Cut, TEAM, chain_owned_by, owner};
 use crate::hex::{hex, unhex};
 use crate::report::stored_object;
+use crate::store::error::EngineError;
 use crate::store::ledger::Head;
 use crate::store::reader::ReadError;
-use crate::store::sqlite::{Sqlite, SqliteError};
+use crate::store::rows::Rows;
 
 /// Entries that are read at once.
 const STEP: usize = 100;
@@ -140,7 +141,7 @@ pub enum ArchiveError {
     File(#[from] io::Error),
     /// What is to stand in it.
     #[error("{0}")]
-    Log(#[from] SqliteError),
+    Log(#[from] EngineError),
 }
 
 /// A file that is being written. Removed when this goes, unless it is [finished](Archive::finish).
@@ -200,19 +201,19 @@ impl Archive {
     ///
     /// # Errors
     /// [`ArchiveError`] where it cannot be read or written.
-    pub fn step(&mut self, sqlite: &Sqlite) -> Result<bool, ArchiveError> {
+    pub fn step(&mut self, rows: &dyn Rows) -> Result<bool, ArchiveError> {
         if !std::mem::replace(&mut self.begun, true) {
-            self.here = self.open(sqlite, sqlite.audit_chain_from(TEAM)?)?;
+            self.here = self.open(rows, rows.audit_chain_from(TEAM)?)?;
         }
         let (mut text, mut looked) = (Vec::new(), 0);
         while text.len() < MOST_BYTES
             && looked < MOST_LOOKED
             && let Some(mut here) = self.here.take()
         {
-            let rows = sqlite.audit_after(here.chain.name, here.chain.head.sequence, STEP)?;
-            looked += rows.len().max(1);
-            let older: Vec<_> = rows.into_iter().take_while(|row| row.at < self.until).collect();
-            let is_kept = here.entries == 0 && !older.is_empty() && has_own_clock(sqlite, here.chain.name)?;
+            let some = rows.audit_after(here.chain.name, here.chain.head.sequence, STEP)?;
+            looked += some.len().max(1);
+            let older: Vec<_> = some.into_iter().take_while(|row| row.at < self.until).collect();
+            let is_kept = here.entries == 0 && !older.is_empty() && has_own_clock(rows, here.chain.name)?;
             let followed = match is_kept {
                 true => Err(()),
                 false => older.iter().try_for_each(|row| here.take(row, &mut text)),
@@ -220,9 +221,9 @@ impl Archive {
             self.here = if followed.is_ok() && older.len() == STEP {
                 Some(here)
             } else {
-                let next = sqlite.audit_chain_after(here.chain.name)?;
+                let next = rows.audit_chain_after(here.chain.name)?;
                 self.close(here, &mut text);
-                self.open(sqlite, next)?
+                self.open(rows, next)?
             };
         }
         if !text.is_empty() {
@@ -233,15 +234,15 @@ impl Archive {
         Ok(self.here.is_some())
     }
 
-    fn open(&mut self, sqlite: &Sqlite, chain: Option<[u8; 16]>) -> Result<Option<Here>, SqliteError> {
+    fn open(&mut self, rows: &dyn Rows, chain: Option<[u8; 16]>) -> Result<Option<Here>, EngineError> {
         let mut next = chain;
         while let Some(chain) = next {
-            let Begun { chain, broken, .. } = Chain::begin(sqlite, chain)?;
+            let Begun { chain, broken, .. } = Chain::begin(rows, chain)?;
             if broken.is_none() {
                 return Ok(Some(Here { chain, entries: 0, others: 0 }));
             }
             self.name_broken(&chain);
-            next = sqlite.audit_chain_after(chain.name)?;
+            next = rows.audit_chain_after(chain.name)?;
         }
         Ok(None)
     }
@@ -308,8 +309,8 @@ impl Here {
 
 /// Whether it is the chain of a test organization that lives by a clock of its own: its times say nothing of how long ago
 /// something was, so it is kept.
-fn has_own_clock(sqlite: &Sqlite, chain: [u8; 16]) -> Result<bool, SqliteError> {
-    let account = if chain == TEAM { None } else { sqlite.account(OrganizationId(chain))? };
+fn has_own_clock(rows: &dyn Rows, chain: [u8; 16]) -> Result<bool, EngineError> {
+    let account = if chain == TEAM { None } else { rows.account(OrganizationId(chain))? };
     Ok(account.is_some_and(|account| account.clock.is_some()))
 }
 

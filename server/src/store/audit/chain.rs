@@ -2,8 +2,9 @@
 
 use super::cut::{beginning, origin};
 use super::{AuditRow, Broken, Cut, follow};
+use crate::store::error::EngineError;
 use crate::store::ledger::Head;
-use crate::store::sqlite::{Sqlite, SqliteError};
+use crate::store::rows::Rows;
 
 /// A chain as far as it was gone through.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,9 +31,9 @@ impl Chain {
     /// Before the first entry that is kept.
     ///
     /// # Errors
-    /// [`SqliteError`] if it cannot be read.
-    pub fn begin(sqlite: &Sqlite, name: [u8; 16]) -> Result<Begun, SqliteError> {
-        let (cut, broken) = match beginning(sqlite, name)? {
+    /// [`EngineError`] if it cannot be read.
+    pub fn begin(rows: &dyn Rows, name: [u8; 16]) -> Result<Begun, EngineError> {
+        let (cut, broken) = match beginning(rows, name)? {
             Ok(cut) => (cut, None),
             Err(broken) => (None, Some(broken)),
         };

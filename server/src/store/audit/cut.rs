@@ -9,8 +9,9 @@ use serde::{Deserialize, Serialize};
 use super::root::keyed;
 use super::{AuditRow, Broken};
 use crate::hex::{hex, unhex};
+use crate::store::error::{EngineError, unreadable};
 use crate::store::ledger::Head;
-use crate::store::sqlite::{Sqlite, SqliteError, unreadable};
+use crate::store::rows::Rows;
 
 /// The older entries of a chain that go, and what stays known of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -112,12 +113,12 @@ impl AuditRow {
 /// Where a chain begins, if not at its first entry.
 ///
 /// # Errors
-/// [`SqliteError`] if it cannot be read. The answer is [`Broken::Unfounded`] where no entry of the chain says so, or not
+/// [`EngineError`] if it cannot be read. The answer is [`Broken::Unfounded`] where no entry of the chain says so, or not
 /// with this installation's signature.
-pub fn beginning(sqlite: &Sqlite, chain: [u8; 16]) -> Result<Result<Option<Cut>, Broken>, SqliteError> {
-    let Some(stored) = sqlite.audit_checkpoint(chain)? else { return Ok(Ok(None)) };
-    let said = sqlite.audit_entry(chain, stored.entry)?.and_then(|row| row.dropped());
-    let key = key(sqlite)?;
+pub fn beginning(rows: &dyn Rows, chain: [u8; 16]) -> Result<Result<Option<Cut>, Broken>, EngineError> {
+    let Some(stored) = rows.audit_checkpoint(chain)? else { return Ok(Ok(None)) };
+    let said = rows.audit_entry(chain, stored.entry)?.and_then(|row| row.dropped());
+    let key = key(rows)?;
     let holds = |(cut, signature): &(Cut, Hash)| cut.sequence == stored.sequence && cut.is_signed(&key, signature);
     Ok(said.filter(holds).map_or(Err(Broken::Unfounded(stored.sequence)), |(cut, _)| Ok(Some(cut))))
 }
@@ -128,8 +129,8 @@ pub(super) fn origin(begins: Option<&Cut>) -> Head {
 }
 
 /// The key by which this installation signs.
-pub(in crate::store) fn key(sqlite: &Sqlite) -> Result<[u8; 16], SqliteError> {
-    let text = sqlite.setting("audit_key")?.unwrap_or_default();
+pub(in crate::store) fn key(rows: &dyn Rows) -> Result<[u8; 16], EngineError> {
+    let text = rows.setting("audit_key")?.unwrap_or_default();
     u128::from_str_radix(&text, 16).map(u128::to_be_bytes).map_err(|error| unreadable("audit_key", error))
 }
 

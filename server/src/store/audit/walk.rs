@@ -4,8 +4,9 @@ use metergate_rules::audit::Hash;
 use metergate_rules::id::OrganizationId;
 
 use super::{AuditRow, Begun, Broken, Chain, TEAM, beginning, chain_of};
+use crate::store::error::EngineError;
 use crate::store::ledger::Head;
-use crate::store::sqlite::{Sqlite, SqliteError};
+use crate::store::rows::Rows;
 
 /// Findings of one part at most; a log with more is no better known by them.
 const MOST_FINDINGS: usize = 100;
@@ -69,28 +70,28 @@ pub struct Walked {
 /// whose chain nothing is left. Where the team's chain holds the end of another, that end is looked for.
 ///
 /// # Errors
-/// [`SqliteError`] if the log cannot be read.
-pub fn walk(sqlite: &Sqlite, from: Option<Place>, most: usize) -> Result<Walked, SqliteError> {
+/// [`EngineError`] if the log cannot be read.
+pub fn walk(rows: &dyn Rows, from: Option<Place>, most: usize) -> Result<Walked, EngineError> {
     let mut walked = Walked::default();
     if from.is_none() {
-        walked.findings.extend(sqlite.organizations_without_audit(MOST_FINDINGS)?.into_iter().map(without_chain));
+        walked.findings.extend(rows.organizations_without_audit(MOST_FINDINGS)?.into_iter().map(without_chain));
     }
     let (mut at, mut read) = (from, 0);
-    sqlite.each_audit_row_after(at.map(|at| (at.chain.name, at.sequence)), most, |row| {
+    rows.each_audit_row_after(at.map(|at| (at.chain.name, at.sequence)), most, &mut |row| {
         let mut chain = match at.map(|at| at.chain).filter(|chain| chain.name == row.chain) {
             Some(chain) => chain,
-            None => walked.begin(Chain::begin(sqlite, row.chain)?),
+            None => walked.begin(Chain::begin(rows, row.chain)?),
         };
         read += 1;
         if !chain.is_dropped(&row) {
             walked.entries += 1;
             walked.find(row.chain, chain.follow(&row).err());
             if !chain.broken {
-                walked.findings.extend(held(sqlite, &row, MOST_FINDINGS.saturating_sub(walked.findings.len()))?);
+                walked.findings.extend(held(rows, &row, MOST_FINDINGS.saturating_sub(walked.findings.len()))?);
             }
         }
         at = Some(Place { chain, sequence: row.sequence });
-        Ok::<_, SqliteError>(())
+        Ok(())
     })?;
     Ok(Walked { next: at.filter(|_| read == most), ..walked })
 }
@@ -115,10 +116,10 @@ impl Walked {
 }
 
 /// What is wrong with the chains whose ends an entry holds: they may have grown since, not shrunk.
-fn held(sqlite: &Sqlite, row: &AuditRow, most: usize) -> Result<Vec<Finding>, SqliteError> {
+fn held(rows: &dyn Rows, row: &AuditRow, most: usize) -> Result<Vec<Finding>, EngineError> {
     let mut findings = Vec::new();
     for end in row.ends() {
-        findings.extend(compare(sqlite, end.chain, end.seq, &end.hash)?);
+        findings.extend(compare(rows, end.chain, end.seq, &end.hash)?);
         if findings.len() >= most {
             break;
         }
@@ -135,10 +136,10 @@ fn without_chain(organization: OrganizationId) -> Finding {
 /// Whether a chain still has the entry that was its last one when somebody noted it, or has dropped it behind a checkpoint.
 ///
 /// # Errors
-/// [`SqliteError`] if the log cannot be read.
-pub fn compare(sqlite: &Sqlite, chain: [u8; 16], sequence: u64, hash: &Hash) -> Result<Option<Finding>, SqliteError> {
-    let found = sqlite.audit_entry(chain, sequence)?;
-    let broken = match beginning(sqlite, chain)? {
+/// [`EngineError`] if the log cannot be read.
+pub fn compare(rows: &dyn Rows, chain: [u8; 16], sequence: u64, hash: &Hash) -> Result<Option<Finding>, EngineError> {
+    let found = rows.audit_entry(chain, sequence)?;
+    let broken = match beginning(rows, chain)? {
         Ok(Some(cut)) if sequence == cut.sequence && cut.hash != *hash => Some(Broken::Rewritten(sequence)),
         Ok(Some(cut)) if sequence <= cut.sequence => return Ok(None),
         Ok(_) => None,
@@ -150,7 +151,7 @@ pub fn compare(sqlite: &Sqlite, chain: [u8; 16], sequence: u64, hash: &Hash) -> 
     let broken = match found {
         Some(row) if row.hash == *hash => return Ok(None),
         Some(_) => Broken::Rewritten(sequence),
-        None => match sqlite.audit_head(chain)?.sequence {
+        None => match rows.audit_head(chain)?.sequence {
             last if last > sequence => Broken::Missing { expected: sequence, found: last },
             last => Broken::CutOff { expected: sequence, found: last },
         },
@@ -161,14 +162,14 @@ pub fn compare(sqlite: &Sqlite, chain: [u8; 16], sequence: u64, hash: &Hash) -> 
 /// The ends of all chains, in order of their names, each with its place and hash; the team's is the first.
 ///
 /// # Errors
-/// [`SqliteError`] if the log cannot be read.
-pub fn heads(sqlite: &Sqlite) -> Result<Vec<([u8; 16], u64, Hash)>, SqliteError> {
+/// [`EngineError`] if the log cannot be read.
+pub fn heads(rows: &dyn Rows) -> Result<Vec<([u8; 16], u64, Hash)>, EngineError> {
     let mut heads = Vec::new();
-    let mut next = sqlite.audit_chain_from(TEAM)?;
+    let mut next = rows.audit_chain_from(TEAM)?;
     while let Some(chain) = next {
-        let head = sqlite.audit_head(chain)?;
+        let head = rows.audit_head(chain)?;
         heads.push((chain, head.sequence, head.hash));
-        next = sqlite.audit_chain_after(chain)?;
+        next = rows.audit_chain_after(chain)?;
     }
     Ok(heads)
 }

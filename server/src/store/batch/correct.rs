@@ -14,9 +14,10 @@ use super::search::{Search, Spot};
 use super::{Batch, Stop};
 use crate::store::Key;
 use crate::store::block::{Place, Record};
+use crate::store::error::{EngineError, unreadable};
 use crate::store::known::Id;
 use crate::store::rollup::{Day, Derived, QUARTER};
-use crate::store::sqlite::{OTHER, RollupRange, SqliteError, unreadable};
+use crate::store::rows::{OTHER, RollupRange};
 
 /// Quarter hours that are looked at for room, at most; as many as one correction can take from.
 const MOST_ROOM: usize = 10_000;
@@ -41,7 +42,7 @@ impl Batch<'_> {
     }
 
     /// What reports hold of a meter in the quarter hours that begin in a span, from the latest back until it is `enough`.
-    fn sums(&self, organization: OrganizationId, meter: MeterId, span: Span, enough: i64) -> Result<Sums, SqliteError> {
+    fn sums(&self, organization: OrganizationId, meter: MeterId, span: Span, enough: i64) -> Result<Sums, EngineError> {
         let day = |time: Time| i32::try_from(time.micros().div_euclid(DAY)).unwrap_or(i32::MAX);
         let (first, last) = (day(span.start), day(span.end.plus(-1)));
         let mut sums = Sums::new();
@@ -62,7 +63,7 @@ impl Batch<'_> {
         }
         let range = RollupRange { organization, meter, first, last, newest_first: true };
         let mut current = i32::MAX;
-        self.sqlite.each_rollup(&range, |day, dimensions, data| {
+        self.rows.each_rollup(&range, &mut |day, dimensions, data| {
             if day < current {
                 // All that lies after this day is known now.
                 let after = Time::from_micros((i64::from(day) + 1) * DAY);
@@ -76,7 +77,7 @@ impl Batch<'_> {
             }
             let each = |quarter, slot: crate::store::rollup::Slot| add(&mut sums, day, dimensions, quarter, slot.sum);
             Day::each(data, each).map_err(|error| unreadable("a rollup", error))?;
-            Ok::<_, SqliteError>(true)
+            Ok(true)
         })?;
         Ok(sums)
     }
@@ -98,7 +99,7 @@ impl Batch<'_> {
             }
             EventName::Place(event) => {
                 let place = Place { sequence: event.sequence, offset: event.offset };
-                let record = self.ledger.record(self.sqlite, organization, place)?;
+                let record = self.ledger.record(self.rows, organization, place)?;
                 record.map(|record| (place, record, event.meter))
             }
         }
@@ -142,7 +143,7 @@ impl Batch<'_> {
         };
         let is_unnamed = |record: &Record| matches!(record.key, Some(Key::Header(..)) | None);
         // An offset that nobody was told may lead to bytes that are no record.
-        let record = self.ledger.record(self.sqlite, organization, place).ok().flatten().filter(is_unnamed);
+        let record = self.ledger.record(self.rows, organization, place).ok().flatten().filter(is_unnamed);
         Ok(record.map(|record| (place, record)).filter(uses))
     }
 

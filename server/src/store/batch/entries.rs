@@ -8,7 +8,7 @@ use metergate_rules::id::OrganizationId;
 
 use super::{Batch, Stop};
 use crate::store::audit::{AuditRow, chain_of};
-use crate::store::sqlite::SqliteError;
+use crate::store::error::EngineError;
 
 impl Batch<'_> {
     /// The command with what the store knows of what it is about.
@@ -48,7 +48,7 @@ impl Batch<'_> {
         organization: OrganizationId,
         command: &Command,
         first: usize,
-    ) -> Result<Vec<AuditRow>, SqliteError> {
+    ) -> Result<Vec<AuditRow>, EngineError> {
         let Command::Resolve { seq, .. } = command else {
             return Ok(self.audit[first..].last().cloned().into_iter().collect());
         };
@@ -57,19 +57,19 @@ impl Batch<'_> {
         Ok(both.into_iter().flatten().collect())
     }
 
-    fn audit_entry(&self, chain: [u8; 16], sequence: u64) -> Result<Option<AuditRow>, SqliteError> {
+    fn audit_entry(&self, chain: [u8; 16], sequence: u64) -> Result<Option<AuditRow>, EngineError> {
         let is_it = |row: &&AuditRow| row.chain == chain && row.sequence == sequence;
         match self.audit.iter().find(is_it) {
             Some(row) => Ok(Some(row.clone())),
-            None => self.sqlite.audit_entry(chain, sequence),
+            None => self.rows.audit_entry(chain, sequence),
         }
     }
 
-    fn audit_resolution(&self, chain: [u8; 16], sequence: u64) -> Result<Option<AuditRow>, SqliteError> {
+    fn audit_resolution(&self, chain: [u8; 16], sequence: u64) -> Result<Option<AuditRow>, EngineError> {
         let is_it = |row: &&AuditRow| row.chain == chain && row.resolves() == Some(sequence);
         match self.audit.iter().rfind(is_it) {
             Some(row) => Ok(Some(row.clone())),
-            None => self.sqlite.audit_resolution(chain, sequence),
+            None => self.rows.audit_resolution(chain, sequence),
         }
     }
 }

@@ -20,9 +20,9 @@ use crate::faults::planted;
 use crate::store::audit::{AuditRow, chain_of};
 use crate::store::block::Record;
 use crate::store::dirty::is_change;
+use crate::store::error::EngineError;
 use crate::store::known::Id;
 use crate::store::rollup::ValueKey;
-use crate::store::sqlite::SqliteError;
 use crate::store::{Caller, Key, Scope, StoreError};
 
 impl Batch<'_> {
@@ -34,7 +34,7 @@ impl Batch<'_> {
         with_receipt: bool,
     ) -> Result<(Time, Outcome), Stop> {
         let account = if planted("check-then-increment") {
-            self.ledger.account(self.sqlite, organization)?.map_or_else(|| self.account(organization), Ok)?
+            self.ledger.account(self.rows, organization)?.map_or_else(|| self.account(organization), Ok)?
         } else {
             self.account(organization)?
         };
@@ -49,7 +49,7 @@ impl Batch<'_> {
     }
 
     /// In which windows the command's values have been seen.
-    pub(super) fn seen(&self, account: &Account, questions: Vec<Question>) -> Result<Vec<WindowSet>, SqliteError> {
+    pub(super) fn seen(&self, account: &Account, questions: Vec<Question>) -> Result<Vec<WindowSet>, EngineError> {
         let mut seen = Vec::new();
         for Question { item, meter, value, spans, except } in questions {
             seen.resize(item + 1, WindowSet::NONE);
@@ -57,7 +57,7 @@ impl Batch<'_> {
                 let from = ValueKey { organization: account.id, meter, value, bucket: span.start };
                 let gone = except.filter(|bucket| span.contains(*bucket)).map(|bucket| (bucket, -1));
                 let beside = self.values.counts(from, span.end).chain(gone);
-                if self.ledger.has_value(self.sqlite, from, span.end, beside)? {
+                if self.ledger.has_value(self.rows, from, span.end, beside)? {
                     seen[item] = seen[item].with(window);
                 }
             }
@@ -110,7 +110,7 @@ impl Batch<'_> {
         if let Some(account) = self.working.get(&organization) {
             return Ok(Arc::clone(account));
         }
-        let account = self.ledger.account(self.sqlite, organization)?;
+        let account = self.ledger.account(self.rows, organization)?;
         account.ok_or_else(|| StoreError::UnknownOrganization.into())
     }
 
@@ -118,7 +118,7 @@ impl Batch<'_> {
     pub(in crate::store) fn resolve(
         &mut self,
         organization: &OrganizationRef,
-    ) -> Result<Option<OrganizationId>, SqliteError> {
+    ) -> Result<Option<OrganizationId>, EngineError> {
         if let OrganizationRef::Key(key) = organization
             && let Some(known) = self.keys.get(key)
         {
@@ -129,7 +129,7 @@ impl Batch<'_> {
         {
             return Ok(Some(*id));
         }
-        self.ledger.resolve(self.sqlite, organization)
+        self.ledger.resolve(self.rows, organization)
     }
 
     /// The organization of a use; created where it is unknown and the setting allows it.
@@ -206,7 +206,7 @@ impl Batch<'_> {
         drafts: &[Draft],
         actor: &str,
         reason: &str,
-    ) -> Result<(), SqliteError> {
+    ) -> Result<(), EngineError> {
         for draft in drafts {
             self.append_audit(chain_of(organization), draft, actor, reason)?;
         }
@@ -220,10 +220,10 @@ impl Batch<'_> {
         draft: &Draft,
         actor: &str,
         reason: &str,
-    ) -> Result<(), SqliteError> {
+    ) -> Result<(), EngineError> {
         let head = match self.heads.get(&chain) {
             Some(head) => *head,
-            None => self.ledger.head(self.sqlite, chain)?,
+            None => self.ledger.head(self.rows, chain)?,
         };
         let row = AuditRow::after(head, chain, draft, actor, reason);
         self.heads.insert(chain, row.head());

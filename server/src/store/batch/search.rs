@@ -5,8 +5,8 @@ use metergate_rules::outcome::What;
 
 use super::{Batch, Stop};
 use crate::store::block::{Place, Record};
+use crate::store::error::EngineError;
 use crate::store::known::{Id, NEWEST};
-use crate::store::sqlite::SqliteError;
 
 /// Where a record is found.
 pub(super) enum Spot {
@@ -48,8 +48,10 @@ impl Batch<'_> {
             }
         }
         let mut before = NEWEST;
-        while let Some(place) = self.ledger.known.candidate(hash, before).map_err(|error| damaged(&error.into()))? {
-            match self.ledger.record(self.sqlite, organization, place).map_err(|error| damaged(&error))? {
+        while let Some(place) =
+            self.ledger.candidate(self.rows, organization, hash, before).map_err(|error| damaged(&error))?
+        {
+            match self.ledger.record(self.rows, organization, place).map_err(|error| damaged(&error))? {
                 Some(record) if Id::of(&record) == Some(id) => {
                     return Ok(Search::Found(Box::new(record), Spot::Journal(place)));
                 }
@@ -78,7 +80,7 @@ impl Batch<'_> {
 }
 
 /// What cannot be read is neither new nor known. It is one request's trouble, not that of all in its batch.
-fn damaged(error: &SqliteError) -> Stop {
+fn damaged(error: &EngineError) -> Stop {
     tracing::error!(%error, "whether an id is known cannot be told");
     Stop::Request(error.into())
 }

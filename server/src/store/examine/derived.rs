@@ -72,7 +72,7 @@ impl Examination<'_> {
     }
 
     /// Notes why a row cannot be read.
-    fn is_broken(&mut self, row: Result<(), crate::store::sqlite::SqliteError>) -> bool {
+    fn is_broken(&mut self, row: Result<(), crate::store::error::EngineError>) -> bool {
         row.map_err(|error| self.find(error.to_string())).is_err()
     }
 }

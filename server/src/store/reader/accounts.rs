@@ -5,8 +5,9 @@ use std::sync::Arc;
 use metergate_rules::account::Account;
 use metergate_rules::id::OrganizationId;
 
-use super::{ReadError, Reader, View};
+use super::{ReadError, Reader, Source, View, waited};
 use crate::store::StoreError;
+use crate::store::postgres::Postgres;
 use crate::store::totals::Totals;
 
 impl Reader {
@@ -14,10 +15,18 @@ impl Reader {
     ///
     /// # Errors
     /// [`StoreError::Damaged`] where a start could not read it.
-    pub fn totals(&self) -> Result<Totals, StoreError> {
-        // Of a clone: no commit waits until it is added up.
-        let dirty = self.dirty.read().clone();
-        dirty.totals().ok_or(StoreError::Damaged)
+    pub async fn totals(&self) -> Result<Totals, StoreError> {
+        match &self.source {
+            Source::Embedded(embedded) => {
+                // Of a clone: no commit waits until it is added up.
+                let dirty = embedded.dirty.read().clone();
+                dirty.totals().ok_or(StoreError::Damaged)
+            }
+            Source::Postgres(pool) => {
+                let pool = Arc::clone(pool);
+                waited(move || Ok(pool.read(Postgres::totals)?)).await
+            }
+        }
     }
 }
 
@@ -26,14 +35,14 @@ impl View<'_> {
     /// read holds up no other.
     ///
     /// # Errors
-    /// [`ReadError::Sqlite`] if none can be read.
+    /// [`ReadError::Engine`] if none can be read.
     pub fn each_account(
         &self,
         after: Option<OrganizationId>,
         most: usize,
         mut each: impl FnMut(OrganizationId, Result<Arc<Account>, ReadError>),
     ) -> Result<Option<OrganizationId>, ReadError> {
-        let ids = self.sqlite.account_ids(after, most)?;
+        let ids = self.organizations_after(after, most)?;
         ids.iter().for_each(|id| each(*id, self.some_account(*id)));
         Ok(ids.last().filter(|_| ids.len() == most).copied())
     }
@@ -46,7 +55,7 @@ impl View<'_> {
         match self.dirty.get(id) {
             // A newer row would be no truer than this: together with its row it was all there was, a moment ago.
             Some(dirty) => Ok(Arc::clone(&dirty.account)),
-            None => Ok(Arc::new(self.sqlite.account(id)?.ok_or(StoreError::UnknownOrganization)?)),
+            None => Ok(Arc::new(self.rows.account(id)?.ok_or(StoreError::UnknownOrganization)?)),
         }
     }
 }

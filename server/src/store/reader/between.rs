@@ -7,13 +7,14 @@ use parking_lot::RwLock;
 
 use super::{ReadError, Recent, View};
 use crate::store::block::{Block, Record};
+use crate::store::error::{EngineError, unreadable};
+use crate::store::rows::Rows;
 use crate::store::slice::Records;
-use crate::store::sqlite::{Sqlite, SqliteError, unreadable};
 
 impl Recent {
     /// The blocks after `after` up to `to` of an organization that are in no closed slice, in order.
     fn open_between(&self, organization: OrganizationId, after: u64, to: u64) -> Vec<u64> {
-        let of = |blocks: &super::Blocks| {
+        let of = |blocks: &super::recent::Blocks| {
             let blocks = blocks.get(&organization).map_or(&[][..], Vec::as_slice);
             let first = blocks.partition_point(|block| *block <= after);
             blocks[first..blocks.partition_point(|block| *block <= to).max(first)].to_vec()
@@ -47,12 +48,12 @@ pub(in crate::store) fn later_blocks(
 /// The records of an organization in blocks after `after` up to `to`, oldest first. The snapshot of the database was taken
 /// before.
 pub(in crate::store) fn records_between(
-    sqlite: &Sqlite,
+    rows: &dyn Rows,
     recent: &RwLock<Recent>,
     organization: OrganizationId,
     (after, to): (u64, u64),
     mut each: impl FnMut(Record),
-) -> Result<(), SqliteError> {
+) -> Result<(), EngineError> {
     // Together: a slice that closes in between is in one of them.
     let (closed, open) = {
         let recent = recent.read();
@@ -63,7 +64,7 @@ pub(in crate::store) fn records_between(
     }
     for sequence in open {
         let broken = |why: &dyn std::fmt::Display| unreadable(format!("block {sequence}"), why);
-        let data = sqlite.block(sequence)?.ok_or_else(|| broken(&"it is not there"))?;
+        let data = rows.block(rows.journal_of(organization), sequence)?.ok_or_else(|| broken(&"it is not there"))?;
         let records = Block::read(&data).and_then(|block| block.of(organization)).map_err(|error| broken(&error))?;
         records.into_iter().for_each(|(_, record)| each(record));
     }
@@ -74,34 +75,37 @@ impl View<'_> {
     /// The records of an organization in blocks after `after` up to `to`, oldest first.
     ///
     /// # Errors
-    /// [`ReadError::Sqlite`] if they cannot be read.
+    /// [`ReadError::Engine`] if they cannot be read.
     pub(in crate::store) fn records_between(
         &self,
         organization: OrganizationId,
         between: (u64, u64),
         each: impl FnMut(Record),
     ) -> Result<(), ReadError> {
-        Ok(records_between(self.sqlite, self.recent, organization, between, each)?)
+        match self.recent {
+            Some(recent) => Ok(records_between(self.rows, recent, organization, between, each)?),
+            None => self.own_records_between(organization, between, each),
+        }
     }
 
     /// Organizations after one, in the order of their ids.
     ///
     /// # Errors
-    /// [`ReadError::Sqlite`] if they cannot be read.
+    /// [`ReadError::Engine`] if they cannot be read.
     pub fn organizations_after(
         &self,
         after: Option<OrganizationId>,
         most: usize,
     ) -> Result<Vec<OrganizationId>, ReadError> {
-        Ok(self.sqlite.due_times(after, most)?.into_iter().map(|(id, _)| id).collect())
+        Ok(self.rows.due_times(after, most)?.into_iter().map(|(id, _)| id).collect())
     }
 
-    /// Whether records have gone for their age.
-    pub(in crate::store) fn has_lost_records(&self) -> Result<bool, ReadError> {
-        let closed = self.recent.read().first_closed();
+    /// Whether records have gone for their age that may have been an organization's.
+    pub(in crate::store) fn has_lost_records(&self, organization: OrganizationId) -> Result<bool, ReadError> {
+        let closed = self.recent.and_then(|recent| recent.read().first_closed());
         let first = match closed {
             Some(first) => Some(first),
-            None => self.sqlite.first_block()?,
+            None => self.rows.oldest_block(organization)?,
         };
         Ok(first.is_some_and(|first| first > 1))
     }

@@ -11,7 +11,8 @@ use super::table::IdTable;
 use super::{Extent, SliceError};
 use crate::dies_at;
 use crate::store::block::Block;
-use crate::store::sqlite::{Sqlite, SqliteError, unreadable};
+use crate::store::error::{EngineError, unreadable};
+use crate::store::sqlite::Sqlite;
 
 /// Blocks that are read in one statement: a reader that stays would keep the write-ahead file from being used again.
 const BLOCKS_AT_ONCE: u64 = 256;
@@ -35,7 +36,7 @@ pub(super) enum Unmade {
     Slice(#[from] SliceError),
     /// The blocks it is made from.
     #[error(transparent)]
-    Sqlite(#[from] SqliteError),
+    Sqlite(#[from] EngineError),
     /// The store is closing.
     #[error("the store is closing")]
     Stopped,

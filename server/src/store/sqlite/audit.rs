@@ -6,9 +6,10 @@ use metergate_rules::id::OrganizationId;
 use metergate_rules::time::Time;
 use rusqlite::{Connection, OptionalExtension, Params, Row, Transaction};
 
-use super::{Sqlite, SqliteError};
+use super::{EngineError, Sqlite};
 use crate::store::audit::AuditRow;
 use crate::store::ledger::Head;
+use crate::store::rows::StoredCheckpoint;
 
 /// What [`audit_row`] reads.
 const AUDIT: &str =
@@ -18,21 +19,12 @@ const AUDIT: &str =
 /// Behind `WHERE chain = ?`: what was dropped is not read, though some of it may still be there.
 const KEPT: &str = "AND sequence > ifnull((SELECT sequence FROM audit_checkpoints WHERE chain = ?1), 0)";
 
-/// Where a chain begins, as its row says.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::store) struct StoredCheckpoint {
-    /// The place of the last entry that was dropped.
-    pub(in crate::store) sequence: u64,
-    /// The place of the entry that says so.
-    pub(in crate::store) entry: u64,
-}
-
 impl Sqlite {
     /// Entries of a chain before a place, newest first.
     ///
     /// # Errors
-    /// [`SqliteError`] if it cannot be read.
-    pub fn audit_before(&self, chain: [u8; 16], before: u64, limit: usize) -> Result<Vec<AuditRow>, SqliteError> {
+    /// [`EngineError`] if it cannot be read.
+    pub fn audit_before(&self, chain: [u8; 16], before: u64, limit: usize) -> Result<Vec<AuditRow>, EngineError> {
         let before = i64::try_from(before).unwrap_or(i64::MAX);
         let rest = format!("WHERE chain = ? AND sequence < ? {KEPT} ORDER BY sequence DESC LIMIT ?");
         self.audit_rows(&rest, (&chain, before, i64::try_from(limit).unwrap_or(i64::MAX)))
@@ -41,15 +33,15 @@ impl Sqlite {
     /// Entries of a chain after a place, oldest first.
     ///
     /// # Errors
-    /// [`SqliteError`] if it cannot be read.
-    pub fn audit_after(&self, chain: [u8; 16], after: u64, limit: usize) -> Result<Vec<AuditRow>, SqliteError> {
+    /// [`EngineError`] if it cannot be read.
+    pub fn audit_after(&self, chain: [u8; 16], after: u64, limit: usize) -> Result<Vec<AuditRow>, EngineError> {
         let after = i64::try_from(after).unwrap_or(i64::MAX);
         let rest = format!("WHERE chain = ? AND sequence > ? {KEPT} ORDER BY sequence LIMIT ?");
         self.audit_rows(&rest, (&chain, after, i64::try_from(limit).unwrap_or(i64::MAX)))
     }
 
     /// Where a chain begins, if not at its first entry.
-    pub(in crate::store) fn audit_checkpoint(&self, chain: [u8; 16]) -> Result<Option<StoredCheckpoint>, SqliteError> {
+    pub(in crate::store) fn audit_checkpoint(&self, chain: [u8; 16]) -> Result<Option<StoredCheckpoint>, EngineError> {
         let sql = "SELECT sequence, entry FROM audit_checkpoints WHERE chain = ?";
         let read = |row: &Row<'_>| {
             let [sequence, entry] = [row.get::<_, i64>(0)?.unsigned_abs(), row.get::<_, i64>(1)?.unsigned_abs()];
@@ -61,8 +53,8 @@ impl Sqlite {
     /// One entry of a chain.
     ///
     /// # Errors
-    /// [`SqliteError`] if it cannot be read.
-    pub fn audit_entry(&self, chain: [u8; 16], sequence: u64) -> Result<Option<AuditRow>, SqliteError> {
+    /// [`EngineError`] if it cannot be read.
+    pub fn audit_entry(&self, chain: [u8; 16], sequence: u64) -> Result<Option<AuditRow>, EngineError> {
         let Ok(sequence) = i64::try_from(sequence) else { return Ok(None) };
         let found = self.audit_rows(&format!("WHERE chain = ? AND sequence = ? {KEPT}"), (&chain, sequence))?;
         Ok(found.into_iter().next())
@@ -72,8 +64,8 @@ impl Sqlite {
     /// the chain says it too.
     ///
     /// # Errors
-    /// [`SqliteError`] if it cannot be read.
-    pub fn audit_resolution(&self, chain: [u8; 16], sequence: u64) -> Result<Option<AuditRow>, SqliteError> {
+    /// [`EngineError`] if it cannot be read.
+    pub fn audit_resolution(&self, chain: [u8; 16], sequence: u64) -> Result<Option<AuditRow>, EngineError> {
         let Ok(place) = i64::try_from(sequence) else { return Ok(None) };
         let sql = "SELECT resolution FROM audit_resolutions WHERE chain = ? AND sequence = ?";
         let mut query = self.connection.prepare_cached(sql)?;
@@ -83,7 +75,7 @@ impl Sqlite {
     }
 
     /// The end of a chain.
-    pub(in crate::store) fn audit_head(&self, chain: [u8; 16]) -> Result<Head, SqliteError> {
+    pub(in crate::store) fn audit_head(&self, chain: [u8; 16]) -> Result<Head, EngineError> {
         let sql = "SELECT sequence, hash FROM audit WHERE chain = ? ORDER BY sequence DESC LIMIT 1";
         let read =
             |row: &Row<'_>| Ok(Head { sequence: row.get::<_, i64>(0)?.unsigned_abs(), hash: row.get::<_, Hash>(1)? });
@@ -91,14 +83,14 @@ impl Sqlite {
         Ok(head.unwrap_or(Head::EMPTY))
     }
 
-    fn audit_rows(&self, rest: &str, asked: impl Params) -> Result<Vec<AuditRow>, SqliteError> {
+    fn audit_rows(&self, rest: &str, asked: impl Params) -> Result<Vec<AuditRow>, EngineError> {
         let mut query = self.connection.prepare_cached(&format!("{AUDIT} {rest}"))?;
         let rows = query.query_map(asked, audit_row)?;
         Ok(rows.collect::<rusqlite::Result<_>>()?)
     }
 
     /// Goes through the whole audit log, chain by chain, each from its first entry.
-    pub(in crate::store) fn each_audit_row<E: From<SqliteError>>(
+    pub(in crate::store) fn each_audit_row<E: From<EngineError>>(
         &self,
         each: impl FnMut(AuditRow) -> Result<(), E>,
     ) -> Result<(), E> {
@@ -106,7 +98,7 @@ impl Sqlite {
     }
 
     /// Goes through so many entries after a place, chain by chain.
-    pub(in crate::store) fn each_audit_row_after<E: From<SqliteError>>(
+    pub(in crate::store) fn each_audit_row_after<E: From<EngineError>>(
         &self,
         after: Option<([u8; 16], u64)>,
         most: usize,
@@ -117,22 +109,22 @@ impl Sqlite {
         let sequence = after.map_or(i64::MIN, |(_, sequence)| sequence.cast_signed());
         let sql = format!("{AUDIT} WHERE (chain, sequence) > (?, ?) ORDER BY chain, sequence LIMIT ?");
         let most = i64::try_from(most).unwrap_or(i64::MAX);
-        let mut query = self.connection.prepare(&sql).map_err(SqliteError::from)?;
-        let rows = query.query_map((chain, sequence, most), audit_row).map_err(SqliteError::from)?;
-        rows.into_iter().try_for_each(|row| each(row.map_err(SqliteError::from)?))
+        let mut query = self.connection.prepare(&sql).map_err(EngineError::from)?;
+        let rows = query.query_map((chain, sequence, most), audit_row).map_err(EngineError::from)?;
+        rows.into_iter().try_for_each(|row| each(row.map_err(EngineError::from)?))
     }
 
     /// The first chain from this one on.
-    pub(in crate::store) fn audit_chain_from(&self, chain: [u8; 16]) -> Result<Option<[u8; 16]>, SqliteError> {
+    pub(in crate::store) fn audit_chain_from(&self, chain: [u8; 16]) -> Result<Option<[u8; 16]>, EngineError> {
         self.audit_chain("SELECT chain FROM audit WHERE chain >= ? ORDER BY chain LIMIT 1", chain)
     }
 
     /// The next chain.
-    pub(in crate::store) fn audit_chain_after(&self, chain: [u8; 16]) -> Result<Option<[u8; 16]>, SqliteError> {
+    pub(in crate::store) fn audit_chain_after(&self, chain: [u8; 16]) -> Result<Option<[u8; 16]>, EngineError> {
         self.audit_chain("SELECT chain FROM audit WHERE chain > ? ORDER BY chain LIMIT 1", chain)
     }
 
-    fn audit_chain(&self, sql: &str, chain: [u8; 16]) -> Result<Option<[u8; 16]>, SqliteError> {
+    fn audit_chain(&self, sql: &str, chain: [u8; 16]) -> Result<Option<[u8; 16]>, EngineError> {
         Ok(self.connection.prepare_cached(sql)?.query_row([&chain], |row| row.get(0)).optional()?)
     }
 
@@ -140,7 +132,7 @@ impl Sqlite {
     pub(in crate::store) fn organizations_without_audit(
         &self,
         most: usize,
-    ) -> Result<Vec<OrganizationId>, SqliteError> {
+    ) -> Result<Vec<OrganizationId>, EngineError> {
         let sql = "SELECT id FROM organizations o WHERE NOT EXISTS (SELECT 1 FROM audit WHERE chain = o.id) LIMIT ?";
         let mut query = self.connection.prepare_cached(sql)?;
         let rows = query.query_map([i64::try_from(most).unwrap_or(i64::MAX)], |row| row.get(0).map(OrganizationId))?;
@@ -167,7 +159,7 @@ fn audit_row(row: &Row<'_>) -> rusqlite::Result<AuditRow> {
 }
 
 /// Some entries of a chain of which everything is there.
-pub(super) fn unredacted(connection: &Connection, chain: [u8; 16], most: usize) -> Result<Vec<AuditRow>, SqliteError> {
+pub(super) fn unredacted(connection: &Connection, chain: [u8; 16], most: usize) -> Result<Vec<AuditRow>, EngineError> {
     // Where a chain begins has to be read later too, and says nothing of anybody.
     let sql =
         format!("{AUDIT} WHERE chain = ? AND redacted IS NULL AND action <> '{CHECKPOINT}' ORDER BY sequence LIMIT ?");
@@ -185,7 +177,7 @@ fn parts(bytes: [u8; 160]) -> Commitments {
 
 /// Writes an entry; of one that marks another as dealt with also where to look for it, and of one that says where its chain
 /// begins that it is so.
-pub(super) fn write_audit(transaction: &Transaction<'_>, row: &AuditRow) -> Result<(), SqliteError> {
+pub(super) fn write_audit(transaction: &Transaction<'_>, row: &AuditRow) -> Result<(), EngineError> {
     let sql = "INSERT INTO audit
                (chain, sequence, at, actor, action, category, before, after, details, reason, salt, hash)
                VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";

@@ -2,7 +2,7 @@
 
 use rusqlite::TransactionBehavior;
 
-use super::{Sqlite, SqliteError};
+use super::{EngineError, Sqlite};
 use crate::dies_at;
 
 /// Rows that a step deletes at most.
@@ -20,7 +20,7 @@ const SOME: [&str; 2] = [
 
 impl Sqlite {
     /// Chains of which dropped entries are left.
-    pub(in crate::store) fn cut_chains(&self) -> Result<Vec<[u8; 16]>, SqliteError> {
+    pub(in crate::store) fn cut_chains(&self) -> Result<Vec<[u8; 16]>, EngineError> {
         let mut query = self.connection.prepare("SELECT chain FROM audit_checkpoints WHERE dropping = 1")?;
         let rows = query.query_map([], |row| row.get(0))?;
         Ok(rows.collect::<rusqlite::Result<_>>()?)
@@ -28,14 +28,14 @@ impl Sqlite {
 
     /// Deletes some of the dropped entries of these chains. How many of them, from the first on, have none left. On disk when
     /// it returns; nothing of it is there when it fails.
-    pub(in crate::store) fn drop_some(&mut self, chains: &[[u8; 16]]) -> Result<usize, SqliteError> {
+    pub(in crate::store) fn drop_some(&mut self, chains: &[[u8; 16]]) -> Result<usize, EngineError> {
         self.connection.execute_batch("PRAGMA secure_delete = ON")?;
         let done = self.drop_rows(chains);
         self.connection.execute_batch("PRAGMA secure_delete = FAST")?;
         done
     }
 
-    fn drop_rows(&mut self, chains: &[[u8; 16]]) -> Result<usize, SqliteError> {
+    fn drop_rows(&mut self, chains: &[[u8; 16]]) -> Result<usize, EngineError> {
         let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let (mut left, mut done) = (MOST, 0);
         for chain in chains {

@@ -4,7 +4,7 @@ use metergate_rules::id::OrganizationId;
 use metergate_rules::time::Time;
 use rusqlite::{Transaction, TransactionBehavior};
 
-use super::{Sqlite, SqliteError, settings};
+use super::{EngineError, Sqlite, settings};
 use crate::dies_at;
 use crate::store::audit::{AuditRow, TEAM, chain_of};
 
@@ -35,7 +35,7 @@ const SOME: [&str; 5] = [
 
 /// From its commit on nobody finds the organization. Kept answers that were given when it was made, or that somebody owns it,
 /// are the team's, and would be given again.
-pub(super) fn delete(transaction: &Transaction<'_>, organization: OrganizationId, at: Time) -> Result<(), SqliteError> {
+pub(super) fn delete(transaction: &Transaction<'_>, organization: OrganizationId, at: Time) -> Result<(), EngineError> {
     for sql in ["DELETE FROM accounts WHERE id = ?", "DELETE FROM organizations WHERE id = ?"] {
         transaction.prepare_cached(sql)?.execute([organization.bytes()])?;
     }
@@ -48,7 +48,7 @@ pub(super) fn delete(transaction: &Transaction<'_>, organization: OrganizationId
 }
 
 /// Counts the organizations whose tombstones stand in the audit log, for a store from before they were counted.
-pub(super) fn count(transaction: &Transaction<'_>) -> Result<(), SqliteError> {
+pub(super) fn count(transaction: &Transaction<'_>) -> Result<(), EngineError> {
     let sql = "SELECT count(*) FROM audit WHERE chain = ? AND action = 'organization.delete'";
     let deleted: i64 = transaction.query_row(sql, [TEAM], |row| row.get(0))?;
     if deleted > 0 { settings::set(transaction, DELETED, &deleted.to_string()) } else { Ok(()) }
@@ -58,13 +58,13 @@ impl Sqlite {
     /// How many organizations have ever been deleted.
     ///
     /// # Errors
-    /// [`SqliteError`] if it cannot be read.
-    pub(in crate::store) fn deleted(&self) -> Result<u64, SqliteError> {
+    /// [`EngineError`] if it cannot be read.
+    pub(in crate::store) fn deleted(&self) -> Result<u64, EngineError> {
         settings::number(&self.connection, DELETED)
     }
 
     /// Organizations that are deleted and of which rows are left.
-    pub(in crate::store) fn deletions(&self) -> Result<Vec<OrganizationId>, SqliteError> {
+    pub(in crate::store) fn deletions(&self) -> Result<Vec<OrganizationId>, EngineError> {
         let mut query = self.connection.prepare("SELECT organization FROM deletions ORDER BY at")?;
         let rows = query.query_map([], |row| row.get(0).map(OrganizationId))?;
         Ok(rows.collect::<rusqlite::Result<_>>()?)
@@ -72,7 +72,7 @@ impl Sqlite {
 
     /// Deletes some of the rows that are left of a deleted organization, and redacts some of its audit log. Whether that
     /// was all. On disk when it returns; nothing of it is there when it fails.
-    pub(in crate::store) fn forget_some(&mut self, organization: OrganizationId) -> Result<bool, SqliteError> {
+    pub(in crate::store) fn forget_some(&mut self, organization: OrganizationId) -> Result<bool, EngineError> {
         self.connection.execute_batch("PRAGMA secure_delete = ON")?;
         let done = self.forget(organization);
         self.connection.execute_batch("PRAGMA secure_delete = FAST")?;
@@ -80,14 +80,14 @@ impl Sqlite {
     }
 
     /// Deletes some answers that were kept before a time. How many. On disk when it returns.
-    pub(in crate::store) fn forget_answers(&self, before: Time) -> Result<usize, SqliteError> {
+    pub(in crate::store) fn forget_answers(&self, before: Time) -> Result<usize, EngineError> {
         let sql = "DELETE FROM receipts WHERE (scope, route, key) IN
                    (SELECT scope, route, key FROM receipts WHERE at < ? ORDER BY at LIMIT ?)";
         let most = i64::try_from(MOST).unwrap_or(i64::MAX);
         Ok(self.connection.prepare_cached(sql)?.execute((before.micros(), most))?)
     }
 
-    fn forget(&mut self, organization: OrganizationId) -> Result<bool, SqliteError> {
+    fn forget(&mut self, organization: OrganizationId) -> Result<bool, EngineError> {
         let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let mut left = MOST;
         for sql in SOME {
@@ -108,7 +108,7 @@ impl Sqlite {
 }
 
 /// Notes of the team's kept answers from before this was noted which organization they name.
-pub(super) fn fill(transaction: &Transaction<'_>) -> Result<(), SqliteError> {
+pub(super) fn fill(transaction: &Transaction<'_>) -> Result<(), EngineError> {
     let mut exists = transaction.prepare("SELECT 1 FROM organizations WHERE id = ?")?;
     let mut note = transaction.prepare("UPDATE receipts SET about = ? WHERE scope = ? AND route = ? AND key = ?")?;
     let mut query = transaction.prepare("SELECT route, key, body FROM receipts WHERE scope = ?")?;
@@ -132,7 +132,7 @@ fn ids_in(text: &[u8]) -> Vec<OrganizationId> {
 }
 
 /// Redacts some entries of an organization's chain. Answers how many.
-fn redact(transaction: &Transaction<'_>, organization: OrganizationId) -> Result<usize, SqliteError> {
+fn redact(transaction: &Transaction<'_>, organization: OrganizationId) -> Result<usize, EngineError> {
     let entries = super::audit::unredacted(transaction, chain_of(organization), MOST_ENTRIES)?;
     let sql =
         "UPDATE audit SET actor = ?3, before = ?4, after = ?5, details = ?6, reason = ?7, salt = ?8, redacted = ?9

@@ -3,34 +3,15 @@
 use metergate_rules::id::{MeterId, OrganizationId};
 use rusqlite::{Connection, OptionalExtension, Params, Row};
 
-use super::{Sqlite, SqliteError, unreadable};
+use super::{EngineError, Sqlite, unreadable};
 use crate::store::rollup::{RollupKey, RollupRow};
-
-/// Sets of dimension values of one organization and meter on one day at most; the rest goes into [`OTHER`].
-pub(in crate::store) const MOST_DIMENSIONS: i64 = 1000;
-/// What stands for dimension values beyond the cap. No JSON object is written like it.
-pub(in crate::store) const OTHER: &str = "other";
+use crate::store::rows::{MOST_DIMENSIONS, OTHER, RollupRange};
 
 /// The rows.
 macro_rules! rows {
     ($rest:literal) => {
         concat!("SELECT organization, meter, day, dimensions, data FROM rollups ", $rest)
     };
-}
-
-/// The days of one meter of one organization that are read.
-#[derive(Clone, Copy, Debug)]
-pub struct RollupRange {
-    /// Whose.
-    pub organization: OrganizationId,
-    /// Of which meter.
-    pub meter: MeterId,
-    /// The first day, in days since 1970-01-01.
-    pub first: i32,
-    /// The last one, which is read too.
-    pub last: i32,
-    /// Which way.
-    pub newest_first: bool,
 }
 
 /// A way through the rows of a range: these, the one before its beginning, the one at its beginning or further on, the one
@@ -71,11 +52,11 @@ const NEWEST_FIRST: Way = Way {
 
 /// The row that a rollup goes into: its own, or beyond the cap the one for all others. `more` is how many sets of the
 /// day are on their way beside those that have a row.
-pub(in crate::store) fn find_rollup<'k>(
+pub(super) fn find_rollup<'k>(
     connection: &Connection,
     key: &'k RollupKey,
     more: i64,
-) -> Result<(&'k str, Option<Vec<u8>>), SqliteError> {
+) -> Result<(&'k str, Option<Vec<u8>>), EngineError> {
     let (organization, meter): (&[u8; 16], u32) = (key.organization.bytes(), key.meter.0);
     let sql = "SELECT data FROM rollups WHERE organization = ? AND meter = ? AND day = ? AND dimensions = ?";
     let mut select = connection.prepare_cached(sql)?;
@@ -94,21 +75,21 @@ pub(in crate::store) fn find_rollup<'k>(
     Ok((OTHER, read(OTHER)?))
 }
 
-fn sets_of(connection: &Connection, key: &RollupKey) -> Result<i64, SqliteError> {
+fn sets_of(connection: &Connection, key: &RollupKey) -> Result<i64, EngineError> {
     let sql = "SELECT count(*) FROM rollups WHERE organization = ? AND meter = ? AND day = ? AND dimensions <> 'other'";
     let mut count = connection.prepare_cached(sql)?;
     Ok(count.query_row((key.organization.bytes(), key.meter.0, key.day), |row| row.get(0))?)
 }
 
 /// Looks at the row that a statement finds, if there is one.
-fn look_at(connection: &Connection, sql: &str, place: impl Params) -> Result<(), SqliteError> {
+fn look_at(connection: &Connection, sql: &str, place: impl Params) -> Result<(), EngineError> {
     let mut query = connection.prepare_cached(sql)?;
     let mut rows = query.query(place)?;
     rows.next()?.map_or(Ok(()), |row| unsealed(row).map(drop))
 }
 
 /// A row with its stored day.
-fn unsealed<'r>(row: &'r Row<'_>) -> Result<(RollupRow<'r>, &'r [u8]), SqliteError> {
+fn unsealed<'r>(row: &'r Row<'_>) -> Result<(RollupRow<'r>, &'r [u8]), EngineError> {
     let dimensions = row.get_ref(3)?.as_str().map_err(rusqlite::Error::from)?;
     let (organization, meter) = (OrganizationId(row.get(0)?), MeterId(row.get(1)?));
     let key = RollupRow { organization, meter, day: row.get(2)?, dimensions };
@@ -117,13 +98,13 @@ fn unsealed<'r>(row: &'r Row<'_>) -> Result<(RollupRow<'r>, &'r [u8]), SqliteErr
 }
 
 /// Goes through all rows, each with its stored day; of those that cannot be read it says why.
-pub(super) fn each_stored<E: From<SqliteError>>(
+pub(super) fn each_stored<E: From<EngineError>>(
     connection: &Connection,
-    mut each: impl FnMut(Result<(RollupRow<'_>, &[u8]), SqliteError>) -> Result<(), E>,
+    mut each: impl FnMut(Result<(RollupRow<'_>, &[u8]), EngineError>) -> Result<(), E>,
 ) -> Result<(), E> {
-    let mut query = connection.prepare(rows!("")).map_err(SqliteError::from)?;
-    let mut rows = query.query([]).map_err(SqliteError::from)?;
-    while let Some(row) = rows.next().map_err(SqliteError::from)? {
+    let mut query = connection.prepare(rows!("")).map_err(EngineError::from)?;
+    let mut rows = query.query([]).map_err(EngineError::from)?;
+    while let Some(row) = rows.next().map_err(EngineError::from)? {
         each(unsealed(row))?;
     }
     Ok(())
@@ -138,8 +119,8 @@ impl Sqlite {
     /// at once would compare them in each row again, and pass over such a row; equal ones and one that has bounds do not.)
     ///
     /// # Errors
-    /// [`SqliteError::Unreadable`] if one of them is not what was written; what `each` fails with.
-    pub(in crate::store) fn each_rollup<E: From<SqliteError>>(
+    /// [`EngineError::Unreadable`] if one of them is not what was written; what `each` fails with.
+    pub(in crate::store) fn each_rollup<E: From<EngineError>>(
         &self,
         range: &RollupRange,
         mut each: impl FnMut(i32, &str, &[u8]) -> Result<bool, E>,
@@ -147,10 +128,10 @@ impl Sqlite {
         let (start, way) = if range.newest_first { (range.last, NEWEST_FIRST) } else { (range.first, OLDEST_FIRST) };
         let start = (range.organization.bytes(), range.meter.0, start);
         look_at(&self.connection, way.before, start)?;
-        let mut query = self.connection.prepare_cached(way.range).map_err(SqliteError::from)?;
-        let mut rows = query.query((start.0, start.1, range.first, range.last)).map_err(SqliteError::from)?;
+        let mut query = self.connection.prepare_cached(way.range).map_err(EngineError::from)?;
+        let mut rows = query.query((start.0, start.1, range.first, range.last)).map_err(EngineError::from)?;
         let mut end = None;
-        while let Some(row) = rows.next().map_err(SqliteError::from)? {
+        while let Some(row) = rows.next().map_err(EngineError::from)? {
             let (row, data) = unsealed(row)?;
             if !each(row.day, row.dimensions, data)? {
                 return Ok(());

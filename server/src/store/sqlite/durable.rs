@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::path::Path;
 
-use super::{FILE, Sqlite, SqliteError, wal};
+use super::{EngineError, FILE, Sqlite, wal};
 use crate::faults::planted;
 
 impl Sqlite {
@@ -15,8 +15,8 @@ impl Sqlite {
     /// more, and that is synced. Only then may a known id be answered, or a commit be appended.
     ///
     /// # Errors
-    /// [`SqliteError::Unreadable`] if acknowledged commits cannot be read any more; else as [`Sqlite::open`].
-    pub(in crate::store) fn open_first(folder: &Path) -> Result<Self, SqliteError> {
+    /// [`EngineError::Unreadable`] if acknowledged commits cannot be read any more; else as [`Sqlite::open`].
+    pub(in crate::store) fn open_first(folder: &Path) -> Result<Self, EngineError> {
         if !planted("damaged-write-ahead-file-read") {
             wal::check(&folder.join(format!("{FILE}-wal")))?;
         }
@@ -25,12 +25,12 @@ impl Sqlite {
             sqlite.move_write_ahead_file()?;
         }
         // SQLite syncs the folder when it makes a file, but does not look whether that succeeded.
-        File::open(folder).and_then(|folder| folder.sync_all()).map_err(SqliteError::FolderFailed)?;
+        File::open(folder).and_then(|folder| folder.sync_all()).map_err(EngineError::FolderFailed)?;
         Ok(sqlite)
     }
 
     /// Moves the content of the write-ahead file into the database file and empties it.
-    fn move_write_ahead_file(&self) -> Result<(), SqliteError> {
+    fn move_write_ahead_file(&self) -> Result<(), EngineError> {
         let counts = |row: &rusqlite::Row<'_>| Ok((row.get::<_, i64>(1)?, row.get::<_, i64>(2)?));
         let (frames, moved) = self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], counts)?;
         if frames == moved {
@@ -38,6 +38,6 @@ impl Sqlite {
         }
         let why =
             "another program is reading the database, so that the write-ahead file cannot be emptied: end it first";
-        Err(SqliteError::Unusable(why.to_owned()))
+        Err(EngineError::Unusable(why.to_owned()))
     }
 }

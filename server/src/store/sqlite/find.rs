@@ -8,16 +8,16 @@ use metergate_rules::id::{OrganizationId, OrganizationKey};
 use metergate_rules::time::Time;
 use rusqlite::{OptionalExtension, Row};
 
-use super::{Sqlite, SqliteError, unreadable};
-use crate::store::seal::{seal, unseal};
+use super::{EngineError, Sqlite, unreadable};
+use crate::store::receipt::ReceiptRow;
 use crate::store::{Answer, ReceiptKey};
 
 impl Sqlite {
     /// The organization of a key.
     ///
     /// # Errors
-    /// [`SqliteError`] if it cannot be read.
-    pub fn organization_id(&self, key: &OrganizationKey) -> Result<Option<OrganizationId>, SqliteError> {
+    /// [`EngineError`] if it cannot be read.
+    pub fn organization_id(&self, key: &OrganizationKey) -> Result<Option<OrganizationId>, EngineError> {
         let mut query = self.connection.prepare_cached("SELECT id FROM organizations WHERE key = ?")?;
         let found = query.query_row([key.as_str()], |row| row.get(0)).optional()?.map(OrganizationId);
         if found.is_none() {
@@ -36,12 +36,12 @@ impl Sqlite {
     /// So many accounts after one, in the order of their ids, each with the time at which something falls due by its row.
     ///
     /// # Errors
-    /// [`SqliteError`] if they cannot be read.
+    /// [`EngineError`] if they cannot be read.
     pub(in crate::store) fn due_times(
         &self,
         after: Option<OrganizationId>,
         most: usize,
-    ) -> Result<Vec<(OrganizationId, Time)>, SqliteError> {
+    ) -> Result<Vec<(OrganizationId, Time)>, EngineError> {
         let sql = "SELECT id, next_due FROM accounts WHERE id > ? ORDER BY id LIMIT ?";
         let after = after.as_ref().map_or(&[][..], |id| id.bytes());
         let mut query = self.connection.prepare_cached(sql)?;
@@ -50,23 +50,11 @@ impl Sqlite {
         Ok(rows.collect::<rusqlite::Result<_>>()?)
     }
 
-    /// So many ids of accounts after one, in order.
-    ///
-    /// # Errors
-    /// [`SqliteError`] if they cannot be read.
-    pub(in crate::store) fn account_ids(
-        &self,
-        after: Option<OrganizationId>,
-        most: usize,
-    ) -> Result<Vec<OrganizationId>, SqliteError> {
-        Ok(self.due_times(after, most)?.into_iter().map(|(id, _)| id).collect())
-    }
-
     /// Whether the organization that is listed under a key is the one that has it.
     ///
     /// # Errors
-    /// [`SqliteError::Unreadable`] if it is not.
-    fn is_listed_right(&self, key: &str, id: OrganizationId) -> Result<(), SqliteError> {
+    /// [`EngineError::Unreadable`] if it is not.
+    fn is_listed_right(&self, key: &str, id: OrganizationId) -> Result<(), EngineError> {
         if self.account(id)?.is_some_and(|account| account.profile.key.as_str() == key) {
             return Ok(());
         }
@@ -79,11 +67,11 @@ impl Sqlite {
         scope: [u8; 16],
         receipt: &ReceiptKey,
         since: Time,
-    ) -> Result<Option<(u64, Answer)>, SqliteError> {
+    ) -> Result<Option<(u64, Answer)>, EngineError> {
         let columns = "SELECT scope, route, key, at, fingerprint, status, body FROM receipts WHERE";
         let read = |condition: &str| {
             let mut query = self.connection.prepare_cached(&format!("{columns} {condition} LIMIT 1"))?;
-            let found = query.query_row((&scope, receipt.route, receipt.key.as_str()), ReceiptRow::of).optional()?;
+            let found = query.query_row((&scope, receipt.route, receipt.key.as_str()), receipt_row).optional()?;
             found.map(ReceiptRow::checked).transpose()
         };
         if let Some(row) = read("scope = ? AND route = ? AND key = ?")? {
@@ -95,38 +83,8 @@ impl Sqlite {
     }
 }
 
-/// A kept answer as it is stored. All of it is in its checksum.
-pub(super) struct ReceiptRow {
-    pub(super) scope: [u8; 16],
-    pub(super) route: String,
-    pub(super) key: String,
-    pub(super) at: Time,
-    pub(super) fingerprint: u64,
-    pub(super) answer: Answer,
-}
-
-impl ReceiptRow {
-    fn of(row: &Row<'_>) -> rusqlite::Result<Self> {
-        let answer = Answer { status: row.get(5)?, body: row.get(6)?, version: None };
-        let (at, fingerprint) = (Time::from_micros(row.get(3)?), row.get::<_, i64>(4)?.cast_unsigned());
-        Ok(Self { scope: row.get(0)?, route: row.get(1)?, key: row.get(2)?, at, fingerprint, answer })
-    }
-
-    fn with_columns<T>(&self, with: impl FnOnce(&[&[u8]]) -> T) -> T {
-        let (at, fingerprint) = (self.at.micros().to_le_bytes(), self.fingerprint.to_le_bytes());
-        let (route, key) = (self.route.as_bytes(), self.key.as_bytes());
-        with(&[&self.scope, route, key, &at, &fingerprint, &self.answer.status.to_le_bytes()])
-    }
-
-    /// What stands in the column `body`.
-    pub(super) fn sealed(&self) -> Vec<u8> {
-        self.with_columns(|columns| seal(columns, &self.answer.body))
-    }
-
-    /// With the body that was sealed.
-    fn checked(mut self) -> Result<Self, SqliteError> {
-        let body = self.with_columns(|columns| unseal(columns, &self.answer.body).map(<[u8]>::to_vec));
-        self.answer.body = body.map_err(|error| unreadable("an answer under an idempotency key", error))?;
-        Ok(self)
-    }
+fn receipt_row(row: &Row<'_>) -> rusqlite::Result<ReceiptRow> {
+    let answer = Answer { status: row.get(5)?, body: row.get(6)?, version: None };
+    let (at, fingerprint) = (Time::from_micros(row.get(3)?), row.get::<_, i64>(4)?.cast_unsigned());
+    Ok(ReceiptRow { scope: row.get(0)?, route: row.get(1)?, key: row.get(2)?, at, fingerprint, answer })
 }

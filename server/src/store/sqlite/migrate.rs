@@ -4,7 +4,7 @@ use std::path::Path;
 
 use rusqlite::{Connection, TransactionBehavior};
 
-use super::{SqliteError, unreadable};
+use super::{EngineError, unreadable};
 
 /// These are filled from rows that there are.
 const FLEET: &str = include_str!("../../../migrations/sqlite/0005_fleet.sql");
@@ -33,13 +33,13 @@ pub const VERSION: u32 = MIGRATIONS.len() as u32;
 /// copied first.
 ///
 /// # Errors
-/// [`SqliteError::Unusable`] if a later program wrote the database.
-pub(super) fn migrate(connection: &mut Connection, folder: &Path) -> Result<(), SqliteError> {
+/// [`EngineError::Unusable`] if a later program wrote the database.
+pub(super) fn migrate(connection: &mut Connection, folder: &Path) -> Result<(), EngineError> {
     let done: u32 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
     let done = done as usize;
     if done > MIGRATIONS.len() {
         let known = MIGRATIONS.len();
-        return Err(SqliteError::Unusable(format!(
+        return Err(EngineError::Unusable(format!(
             "the database has schema version {done}, this program knows versions up to {known}: use a newer metergate"
         )));
     }
@@ -66,7 +66,7 @@ pub(super) fn migrate(connection: &mut Connection, folder: &Path) -> Result<(), 
 
 /// Copies the database as it is before the first migration. A start that ends in between leaves half a copy, which the next
 /// one makes anew, or a whole one, which stays: what is copied later may have been migrated in part.
-fn copy_once(connection: &Connection, folder: &Path) -> Result<(), SqliteError> {
+fn copy_once(connection: &Connection, folder: &Path) -> Result<(), EngineError> {
     let whole = folder.join(format!("{}.before-{}", super::FILE, MIGRATIONS.len()));
     let part = whole.with_extension(format!("before-{}.part", MIGRATIONS.len()));
     if whole.exists() {

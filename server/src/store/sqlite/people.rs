@@ -6,7 +6,7 @@ use rusqlite::Transaction;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::{Sqlite, SqliteError, unreadable};
+use super::{EngineError, Sqlite, unreadable};
 use crate::people::identity::{Identity, Verified};
 use crate::people::portal::Portal;
 use crate::people::{Link, Member, People, PersonRow, Session, User};
@@ -16,8 +16,8 @@ impl Sqlite {
     /// Everybody.
     ///
     /// # Errors
-    /// [`SqliteError`] if a row cannot be read, or is not what was written.
-    pub fn people(&self) -> Result<People, SqliteError> {
+    /// [`EngineError`] if a row cannot be read, or is not what was written.
+    pub fn people(&self) -> Result<People, EngineError> {
         let mut people = People::default();
         self.each_sealed("SELECT id, email, data FROM users", |user: User| {
             let columns = vec![user.id.0.to_vec(), user.email.as_str().as_bytes().to_vec()];
@@ -59,7 +59,7 @@ impl Sqlite {
         &self,
         sql: &str,
         mut take: impl FnMut(T) -> Vec<Vec<u8>>,
-    ) -> Result<(), SqliteError> {
+    ) -> Result<(), EngineError> {
         let mut query = self.connection.prepare_cached(sql)?;
         let last = query.column_count() - 1;
         let mut rows = query.query([])?;
@@ -77,10 +77,10 @@ impl Sqlite {
     }
 }
 
-pub(super) fn write_person(transaction: &Transaction<'_>, row: &PersonRow) -> Result<(), SqliteError> {
+pub(super) fn write_person(transaction: &Transaction<'_>, row: &PersonRow) -> Result<(), EngineError> {
     let execute = |sql: &str, values: &[&dyn rusqlite::ToSql]| {
         transaction.prepare_cached(sql)?.execute(values)?;
-        Ok::<(), SqliteError>(())
+        Ok::<(), EngineError>(())
     };
     match row {
         PersonRow::User(user) => {
@@ -134,7 +134,7 @@ pub(super) fn write_person(transaction: &Transaction<'_>, row: &PersonRow) -> Re
     }
 }
 
-fn sealed<T: Serialize>(columns: &[&[u8]], content: &T) -> Result<Vec<u8>, SqliteError> {
+fn sealed<T: Serialize>(columns: &[&[u8]], content: &T) -> Result<Vec<u8>, EngineError> {
     let content = postcard::to_allocvec(content).map_err(|error| unreadable("a person", error))?;
     Ok(seal(columns, &content))
 }

@@ -6,7 +6,7 @@ use std::ops::RangeInclusive;
 use metergate_rules::id::{MeterId, OrganizationId};
 use rusqlite::TransactionBehavior;
 
-use super::{Sqlite, SqliteError, unreadable};
+use super::{EngineError, Sqlite, unreadable};
 use crate::dies_at;
 use crate::store::rollup::{Day, RollupRow};
 
@@ -17,8 +17,8 @@ impl Sqlite {
         &self,
         organization: OrganizationId,
         days: RangeInclusive<i32>,
-        mut each: impl FnMut((MeterId, i32), &str, &[u8]) -> Result<(), SqliteError>,
-    ) -> Result<(), SqliteError> {
+        mut each: impl FnMut((MeterId, i32), &str, &[u8]) -> Result<(), EngineError>,
+    ) -> Result<(), EngineError> {
         let sql = "SELECT meter, day, dimensions, data FROM rollups WHERE organization = ? AND day BETWEEN ? AND ?";
         let mut query = self.connection.prepare_cached(sql)?;
         let mut rows = query.query((organization.bytes(), days.start(), days.end()))?;
@@ -36,7 +36,7 @@ impl Sqlite {
         &mut self,
         days: impl Iterator<Item = ((OrganizationId, MeterId, i32), &'r BTreeMap<String, Day>)>,
         written: &mut usize,
-    ) -> Result<(), SqliteError> {
+    ) -> Result<(), EngineError> {
         let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         for ((organization, meter, day), sets) in days {
             let sql = "DELETE FROM rollups WHERE organization = ? AND meter = ? AND day = ?";

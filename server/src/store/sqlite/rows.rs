@@ -8,7 +8,7 @@ use rusqlite::types::ValueRef;
 use rusqlite::{Connection, Row, Transaction};
 use serde::de::DeserializeOwned;
 
-use super::{Sqlite, SqliteError, settings, unreadable};
+use super::{EngineError, Sqlite, settings, unreadable};
 use crate::catalogue::change::ImportRecord;
 use crate::catalogue::key::{ApiKey, KeyScope};
 use crate::catalogue::{MeterEntry, PlanEntry, Stored};
@@ -31,7 +31,7 @@ const SUMMED: [&str; 5] = [
 ];
 
 /// The checksum of every meter, plan and key as they are stored.
-fn catalogue_checksum(connection: &Connection) -> Result<String, SqliteError> {
+fn catalogue_checksum(connection: &Connection) -> Result<String, EngineError> {
     let mut hasher = crc32fast::Hasher::new();
     for rows in SUMMED {
         let mut query = connection.prepare_cached(rows)?;
@@ -63,7 +63,7 @@ fn add_value(hasher: &mut crc32fast::Hasher, value: ValueRef<'_>) {
 }
 
 /// Brings the checksum up to what has been written in this transaction.
-pub(super) fn write_catalogue_checksum(transaction: &Transaction<'_>) -> Result<(), SqliteError> {
+pub(super) fn write_catalogue_checksum(transaction: &Transaction<'_>) -> Result<(), EngineError> {
     settings::set(transaction, CHECKSUM, &catalogue_checksum(transaction)?)
 }
 
@@ -71,8 +71,8 @@ impl Sqlite {
     /// Meters, plans and keys.
     ///
     /// # Errors
-    /// [`SqliteError`] if a row cannot be read.
-    pub fn stored(&self) -> Result<Stored, SqliteError> {
+    /// [`EngineError`] if a row cannot be read.
+    pub fn stored(&self) -> Result<Stored, EngineError> {
         let checksum = self.setting(CHECKSUM)?.unwrap_or_else(|| NOTHING.to_owned());
         if checksum != catalogue_checksum(&self.connection)? {
             return Err(unreadable("the catalogue", "its checksum does not match: the stored bytes have changed"));
@@ -99,8 +99,8 @@ impl Sqlite {
     fn all<T>(
         &self,
         sql: &str,
-        read: impl Fn(&Row<'_>) -> rusqlite::Result<Result<T, SqliteError>>,
-    ) -> Result<Vec<T>, SqliteError> {
+        read: impl Fn(&Row<'_>) -> rusqlite::Result<Result<T, EngineError>>,
+    ) -> Result<Vec<T>, EngineError> {
         let mut query = self.connection.prepare_cached(sql)?;
         let rows = query.query_map([], |row| read(row))?;
         rows.map(|row| row?).collect()
@@ -109,8 +109,8 @@ impl Sqlite {
     /// How far an import has come.
     ///
     /// # Errors
-    /// [`SqliteError`] if it cannot be read.
-    pub fn import(&self, source: &str) -> Result<Option<ImportRecord>, SqliteError> {
+    /// [`EngineError`] if it cannot be read.
+    pub fn import(&self, source: &str) -> Result<Option<ImportRecord>, EngineError> {
         let mut query = self.connection.prepare_cached("SELECT rows_done, digest FROM imports WHERE source = ?")?;
         let read = |row: &Row<'_>| {
             let rows_done = row.get::<_, i64>(0)?.unsigned_abs();
@@ -122,8 +122,8 @@ impl Sqlite {
     /// The names of the closed slices' files.
     ///
     /// # Errors
-    /// [`SqliteError`] if they cannot be read.
-    pub fn slice_files(&self) -> Result<Vec<String>, SqliteError> {
+    /// [`EngineError`] if they cannot be read.
+    pub fn slice_files(&self) -> Result<Vec<String>, EngineError> {
         let (records, ids) = (self.slices()?, self.slice_ids()?);
         let paths = records.iter().map(|extent| extent.records_in(Path::new("")));
         let paths = paths.chain(ids.iter().map(|extent| extent.ids_in(Path::new(""))));
@@ -131,12 +131,12 @@ impl Sqlite {
     }
 }
 
-fn definition<T: DeserializeOwned>(row: &Row<'_>, what: &str) -> rusqlite::Result<Result<T, SqliteError>> {
+fn definition<T: DeserializeOwned>(row: &Row<'_>, what: &str) -> rusqlite::Result<Result<T, EngineError>> {
     let text: String = row.get("spec")?;
     Ok(serde_json::from_str(&text).map_err(|error| unreadable(what, error)))
 }
 
-fn meter(row: &Row<'_>) -> rusqlite::Result<Result<MeterEntry, SqliteError>> {
+fn meter(row: &Row<'_>) -> rusqlite::Result<Result<MeterEntry, EngineError>> {
     let name: String = row.get("key")?;
     let what = format!("meter {name}");
     let spec = definition(row, &what)?;
@@ -146,7 +146,7 @@ fn meter(row: &Row<'_>) -> rusqlite::Result<Result<MeterEntry, SqliteError>> {
     Ok(key.and_then(|key| Ok(MeterEntry { id, key, spec: spec?, created_at, deleted_at })))
 }
 
-fn plan(row: &Row<'_>) -> rusqlite::Result<Result<PlanEntry, SqliteError>> {
+fn plan(row: &Row<'_>) -> rusqlite::Result<Result<PlanEntry, EngineError>> {
     let name: String = row.get("key")?;
     let what = format!("plan {name}");
     let spec = definition(row, &what)?;

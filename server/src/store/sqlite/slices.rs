@@ -3,7 +3,7 @@
 use metergate_rules::time::Time;
 use rusqlite::{Transaction, TransactionBehavior};
 
-use super::{Sqlite, SqliteError};
+use super::{EngineError, Sqlite};
 use crate::store::slice::Extent;
 
 /// What becomes of slices in one commit.
@@ -23,20 +23,20 @@ impl Sqlite {
     /// The closed slices, oldest first.
     ///
     /// # Errors
-    /// [`SqliteError`] if they cannot be read.
-    pub fn slices(&self) -> Result<Vec<Extent>, SqliteError> {
+    /// [`EngineError`] if they cannot be read.
+    pub fn slices(&self) -> Result<Vec<Extent>, EngineError> {
         self.extents("SELECT first, last, last_at FROM slices ORDER BY first")
     }
 
     /// The files of ids, oldest first.
     ///
     /// # Errors
-    /// [`SqliteError`] if they cannot be read.
-    pub fn slice_ids(&self) -> Result<Vec<Extent>, SqliteError> {
+    /// [`EngineError`] if they cannot be read.
+    pub fn slice_ids(&self) -> Result<Vec<Extent>, EngineError> {
         self.extents("SELECT first, last, last_at FROM slice_ids ORDER BY first")
     }
 
-    fn extents(&self, sql: &str) -> Result<Vec<Extent>, SqliteError> {
+    fn extents(&self, sql: &str) -> Result<Vec<Extent>, EngineError> {
         let mut query = self.connection.prepare_cached(sql)?;
         let rows = query.query_map([], |row| {
             let [first, last] = [row.get::<_, i64>(0)?, row.get(1)?].map(i64::unsigned_abs);
@@ -46,7 +46,7 @@ impl Sqlite {
     }
 
     /// Commits a change. On disk when it returns; nothing of it is there when it fails.
-    pub(in crate::store) fn change_slices(&mut self, change: SliceChange) -> Result<(), SqliteError> {
+    pub(in crate::store) fn change_slices(&mut self, change: SliceChange) -> Result<(), EngineError> {
         let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let delete = |sql: &str, extent: Extent| {
             transaction.prepare_cached(sql)?.execute((extent.first.cast_signed(), extent.last.cast_signed()))
@@ -73,8 +73,8 @@ impl Sqlite {
 }
 
 /// Where the tests make such a commit fail.
-fn fail_here() -> Result<(), SqliteError> {
-    fail::fail_point!("slices-fail", |_| Err(SqliteError::Unusable("a planted failure".to_owned())));
+fn fail_here() -> Result<(), EngineError> {
+    fail::fail_point!("slices-fail", |_| Err(EngineError::Unusable("a planted failure".to_owned())));
     Ok(())
 }
 

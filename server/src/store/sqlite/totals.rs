@@ -7,17 +7,17 @@ use metergate_rules::id::{MeterId, OrganizationId};
 use rusqlite::{Connection, OptionalExtension, Row, Transaction};
 
 use super::derived::each_stored;
-use super::{Sqlite, SqliteError, unreadable};
+use super::{EngineError, Sqlite, unreadable};
 use crate::store::rollup::{Day, Slot};
 use crate::store::seal::{seal, unseal};
 use crate::store::totals::{OfDay, Totals};
 
-fn sealed((meter, day): OfDay, slot: &Slot) -> Result<Vec<u8>, SqliteError> {
+fn sealed((meter, day): OfDay, slot: &Slot) -> Result<Vec<u8>, EngineError> {
     let content = postcard::to_allocvec(slot).map_err(|error| unreadable("use of all organizations", error))?;
     Ok(seal(&[&meter.0.to_le_bytes(), &day.to_le_bytes()], &content))
 }
 
-fn unsealed((meter, day): OfDay, data: &[u8]) -> Result<Slot, SqliteError> {
+fn unsealed((meter, day): OfDay, data: &[u8]) -> Result<Slot, EngineError> {
     let what = || format!("use of meter {} by all organizations together on day {day}", meter.0);
     let broken = |why: &dyn std::fmt::Display| unreadable(what(), why);
     let content = unseal(&[&meter.0.to_le_bytes(), &day.to_le_bytes()], data).map_err(|error| broken(&error))?;
@@ -25,7 +25,7 @@ fn unsealed((meter, day): OfDay, data: &[u8]) -> Result<Slot, SqliteError> {
 }
 
 /// Adds to the rows. One that is damaged stays as it is, and is found at the next start: an overview holds up no commit.
-pub(super) fn write_totals(transaction: &Transaction<'_>, more: &Totals) -> Result<(), SqliteError> {
+pub(super) fn write_totals(transaction: &Transaction<'_>, more: &Totals) -> Result<(), EngineError> {
     for (of, slot) in more.iter() {
         let key = (of.0.0, of.1);
         let mut read = transaction.prepare_cached("SELECT data FROM fleet_usage WHERE meter = ? AND day = ?")?;
@@ -45,21 +45,21 @@ pub(super) fn write_totals(transaction: &Transaction<'_>, more: &Totals) -> Resu
 }
 
 /// Makes the rows from the rollups of all organizations.
-pub(super) fn fill(transaction: &Transaction<'_>) -> Result<(), SqliteError> {
+pub(super) fn fill(transaction: &Transaction<'_>) -> Result<(), EngineError> {
     write_totals(transaction, &added_up(transaction, |row| row)?)
 }
 
 /// What the rollups of all organizations that are there, but those for tests, come to. `seen` hears of every account and
 /// every rollup, and of those that cannot be read why.
-fn added_up<E: From<SqliteError>>(
+fn added_up<E: From<EngineError>>(
     connection: &Connection,
-    mut seen: impl FnMut(Result<(), SqliteError>) -> Result<(), E>,
+    mut seen: impl FnMut(Result<(), EngineError>) -> Result<(), E>,
 ) -> Result<Totals, E> {
     let (mut real, mut totals) = (HashSet::new(), Totals::default());
     let sql = "SELECT id, sequence, data FROM accounts";
-    let mut accounts = connection.prepare(sql).map_err(SqliteError::from)?;
-    let mut rows = accounts.query([]).map_err(SqliteError::from)?;
-    while let Some(row) = rows.next().map_err(SqliteError::from)? {
+    let mut accounts = connection.prepare(sql).map_err(EngineError::from)?;
+    let mut rows = accounts.query([]).map_err(EngineError::from)?;
+    while let Some(row) = rows.next().map_err(EngineError::from)? {
         let account = account(row);
         real.extend(account.as_ref().ok().filter(|account| !account.profile.test).map(|account| account.id));
         seen(account.map(drop))?;
@@ -76,7 +76,7 @@ fn added_up<E: From<SqliteError>>(
     Ok(totals)
 }
 
-fn account(row: &Row<'_>) -> Result<Account, SqliteError> {
+fn account(row: &Row<'_>) -> Result<Account, EngineError> {
     let (id, sequence, data) = (row.get::<_, [u8; 16]>(0)?, row.get::<_, i64>(1)?, row.get::<_, Vec<u8>>(2)?);
     let broken =
         |why: &dyn std::fmt::Display| unreadable(format!("the account of organization {}", OrganizationId(id)), why);
@@ -88,8 +88,8 @@ impl Sqlite {
     /// Use of all organizations together, as far as the rows of accounts go.
     ///
     /// # Errors
-    /// [`SqliteError::Unreadable`] if a row is not what was written.
-    pub fn totals(&self) -> Result<Totals, SqliteError> {
+    /// [`EngineError::Unreadable`] if a row is not what was written.
+    pub fn totals(&self) -> Result<Totals, EngineError> {
         let mut totals = Totals::default();
         self.each_total(|row| row.map(|(of, slot)| totals.add(of, &slot)))?;
         Ok(totals)
@@ -98,8 +98,8 @@ impl Sqlite {
     /// The same row by row; of those that cannot be read it says why.
     pub(in crate::store) fn each_total(
         &self,
-        mut each: impl FnMut(Result<(OfDay, Slot), SqliteError>) -> Result<(), SqliteError>,
-    ) -> Result<(), SqliteError> {
+        mut each: impl FnMut(Result<(OfDay, Slot), EngineError>) -> Result<(), EngineError>,
+    ) -> Result<(), EngineError> {
         let mut query = self.connection.prepare_cached("SELECT meter, day, data FROM fleet_usage")?;
         let mut rows = query.query([])?;
         while let Some(row) = rows.next()? {
@@ -112,9 +112,9 @@ impl Sqlite {
 
     /// What [`Self::totals`] is where nothing has been deleted, added up from the rollups. `seen` hears of every account and
     /// every rollup, and of those that cannot be read why.
-    pub(in crate::store) fn added_up<E: From<SqliteError>>(
+    pub(in crate::store) fn added_up<E: From<EngineError>>(
         &self,
-        seen: impl FnMut(Result<(), SqliteError>) -> Result<(), E>,
+        seen: impl FnMut(Result<(), EngineError>) -> Result<(), E>,
     ) -> Result<Totals, E> {
         added_up(&self.connection, seen)
     }

@@ -11,7 +11,7 @@ use metergate_rules::meter::ValueHash;
 use metergate_rules::time::{Span, Time};
 use rusqlite::{Params, Row, Transaction};
 
-use super::{Sqlite, SqliteError, unreadable};
+use super::{EngineError, Sqlite, unreadable};
 use crate::faults::planted;
 use crate::store::block::Unreadable;
 use crate::store::rollup::ValueKey;
@@ -80,7 +80,7 @@ fn columns(key: &ValueKey, count: i64) -> ([u8; 16], u32, [u8; 16], i64, i64, u3
     (organization, meter, value, bucket, count, checksum_of(key, count))
 }
 
-fn key(row: &Row<'_>) -> Result<ValueKey, SqliteError> {
+fn key(row: &Row<'_>) -> Result<ValueKey, EngineError> {
     Ok(ValueKey {
         organization: OrganizationId(row.get(0)?),
         meter: MeterId(row.get(1)?),
@@ -90,7 +90,7 @@ fn key(row: &Row<'_>) -> Result<ValueKey, SqliteError> {
 }
 
 /// A row with its count.
-fn checked(row: &Row<'_>) -> Result<(ValueKey, i64), SqliteError> {
+fn checked(row: &Row<'_>) -> Result<(ValueKey, i64), EngineError> {
     let key = key(row)?;
     let count: Option<i64> = row.get(4)?;
     let Some(count) = count else { return Err(broken(&key, &"its row is not there")) };
@@ -100,12 +100,12 @@ fn checked(row: &Row<'_>) -> Result<(ValueKey, i64), SqliteError> {
     Err(broken(&key, &Unreadable::Checksum))
 }
 
-fn broken(key: &ValueKey, why: &dyn std::fmt::Display) -> SqliteError {
+fn broken(key: &ValueKey, why: &dyn std::fmt::Display) -> EngineError {
     unreadable(format!("a value of organization {}", key.organization), why)
 }
 
 /// Adds to the rows.
-pub(super) fn write_values(transaction: &Transaction<'_>, more: &BTreeMap<ValueKey, i64>) -> Result<(), SqliteError> {
+pub(super) fn write_values(transaction: &Transaction<'_>, more: &BTreeMap<ValueKey, i64>) -> Result<(), EngineError> {
     let sql = "INSERT INTO unique_values (organization, meter, value, bucket, count, checksum)
                VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING";
     let mut insert = transaction.prepare_cached(sql)?;
@@ -118,13 +118,13 @@ pub(super) fn write_values(transaction: &Transaction<'_>, more: &BTreeMap<ValueK
 }
 
 /// Adds to a row that is there.
-fn add(transaction: &Transaction<'_>, key: &ValueKey, more: i64) -> Result<(), SqliteError> {
+fn add(transaction: &Transaction<'_>, key: &ValueKey, more: i64) -> Result<(), EngineError> {
     let sql = rows!("WHERE organization = ? AND meter = ? AND value = ? AND bucket = ?");
     let (_, count) = transaction.prepare_cached(sql)?.query_row(place(key), |row| Ok(checked(row)))??;
     update(transaction, key, count + more)
 }
 
-fn update(transaction: &Transaction<'_>, key: &ValueKey, count: i64) -> Result<(), SqliteError> {
+fn update(transaction: &Transaction<'_>, key: &ValueKey, count: i64) -> Result<(), EngineError> {
     let sql = "UPDATE unique_values SET count = ?5, checksum = ?6
                WHERE organization = ?1 AND meter = ?2 AND value = ?3 AND bucket = ?4";
     transaction.prepare_cached(sql)?.execute(columns(key, count))?;
@@ -132,7 +132,7 @@ fn update(transaction: &Transaction<'_>, key: &ValueKey, count: i64) -> Result<(
 }
 
 /// Gives the rows of a store from before them their checksums.
-pub(super) fn fill(transaction: &Transaction<'_>) -> Result<(), SqliteError> {
+pub(super) fn fill(transaction: &Transaction<'_>) -> Result<(), EngineError> {
     let sql = rows!(
         "WHERE (organization, meter, value, bucket) > (?, ?, ?, ?)
          ORDER BY organization, meter, value, bucket LIMIT 1000"
@@ -161,7 +161,7 @@ impl Sqlite {
         from: ValueKey,
         to: Time,
         beside: impl IntoIterator<Item = (Time, i64)>,
-    ) -> Result<bool, SqliteError> {
+    ) -> Result<bool, EngineError> {
         let mut counts: BTreeMap<Time, i64> = BTreeMap::new();
         beside.into_iter().for_each(|(bucket, count)| *counts.entry(bucket).or_default() += count);
         if counts.values().any(|count| *count > 0) {
@@ -192,7 +192,7 @@ impl Sqlite {
         meter: MeterId,
         span: Span,
         mut each: impl FnMut(Time, [u8; 16], i64),
-    ) -> Result<(), SqliteError> {
+    ) -> Result<(), EngineError> {
         let start = (organization.0, meter.0, span.start.micros());
         self.look_at(BEFORE_TIME, start)?;
         let sql = by_time!(
@@ -216,35 +216,35 @@ impl Sqlite {
     }
 
     /// Looks at the row that a statement finds, if there is one.
-    fn look_at(&self, sql: &str, place: impl Params) -> Result<(), SqliteError> {
+    fn look_at(&self, sql: &str, place: impl Params) -> Result<(), EngineError> {
         let mut query = self.connection.prepare_cached(sql)?;
         let mut rows = query.query(place)?;
         rows.next()?.map_or(Ok(()), |row| checked(row).map(drop))
     }
 
     /// Goes through all rows; of those that cannot be read it says why.
-    pub(in crate::store) fn each_value_row<E: From<SqliteError>>(
+    pub(in crate::store) fn each_value_row<E: From<EngineError>>(
         &self,
-        mut each: impl FnMut(Result<ValueKey, SqliteError>) -> Result<(), E>,
+        mut each: impl FnMut(Result<ValueKey, EngineError>) -> Result<(), E>,
     ) -> Result<(), E> {
-        let mut query = self.connection.prepare(rows!("")).map_err(SqliteError::from)?;
-        let mut rows = query.query([]).map_err(SqliteError::from)?;
-        while let Some(row) = rows.next().map_err(SqliteError::from)? {
+        let mut query = self.connection.prepare(rows!("")).map_err(EngineError::from)?;
+        let mut rows = query.query([]).map_err(EngineError::from)?;
+        while let Some(row) = rows.next().map_err(EngineError::from)? {
             each(checked(row).map(|(key, _)| key))?;
         }
         Ok(())
     }
 
     /// Goes through all entries of the index by time.
-    pub(in crate::store) fn each_value_by_time<E: From<SqliteError>>(
+    pub(in crate::store) fn each_value_by_time<E: From<EngineError>>(
         &self,
         mut each: impl FnMut(ValueKey) -> Result<(), E>,
     ) -> Result<(), E> {
         let sql = "SELECT organization, meter, value, bucket FROM unique_values INDEXED BY unique_values_by_time
                    ORDER BY organization, meter, bucket, value";
-        let mut query = self.connection.prepare(sql).map_err(SqliteError::from)?;
-        let mut rows = query.query([]).map_err(SqliteError::from)?;
-        while let Some(row) = rows.next().map_err(SqliteError::from)? {
+        let mut query = self.connection.prepare(sql).map_err(EngineError::from)?;
+        let mut rows = query.query([]).map_err(EngineError::from)?;
+        while let Some(row) = rows.next().map_err(EngineError::from)? {
             each(key(row)?)?;
         }
         Ok(())

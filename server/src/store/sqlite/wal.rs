@@ -17,7 +17,7 @@ use std::fs::File;
 use std::io::{self, BufReader, Read};
 use std::path::Path;
 
-use super::SqliteError;
+use super::EngineError;
 
 const HEADER: usize = 32;
 const FRAME_HEADER: usize = 24;
@@ -29,8 +29,8 @@ const SECTOR: u64 = 512;
 /// Looks for acknowledged commits behind a bad frame.
 ///
 /// # Errors
-/// [`SqliteError::Unreadable`] if there are some, or if the file cannot be read.
-pub(super) fn check(path: &Path) -> Result<(), SqliteError> {
+/// [`EngineError::Unreadable`] if there are some, or if the file cannot be read.
+pub(super) fn check(path: &Path) -> Result<(), EngineError> {
     let unreadable = |why: String| super::unreadable(format!("the write-ahead file {}", path.display()), why);
     let file = match File::open(path) {
         Ok(file) => file,

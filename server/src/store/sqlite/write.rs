@@ -12,12 +12,11 @@ use rusqlite::{Transaction, TransactionBehavior};
 use super::audit::write_audit;
 use super::deletion::delete;
 use super::derived::find_rollup;
-use super::find::ReceiptRow;
 use super::people::write_person;
 use super::rows::{TEAM_SETTINGS, write_catalogue_checksum};
 use super::totals::write_totals;
 use super::values::write_values;
-use super::{Sqlite, SqliteError, settings, unreadable};
+use super::{EngineError, Sqlite, settings, unreadable};
 use crate::catalogue::change::TeamRow;
 use crate::clock::boot;
 use crate::dies_at;
@@ -26,6 +25,7 @@ use crate::people::PersonRow;
 use crate::store::KeptAnswer;
 use crate::store::audit::AuditRow;
 use crate::store::dirty::DirtyAccount;
+use crate::store::receipt::ReceiptRow;
 use crate::store::rollup::{Day, Derived, RollupKey, RollupRow};
 use crate::store::seal::seal;
 use crate::store::totals::Totals;
@@ -73,7 +73,7 @@ impl Commit<'_> {
 impl Sqlite {
     /// Writes a commit. On disk when it returns; nothing of it is there when it fails. Answers the microseconds that the
     /// fold took, and what it added to use of all organizations together.
-    pub(in crate::store) fn write(&mut self, commit: &Commit<'_>) -> Result<(i64, Totals), SqliteError> {
+    pub(in crate::store) fn write(&mut self, commit: &Commit<'_>) -> Result<(i64, Totals), EngineError> {
         let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         dies_at!("commit-begun");
         if let Some(block) = commit.block {
@@ -106,29 +106,22 @@ impl Sqlite {
 }
 
 /// Where the tests make a commit fail that is not of rows alone.
-fn fail_here() -> Result<(), SqliteError> {
-    fail::fail_point!("commit-fails", |_| Err(SqliteError::Unusable("a planted failure".to_owned())));
+fn fail_here() -> Result<(), EngineError> {
+    fail::fail_point!("commit-fails", |_| Err(EngineError::Unusable("a planted failure".to_owned())));
     Ok(())
 }
 
-fn write_changes(transaction: &Transaction<'_>, commit: &Commit<'_>) -> Result<(), SqliteError> {
+fn write_changes(transaction: &Transaction<'_>, commit: &Commit<'_>) -> Result<(), EngineError> {
     for row in commit.audit {
         write_audit(transaction, row)?;
     }
-    for KeptAnswer { scope, about, key: receipt, answer } in commit.receipts {
+    for kept in commit.receipts {
         let sql = "INSERT OR REPLACE INTO receipts (scope, route, key, at, fingerprint, status, body, about)
                    VALUES (?, ?, ?, ?, ?, ?, ?, ?)";
-        let row = ReceiptRow {
-            scope: *scope,
-            route: receipt.route.to_owned(),
-            key: receipt.key.as_str().to_owned(),
-            at: commit.at,
-            fingerprint: receipt.fingerprint,
-            answer: answer.clone(),
-        };
-        let fingerprint = row.fingerprint.cast_signed();
-        let (about, at) = (about.map(|organization| organization.0), row.at.micros());
-        let row = (scope, &row.route, &row.key, at, fingerprint, answer.status, row.sealed(), about);
+        let row = ReceiptRow::keeping(kept, commit.at);
+        let (fingerprint, about) = (row.fingerprint.cast_signed(), kept.about.map(|organization| organization.0));
+        let (at, status, body) = (row.at.micros(), row.answer.status, row.sealed());
+        let row = (row.scope, &row.route, &row.key, at, fingerprint, status, body, about);
         transaction.prepare_cached(sql)?.execute(row)?;
     }
     commit.people.iter().try_for_each(|row| write_person(transaction, row))?;
@@ -137,7 +130,7 @@ fn write_changes(transaction: &Transaction<'_>, commit: &Commit<'_>) -> Result<(
     if commit.team.iter().any(of_catalogue) { write_catalogue_checksum(transaction) } else { Ok(()) }
 }
 
-fn write_team(transaction: &Transaction<'_>, row: &TeamRow, at: Time) -> Result<(), SqliteError> {
+fn write_team(transaction: &Transaction<'_>, row: &TeamRow, at: Time) -> Result<(), EngineError> {
     match row {
         TeamRow::Meter(entry) => {
             let sql = "INSERT OR REPLACE INTO meters (id, key, spec, created_at, deleted_at) VALUES (?, ?, ?, ?, ?)";
@@ -178,13 +171,13 @@ fn write_team(transaction: &Transaction<'_>, row: &TeamRow, at: Time) -> Result<
     Ok(())
 }
 
-fn definition<S: serde::Serialize>(spec: &S) -> Result<String, SqliteError> {
+fn definition<S: serde::Serialize>(spec: &S) -> Result<String, EngineError> {
     serde_json::to_string(spec).map_err(|error| unreadable("a definition", error))
 }
 
 /// The fold: accounts with all their derived rows, and how far the journal is in every row. Answers what it added to use of
 /// all organizations together.
-fn fold(transaction: &Transaction<'_>, commit: &Commit<'_>) -> Result<Totals, SqliteError> {
+fn fold(transaction: &Transaction<'_>, commit: &Commit<'_>) -> Result<Totals, EngineError> {
     write_organizations(transaction, commit.fold)?;
     let mut totals = Totals::default();
     for dirty in commit.fold {
@@ -205,7 +198,7 @@ fn fold(transaction: &Transaction<'_>, commit: &Commit<'_>) -> Result<Totals, Sq
     Ok(totals)
 }
 
-fn write_account(transaction: &Transaction<'_>, account: &Account, sequence: u64) -> Result<(), SqliteError> {
+fn write_account(transaction: &Transaction<'_>, account: &Account, sequence: u64) -> Result<(), EngineError> {
     let content = postcard::to_allocvec(account).map_err(|e| unreadable("an account", e))?;
     let data = seal(&[account.id.bytes(), &sequence.cast_signed().to_le_bytes()], &content);
     let sql = "INSERT INTO accounts (id, sequence, next_due, data) VALUES (?1, ?2, ?3, ?4)
@@ -215,7 +208,7 @@ fn write_account(transaction: &Transaction<'_>, account: &Account, sequence: u64
     Ok(())
 }
 
-fn write_derived(transaction: &Transaction<'_>, derived: &Derived) -> Result<(), SqliteError> {
+fn write_derived(transaction: &Transaction<'_>, derived: &Derived) -> Result<(), EngineError> {
     for (key, day) in derived.rollups.clone().sorted() {
         write_rollup(transaction, &key, &day)?;
     }
@@ -223,7 +216,7 @@ fn write_derived(transaction: &Transaction<'_>, derived: &Derived) -> Result<(),
 }
 
 /// All old rows go first: one organization may take the key that another leaves in the same commit.
-fn write_organizations(transaction: &Transaction<'_>, fold: &[Arc<DirtyAccount>]) -> Result<(), SqliteError> {
+fn write_organizations(transaction: &Transaction<'_>, fold: &[Arc<DirtyAccount>]) -> Result<(), EngineError> {
     let changed = || fold.iter().filter(|dirty| dirty.changed).map(|dirty| &dirty.account);
     for account in changed() {
         transaction.prepare_cached("DELETE FROM organizations WHERE id = ?")?.execute([account.id.bytes()])?;
@@ -231,7 +224,7 @@ fn write_organizations(transaction: &Transaction<'_>, fold: &[Arc<DirtyAccount>]
     changed().try_for_each(|account| write_organization(transaction, account))
 }
 
-fn write_organization(transaction: &Transaction<'_>, account: &Account) -> Result<(), SqliteError> {
+fn write_organization(transaction: &Transaction<'_>, account: &Account) -> Result<(), EngineError> {
     let sql = "INSERT INTO organizations (id, key, name, plan, status, locked, created_at)
                VALUES (?, ?, ?, ?, ?, ?, ?)";
     let profile = &account.profile;
@@ -248,7 +241,7 @@ fn write_organization(transaction: &Transaction<'_>, account: &Account) -> Resul
     Ok(())
 }
 
-fn write_rollup(transaction: &Transaction<'_>, key: &RollupKey, day: &Day) -> Result<(), SqliteError> {
+fn write_rollup(transaction: &Transaction<'_>, key: &RollupKey, day: &Day) -> Result<(), EngineError> {
     let (dimensions, stored) = find_rollup(transaction, key, 0)?;
     let row = RollupRow { organization: key.organization, meter: key.meter, day: key.day, dimensions };
     let broken = |error| unreadable(format!("a rollup of organization {}", key.organization), error);

@@ -1,32 +1,28 @@
 //! `audit`: every committed change has exactly one entry with the real before and after, and the chains hold.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 
 use metergate::store::audit::{self, AuditRow, chain_of};
-use metergate::store::sqlite::Sqlite;
 use metergate_rules::audit::actions::{RESOLVE, is_own};
 use metergate_rules::id::OrganizationId;
 use metergate_rules::outcome::{Change, Effect, What};
 use metergate_rules::time::Time;
 use serde_json::Value;
 
-use super::journal::Journal;
+use super::image::Image;
 use super::{Held, Violation, equal};
 
 const NAME: &str = "audit";
 
-/// Checks every chain of a data folder against the journal.
-pub(crate) fn audit(folder: &Path) -> Held {
-    let sqlite = Sqlite::open_to_read(folder).expect("the store can be read");
-    let snapshot = sqlite.connection().unchecked_transaction().unwrap();
-    let chains = chains(&sqlite);
-    for (chain, rows) in &chains {
+/// Checks every chain against the journal.
+pub(crate) fn audit(image: &Image) -> Held {
+    let chains = &image.chains;
+    for (chain, rows) in chains {
         audit::verify(rows).map_err(|broken| Violation { invariant: NAME, detail: format!("{chain:?}: {broken}") })?;
         extra_follows(rows)?;
     }
     let mut changes: BTreeMap<[u8; 16], Vec<(Time, &str)>> = BTreeMap::new();
-    for (_, organization, record) in &Journal::in_snapshot(folder, &sqlite).records {
+    for (_, organization, record) in &image.journal.records {
         let told = action(&record.entry.what).map(|action| (record.entry.at, action));
         // Its own chain ends with it: the team's says that it did.
         let chain = if record.entry.what.deletes() { audit::TEAM } else { chain_of(*organization) };
@@ -39,19 +35,7 @@ pub(crate) fn audit(folder: &Path) -> Held {
         let told: Vec<(Time, &str)> = rows.iter().filter(changed_it).map(|row| (row.at, row.action.as_str())).collect();
         equal(NAME, format!("entries of organization {}", OrganizationId(*chain)), &told, changed)?;
     }
-    snapshot.rollback().unwrap();
     Ok(())
-}
-
-fn chains(sqlite: &Sqlite) -> BTreeMap<[u8; 16], Vec<AuditRow>> {
-    let mut query = sqlite.connection().prepare("SELECT DISTINCT chain FROM audit").unwrap();
-    let chains = query.query_map([], |row| row.get::<_, [u8; 16]>(0)).unwrap().map(Result::unwrap);
-    let rows = |chain| {
-        let mut rows = sqlite.audit_before(chain, u64::MAX, usize::MAX).unwrap();
-        rows.reverse();
-        (chain, rows)
-    };
-    chains.map(rows).collect()
 }
 
 /// The action under which the audit log tells an entry of the journal.

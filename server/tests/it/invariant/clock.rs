@@ -4,23 +4,25 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use metergate::store::sqlite::Sqlite;
 use metergate_rules::account::Account;
 use metergate_rules::apply;
 use metergate_rules::id::OrganizationId;
 use metergate_rules::outcome::{Change, Effect, Entry, What};
 use metergate_rules::time::Time;
 
-use super::journal::Journal;
+use super::image::Image;
 use super::{Held, Violation, holds};
 
 const NAME: &str = "clock";
 
 /// Checks one snapshot of a data folder; the store may be at work meanwhile.
 pub(crate) fn clock(folder: &Path) -> Held {
-    let sqlite = Sqlite::open_to_read(folder).expect("the store can be read");
-    let snapshot = sqlite.connection().unchecked_transaction().unwrap();
-    let journal = Journal::in_snapshot(folder, &sqlite);
+    clock_of(&Image::of_folder(folder))
+}
+
+/// Checks what is stored.
+pub(crate) fn clock_of(image: &Image) -> Held {
+    let journal = &image.journal;
     let back = journal.committed.values().zip(journal.committed.values().skip(1)).find(|(one, next)| next < one);
     holds(NAME, back.is_none(), || format!("a commit lies before the one before it: {back:?}"))?;
     let mut accounts: BTreeMap<OrganizationId, Account> = BTreeMap::new();
@@ -37,7 +39,6 @@ pub(crate) fn clock(folder: &Path) -> Held {
         })?;
         apply::apply(account, entry);
     }
-    snapshot.rollback().unwrap();
     Ok(())
 }
 

@@ -4,18 +4,17 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use metergate::store::block::Record;
-use metergate::store::rollup::{Day, Derived, RollupKey, RollupRow, ValueKey};
-use metergate::store::sqlite::Sqlite;
+use metergate::store::rollup::{Day, Derived, RollupKey};
 use metergate::store::totals::Totals;
 use metergate_rules::account::Account;
 use metergate_rules::apply;
 use metergate_rules::grant::{Draw, Ended, Grant};
 use metergate_rules::id::{GrantId, MeterId, OrganizationId};
-use metergate_rules::meter::{Measure, ValueHash};
+use metergate_rules::meter::Measure;
 use metergate_rules::outcome::{Effect, Hold, Settled, Use, What};
-use metergate_rules::time::Time;
 use metergate_rules::window::Window;
 
+use super::image::Image;
 use super::journal::{Journal, added, uses};
 use super::{Held, equal, holds};
 
@@ -25,35 +24,29 @@ const OTHER: &str = "other";
 
 /// Checks one snapshot of a data folder; the store may be at work meanwhile.
 pub(crate) fn conservation(folder: &Path) -> Held {
-    let sqlite = Sqlite::open_to_read(folder).expect("the store can be read");
-    let snapshot = sqlite.connection().unchecked_transaction().unwrap();
-    let journal = Journal::in_snapshot(folder, &sqlite);
-    let rows = account_rows(&sqlite);
-    let folded_to = sqlite.setting("folded_to").unwrap().map_or(0, |text| text.parse().expect("a sequence"));
-    let fold = Fold::of(&journal, &rows, folded_to);
+    conservation_of(&Image::of_folder(folder))
+}
+
+/// Checks what is stored.
+pub(crate) fn conservation_of(image: &Image) -> Held {
+    let Image { journal, rows, folded_to, rollups: stored, values, totals: all, .. } = image;
+    let fold = Fold::of(journal, rows, *folded_to);
     equal(NAME, "organizations with a row", &rows.keys().collect::<Vec<_>>(), &fold.accounts.keys().collect())?;
-    for (id, (held, row)) in &rows {
+    for (id, (held, row)) in rows {
         equal(NAME, format!("the row of organization {id} against the fold of its blocks"), row, &fold.accounts[id])?;
-        adds_up(row, &journal.up_to((*held).max(folded_to), *id).collect::<Vec<_>>())?;
+        adds_up(row, &journal.up_to((*held).max(*folded_to), *id).collect::<Vec<_>>())?;
     }
-    // What is left of deleted organizations goes little by little, and nobody reads it.
-    let leaving = leaving(&sqlite);
-    let (mut stored, mut values) = (stored_rollups(&sqlite), stored_values(&sqlite));
-    stored.retain(|key, _| !leaving.contains(&key.organization));
-    values.retain(|key, _| !leaving.contains(&key.organization));
-    rollups(&fold.derived, &stored)?;
-    let (all, living) = (sqlite.totals().unwrap(), totals(&rows, &stored));
-    if journal.records.iter().any(|(_, _, record)| record.entry.what.deletes()) {
+    rollups(&fold.derived, stored)?;
+    let living = totals(rows, stored);
+    if image.has_deleted() {
         // What deleted organizations used stays in it.
         let all: BTreeMap<_, i64> = all.iter().map(|(of, slot)| (of, slot.count)).collect();
         let less = living.iter().find(|(of, slot)| all.get(of).is_none_or(|count| *count < slot.count));
         holds(NAME, less.is_none(), || format!("use of all organizations: {all:?} is less than {living:?}"))?;
     } else {
-        equal(NAME, "use of all organizations", &all, &living)?;
+        equal(NAME, "use of all organizations", all, &living)?;
     }
-    equal(NAME, "values of uniqueCount", &values, &fold.derived.values)?;
-    snapshot.rollback().unwrap();
-    Ok(())
+    equal(NAME, "values of uniqueCount", values, &fold.derived.values)
 }
 
 /// The journal applied from its beginning, of each organization as far as its row goes. Up to `folded_to` every block
@@ -95,37 +88,6 @@ pub(crate) fn folded(journal: &Journal, id: OrganizationId) -> Account {
     account
 }
 
-pub(super) fn account_rows(sqlite: &Sqlite) -> BTreeMap<OrganizationId, (u64, Account)> {
-    let mut query = sqlite.connection().prepare("SELECT id, sequence FROM accounts").unwrap();
-    let rows = query.query_map([], |row| Ok((row.get::<_, [u8; 16]>(0)?, row.get::<_, i64>(1)?))).unwrap();
-    let read = |row: rusqlite::Result<([u8; 16], i64)>| {
-        let (id, sequence) = row.unwrap();
-        let account = sqlite.account(OrganizationId(id)).unwrap().expect("the row is there");
-        (OrganizationId(id), (sequence.unsigned_abs(), account))
-    };
-    rows.map(read).collect()
-}
-
-/// Every rollup that has a row.
-pub(crate) fn stored_rollups(sqlite: &Sqlite) -> BTreeMap<RollupKey, Day> {
-    let sql = "SELECT organization, meter, day, dimensions, data FROM rollups";
-    let mut query = sqlite.connection().prepare(sql).unwrap();
-    let read = |row: &rusqlite::Row<'_>| {
-        let key = RollupKey {
-            organization: OrganizationId(row.get(0)?),
-            meter: MeterId(row.get(1)?),
-            day: row.get(2)?,
-            dimensions: row.get(3)?,
-        };
-        let found =
-            RollupRow { organization: key.organization, meter: key.meter, day: key.day, dimensions: &key.dimensions };
-        let data = row.get::<_, Vec<u8>>(4)?;
-        let day = Day::read(found.unseal(&data).expect("a rollup is what was written")).expect("a rollup can be read");
-        Ok((key, day))
-    };
-    query.query_map([], read).unwrap().map(Result::unwrap).collect()
-}
-
 /// What the rollups of all organizations but those for tests come to, by meter and day.
 fn totals(rows: &BTreeMap<OrganizationId, (u64, Account)>, stored: &BTreeMap<RollupKey, Day>) -> Totals {
     let mut totals = Totals::default();
@@ -133,28 +95,6 @@ fn totals(rows: &BTreeMap<OrganizationId, (u64, Account)>, stored: &BTreeMap<Rol
         day.slots().for_each(|(_, slot)| totals.add((key.meter, key.day), slot));
     }
     totals
-}
-
-/// Deleted organizations of which rows may be left.
-fn leaving(sqlite: &Sqlite) -> BTreeSet<OrganizationId> {
-    let mut query = sqlite.connection().prepare("SELECT organization FROM deletions").unwrap();
-    let rows = query.query_map([], |row| row.get(0).map(OrganizationId)).unwrap();
-    rows.map(Result::unwrap).collect()
-}
-
-fn stored_values(sqlite: &Sqlite) -> BTreeMap<ValueKey, i64> {
-    let sql = "SELECT organization, meter, value, bucket, count FROM unique_values";
-    let mut query = sqlite.connection().prepare(sql).unwrap();
-    let read = |row: &rusqlite::Row<'_>| {
-        let key = ValueKey {
-            organization: OrganizationId(row.get(0)?),
-            meter: MeterId(row.get(1)?),
-            value: ValueHash(row.get(2)?),
-            bucket: Time::from_micros(row.get(3)?),
-        };
-        Ok((key, row.get(4)?))
-    };
-    query.query_map([], read).unwrap().map(Result::unwrap).collect()
 }
 
 /// Each set of dimension values has its own row, or beyond the cap is part of the row for all others.

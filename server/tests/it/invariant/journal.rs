@@ -12,6 +12,7 @@ use metergate_rules::outcome::{Use, What};
 use metergate_rules::time::Time;
 
 /// Every record of every block, in order.
+#[derive(Default)]
 pub(crate) struct Journal {
     /// Block, organization, record.
     pub(crate) records: Vec<(u64, OrganizationId, Record)>,

@@ -4,33 +4,32 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use metergate::store::block::Record;
-use metergate::store::sqlite::Sqlite;
 use metergate_rules::account::Account;
 use metergate_rules::grant;
 use metergate_rules::id::OrganizationId;
 use metergate_rules::outcome::{Effect, Entry, Hold, What};
 use metergate_rules::reservation::{LONGEST, Reservation, SHORTEST};
 
-use super::conservation::account_rows;
-use super::journal::Journal;
+use super::image::Image;
 use super::{Held, Violation, equal, holds};
 
 const NAME: &str = "reservation";
 
 /// Checks one snapshot of a data folder; the store may be at work meanwhile.
 pub(crate) fn reservation(folder: &Path) -> Held {
-    let sqlite = Sqlite::open_to_read(folder).expect("the store can be read");
-    let snapshot = sqlite.connection().unchecked_transaction().unwrap();
-    let journal = Journal::in_snapshot(folder, &sqlite);
+    reservation_of(&Image::of_folder(folder))
+}
+
+/// Checks what is stored.
+pub(crate) fn reservation_of(image: &Image) -> Held {
+    let Image { journal, rows, folded_to, .. } = image;
     let organizations: BTreeSet<OrganizationId> = journal.records.iter().map(|(_, id, _)| *id).collect();
     for id in organizations {
         Lives::of(id, journal.of_organization(id))?;
     }
-    let folded_to = sqlite.setting("folded_to").unwrap().map_or(0, |text| text.parse().expect("a sequence"));
-    for (id, (held, row)) in &account_rows(&sqlite) {
-        Lives::of(*id, journal.up_to((*held).max(folded_to), *id))?.are_in(row)?;
+    for (id, (held, row)) in rows {
+        Lives::of(*id, journal.up_to((*held).max(*folded_to), *id))?.are_in(row)?;
     }
-    snapshot.rollback().unwrap();
     Ok(())
 }
 

@@ -14,9 +14,8 @@ use metergate_rules::time::DAY;
 use tempfile::TempDir;
 
 use super::asks::tell;
-use super::kit::{Kit, start};
+use super::kit::{Kit, LONG, closed, record, start};
 use super::random_work::{Random, work};
-use super::slices::{LONG, closed, record};
 use crate::invariant::{Journal, conservation, stored};
 
 /// A store with some work behind it, and a folder for what is made of it.

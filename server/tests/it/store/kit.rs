@@ -1,34 +1,28 @@
-//! A store with the meters and plans of the tests and the organization `acme`, and what the suite asks of it. Another
-//! engine needs another of this file alone.
+//! A store with the meters and plans of the tests and the organization `acme`, and what the suite asks of it. This file is in
+//! each engine's suite; [`ENGINE`] says which one that is.
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
 use metergate::aggregate::{Aggregated, aggregate};
-use metergate::catalogue::Snapshot;
 use metergate::catalogue::change::{TeamCommand, TeamRequest};
 use metergate::catalogue::file::CatalogueFile;
 use metergate::clock::Clock;
-use metergate::store::audit::{AuditRow, chain_of};
-use metergate::store::reader::{ReadError, View};
-use metergate::store::rollup::{Day, Slot};
-use metergate::store::sqlite::{self, RollupRange, Sqlite};
-use metergate::store::totals::Totals;
-use metergate::store::{
-    Answer, Answers, DecidedReceipt, Pace, Port, Receipt, Request, Scope, Settings, Store, StoreError,
-};
+use metergate::store::sqlite;
+use metergate::store::{Answer, Answers, DecidedReceipt, Pace, Port, Receipt, Request, Settings, Store, StoreError};
 use metergate::sweep::{Heads, Swept};
-use metergate_rules::account::Account;
 use metergate_rules::time::{DAY, Time};
-use metergate_rules::window::Window;
 use parking_lot::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 use tokio::task::{AbortHandle, JoinSet};
 
-use super::asks::{Ask, CATALOGUE, METERS, Make, Tell, create, meter, organization};
-use crate::invariant::{Held, Journal, stored};
+use super::ENGINE;
+use super::asks::{Ask, CATALOGUE, METERS, Make, Tell, create, meter, tell};
+use super::engine::{Database, Engine};
+
+mod looking;
+pub(super) use looking::{blob, is_of, named};
 
 /// Fail points are the process's, so a test that sets one is alone with it.
 static FAIL_POINTS: RwLock<()> = RwLock::new(());
@@ -38,8 +32,8 @@ enum Turn {
     Alone { _guard: RwLockWriteGuard<'static, ()> },
 }
 
-/// How often a test looks, every 10 ms, whether the store has done something.
-const PATIENCE: u32 = 3000;
+/// Days after which no test comes.
+pub(super) const LONG: i64 = 36_500;
 
 /// The time at which every test begins: 2026-03-10T08:00:00Z.
 pub(super) fn start() -> Time {
@@ -51,6 +45,7 @@ pub(super) struct Kit {
     open: Option<Open>,
     pub(super) runtime: Runtime,
     folder: TempDir,
+    database: Option<Database>,
     settings: Settings,
     _turn: Turn,
 }
@@ -59,6 +54,21 @@ pub(super) struct Open {
     pub(super) store: Arc<Store>,
     pub(super) port: Port,
     receiving: AbortHandle,
+}
+
+impl Open {
+    fn of(store: Arc<Store>, runtime: &Runtime) -> Self {
+        let port = store.port();
+        let receiving = runtime.spawn(port.clone().receive()).abort_handle();
+        Self { store, port, receiving }
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.receiving.abort();
+        self.store.close();
+    }
 }
 
 impl Kit {
@@ -99,8 +109,10 @@ impl Kit {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
         let folder = tempfile::tempdir().unwrap();
         let mut settings = Settings::in_folder(folder.path());
+        let database = (ENGINE == Engine::Postgres).then(Database::new);
+        settings.database = database.as_ref().map(Database::secret);
         change(&mut settings);
-        let mut kit = Self { open: None, runtime, folder, settings, _turn: turn };
+        let mut kit = Self { open: None, runtime, folder, database, settings, _turn: turn };
         kit.reopen_at(start());
         kit.apply_catalogue().unwrap();
         kit.made(&create("acme"));
@@ -118,6 +130,11 @@ impl Kit {
     }
 
     pub(super) fn change_team(&self, command: TeamCommand) -> Result<Receipt, StoreError> {
+        self.change_team_on(self.open(), command)
+    }
+
+    /// The same on a node.
+    pub(super) fn change_team_on(&self, node: &Open, command: TeamCommand) -> Result<Receipt, StoreError> {
         let request = TeamRequest {
             actor: Arc::from("key:test"),
             reason: String::new(),
@@ -126,8 +143,7 @@ impl Kit {
             only_if_version: None,
             respond: Arc::new(|_| Answer { status: 200, body: Vec::new(), version: None }),
         };
-        let Open { store, port, .. } = self.open();
-        self.runtime.block_on(store.change_team(port, request))
+        self.runtime.block_on(node.store.change_team(&node.port, request))
     }
 
     /// Deletes an organization.
@@ -177,30 +193,33 @@ impl Kit {
         self.open.as_ref().expect("the store is open")
     }
 
+    /// Its database on the server of the tests.
+    pub(super) fn server(&self) -> &Database {
+        self.database.as_ref().expect("the suite is about PostgreSQL")
+    }
+
+    pub(super) fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
     pub(super) fn folder(&self) -> &Path {
         self.folder.path()
     }
 
-    /// Its database as an operator finds it.
+    /// Its database as an operator finds it, of the embedded engine.
     pub(super) fn database(&self) -> rusqlite::Connection {
         rusqlite::Connection::open(self.folder().join(sqlite::FILE)).unwrap()
     }
 
     pub(super) fn close(&mut self) {
-        if let Some(open) = self.open.take() {
-            open.receiving.abort();
-            open.store.close();
-        }
+        drop(self.open.take());
     }
 
     /// Stops it and starts it again; its clock goes on from `time`.
     pub(super) fn reopen_at(&mut self, time: Time) {
         self.close();
         let store = Store::open(self.settings.clone(), Clock::starting_at(time));
-        let store = Arc::new(store.expect("the store opens"));
-        let port = store.port();
-        let receiving = self.runtime.spawn(port.clone().receive()).abort_handle();
-        self.open = Some(Open { store, port, receiving });
+        self.open = Some(Open::of(Arc::new(store.expect("the store opens")), &self.runtime));
     }
 
     /// From its next start on rows follow the journal at this pace.
@@ -217,13 +236,29 @@ impl Kit {
         self.open().store.now()
     }
 
+    /// Another node on the same record, with the same time.
+    pub(super) fn another(&self) -> Open {
+        self.another_at(self.now())
+    }
+
+    fn another_at(&self, time: Time) -> Open {
+        let store = Store::open(self.settings.clone(), Clock::starting_at(time));
+        Open::of(Arc::new(store.expect("the store opens")), &self.runtime)
+    }
+
     /// Sends calls at the same time, each with its requests. The answers in the order of the calls.
     pub(super) fn at_once(&self, calls: Vec<Vec<Request>>) -> Vec<Answers> {
+        self.at_once_on(&[self.open()], calls)
+    }
+
+    /// The same to several nodes, one after the other.
+    pub(super) fn at_once_on(&self, nodes: &[&Open], calls: Vec<Vec<Request>>) -> Vec<Answers> {
         let mut answers: Vec<Option<Answers>> = calls.iter().map(|_| None).collect();
         self.runtime.block_on(async {
             let mut under_way = JoinSet::new();
             for (i, requests) in calls.into_iter().enumerate() {
-                let (store, port) = (Arc::clone(&self.open().store), self.open().port.clone());
+                let Open { store, port, .. } = nodes[i % nodes.len()];
+                let (store, port) = (Arc::clone(store), port.clone());
                 under_way.spawn(async move { (i, store.execute(&port, requests).await) });
             }
             while let Some(done) = under_way.join_next().await {
@@ -275,103 +310,6 @@ impl Kit {
             other => panic!("{other:?}"),
         }
     }
-
-    /// The account as readers see it.
-    pub(super) fn account(&self, key: &str) -> Account {
-        let key = organization(key);
-        let read = self.open().store.reader().read(move |view| view.account(Scope::Team, &key));
-        self.runtime.block_on(read).expect("the organization can be read")
-    }
-
-    pub(super) fn exists(&self, key: &str) -> bool {
-        let key = organization(key);
-        let read = self.open().store.reader().read(move |view| view.account(Scope::Team, &key));
-        match self.runtime.block_on(read) {
-            Ok(_) => true,
-            Err(StoreError::UnknownOrganization) => false,
-            Err(error) => panic!("{error}"),
-        }
-    }
-
-    /// What is counted in a window.
-    pub(super) fn used(&self, key: &str, name: &str, window: Window) -> i64 {
-        let account = self.account(key);
-        account.meter(meter(name)).and_then(|used| used.counter(window)).map_or(0, |counter| counter.used.units())
-    }
-
-    /// What reports say of a meter over all time.
-    pub(super) fn reported(&self, key: &str, name: &str) -> Slot {
-        let (id, number) = (self.account(key).id, meter(name));
-        let read = move |view: &metergate::store::reader::View<'_>| {
-            let mut total = Slot::default();
-            let (first, last) = (i32::MIN, i32::MAX);
-            let range = RollupRange { organization: id, meter: number, first, last, newest_first: false };
-            view.each_rollup(&range, |_, _, data| {
-                total.merge(&Day::total(data).unwrap());
-                Ok(true)
-            })?;
-            for (_, _, day) in view.lacking_rollups(&range)? {
-                day.slots().for_each(|(_, slot)| total.merge(slot));
-            }
-            Ok(total)
-        };
-        self.runtime.block_on(self.open().store.reader().read(read)).unwrap()
-    }
-
-    /// Reads what is stored as readers do.
-    pub(super) fn read<T: Send + 'static>(
-        &self,
-        read: impl FnOnce(&View<'_>, &Snapshot) -> Result<T, ReadError> + Send + 'static,
-    ) -> Result<T, StoreError> {
-        let store = &self.open().store;
-        let catalogue = store.catalogue();
-        self.runtime.block_on(store.reader().read(move |view| read(view, &catalogue)))
-    }
-
-    /// What all organizations together used, as the fleet view says it.
-    pub(super) fn used_by_all(&self) -> Totals {
-        self.open().store.reader().totals().unwrap()
-    }
-
-    /// How many rows a table has.
-    pub(super) fn count(&self, table: &str) -> u64 {
-        let sql = format!("SELECT count(*) FROM {table}");
-        self.database().query_row(&sql, [], |row| row.get::<_, i64>(0)).unwrap().unsigned_abs()
-    }
-
-    /// The journal's newest block, which stays when the slices have taken the others.
-    pub(super) fn last_block(&self) -> u64 {
-        let newest = "SELECT max(sequence) FROM blocks";
-        self.database().query_row(newest, [], |row| row.get::<_, i64>(0)).unwrap().unsigned_abs()
-    }
-
-    /// Waits until it is so: the store does some things beside what it is asked.
-    pub(super) fn wait_until(&self, what: &str, holds: impl Fn(&Self) -> bool) {
-        for _ in 0..PATIENCE {
-            if holds(self) {
-                return;
-            }
-            std::thread::sleep(Duration::from_millis(10));
-        }
-        panic!("after {PATIENCE} looks it still is not so: {what}");
-    }
-
-    /// An organization's entries in the audit log, oldest first.
-    pub(super) fn audit(&self, key: &str) -> Vec<AuditRow> {
-        let chain = chain_of(self.account(key).id);
-        let mut rows = Sqlite::open_to_read(self.folder()).unwrap().audit_before(chain, u64::MAX, usize::MAX).unwrap();
-        rows.reverse();
-        rows
-    }
-
-    pub(super) fn journal(&self) -> Journal {
-        Journal::of(self.folder())
-    }
-
-    /// The invariants that can be seen in what is stored.
-    pub(super) fn check(&self) -> Held {
-        stored(self.folder())
-    }
 }
 
 impl Drop for Kit {
@@ -394,4 +332,24 @@ pub(super) fn allowed(receipts: &[Result<Receipt, StoreError>]) -> usize {
         other => panic!("{other:?}"),
     };
     receipts.iter().filter(is_allowed).count()
+}
+
+/// An event of this number.
+pub(super) fn event(number: usize) -> Tell {
+    tell("hits", 1, &format!("e{number}"))
+}
+
+/// Records so many events in one batch, all of them new.
+pub(super) fn record(kit: &Kit, numbers: std::ops::Range<usize>) {
+    let events: Vec<Request> = numbers.map(|number| (&event(number)).into()).collect();
+    let answers = kit.in_one_batch(events);
+    assert!(answers.iter().all(|answer| *answer == Ok(Receipt::Recorded { duplicate: false })), "{answers:?}");
+}
+
+/// Waits until so many slices are closed, on the engine that has slices.
+pub(super) fn closed(kit: &Kit, slices: u64) {
+    if ENGINE == Engine::Postgres {
+        return;
+    }
+    kit.wait_until("the slices are closed", |kit| kit.count("slices") >= slices);
 }

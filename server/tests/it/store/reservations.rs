@@ -9,7 +9,7 @@ use metergate_rules::time::DAY;
 use metergate_rules::window::Window;
 
 use super::asks::{Make, item, make};
-use super::kit::Kit;
+use super::kit::{Kit, LONG, closed};
 
 /// What the caller says: as much as it may.
 fn properties(number: usize) -> String {
@@ -23,7 +23,7 @@ fn commit(number: u32) -> Make {
 
 #[test]
 fn an_account_does_not_grow_by_what_is_said_of_its_reservations() {
-    let mut kit = Kit::with_slices(20, super::slices::LONG);
+    let mut kit = Kit::with_slices(20, LONG);
     let item = item(&("credits", 1));
     for number in 1..=50 {
         let reserve = Reserve { item: item.clone(), ttl: DAY, properties: properties(number) };
@@ -32,7 +32,7 @@ fn an_account_does_not_grow_by_what_is_said_of_its_reservations() {
     let size = |kit: &Kit| postcard::to_allocvec(&kit.account("acme")).unwrap().len();
     assert!(size(&kit) < 50 * 40 + 1000, "{} bytes", size(&kit));
     // It is found again for the event, in memory, in a closed slice and after a restart.
-    super::slices::closed(&kit, 1);
+    closed(&kit, 1);
     kit.made(&commit(1));
     kit.reopen();
     kit.made(&commit(2));

@@ -1,13 +1,20 @@
 //! Rows may be behind the journal: nobody who asks or reads sees it, and a start finds what they lack.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use metergate::backup::{Unwatched, make as back_up};
 use metergate::store::Pace;
 use metergate::store::sqlite::Sqlite;
 use metergate_rules::window::Window;
 
 use super::asks::{METERS, ask, create, tell};
-use super::kit::Kit;
+use super::deletion::{delete, forgotten, used};
+use super::kit::{Kit, start};
 use super::random_work::{ORGANIZATIONS, Random, work};
 use crate::invariant::{conservation, folded};
+
+/// Snapshots that are looked at while the store is at work.
+const SNAPSHOTS: usize = 20;
 
 /// What readers are told of every organization: its account and what each meter counted.
 fn told(kit: &Kit) -> Vec<String> {
@@ -76,4 +83,34 @@ fn an_organization_is_found_at_once_whatever_its_row_lacks() {
     assert_eq!(kit.used("globex", "calls", Window::Lifetime), 3);
     assert!(!kit.records(&tell("calls", 3, "e1").of("globex")), "its ids are known too");
     assert_eq!(kit.reported("globex", "calls").sum, 3);
+}
+
+#[test]
+fn every_snapshot_that_can_be_read_adds_up() {
+    let mut random = Random::new("every_snapshot_that_can_be_read_adds_up");
+    let mut kit = Kit::new();
+    let (folder, snapshots) = (kit.folder().to_owned(), AtomicUsize::new(0));
+    std::thread::scope(|scope| {
+        let reading = scope.spawn(|| {
+            while snapshots.fetch_add(1, Ordering::Relaxed) < SNAPSHOTS {
+                conservation(&folder).unwrap();
+            }
+        });
+        while !reading.is_finished() {
+            work(&mut kit, &mut random, 10);
+        }
+    });
+}
+
+#[test]
+fn a_backup_of_a_store_with_a_deletion_behind_or_under_way_is_whole() {
+    let kit = Kit::with_rows(Pace::Accounts(0));
+    used(&kit);
+    let to = tempfile::tempdir().unwrap();
+    kit.delete(&delete()).unwrap();
+    let (_, under_way) = back_up(kit.folder(), &to.path().join("one"), start(), &Unwatched).unwrap();
+    assert_eq!(under_way.counts.organizations, 1);
+    forgotten(&kit);
+    let (_, behind) = back_up(kit.folder(), &to.path().join("two"), start(), &Unwatched).unwrap();
+    assert_eq!(behind.counts, under_way.counts);
 }

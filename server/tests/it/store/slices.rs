@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::PathBuf;
 
+use metergate::aggregate::Aggregated;
 use metergate::clock::Clock;
 use metergate::report::Report;
 use metergate::report::events::EventFilter;
@@ -12,31 +13,13 @@ use metergate::store::{DecidedReceipt, Place, Receipt, Request, Scope, Settings,
 use metergate_rules::time::DAY;
 use metergate_rules::window::Window;
 
-use super::asks::{Ask, Tell, ask, create, organization, tell};
-use super::kit::{Kit, decided};
+use super::aggregate::{rollups, write, wrong};
+use super::asks::{Ask, ask, create, meter, organization, tell};
+use super::kit::{Kit, LONG, closed, decided, event, record};
 use super::random_work::{ORGANIZATIONS, Random, work};
 
 /// Files of ids at most.
 const MOST_FILES: u64 = 8;
-/// Days after which no test comes.
-pub(super) const LONG: i64 = 36_500;
-
-fn event(number: usize) -> Tell {
-    tell("hits", 1, &format!("e{number}"))
-}
-
-/// Records so many events in one batch, all of them new.
-pub(super) fn record(kit: &Kit, numbers: std::ops::Range<usize>) {
-    let events: Vec<Request> = numbers.map(|number| (&event(number)).into()).collect();
-    let answers = kit.in_one_batch(events);
-    assert!(answers.iter().all(|answer| *answer == Ok(Receipt::Recorded { duplicate: false })), "{answers:?}");
-}
-
-/// Waits until so many slices are closed.
-pub(super) fn closed(kit: &Kit, slices: u64) {
-    kit.wait_until("the slices are closed", |kit| kit.count("slices") >= slices);
-}
-
 /// The files in the folder of slices, with this ending.
 fn files(kit: &Kit, ending: &str) -> Vec<PathBuf> {
     let all = fs::read_dir(kit.folder().join("slices")).unwrap().map(|entry| entry.unwrap().path());
@@ -321,4 +304,37 @@ fn one_batch_of_many_answers_is_found_again_in_its_slice() {
         kit.reopen();
     }
     assert_eq!(kit.used("acme", "calls", Window::Lifetime), 10, "the other thirty were refused, and stay so");
+}
+
+#[test]
+fn days_whose_records_have_gone_are_kept_and_said_to_be() {
+    let mut kit = Kit::with_slices(20, 90);
+    let first = kit.now();
+    record(&kit, 0..25);
+    closed(&kit, 1);
+    kit.wait_until("the blocks have left the database", |kit| kit.count("blocks") == 1);
+    kit.reopen_at(first.plus(200 * DAY));
+    kit.wait_until("the oldest file has gone", |kit| kit.count("slices") == 0);
+    kit.made(&create("globex"));
+    record(&kit, 200..203);
+    kit.reopen_at(first.plus(202 * DAY));
+    record(&kit, 300..304);
+    assert!(kit.records(&tell("hits", 1, "e1").of("globex")));
+    let now = kit.now();
+    kit.close();
+    let mut spoiled = rollups(&kit);
+    let today = i32::try_from(now.micros().div_euclid(DAY)).unwrap();
+    let hits: Vec<_> = spoiled.keys().filter(|key| key.meter == meter("hits")).cloned().collect();
+    assert_eq!(hits.iter().filter(|key| key.day == today - 202).count(), 1);
+    for key in &hits {
+        write(&kit, key, &wrong());
+    }
+    kit.reopen_at(now);
+    let done = kit.aggregate();
+    assert_eq!((done.kept, done.rebuilt, done.kept_until), (1, 3, Some(today - 202)), "{done:?}");
+    for key in hits.iter().filter(|key| key.day == today - 202) {
+        spoiled.insert(key.clone(), wrong());
+    }
+    assert_eq!(rollups(&kit), spoiled, "what cannot be made again stays as it is");
+    assert_eq!(Aggregated { rebuilt: 0, ..done }, kit.aggregate());
 }

@@ -6,7 +6,7 @@ use metergate_rules::time::{DAY, HOUR};
 use metergate_rules::window::Window;
 
 use super::asks::{LARGE, ask, create, make};
-use super::kit::{Kit, start};
+use super::kit::{Kit, blob, start};
 use metergate::store::Pace;
 use metergate::sweep::Swept;
 
@@ -71,8 +71,7 @@ fn an_organization_that_cannot_be_read_holds_up_no_other() {
     let (id, end) = (kit.account("damaged").id, kit.account("acme").windows.period.end);
     kit.wait_until("the rows are at the journal", |kit| kit.count("accounts") == 2);
     kit.close();
-    let damage = "UPDATE accounts SET data = zeroblob(9) WHERE id = ?";
-    assert_eq!(kit.database().execute(damage, [id.bytes()]).unwrap(), 1);
+    kit.tamper("accounts", &format!("data = {}", blob(&[0; 9])), id, "");
     kit.reopen_at(end.plus(HOUR));
     assert_eq!(kit.sweep(), Swept { settled: 1, failed: 1 });
     assert_eq!(kit.account("acme").windows.period.start, end);

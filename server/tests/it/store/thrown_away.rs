@@ -2,7 +2,9 @@
 
 use rusqlite::types::Value;
 
-use super::kit::Kit;
+use super::asks::tell;
+use super::deletion::{delete, forgotten, is_gone, used};
+use super::kit::{Kit, LONG, closed};
 use super::random_work::{Random, work};
 
 /// Tables that are the fold of the blocks.
@@ -62,4 +64,26 @@ fn a_block_that_was_changed_is_refused_and_named() {
     let settings = metergate::store::Settings::in_folder(kit.folder());
     let error = metergate::store::Store::open(settings, metergate::clock::Clock::start()).err().expect("it is refused");
     assert!(error.to_string().contains("block 2") && error.to_string().contains("checksum"), "{error}");
+}
+
+#[test]
+fn it_stays_deleted_when_the_rows_are_made_again_from_blocks_and_slices() {
+    for slices in [None, Some(3)] {
+        let mut kit = slices.map_or_else(Kit::new, |ids| Kit::with_slices(ids, LONG));
+        let id = used(&kit);
+        kit.delete(&delete()).unwrap();
+        if slices.is_some() {
+            assert!((0..8).all(|n| kit.records(&tell("hits", 1, &format!("o{n}")).of("other"))));
+            closed(&kit, 2);
+        }
+        forgotten(&kit);
+        let now = kit.now();
+        kit.close();
+        let rows = "DELETE FROM accounts; DELETE FROM organizations; DELETE FROM rollups; DELETE FROM unique_values;
+                    DELETE FROM fleet_usage; DELETE FROM settings WHERE name = 'folded_to'";
+        kit.database().execute_batch(rows).unwrap();
+        kit.reopen_at(now);
+        is_gone(&kit, id);
+        kit.check().unwrap();
+    }
 }

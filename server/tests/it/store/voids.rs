@@ -7,8 +7,7 @@ use metergate_rules::id::{DecisionId, EventId, EventSource};
 use metergate_rules::window::Window;
 
 use super::asks::{Make, ask, make, meter, tell};
-use super::kit::Kit;
-use super::slices::{LONG, closed, record};
+use super::kit::{Kit, LONG, closed, record};
 
 fn event(id: &str) -> Make {
     let name = EventName::Event(EventSource::new("/test").unwrap(), EventId::new(id).unwrap());

@@ -51,7 +51,7 @@ fn questions() -> Vec<(Vec<MeterId>, (i32, i32))> {
     meters.iter().flat_map(|some| days.map(|days| (some.clone(), days))).collect()
 }
 
-type Answer = Result<Vec<(MeterId, i32, String, i64)>, SqliteError>;
+type Answer = Result<Vec<(MeterId, i32, String, i64)>, EngineError>;
 
 fn row(meter: MeterId, day: i32, dimensions: &str, data: &[u8]) -> (MeterId, i32, String, i64) {
     (meter, day, dimensions.to_owned(), Day::total(data).unwrap().count)
@@ -64,7 +64,7 @@ fn several(sqlite: &Sqlite, organization: OrganizationId, meters: &[MeterId], (f
 
 fn one(sqlite: &Sqlite, range: &RollupRange) -> Answer {
     let mut found = Vec::new();
-    sqlite.each_rollup::<SqliteError>(range, |day, dimensions, data| {
+    sqlite.each_rollup::<EngineError>(range, |day, dimensions, data| {
         found.push(row(range.meter, day, dimensions, data));
         Ok(true)
     })?;

@@ -1,12 +1,12 @@
-//! What can go wrong with the database, told apart by what can be done about it.
+//! What can go wrong with an engine, told apart by what can be done about it.
 
 use rusqlite::{Error, ErrorCode, ffi};
 
-use crate::store::StoreError;
+use super::StoreError;
 
-/// What can go wrong with the database.
+/// What can go wrong with an engine.
 #[derive(Debug, thiserror::Error)]
-pub enum SqliteError {
+pub enum EngineError {
     /// There was no room. Nothing was written, and the same may succeed once there is some.
     #[error("the disk of the data folder is full: free space on it or make it larger ({0})")]
     Full(Error),
@@ -22,6 +22,27 @@ pub enum SqliteError {
     /// The database refused.
     #[error("the database: {0}")]
     Sqlite(Error),
+    /// PostgreSQL refused.
+    #[error("PostgreSQL: {0}")]
+    Postgres(String),
+    /// PostgreSQL has no room.
+    #[error("PostgreSQL has no room on its disk: {0}")]
+    ServerFull(String),
+    /// PostgreSQL found its own data damaged, or has a defect.
+    #[error("PostgreSQL cannot read what it stored: {0}")]
+    ServerDamaged(String),
+    /// PostgreSQL does not answer, or is being stopped. Nothing of the transaction has happened.
+    #[error("PostgreSQL cannot be asked now: {0}")]
+    Unreachable(String),
+    /// The connection was lost while a commit was under way: whether it has happened, only the same ids can tell.
+    #[error("whether a commit has happened is not known: {0}")]
+    Unknown(String),
+    /// Another node was in the way. The same may succeed at once.
+    #[error("another node was in the way: {0}")]
+    Contended(String),
+    /// A value that cannot be stored: the fault of whoever sent it.
+    #[error("PostgreSQL does not take a value: {0}")]
+    Refused(String),
     /// What is stored cannot be read.
     #[error("{what} cannot be read: {why}")]
     Unreadable {
@@ -35,7 +56,7 @@ pub enum SqliteError {
     Unusable(String),
 }
 
-impl SqliteError {
+impl EngineError {
     /// Whether the disk itself failed. What was written last may or may not be there, and only a new start can tell.
     pub const fn is_disk_failure(&self) -> bool {
         matches!(self, Self::DiskFailed(_) | Self::FolderFailed(_))
@@ -45,7 +66,7 @@ impl SqliteError {
 /// A full disk comes as `SQLITE_FULL`, where a file of the database could not grow, and as an I/O error of its own, where
 /// the index of the write-ahead file could not. Both are harmless: what did not fit was not committed, and all that
 /// was synced before stays so. `SQLITE_FULL` is never the answer of a sync: those fail as I/O errors.
-impl From<Error> for SqliteError {
+impl From<Error> for EngineError {
     fn from(error: Error) -> Self {
         let extended = error.sqlite_error().map(|error| error.extended_code);
         match (error.sqlite_error_code(), extended) {
@@ -72,15 +93,24 @@ const fn is_not_ours(error: &Error) -> bool {
 }
 
 /// What a caller is told.
-impl From<&SqliteError> for StoreError {
-    fn from(error: &SqliteError) -> Self {
+impl From<&EngineError> for StoreError {
+    fn from(error: &EngineError) -> Self {
         match error {
-            SqliteError::Full(_) => Self::DiskFull,
-            SqliteError::Damaged(_) | SqliteError::Unreadable { .. } => Self::Damaged,
-            SqliteError::DiskFailed(_)
-            | SqliteError::FolderFailed(_)
-            | SqliteError::Sqlite(_)
-            | SqliteError::Unusable(_) => Self::Unavailable,
+            EngineError::Full(_) | EngineError::ServerFull(_) => Self::DiskFull,
+            EngineError::Damaged(_) | EngineError::ServerDamaged(_) | EngineError::Unreadable { .. } => Self::Damaged,
+            EngineError::Refused(_) => Self::Internal,
+            EngineError::DiskFailed(_)
+            | EngineError::FolderFailed(_)
+            | EngineError::Sqlite(_)
+            | EngineError::Postgres(_)
+            | EngineError::Unreachable(_)
+            | EngineError::Unknown(_)
+            | EngineError::Contended(_)
+            | EngineError::Unusable(_) => Self::Unavailable,
         }
     }
+}
+
+pub(super) fn unreadable(what: impl Into<String>, why: impl std::fmt::Display) -> EngineError {
+    EngineError::Unreadable { what: what.into(), why: why.to_string() }
 }

@@ -1,0 +1,75 @@
+//! What is asked of the engine itself: whether it is shared, single values, whose turn it is.
+
+use super::StoreError;
+use super::error::EngineError;
+use super::open::{Engine, Job, Store, Turn};
+use super::postgres::{Of, Postgres, at};
+use super::sqlite::Sqlite;
+
+/// The first half of the keys of locks on work.
+const JOBS: i32 = 0x6d67;
+
+impl Store {
+    /// Whether other nodes may have the same record.
+    pub const fn is_shared(&self) -> bool {
+        matches!(self.engine, Engine::Postgres(_))
+    }
+
+    /// A single stored value. Waits for the engine.
+    ///
+    /// # Errors
+    /// [`EngineError`] if it cannot be read.
+    pub fn setting(&self, name: &str) -> Result<Option<String>, EngineError> {
+        use super::rows::Rows as _;
+        match &self.engine {
+            Engine::Embedded(folder) => Sqlite::open(folder)?.setting(name),
+            Engine::Postgres(pool) => pool.read(|session| session.setting(name)),
+        }
+    }
+
+    /// Keeps a single value unless there is one, and answers the one that is kept. Waits for the engine.
+    ///
+    /// # Errors
+    /// [`EngineError`] if it cannot be written.
+    pub fn keep_setting(&self, name: &str, value: &str) -> Result<String, EngineError> {
+        match &self.engine {
+            Engine::Embedded(folder) => {
+                let sqlite = Sqlite::open(folder)?;
+                if let Some(kept) = sqlite.setting(name)? {
+                    return Ok(kept);
+                }
+                sqlite.set_setting(name, value)?;
+                Ok(value.to_owned())
+            }
+            Engine::Postgres(pool) => Postgres::connect(pool.config())?.keep_setting(name, value),
+        }
+    }
+
+    /// The turn to do some work, unless another node has it.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`] where the engine cannot be asked.
+    pub async fn turn(&self, job: Job) -> Result<Option<Turn>, StoreError> {
+        let Engine::Postgres(pool) = &self.engine else { return Ok(Some(Turn::of(None))) };
+        let config = pool.config().clone();
+        let take = move || {
+            let session = Postgres::connect(&config)?;
+            let row = session.row(Of::Team, "SELECT pg_try_advisory_lock($1, $2)", &[&JOBS, &(job as i32)])?;
+            let is_ours = row.map_or(Ok(false), |row| at(&row, 0))?;
+            Ok::<_, EngineError>(is_ours.then(|| Turn::of(Some(session))))
+        };
+        match tokio::task::spawn_blocking(take).await {
+            Ok(taken) => taken.map_err(|error| {
+                tracing::warn!(%error, "whose turn it is cannot be asked");
+                StoreError::from(&error)
+            }),
+            Err(_) => Err(StoreError::Internal),
+        }
+    }
+}
+
+impl Turn {
+    const fn of(held: Option<Postgres>) -> Self {
+        Self { _held: held }
+    }
+}

@@ -1,0 +1,48 @@
+//! What PostgreSQL says, told apart by what can be done about it.
+
+use tokio_postgres::Error;
+use tokio_postgres::error::SqlState;
+
+use crate::store::error::EngineError;
+
+impl From<Error> for EngineError {
+    fn from(error: Error) -> Self {
+        let Some(state) = error.code() else {
+            return if error.is_closed() || std::error::Error::source(&error).is_some_and(is_io) {
+                Self::Unreachable(error.to_string())
+            } else {
+                Self::Postgres(told(&error))
+            };
+        };
+        let (told, class) = (told(&error), state.code().get(..2).unwrap_or_default());
+        match class {
+            _ if *state == SqlState::UNIQUE_VIOLATION || *state == SqlState::LOCK_NOT_AVAILABLE => {
+                Self::Contended(told)
+            }
+            // Serialization failures and deadlocks.
+            "40" => Self::Contended(told),
+            _ if *state == SqlState::DISK_FULL => Self::ServerFull(told),
+            // Data that no column takes: the fault of one request.
+            "22" | "23" => Self::Refused(told),
+            // The connection, resources, somebody who stopped it, the system.
+            "08" | "53" | "57" | "58" => Self::Unreachable(told),
+            "XX" if *state != SqlState::INTERNAL_ERROR => Self::ServerDamaged(told),
+            _ => Self::Postgres(told),
+        }
+    }
+}
+
+fn is_io(source: &(dyn std::error::Error + 'static)) -> bool {
+    source.is::<std::io::Error>()
+}
+
+/// With what PostgreSQL itself says, which the error alone leaves out.
+fn told(error: &Error) -> String {
+    match error.as_db_error() {
+        Some(said) => format!("{} ({})", said.message(), said.code().code()),
+        None => match std::error::Error::source(error) {
+            Some(source) => format!("{error}: {source}"),
+            None => error.to_string(),
+        },
+    }
+}

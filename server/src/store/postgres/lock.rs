@@ -1,0 +1,180 @@
+//! A turn of the loop: the locks on its accounts, and what holds once they are held.
+
+use metergate_rules::account::Account;
+use metergate_rules::id::OrganizationId;
+use metergate_rules::time::Time;
+use tokio_postgres::Row;
+use uuid::Uuid;
+
+use super::ids::Seek;
+use super::{Of, Postgres, Value, at, bytes_at, number_at, organization_at, uuid};
+use crate::store::error::{EngineError, unreadable};
+use crate::store::ledger::Head;
+use crate::store::seal::{seal, unseal};
+
+/// An account that is locked until the transaction ends.
+pub(in crate::store) struct Locked {
+    /// Whose.
+    pub(in crate::store) organization: OrganizationId,
+    /// Rises with every write.
+    pub(in crate::store) version: i64,
+    /// The last block.
+    pub(in crate::store) sequence: u64,
+    /// The end of its audit chain.
+    pub(in crate::store) head: Head,
+    /// The account, unless the version is the one that was known.
+    pub(in crate::store) account: Option<Account>,
+}
+
+/// What the team's row says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::store) struct Epochs {
+    /// Rises with every change of meters, plans, keys and settings.
+    pub(in crate::store) catalogue: i64,
+    /// Rises with every change of people.
+    pub(in crate::store) people: i64,
+    /// The end of the team's audit chain; it stays so where the row is locked.
+    pub(in crate::store) head: Head,
+    /// What the clock of PostgreSQL said, behind all locks of the same turn.
+    pub(in crate::store) now: Time,
+}
+
+/// How the team's row is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::store) enum TeamRow {
+    /// As it is.
+    Seen,
+    /// So that nobody changes it until the transaction ends, once those who do have ended.
+    Held,
+    /// To change it.
+    Locked,
+}
+
+/// The rows without those that others hold. Data that is known is not sent again.
+macro_rules! lock {
+    ($wait:literal) => {
+        concat!(
+            "WITH held AS (
+                 SELECT organization, version, sequence, audit_sequence, audit_hash, data FROM accounts
+                 WHERE organization = ANY($1::uuid[]) ORDER BY organization FOR UPDATE ",
+            $wait,
+            ")
+             SELECT h.organization, h.version, h.sequence, h.audit_sequence, h.audit_hash,
+                    CASE WHEN h.version IS DISTINCT FROM k.version THEN h.data END
+             FROM held h LEFT JOIN unnest($1::uuid[], $2::bigint[]) AS k(organization, version)
+             ON k.organization = h.organization"
+        )
+    };
+}
+
+const SKIP: &str = lock!("SKIP LOCKED");
+/// Those who hold the rows are waited for, as long as the session's `lock_timeout` says.
+const WAIT: &str = lock!("");
+
+macro_rules! team {
+    ($lock:literal) => {
+        concat!(
+            "SELECT catalogue, people, audit_sequence, audit_hash,
+                    (extract(epoch FROM clock_timestamp()) * 1000000)::bigint FROM team WHERE id = 1 ",
+            $lock
+        )
+    };
+}
+
+const SEEN: &str = team!("");
+const HELD: &str = team!("FOR SHARE");
+const LOCKED: &str = team!("FOR UPDATE");
+
+impl TeamRow {
+    const fn sql(self) -> &'static str {
+        match self {
+            Self::Seen => SEEN,
+            Self::Held => HELD,
+            Self::Locked => LOCKED,
+        }
+    }
+}
+
+fn locked_of(row: &Row) -> Result<Locked, EngineError> {
+    let (organization, version) = (organization_at(row, 0)?, at(row, 1)?);
+    let data: Option<&[u8]> = at(row, 5)?;
+    let account = data.map(|data| opened(organization, version, data)).transpose()?;
+    let head = Head { sequence: number_at(row, 3)?, hash: bytes_at(row, 4)? };
+    Ok(Locked { organization, version, sequence: number_at(row, 2)?, head, account })
+}
+
+/// The account in a row.
+pub(super) fn opened(organization: OrganizationId, version: i64, data: &[u8]) -> Result<Account, EngineError> {
+    let broken = |why: &dyn std::fmt::Display| unreadable(format!("the account of organization {organization}"), why);
+    let content = unseal(&[organization.bytes(), &version.to_le_bytes()], data).map_err(|error| broken(&error))?;
+    postcard::from_bytes(content).map_err(|error| broken(&error))
+}
+
+/// What stands in the row of an account.
+pub(super) fn closed(account: &Account, version: i64) -> Result<Vec<u8>, EngineError> {
+    let content = postcard::to_allocvec(account).map_err(|error| unreadable("an account", error))?;
+    Ok(seal(&[account.id.bytes(), &version.to_le_bytes()], &content))
+}
+
+fn epochs(row: &Row) -> Result<Epochs, EngineError> {
+    let head = Head { sequence: number_at(row, 2)?, hash: bytes_at(row, 3)? };
+    Ok(Epochs { catalogue: at(row, 0)?, people: at(row, 1)?, head, now: Time::from_micros(at(row, 4)?) })
+}
+
+impl Postgres {
+    /// Locks accounts, of which those that are in the cache come with the version that is there, reads the team's row and the
+    /// time behind the locks, and looks ids up. Accounts that others hold are left out, unless they are waited for. The
+    /// transaction sees the rows of these organizations from then on.
+    pub(in crate::store) fn take(
+        &self,
+        wanted: &[(OrganizationId, Option<i64>)],
+        waits: bool,
+        how: TeamRow,
+        sought: &[(OrganizationId, u64)],
+    ) -> Result<(Vec<Locked>, Epochs), EngineError> {
+        let ids: Vec<Uuid> = wanted.iter().map(|(id, _)| uuid(*id)).collect();
+        let versions: Vec<Option<i64>> = wanted.iter().map(|(_, version)| *version).collect();
+        let seek = Seek::of(sought);
+        let mut asked: Vec<(&'static str, Vec<Value<'_>>)> = Vec::new();
+        if !wanted.is_empty() {
+            self.name(wanted.iter().map(|(id, _)| *id).chain(sought.iter().map(|(id, _)| *id)));
+            asked.push((if waits { WAIT } else { SKIP }, vec![&ids, &versions]));
+        }
+        asked.push((how.sql(), Vec::new()));
+        if !wanted.is_empty() && !sought.is_empty() {
+            asked.push(seek.statement());
+        }
+        let mut rows = self.together(&asked)?.into_iter();
+        let locked = if wanted.is_empty() { Vec::new() } else { rows.next().unwrap_or_default() };
+        let team = rows.next().and_then(|mut rows| rows.pop());
+        let epochs = team.as_ref().map_or_else(|| Err(unreadable("the row of the team", "it is not there")), epochs)?;
+        if let Some(rows) = rows.next() {
+            self.take_in_sought(sought, &rows)?;
+        }
+        Ok((locked.iter().map(locked_of).collect::<Result<_, _>>()?, epochs))
+    }
+
+    /// The team's row, and the time behind all locks that were taken before.
+    pub(in crate::store) fn epochs(&self, how: TeamRow) -> Result<Epochs, EngineError> {
+        let row = self.together(&[(how.sql(), Vec::new())])?.pop().and_then(|mut rows| rows.pop());
+        row.as_ref().map_or_else(|| Err(unreadable("the row of the team", "it is not there")), epochs)
+    }
+
+    /// Of these organizations those that exist, held by others or not.
+    pub(in crate::store) fn existing(&self, ids: &[OrganizationId]) -> Result<Vec<OrganizationId>, EngineError> {
+        let ids: Vec<Uuid> = ids.iter().map(|id| uuid(*id)).collect();
+        let sql = "SELECT organization FROM accounts WHERE organization = ANY($1)";
+        let rows = self.rows(Of::Team, sql, &[&ids])?;
+        rows.iter().map(|row| organization_at(row, 0)).collect()
+    }
+
+    /// Which organizations have these keys.
+    pub(in crate::store) fn organizations_of(
+        &self,
+        keys: &[&str],
+    ) -> Result<Vec<(String, OrganizationId)>, EngineError> {
+        let sql = "SELECT key, organization FROM organizations WHERE key = ANY($1)";
+        let rows = self.rows(Of::Team, sql, &[&keys])?;
+        rows.iter().map(|row| Ok((at(row, 0)?, organization_at(row, 1)?))).collect()
+    }
+}

@@ -1,0 +1,359 @@
+//! Writing a commit: one statement a table, all sent together, under the locks that the turn holds.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use metergate_rules::account::Account;
+use metergate_rules::due::status_name;
+use metergate_rules::id::OrganizationId;
+use metergate_rules::time::Time;
+use uuid::Uuid;
+
+use super::lock::closed;
+use super::people::Stored;
+use super::remade::INSERT as INSERT_ROLLUPS;
+use super::{Owned, Postgres, Value, at, uuid};
+use crate::catalogue::change::TeamRow;
+use crate::people::PersonRow;
+use crate::store::KeptAnswer;
+use crate::store::audit::AuditRow;
+use crate::store::block::Place;
+use crate::store::error::EngineError;
+use crate::store::ledger::Head;
+use crate::store::receipt::ReceiptRow;
+use crate::store::rollup::{Day, RollupKey, ValueKey};
+use crate::store::totals::Totals;
+
+/// Values for a statement that goes out later.
+macro_rules! owned {
+    ($($value:expr),+) => {
+        vec![$(Box::new($value) as Owned),+]
+    };
+}
+
+/// What a commit makes of one organization.
+pub(in crate::store) struct Changed {
+    /// The account after it.
+    pub(in crate::store) account: Arc<Account>,
+    /// The version that was locked; none where the organization is new.
+    pub(in crate::store) seen: Option<i64>,
+    /// Its last block.
+    pub(in crate::store) sequence: u64,
+    /// The end of its audit chain.
+    pub(in crate::store) head: Head,
+    /// What happened, unless that is nothing that its journal keeps.
+    pub(in crate::store) block: Option<Vec<u8>>,
+    /// Whether it changes what organizations are listed by.
+    pub(in crate::store) listed: bool,
+}
+
+impl Changed {
+    /// The version that the row has after the commit.
+    pub(in crate::store) fn version(&self) -> i64 {
+        self.seen.unwrap_or(0) + 1
+    }
+}
+
+/// Everything that one commit writes.
+pub(in crate::store) struct Commit<'a> {
+    /// Its time.
+    pub(in crate::store) at: Time,
+    /// The organizations, by id.
+    pub(in crate::store) changed: Vec<Changed>,
+    /// Ids with the hash and the place under which they are found.
+    pub(in crate::store) ids: Vec<(OrganizationId, u64, Place)>,
+    /// What is added to rollups and values.
+    pub(in crate::store) rollups: BTreeMap<RollupKey, Day>,
+    /// How often values were seen.
+    pub(in crate::store) values: BTreeMap<ValueKey, i64>,
+    /// What is added to use of all organizations together, in which part.
+    pub(in crate::store) totals: (i16, Totals),
+    /// What the audit log keeps.
+    pub(in crate::store) audit: &'a [AuditRow],
+    /// Answers that were kept before are not given any more.
+    pub(in crate::store) forgotten: Time,
+    /// Answers to keep.
+    pub(in crate::store) receipts: &'a [KeptAnswer],
+    /// What is the team's.
+    pub(in crate::store) team: &'a [TeamRow],
+    /// People.
+    pub(in crate::store) people: &'a [PersonRow],
+    /// The end of the team's audit chain, if that moves.
+    pub(in crate::store) team_head: Option<Head>,
+    /// The organization that it deletes.
+    pub(in crate::store) deleted: Option<OrganizationId>,
+}
+
+/// Values in columns, for `unnest`.
+#[derive(Default)]
+struct Accounts {
+    ids: Vec<Uuid>,
+    seen: Vec<i64>,
+    sequences: Vec<i64>,
+    due: Vec<i64>,
+    ends: Vec<i64>,
+    hashes: Vec<Vec<u8>>,
+    data: Vec<Vec<u8>>,
+}
+
+impl Accounts {
+    fn push(&mut self, changed: &Changed) -> Result<(), EngineError> {
+        self.ids.push(uuid(changed.account.id));
+        self.seen.push(changed.seen.unwrap_or(0));
+        self.sequences.push(changed.sequence.cast_signed());
+        self.due.push(changed.account.next_notable().micros());
+        self.ends.push(changed.head.sequence.cast_signed());
+        self.hashes.push(changed.head.hash.to_vec());
+        self.data.push(closed(&changed.account, changed.version())?);
+        Ok(())
+    }
+
+    fn into_values(self) -> Vec<Owned> {
+        let Self { ids, seen, sequences, due, ends, hashes, data } = self;
+        owned![ids, seen, sequences, due, ends, hashes, data]
+    }
+
+    fn values(&self) -> Vec<Value<'_>> {
+        vec![&self.ids, &self.seen, &self.sequences, &self.due, &self.ends, &self.hashes, &self.data]
+    }
+}
+
+const UPDATE_ACCOUNTS: &str = "
+    UPDATE accounts a SET version = a.version + 1, sequence = k.sequence, next_due = k.due, audit_sequence = k.audit_end,
+        audit_hash = k.hash, data = k.data
+    FROM unnest($1::uuid[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bytea[], $7::bytea[])
+        AS k(organization, seen, sequence, due, audit_end, hash, data)
+    WHERE a.organization = k.organization AND a.version = k.seen RETURNING a.version";
+const INSERT_ACCOUNTS: &str = "
+    INSERT INTO accounts (organization, version, sequence, next_due, audit_sequence, audit_hash, data)
+    SELECT k.organization, k.seen + 1, k.sequence, k.due, k.audit_end, k.hash, k.data
+    FROM unnest($1::uuid[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bytea[], $7::bytea[])
+        AS k(organization, seen, sequence, due, audit_end, hash, data)";
+const INSERT_BLOCKS: &str = "
+    INSERT INTO blocks (organization, sequence, at, data)
+    SELECT k.organization, k.sequence, $3::bigint, k.data
+    FROM unnest($1::uuid[], $2::bigint[], $4::bytea[]) AS k(organization, sequence, data)";
+const INSERT_IDS: &str = "
+    INSERT INTO event_ids (organization, hash, sequence, place, at)
+    SELECT k.organization, k.hash, k.sequence, k.place, $5::bigint
+    FROM unnest($1::uuid[], $2::bigint[], $3::bigint[], $4::bigint[]) AS k(organization, hash, sequence, place)";
+const ADD_VALUES: &str = "
+    INSERT INTO unique_values AS v (organization, meter, value, bucket, count)
+    SELECT * FROM unnest($1::uuid[], $2::bigint[], $3::bytea[], $4::bigint[], $5::bigint[])
+    ON CONFLICT (organization, meter, value, bucket) DO UPDATE SET count = v.count + excluded.count";
+const ADD_TOTALS: &str = "
+    INSERT INTO fleet_usage AS f (part, meter, day, count, sum, max)
+    SELECT $1::smallint, k.meter, k.day, k.count, k.sum, k.max
+    FROM unnest($2::bigint[], $3::integer[], $4::bigint[], $5::bigint[], $6::bigint[]) AS k(meter, day, count, sum, max)
+    ORDER BY k.meter, k.day
+    ON CONFLICT (part, meter, day) DO UPDATE
+    SET count = f.count + excluded.count, sum = f.sum + excluded.sum, max = greatest(f.max, excluded.max)";
+const DELETE_LISTED: &str = "DELETE FROM organizations WHERE organization = ANY($1)";
+/// In the order of their keys, so that two nodes that make several wait for each other one way only.
+const INSERT_LISTED: &str = "
+    INSERT INTO organizations (organization, key, name, plan, status, locked, created_at)
+    SELECT * FROM unnest($1::uuid[], $2::text[], $3::text[], $4::bigint[], $5::text[], $6::boolean[], $7::bigint[])
+        AS k(organization, key, name, plan, status, locked, created_at) ORDER BY k.key";
+
+impl Postgres {
+    /// Writes a commit, and makes it durable. Answers what the team's row says after it of catalogue and people, if that
+    /// has changed.
+    ///
+    /// # Errors
+    /// [`EngineError::Contended`] where another node was in the way, [`EngineError::Unknown`] where the end of the commit
+    /// cannot be known.
+    pub(in crate::store) fn write(&self, commit: &Commit<'_>) -> Result<Option<(i64, i64)>, EngineError> {
+        let changed = commit.changed.iter().map(|changed| changed.account.id);
+        let noted = commit.audit.iter().map(|row| OrganizationId(row.chain));
+        let answered = commit.receipts.iter().map(|kept| OrganizationId(kept.scope));
+        self.name(changed.chain(noted).chain(answered).chain(commit.deleted));
+        let rollups = self.grown(&commit.rollups)?;
+        self.write_listed(&commit.changed);
+        self.write_new(commit)?;
+        if !rollups.is_empty() {
+            self.later(INSERT_ROLLUPS, rollups.into_values());
+        }
+        self.write_derived(commit);
+        self.write_audit(commit);
+        commit.people.iter().try_for_each(|row| self.write_person(row))?;
+        commit.team.iter().try_for_each(|row| self.write_team(row, commit.at))?;
+        let epochs = self.write_guarded(commit)?;
+        if let Some(organization) = commit.deleted {
+            self.delete(organization, commit.at)?;
+        }
+        fail_here()?;
+        self.commit()?;
+        Ok(epochs)
+    }
+
+    /// New accounts, and of all accounts blocks and ids.
+    fn write_new(&self, commit: &Commit<'_>) -> Result<(), EngineError> {
+        let mut new = Accounts::default();
+        let (mut owners, mut sequences, mut blocks) = (Vec::new(), Vec::new(), Vec::new());
+        for changed in &commit.changed {
+            if changed.seen.is_none() {
+                new.push(changed)?;
+            }
+            if let Some(block) = &changed.block {
+                owners.push(uuid(changed.account.id));
+                sequences.push(changed.sequence.cast_signed());
+                blocks.push(block.clone());
+            }
+        }
+        let at = commit.at.micros();
+        if !new.ids.is_empty() {
+            self.later(INSERT_ACCOUNTS, new.into_values());
+        }
+        if !blocks.is_empty() {
+            self.later(INSERT_BLOCKS, owned![owners, sequences, at, blocks]);
+        }
+        if !commit.ids.is_empty() {
+            let ids: Vec<Uuid> = commit.ids.iter().map(|(id, ..)| uuid(*id)).collect();
+            let hashes: Vec<i64> = commit.ids.iter().map(|(_, hash, _)| hash.cast_signed()).collect();
+            let in_blocks: Vec<i64> = commit.ids.iter().map(|(.., place)| place.sequence.cast_signed()).collect();
+            let offsets: Vec<i64> = commit.ids.iter().map(|(.., place)| i64::from(place.offset)).collect();
+            self.later(INSERT_IDS, owned![ids, hashes, in_blocks, offsets, at]);
+        }
+        Ok(())
+    }
+
+    /// What is looked at once it is written: accounts by the versions that were locked, answers that nobody else has kept
+    /// meanwhile, the team's row. Everything that waits goes out with it.
+    fn write_guarded(&self, commit: &Commit<'_>) -> Result<Option<(i64, i64)>, EngineError> {
+        let mut old = Accounts::default();
+        commit.changed.iter().filter(|changed| changed.seen.is_some()).try_for_each(|changed| old.push(changed))?;
+        let expected = old.ids.len();
+        let kept: Vec<_> = commit.receipts.iter().map(|kept| kept_values(kept, commit)).collect();
+        let team = team_values(commit);
+        let mut asked: Vec<(&'static str, Vec<Value<'_>>)> = vec![(UPDATE_ACCOUNTS, old.values())];
+        asked.extend(
+            kept.iter().map(|values| (KEEP_ANSWER, values.iter().map(|value| &**value as Value<'_>).collect())),
+        );
+        asked.extend(
+            team.iter().map(|values| (UPDATE_TEAM, values.iter().map(|value| &**value as Value<'_>).collect())),
+        );
+        let mut rows = self.together(&asked)?.into_iter();
+        let updated = rows.next().map_or(0, |rows| rows.len());
+        if updated != expected {
+            // The rows are locked, so this cannot be; the guard stands for the day on which somebody breaks that.
+            let why = format!("{updated} accounts of {expected} had the version that was locked");
+            return Err(EngineError::Contended(why));
+        }
+        if rows.by_ref().take(kept.len()).any(|rows| rows.is_empty()) {
+            return Err(EngineError::Contended("an answer was kept under the same key".to_owned()));
+        }
+        let team = rows.next().and_then(|mut rows| rows.pop());
+        team.map(|row| Ok((at(&row, 0)?, at(&row, 1)?))).transpose()
+    }
+
+    fn write_derived(&self, commit: &Commit<'_>) {
+        if !commit.values.is_empty() {
+            let keys = || commit.values.keys();
+            let ids: Vec<Uuid> = keys().map(|key| uuid(key.organization)).collect();
+            let meters: Vec<i64> = keys().map(|key| i64::from(key.meter.0)).collect();
+            let values: Vec<Vec<u8>> = keys().map(|key| key.value.0.to_vec()).collect();
+            let buckets: Vec<i64> = keys().map(|key| key.bucket.micros()).collect();
+            let counts: Vec<i64> = commit.values.values().copied().collect();
+            self.later(ADD_VALUES, owned![ids, meters, values, buckets, counts]);
+        }
+        let (part, totals) = &commit.totals;
+        let meters: Vec<i64> = totals.iter().map(|((meter, _), _)| i64::from(meter.0)).collect();
+        if !meters.is_empty() {
+            let days: Vec<i32> = totals.iter().map(|((_, day), _)| day).collect();
+            let counts: Vec<i64> = totals.iter().map(|(_, slot)| slot.count).collect();
+            let sums: Vec<i64> = totals.iter().map(|(_, slot)| slot.sum).collect();
+            let peaks: Vec<i64> = totals.iter().map(|(_, slot)| slot.max).collect();
+            self.later(ADD_TOTALS, owned![*part, meters, days, counts, sums, peaks]);
+        }
+    }
+
+    /// All old rows go first: one organization may take the key that another leaves in the same commit.
+    fn write_listed(&self, changed: &[Changed]) {
+        let listed = || changed.iter().filter(|changed| changed.listed).map(|changed| &changed.account);
+        let ids: Vec<Uuid> = listed().map(|account| uuid(account.id)).collect();
+        if ids.is_empty() {
+            return;
+        }
+        let keys: Vec<String> = listed().map(|account| account.profile.key.to_string()).collect();
+        let names: Vec<String> = listed().map(|account| account.profile.name.clone()).collect();
+        let plans: Vec<i64> = listed().map(|account| i64::from(account.plan.0)).collect();
+        let statuses: Vec<&'static str> = listed().map(|account| status_name(account.status)).collect();
+        let locked: Vec<bool> = listed().map(|account| !account.locks.is_empty()).collect();
+        let created: Vec<i64> = listed().map(|account| account.profile.created_at.micros()).collect();
+        self.later(DELETE_LISTED, owned![ids.clone()]);
+        self.later(INSERT_LISTED, owned![ids, keys, names, plans, statuses, locked, created]);
+    }
+
+    fn write_audit(&self, commit: &Commit<'_>) {
+        for row in commit.audit {
+            let sql = "INSERT INTO audit (organization, sequence, at, actor, action, category, before, after, details, reason,
+                           salt, hash) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)";
+            let (chain, sequence, at) = (uuid(OrganizationId(row.chain)), row.sequence.cast_signed(), row.at.micros());
+            let AuditRow { actor, action, category, before, after, details, reason, .. } = row.clone();
+            let (salt, hash) = (row.salt.to_vec(), row.hash.to_vec());
+            let values =
+                owned![chain, sequence, at, actor, action, category, before, after, details, reason, salt, hash];
+            self.later(sql, values);
+            if let Some(resolved) = row.resolves() {
+                let sql = "INSERT INTO audit_resolutions (organization, sequence, resolution) VALUES ($1, $2, $3)
+                           ON CONFLICT (organization, sequence) DO UPDATE SET resolution = $3";
+                self.later(sql, owned![chain, resolved.cast_signed(), sequence]);
+            }
+            if let Some((cut, _)) = row.dropped() {
+                let sql =
+                    "INSERT INTO audit_checkpoints (organization, sequence, entry, dropping) VALUES ($1, $2, $3, true)
+                           ON CONFLICT (organization) DO UPDATE SET sequence = $2, entry = $3, dropping = true";
+                self.later(sql, owned![chain, cut.sequence.cast_signed(), sequence]);
+            }
+        }
+    }
+
+    fn write_person(&self, row: &PersonRow) -> Result<(), EngineError> {
+        let Stored { kind, key, data } = Stored::of(row)?;
+        match data {
+            Some(data) => {
+                let sql = "INSERT INTO people (kind, key, data) VALUES ($1, $2, $3)
+                           ON CONFLICT (kind, key) DO UPDATE SET data = $3";
+                self.together(&[(sql, vec![&kind, &key, &data])])
+            }
+            None => self.together(&[("DELETE FROM people WHERE kind = $1 AND key = $2", vec![&kind, &key])]),
+        }
+        .map(drop)
+    }
+}
+
+/// A row that is there is too old to be given again; else another node has just made it, and this one finds no row.
+const KEEP_ANSWER: &str = "
+    INSERT INTO receipts (organization, route, key, at, fingerprint, status, body, about)
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT (organization, route, key) DO UPDATE
+    SET at = $4, fingerprint = $5, status = $6, body = $7, about = $8 WHERE receipts.at < $9 RETURNING 1";
+
+fn kept_values(kept: &KeptAnswer, commit: &Commit<'_>) -> Vec<Owned> {
+    let row = ReceiptRow::keeping(kept, commit.at);
+    let (scope, about, body) = (uuid(OrganizationId(row.scope)), kept.about.map(uuid), row.sealed());
+    let (fingerprint, status) = (row.fingerprint.cast_signed(), i32::from(row.answer.status));
+    let (at, forgotten) = (row.at.micros(), commit.forgotten.micros());
+    owned![scope, row.route, row.key, at, fingerprint, status, body, about, forgotten]
+}
+
+/// Tells all nodes what has changed.
+const UPDATE_TEAM: &str = "
+    UPDATE team SET catalogue = catalogue + $1::bigint, people = people + $2::bigint,
+        audit_sequence = coalesce($3::bigint, audit_sequence), audit_hash = coalesce($4::bytea, audit_hash)
+    RETURNING catalogue, people";
+
+/// What changes in the team's row, if anything does.
+fn team_values(commit: &Commit<'_>) -> Option<Vec<Owned>> {
+    let is_of_catalogue = |row: &TeamRow| !matches!(row, TeamRow::Import(_));
+    let catalogue = i64::from(commit.team.iter().any(is_of_catalogue));
+    let people = i64::from(!commit.people.is_empty());
+    let end = commit.team_head.map(|head| head.sequence.cast_signed());
+    let hash = commit.team_head.map(|head| head.hash.to_vec());
+    (catalogue + people > 0 || end.is_some()).then(|| owned![catalogue, people, end, hash])
+}
+
+/// Where the tests make a commit fail.
+fn fail_here() -> Result<(), EngineError> {
+    fail::fail_point!("commit-fails", |_| Err(EngineError::Unusable("a planted failure".to_owned())));
+    Ok(())
+}

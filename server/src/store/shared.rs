@@ -1,0 +1,301 @@
+//! The loop over PostgreSQL: the same batches as over the embedded store, each in one transaction under the locks of its
+//! accounts, so that any number of nodes decide one after the other about one organization and beside each other about many.
+//!
+//! A turn: what waits is taken, the organizations that it names are looked up and their rows locked, those that another node
+//! holds are put off with whoever asks for them, the time is read behind the locks, the rest is decided, written and
+//! committed, and answers leave. What a decision touched beside what was locked is locked in the next try: nothing is
+//! written that was not.
+//!
+//! Accounts stay in memory with the version of their row; one is decided on only while its row is locked and has that version.
+
+use std::collections::BTreeSet;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::AtomicI64;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use metergate_rules::account::Account;
+use metergate_rules::id::{OrganizationId, OrganizationKey};
+use metergate_rules::time::SECOND;
+use tokio_postgres::Config;
+
+use super::StoreError;
+use super::alone::{Force, unwritten};
+use super::batch::Failure;
+use super::error::EngineError;
+use super::inbox::{Call, Inbox, Taken};
+use super::ledger::{Ledger, Map};
+use super::open::Settings;
+use super::postgres::Postgres;
+use super::writer::{deliver, next_batch};
+use crate::catalogue::Snapshot;
+use crate::clock::{Clock, boot};
+use crate::people::People;
+
+mod alone;
+mod open;
+mod tend;
+mod turn;
+
+/// Accounts that are kept in memory.
+const MOST_CACHED: usize = 500_000;
+/// How often a turn is tried when another node was in the way, and how long it rests in between.
+const TRIES: u32 = 8;
+const REST: Duration = Duration::from_millis(3);
+/// How often something that was put off is looked at again.
+const AGAIN: Duration = Duration::from_millis(2);
+/// After so many times a row that others hold is waited for, so that nobody is passed over for ever.
+const PATIENT: u32 = 10;
+/// How long a call is put off at most, in microseconds.
+const PUT_OFF: i64 = 5 * SECOND;
+/// How often the team's row is looked at without calls, and what goes by itself.
+const IDLE: Duration = Duration::from_millis(500);
+/// How long nobody tries to connect again after that has failed, in microseconds.
+const UNREACHABLE: i64 = SECOND / 5;
+
+/// An account as its row was when it was last seen under its lock.
+struct Cached {
+    version: i64,
+    sequence: u64,
+    account: Arc<Account>,
+}
+
+/// What the loop's thread has.
+pub(super) struct Shared {
+    pub(super) config: Config,
+    pub(super) session: Option<Postgres>,
+    pub(super) ledger: Ledger,
+    pub(super) settings: Settings,
+    pub(super) clock: Clock,
+    /// How far PostgreSQL's clock, as the tests shift it, is ahead of the node's, in microseconds.
+    pub(super) ahead: Arc<AtomicI64>,
+    pub(super) catalogue: Arc<ArcSwap<Snapshot>>,
+    pub(super) people: Arc<ArcSwap<People>>,
+    pub(super) inbox: Arc<Inbox>,
+    memory: Memory,
+    /// Calls for organizations that another node held.
+    put_off: Vec<Call>,
+    /// When connecting failed last, since boot.
+    failed: Option<i64>,
+    /// Whether the log knows that PostgreSQL cannot be asked.
+    is_told: bool,
+    tending: tend::Tending,
+}
+
+/// What is known of the rows; none of it counts until it was compared under a lock.
+#[derive(Default)]
+struct Memory {
+    accounts: Map<OrganizationId, Cached>,
+    names: Map<OrganizationKey, OrganizationId>,
+    /// Of these the ones that a turn is about.
+    used: Vec<(OrganizationKey, OrganizationId)>,
+    /// The team's row as it was when catalogue and people were read.
+    epochs: Option<(i64, i64)>,
+    /// Organizations that the last try touched without a lock.
+    also: BTreeSet<OrganizationId>,
+    /// Whether it touched the team's chain without one.
+    also_team: bool,
+    /// The part of the use of all together that this node adds to.
+    part: i16,
+}
+
+impl Shared {
+    pub(super) fn new(
+        (config, session): (Config, Postgres),
+        ledger: Ledger,
+        settings: Settings,
+        clock: Clock,
+        (catalogue, people): (Arc<ArcSwap<Snapshot>>, Arc<ArcSwap<People>>),
+        inbox: Arc<Inbox>,
+    ) -> Self {
+        let part = i16::from(crate::random::bytes::<1>()[0] % 64);
+        Self {
+            config,
+            session: Some(session),
+            ledger,
+            settings,
+            clock,
+            ahead: Arc::default(),
+            catalogue,
+            people,
+            inbox,
+            memory: Memory { part, ..Memory::default() },
+            put_off: Vec::new(),
+            failed: None,
+            is_told: false,
+            tending: tend::Tending::default(),
+        }
+    }
+
+    pub(super) fn run(mut self) {
+        let mut calls = Vec::new();
+        let mut patience = Duration::ZERO;
+        loop {
+            let waits = if self.put_off.is_empty() { patience } else { AGAIN };
+            match self.inbox.take(&mut calls, waits) {
+                Taken::Calls => {}
+                Taken::Nothing if self.put_off.is_empty() => {
+                    patience = if self.tend() { Duration::ZERO } else { IDLE };
+                    continue;
+                }
+                Taken::Nothing => {}
+                Taken::Closed if self.put_off.is_empty() => return,
+                Taken::Closed => std::thread::sleep(AGAIN),
+            }
+            patience = IDLE;
+            let waiting = std::mem::take(&mut self.put_off).into_iter().chain(calls.drain(..));
+            self.answer_all(waiting.collect());
+            self.tend_between();
+        }
+    }
+
+    fn answer_all(&mut self, calls: Vec<Call>) {
+        let mut waiting = calls.into_iter().peekable();
+        while waiting.peek().is_some() {
+            let (alone, batch) = next_batch(&mut waiting);
+            match alone {
+                Some(call) => self.answer_alone(call),
+                None => self.answer(batch),
+            }
+        }
+    }
+
+    fn answer_alone(&mut self, call: Call) {
+        let changed = self.again(TRIES, |shared| shared.change(&call.work));
+        let answer = match changed {
+            Ok(turn::Turn::Done(receipt)) => receipt,
+            Ok(turn::Turn::PutOff) => return self.put_off(call),
+            Err(failure) => {
+                self.tell(&failure, unwritten(&call.work));
+                Err(StoreError::from(&failure))
+            }
+        };
+        deliver(vec![(&call, Ok(vec![answer]))]);
+    }
+
+    /// Decides and commits calls together. Where one of them brings the batch down, it is split until that one stands alone.
+    fn answer(&mut self, calls: Vec<Call>) {
+        let (patient, mut calls): (Vec<_>, Vec<_>) = calls.into_iter().partition(|call| call.put_off.0 >= PATIENT);
+        if !patient.is_empty() && !calls.is_empty() {
+            self.answer(patient);
+        } else if calls.is_empty() {
+            calls = patient;
+        }
+        // Whoever waits for a lock holds up all others meanwhile, and so tries seldom.
+        let tries = if calls.iter().all(|call| call.put_off.0 >= PATIENT) { 2 } else { TRIES };
+        let attempted = self.again(tries, |shared| shared.decide(&calls));
+        match attempted {
+            Ok(answers) => {
+                let (mut answered, mut put_off) = (Vec::new(), Vec::new());
+                for (call, answers) in calls.into_iter().zip(answers) {
+                    match answers {
+                        turn::Turn::Done(answers) => answered.push((call, answers)),
+                        turn::Turn::PutOff => put_off.push(call),
+                    }
+                }
+                deliver(answered.iter_mut().map(|(call, answers)| (&*call, Ok(std::mem::take(answers)))).collect());
+                put_off.into_iter().for_each(|call| self.put_off(call));
+            }
+            Err(Failure::Store(EngineError::Contended(_))) if calls.iter().all(|call| call.put_off.0 >= PATIENT) => {
+                calls.into_iter().for_each(|call| self.put_off(call));
+            }
+            Err(Failure::Panicked | Failure::Store(EngineError::Refused(_))) if calls.len() > 1 => {
+                let second = calls.split_off(calls.len() / 2);
+                self.answer(calls);
+                self.answer(second);
+            }
+            Err(failure) => {
+                self.tell(&failure, "a commit failed; nothing of it was acknowledged");
+                let error = StoreError::from(&failure);
+                deliver(calls.iter().map(|call| (call, Err(error.clone()))).collect());
+            }
+        }
+    }
+
+    /// Tries a turn again where another node was in the way, or the connection had ended before it began.
+    fn again<T>(&mut self, most: u32, mut turn: impl FnMut(&mut Self) -> Result<T, Failure>) -> Result<T, Failure> {
+        let mut tries = 0;
+        loop {
+            let tried = catch_unwind(AssertUnwindSafe(|| turn(self))).unwrap_or(Err(Failure::Panicked));
+            let failure = match tried {
+                Ok(done) => {
+                    self.memory.also.clear();
+                    self.memory.also_team = false;
+                    return Ok(done);
+                }
+                Err(failure) => failure,
+            };
+            self.leave(&failure);
+            tries += 1;
+            match &failure {
+                Failure::Store(EngineError::Contended(_)) if tries < most => std::thread::sleep(REST * (tries - 1)),
+                Failure::Store(EngineError::Unreachable(_)) if tries == 1 => {}
+                _ => {
+                    self.memory.also.clear();
+                    self.memory.also_team = false;
+                    return Err(failure);
+                }
+            }
+        }
+    }
+
+    /// Leaves the transaction of a turn that failed: nothing of it has happened, as far as that can be known.
+    fn leave(&mut self, failure: &Failure) {
+        let Some(session) = self.session.take() else { return };
+        let is_lost = matches!(failure, Failure::Panicked | Failure::Store(EngineError::Unknown(_)));
+        if !is_lost && !session.is_broken() {
+            session.roll_back();
+            if !session.is_broken() {
+                self.session = Some(session);
+            }
+        }
+    }
+
+    /// The connection, made anew where it has ended.
+    fn connected(&mut self) -> Result<Postgres, EngineError> {
+        if let Some(session) = self.session.take().filter(|session| !session.is_broken()) {
+            return Ok(session);
+        }
+        if self.failed.is_some_and(|failed| boot() - failed < UNREACHABLE) {
+            return Err(EngineError::Unreachable("it did not answer a moment ago".to_owned()));
+        }
+        let session = Postgres::connect(&self.config).inspect_err(|_| self.failed = Some(boot()))?;
+        self.failed = None;
+        if std::mem::take(&mut self.is_told) {
+            tracing::info!("PostgreSQL answers again");
+        }
+        Ok(session)
+    }
+
+    /// Tells the log why something failed. Without PostgreSQL everything does: only the first is told.
+    fn tell(&mut self, failure: &Failure, what: &str) {
+        let is_out = matches!(failure, Failure::Store(EngineError::Unreachable(_)));
+        if !is_out || !std::mem::replace(&mut self.is_told, true) {
+            tracing::error!(%failure, "{what}");
+        }
+    }
+
+    /// A call waits until another node has let go, for a bounded time.
+    fn put_off(&mut self, mut call: Call) {
+        let (times, since) = call.put_off;
+        let since = if times == 0 { boot() } else { since };
+        if boot() - since > PUT_OFF {
+            return deliver(vec![(&call, Err(StoreError::Unavailable))]);
+        }
+        call.put_off = (times + 1, since);
+        self.put_off.push(call);
+    }
+
+    /// What a commit changed holds from now on.
+    fn put_in_force(&mut self, force: Force) {
+        if let Some(people) = force.people.map(Arc::new) {
+            self.ledger.people = Arc::clone(&people);
+            self.people.store(people);
+        }
+        if let Some(snapshot) = force.catalogue.map(Arc::new) {
+            self.ledger.catalogue = Arc::clone(&snapshot);
+            self.catalogue.store(snapshot);
+        }
+    }
+}

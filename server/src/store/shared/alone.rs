@@ -1,0 +1,90 @@
+//! Work that stands alone in its commit: under the lock of the team's row, so that one node at a time does it.
+
+use std::collections::BTreeSet;
+
+use super::Shared;
+use super::turn::Turn;
+use crate::store::alone::{Alone, decide_alone};
+use crate::store::batch::{Batch, Failure, Stop};
+use crate::store::block::Block;
+use crate::store::error::unreadable;
+use crate::store::postgres::lock::TeamRow;
+use crate::store::postgres::{BEGIN, Postgres};
+use crate::store::remade::Remade;
+use crate::store::rows::Rows as _;
+use crate::store::{Receipt, StoreError, Work};
+
+/// Blocks that are read for rows that were made before them; where more have come, the reader goes on first.
+const MOST_LATER: u64 = 256;
+
+/// What a caller is told.
+type Told = Result<Receipt, StoreError>;
+
+impl Shared {
+    /// Does work that stands alone.
+    pub(super) fn change(&mut self, work: &Work) -> Result<Turn<Told>, Failure> {
+        let session = self.connected()?;
+        let done = match work {
+            Work::Replace(remade) => self.replace(&session, remade),
+            Work::Retain => self.retain(&session).map(|gone| Turn::Done(Ok(Receipt::Upkeep(gone)))),
+            work => self.change_on(&session, work),
+        };
+        self.session = Some(session);
+        done
+    }
+
+    fn change_on(&mut self, session: &Postgres, work: &Work) -> Result<Turn<Told>, Failure> {
+        session.begin(BEGIN);
+        let ids = self.memory.also.clone();
+        let held = self.hold(session, (&ids, &[]), TeamRow::Locked, false)?;
+        if !held.skipped.is_empty() {
+            session.roll_back();
+            return Ok(Turn::PutOff);
+        }
+        let batch = Batch::new(&mut self.ledger, session, &self.settings, held.now);
+        let now = match decide_alone(work, batch) {
+            Ok(Alone::Now(now)) => *now,
+            Ok(Alone::Before(answer)) => {
+                session.roll_back();
+                return Ok(Turn::Done(Ok(Receipt::Answered { answer, replayed: true })));
+            }
+            Err(Stop::Request(error)) => {
+                session.roll_back();
+                return Ok(Turn::Done(Err(error)));
+            }
+            Err(Stop::Batch(failure)) => return Err(failure),
+        };
+        self.commit(session, &held, now.decided)?;
+        self.put_in_force(now.force);
+        Ok(Turn::Done(Ok(now.receipt)))
+    }
+
+    /// Puts rows made again in the place of those that are stored.
+    fn replace(&mut self, session: &Postgres, remade: &Remade) -> Result<Turn<Told>, Failure> {
+        session.begin(BEGIN);
+        let organization = remade.organization();
+        let held = self.hold(session, (&BTreeSet::from([organization]), &[]), TeamRow::Seen, false)?;
+        let Some((_, last)) = held.locked.get(&organization).copied() else {
+            session.roll_back();
+            // Deleted since the rows were made again, or another node holds it.
+            return Ok(if held.skipped.is_empty() { Turn::Done(Ok(Receipt::Upkeep(0))) } else { Turn::PutOff });
+        };
+        if last.saturating_sub(remade.held()) > MOST_LATER {
+            session.roll_back();
+            return Ok(Turn::Done(Err(StoreError::Changed)));
+        }
+        let mut remade = remade.clone();
+        if remade.held() < last {
+            let later = usize::try_from(MOST_LATER).unwrap_or(usize::MAX);
+            for (sequence, data) in session.own_blocks_in(organization, remade.held() + 1..=last, later)? {
+                let broken = |error| unreadable(format!("block {sequence} of organization {organization}"), error);
+                let records = Block::read(&data).and_then(|block| block.of(organization)).map_err(broken)?;
+                records.iter().for_each(|(_, record)| remade.add_later(record));
+            }
+        }
+        session.name([organization]);
+        let written = session.replace_rollups(remade.rows())?;
+        session.commit()?;
+        Ok(Turn::Done(Ok(Receipt::Upkeep(written as u64))))
+    }
+}

@@ -1,0 +1,124 @@
+//! The store over PostgreSQL, as the rest of the program has it.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use metergate_rules::time::Time;
+use parking_lot::{Mutex, RwLock};
+
+use super::Shared;
+use crate::catalogue::Snapshot;
+use crate::clock::Clock;
+use crate::config::Secret;
+use crate::people::People;
+use crate::store::dirty::Dirty;
+use crate::store::error::{EngineError, unreadable};
+use crate::store::feed::Feed;
+use crate::store::inbox::Inbox;
+use crate::store::known::{IdHasher, Known};
+use crate::store::ledger::{Kept, Ledger, Map};
+use crate::store::open::{Engine, Settings, Store, spawned};
+use crate::store::postgres::ids::tend_partitions;
+use crate::store::postgres::lock::{Epochs, TeamRow};
+use crate::store::postgres::pool::Pool;
+use crate::store::postgres::{self, BEGIN, Postgres};
+use crate::store::reader::Reader;
+use crate::store::rows::Rows as _;
+
+/// What a start reads of the database.
+struct Found {
+    keys: [[u8; 16]; 3],
+    catalogue: Arc<Snapshot>,
+    people: Arc<People>,
+    epochs: Epochs,
+}
+
+impl Store {
+    /// Opens a store on PostgreSQL, whose schema it brings up to date.
+    ///
+    /// # Errors
+    /// [`EngineError`] where it does not answer, would lose what it acknowledged, or cannot be read.
+    pub(in crate::store) fn open_shared(url: &Secret, settings: Settings, clock: Clock) -> Result<Self, EngineError> {
+        let config = postgres::config(url.expose())?;
+        postgres::prepare(&config)?;
+        let session = Postgres::connect(&config)?;
+        let Found { keys: [values_key, audit_key, ids_key], catalogue, people, epochs } = found(&session)?;
+        let now = epochs.now.plus(clock.shift());
+        tend_partitions(&config, now, now.plus(-settings.keeps_ids()))?;
+        let feed = Arc::new(Feed::new(now));
+        let ledger = ledger(&catalogue, &people, IdHasher::new(&ids_key), &feed);
+        let swaps = (Arc::new(ArcSwap::new(catalogue)), Arc::new(ArcSwap::new(people)));
+        let inbox = Arc::new(Inbox::default());
+        let pool = Arc::new(Pool::new(config.clone()));
+        let reader = Reader::of_rows_alone(Arc::clone(&pool), Arc::clone(&swaps.1));
+        let mut shared = Shared::new((config, session), ledger, settings, clock, swaps.clone(), Arc::clone(&inbox));
+        shared.memory.epochs = Some((epochs.catalogue, epochs.people));
+        shared.time(epochs.now);
+        let ahead = Arc::clone(&shared.ahead);
+        let thread = Mutex::new(Some(spawned(move || shared.run())?));
+        let (catalogue, people) = swaps;
+        Ok(Self {
+            inbox,
+            catalogue,
+            people,
+            clock,
+            ahead,
+            thread,
+            reader,
+            feed,
+            values_key,
+            audit_key,
+            // Time is PostgreSQL's: no clock of a node moves it.
+            last_commit: Time::MIN,
+            engine: Engine::Postgres(pool),
+        })
+    }
+}
+
+fn found(session: &Postgres) -> Result<Found, EngineError> {
+    session.begin(BEGIN);
+    let has_journal = session.has_journal()?;
+    let key = |name: &str| installation_key(session, name, has_journal);
+    let keys = [key("values_key")?, key("audit_key")?, key("ids_key")?];
+    session.commit()?;
+    session.begin("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY");
+    let epochs = session.epochs(TeamRow::Seen)?;
+    let catalogue = Snapshot::new(session.stored()?).map_err(|error| unreadable("the catalogue", error))?;
+    let people = session.people()?;
+    session.roll_back();
+    Ok(Found { keys, catalogue: Arc::new(catalogue), people: Arc::new(people), epochs })
+}
+
+/// A key made once for an installation, by whichever node is first.
+fn installation_key(session: &Postgres, name: &str, has_journal: bool) -> Result<[u8; 16], EngineError> {
+    // Under another key nothing that is known would be known again.
+    if has_journal && session.setting(name)?.is_none() {
+        return Err(unreadable(format!("the setting {name}"), "it is missing, though there is a journal"));
+    }
+    let made = format!("{:032x}", u128::from_be_bytes(crate::random::bytes()));
+    let kept = session.keep_setting(name, &made)?;
+    let key = u128::from_str_radix(&kept, 16).map_err(|error| unreadable(name, error))?;
+    Ok(key.to_be_bytes())
+}
+
+/// What the loop begins with. Accounts, ids and ends of chains are in the rows.
+fn ledger(catalogue: &Arc<Snapshot>, people: &Arc<People>, hasher: IdHasher, feed: &Arc<Feed>) -> Ledger {
+    Ledger {
+        accounts: Map::default(),
+        dirty: Arc::new(RwLock::new(Dirty::default())),
+        keys: Map::default(),
+        known: Known::new(hasher, Vec::new(), 1),
+        closed: Vec::new(),
+        blocks: Kept::default(),
+        chunks: Kept::default(),
+        heads: Map::default(),
+        // Each organization counts its own.
+        sequence: u64::MAX,
+        last: Time::MIN,
+        catalogue: Arc::clone(catalogue),
+        people: Arc::clone(people),
+        feed: Arc::clone(feed),
+        deleted: [].into(),
+        cut: [].into(),
+    }
+}

@@ -1,0 +1,47 @@
+//! The suite on PostgreSQL.
+
+use super::engine::Engine;
+use super::{asks, engine};
+
+/// What keeps the record here.
+const ENGINE: Engine = Engine::Postgres;
+
+#[path = "aggregate.rs"]
+mod aggregate;
+#[path = "arithmetic.rs"]
+mod arithmetic;
+#[path = "audit.rs"]
+mod audit;
+#[path = "conservation.rs"]
+mod conservation;
+#[path = "deletion.rs"]
+mod deletion;
+#[cfg(feature = "faults")]
+#[path = "failed_commit.rs"]
+mod failed_commit;
+#[path = "hard_limit.rs"]
+mod hard_limit;
+#[path = "idempotent.rs"]
+mod idempotent;
+#[path = "kit.rs"]
+#[allow(dead_code, reason = "not every suite asks for everything")]
+mod kit;
+#[path = "nodes.rs"]
+mod nodes;
+#[path = "random_work.rs"]
+#[allow(dead_code, reason = "the crash tests ask for the rest")]
+mod random_work;
+#[path = "receipts.rs"]
+mod receipts;
+#[path = "refusal_is_final.rs"]
+mod refusal_is_final;
+#[path = "reservations.rs"]
+mod reservations;
+#[path = "reset_once.rs"]
+mod reset_once;
+#[path = "sweep.rs"]
+mod sweep;
+#[path = "voids.rs"]
+mod voids;
+#[path = "wall.rs"]
+mod wall;
