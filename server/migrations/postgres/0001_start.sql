@@ -173,7 +173,7 @@ CREATE TABLE api_keys (
     organization uuid,                 -- NULL: not bound to one
     created_at   bigint NOT NULL,
     created_by   text,                 -- as the audit log names them
-    replaces     text,                 -- the key in whose place it was made; NULL for one that took no other's
+    replaces     text,                 -- the key in whose place it was made (api_keys.id)
     expires_at   bigint,
     revoked_at   bigint
 );

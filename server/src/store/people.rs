@@ -36,8 +36,9 @@ pub(super) fn decide_people(mut batch: Batch<'_>, request: &PeopleRequest) -> Re
             decided.people = outcome.rows;
             let mut force = Force { people: Some(outcome.people), ..Force::default() };
             if let Some(ended) = ended {
-                decided.team = ended.rows;
-                force.catalogue = Some(Snapshot::new(ended.stored).map_err(|_| StoreError::Internal)?);
+                let Ended { rows, stored, .. } = *ended;
+                decided.team = rows;
+                force.catalogue = Some(Snapshot::new(stored).map_err(|_| StoreError::Internal)?);
             }
             Ok(Alone::now(decided, force, answer))
         }

@@ -5,7 +5,7 @@ use metergate_rules::time::Time;
 use serde::de::DeserializeOwned;
 use tokio_postgres::Row;
 
-use super::{Of, Postgres, at, bytes_at, organization_at, uuid};
+use super::{Of, Postgres, Value, at, bytes_at, organization_at, uuid};
 use crate::catalogue::change::TeamRow;
 use crate::catalogue::key::{ApiKey, KeyScope};
 use crate::catalogue::{MeterEntry, PlanEntry, Stored};
@@ -66,9 +66,9 @@ fn api_key(row: &Row) -> Result<ApiKey, EngineError> {
         organization: bound.then(|| organization_at(row, 4)).transpose()?,
         created_at: time(row, 5)?,
         created_by: at(row, 6)?,
-        replaces: at(row, 7)?,
-        expires_at: time_if(row, 8)?,
-        revoked_at: time_if(row, 9)?,
+        expires_at: time_if(row, 7)?,
+        revoked_at: time_if(row, 8)?,
+        replaces: at(row, 9)?,
     })
 }
 
@@ -84,9 +84,8 @@ impl Postgres {
             let entry = plan(&row)?;
             stored.plans.insert(entry.id, entry);
         }
-        let keys =
-            "SELECT id, hash, name, scopes, organization, created_at, created_by, replaces, expires_at, revoked_at
-                    FROM api_keys";
+        let keys = "SELECT id, hash, name, scopes, organization, created_at, created_by, expires_at, revoked_at,
+                    replaces FROM api_keys";
         for row in self.rows(Of::Team, keys, &[])? {
             let entry = api_key(&row)?;
             stored.keys.insert(entry.id.clone(), entry);
@@ -148,20 +147,17 @@ impl Postgres {
     }
 
     fn write_key(&self, key: &ApiKey) -> Result<(), EngineError> {
-        let sql = "INSERT INTO api_keys
-                   (id, hash, name, scopes, organization, created_at, created_by, replaces, expires_at, revoked_at)
-                   VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) ON CONFLICT (id) DO UPDATE SET hash = $2, name = $3,
-                   scopes = $4, organization = $5, created_at = $6, created_by = $7, replaces = $8, expires_at = $9,
-                   revoked_at = $10";
+        let sql = "INSERT INTO api_keys (id, hash, name, scopes, organization, created_at, created_by, expires_at, revoked_at,
+                   replaces) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) ON CONFLICT (id) DO UPDATE SET hash = $2, name = $3,
+                   scopes = $4, organization = $5, created_at = $6, created_by = $7, expires_at = $8, revoked_at = $9,
+                   replaces = $10";
         let scopes = key.scopes.iter().map(|scope| scope.as_str()).collect::<Vec<_>>().join(",");
         let (bound, made) = (key.organization.map(uuid), key.created_at.micros());
         let (ends, gone) = (key.expires_at.map(Time::micros), key.revoked_at.map(Time::micros));
         let hash = &key.hash[..];
-        self.together(&[(
-            sql,
-            vec![&key.id, &hash, &key.name, &scopes, &bound, &made, &key.created_by, &key.replaces, &ends, &gone],
-        )])?;
-        Ok(())
+        let mut values: Vec<Value<'_>> = vec![&key.id, &hash, &key.name, &scopes, &bound, &made];
+        values.extend([&key.created_by as Value<'_>, &ends, &gone, &key.replaces]);
+        self.together(&[(sql, values)]).map(drop)
     }
 }
 

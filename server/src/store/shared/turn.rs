@@ -69,6 +69,9 @@ impl Shared {
         let how = if self.memory.also_team { TeamRow::Locked } else { TeamRow::Seen };
         let sought = self.sought(calls);
         let held = self.hold(session, (&all, &sought), how, waits)?;
+        if self.memory.also.iter().any(|id| held.skipped.contains(id)) {
+            return Err(EngineError::Contended("another node holds what is touched".to_owned()).into());
+        }
         let is_held = |ids: &Vec<OrganizationId>| ids.iter().all(|id| !held.skipped.contains(id));
         let mut batch = Batch::new(&mut self.ledger, session, &self.settings, held.now);
         let mut pending: Vec<Turn<Vec<Pending>>> = Vec::with_capacity(calls.len());
@@ -261,7 +264,14 @@ impl Shared {
         let is_team = decided.heads.contains_key(&TEAM);
         let touched = commit.changed.iter().filter(|changed| changed.seen.is_none()).map(|changed| changed.account.id);
         let deleted = decided.deleted.filter(|id| !held.locked.contains_key(id));
-        let unlocked: Vec<_> = touched.filter(|id| is_old(&decided, *id)).chain(deleted).collect();
+        // What was asked for and is not there after all has a chain and no account: one that was deleted.
+        let noted = decided.heads.keys().map(|chain| OrganizationId(*chain)).filter(|id| {
+            id.0 != TEAM
+                && !held.locked.contains_key(id)
+                && decided.deleted != Some(*id)
+                && !self.memory.also.contains(id)
+        });
+        let unlocked: Vec<_> = touched.chain(noted).filter(|id| is_old(&decided, *id)).chain(deleted).collect();
         if !unlocked.is_empty() || (is_team && !self.ledger.heads.contains_key(&TEAM)) {
             self.memory.also.extend(unlocked);
             self.memory.also_team |= is_team;
