@@ -1,8 +1,9 @@
 # The servers that tests need, for `check`, which sources this file: a PostgreSQL, a Redis, a Redis with a replica and three
 # Sentinels, and a Redis Cluster of three masters. They live in a folder of their own, on free ports of this machine alone.
 #
-#   start_servers   starts them, and exports METERGATE_TEST_POSTGRES, METERGATE_TEST_REDIS, METERGATE_TEST_REDIS_SENTINEL and
-#                   METERGATE_TEST_REDIS_CLUSTER, their addresses
+#   start_servers   starts them, and exports METERGATE_TEST_POSTGRES, METERGATE_TEST_POSTGRES_TO_CHANGE (a second one, whose
+#                   settings a test changes), METERGATE_TEST_REDIS, METERGATE_TEST_REDIS_SENTINEL and METERGATE_TEST_REDIS_CLUSTER,
+#                   their addresses
 #   end_servers     ends them by their process ids, and removes the folder
 #
 # If `check` itself is killed, the kernel ends them. One that does not come up fails the step, with the end of its log.
@@ -20,9 +21,10 @@ start_servers() {
   servers_folder=$(mktemp -d "${TMPDIR:-/tmp}/metergate-servers.XXXXXX")
   chmod 711 "$servers_folder"
   local ports
-  read -ra ports <<<"$(free_ports 13)"
-  [ "${#ports[@]}" = 13 ] || fail "there are no 13 free ports on this machine"
-  start_postgres "${ports[0]}"
+  read -ra ports <<<"$(free_ports 14)"
+  [ "${#ports[@]}" = 14 ] || fail "there are no 14 free ports on this machine"
+  start_postgres METERGATE_TEST_POSTGRES postgres "${ports[0]}"
+  start_postgres METERGATE_TEST_POSTGRES_TO_CHANGE postgres-to-change "${ports[13]}"
   start_redis redis "${ports[1]}"
   start_sentinels "${ports[@]:2:5}"
   start_cluster "${ports[@]:7:6}"
@@ -98,8 +100,9 @@ postgres_programs() {
   find /usr/lib/postgresql -mindepth 3 -maxdepth 3 -path '*/bin/postgres' 2>/dev/null | sort -V | tail -n 1 | xargs -r dirname || true
 }
 
+# start_postgres VARIABLE NAME PORT: its settings are the usual ones, in a file, so that they can be changed.
 start_postgres() {
-  local port=$1 programs folder="$servers_folder/postgres" unprivileged=()
+  local name=$2 port=$3 programs folder="$servers_folder/$2" unprivileged=()
   programs=$(postgres_programs)
   [ -n "$programs" ] || fail "PostgreSQL, which tests need, is not below /usr/lib/postgresql: apt-get install postgresql"
   mkdir "$folder"
@@ -112,14 +115,14 @@ start_postgres() {
   (
     cd "$folder"
     exec setpriv "${unprivileged[@]}" --pdeathsig=TERM "$programs/initdb" --pgdata="$folder/data" --username=postgres --auth=trust --encoding=UTF8 --locale=C.UTF-8
-  ) >"$servers_folder/postgres.log" 2>&1 || {
-    tail -n 20 "$servers_folder/postgres.log" >&2
+  ) >"$servers_folder/$name.log" 2>&1 || {
+    tail -n 20 "$servers_folder/$name.log" >&2
     fail "PostgreSQL's initdb failed; above is the end of what it said"
   }
-  run_server postgres setpriv "${unprivileged[@]}" --pdeathsig=INT "$programs/postgres" -D "$folder/data" -p "$port" -k "$folder" \
-    -c listen_addresses=127.0.0.1 -c max_connections=300 -c fsync=on
-  await postgres "$programs/pg_isready" --quiet --host=127.0.0.1 --port="$port"
-  export METERGATE_TEST_POSTGRES="postgres://postgres@127.0.0.1:$port/postgres"
+  run_server "$name" setpriv "${unprivileged[@]}" --pdeathsig=INT "$programs/postgres" -D "$folder/data" -p "$port" -k "$folder" \
+    -c listen_addresses=127.0.0.1 -c max_connections=300
+  await "$name" "$programs/pg_isready" --quiet --host=127.0.0.1 --port="$port"
+  export "$1=postgres://postgres@127.0.0.1:$port/postgres"
 }
 
 # ---- Redis --------------------------------------------------------------------------------------------------------

@@ -8,6 +8,8 @@ use crate::http::server::free_address;
 
 /// The superuser's address of the PostgreSQL.
 const POSTGRES: &str = "METERGATE_TEST_POSTGRES";
+/// Another, whose settings a test changes.
+const POSTGRES_TO_CHANGE: &str = "METERGATE_TEST_POSTGRES_TO_CHANGE";
 /// A Redis that no test may disturb.
 const REDIS: &str = "METERGATE_TEST_REDIS";
 /// The one behind Sentinels.
@@ -20,6 +22,16 @@ const CLUSTER: &str = "METERGATE_TEST_REDIS_CLUSTER";
 fn address(variable: &str) -> String {
     let advice = "run tests by ./check, or a few of them by ./check servers cargo nextest run …";
     std::env::var(variable).unwrap_or_else(|_| panic!("{variable} is not set: {advice}"))
+}
+
+/// The PostgreSQL that all tests share, as a superuser.
+pub(crate) fn postgres() -> String {
+    address(POSTGRES)
+}
+
+/// A PostgreSQL of which one test may change the settings, as a superuser.
+pub(crate) fn postgres_to_change() -> String {
+    address(POSTGRES_TO_CHANGE)
 }
 
 /// The Redis that all tests share.
@@ -44,41 +56,6 @@ pub(crate) fn prefix() -> String {
 
 fn random() -> String {
     metergate::hex::hex(&metergate::random::bytes::<8>())
-}
-
-/// A database that goes with its test.
-pub(crate) struct Database {
-    name: String,
-    /// Where it is, as a superuser.
-    pub(crate) url: String,
-}
-
-impl Database {
-    /// An empty one.
-    pub(crate) fn new() -> Self {
-        let (server, name) = (address(POSTGRES), format!("test_{}", random()));
-        psql(&server, &format!("CREATE DATABASE {name}"));
-        let (address, _) = server.rsplit_once('/').expect("the address names a database");
-        Self { url: format!("{address}/{name}"), name }
-    }
-
-    /// What a statement answers, its columns apart by `|`.
-    pub(crate) fn ask(&self, statement: &str) -> String {
-        psql(&self.url, statement)
-    }
-}
-
-impl Drop for Database {
-    fn drop(&mut self) {
-        psql(&address(POSTGRES), &format!("DROP DATABASE {} WITH (FORCE)", self.name));
-    }
-}
-
-fn psql(url: &str, statement: &str) -> String {
-    let arguments = ["--no-psqlrc", "--quiet", "--tuples-only", "--no-align", "--set=ON_ERROR_STOP=1", "--command"];
-    let output = Command::new("psql").arg(url).args(arguments).arg(statement).output().expect("psql is there");
-    assert!(output.status.success(), "{statement}: {}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8(output.stdout).unwrap().trim_end().to_owned()
 }
 
 /// A Redis that a test may treat as it likes. It is killed when this goes.
@@ -159,15 +136,4 @@ pub(crate) fn redis_cli(address: &str, command: &[&str]) -> String {
     let output = Command::new("redis-cli").args(["-h", host, "-p", port]).args(command).output();
     let output = output.expect("redis-cli is there: ./check installs it");
     String::from_utf8(output.stdout).unwrap().trim_end().to_owned()
-}
-
-#[test]
-fn each_test_has_a_database_of_its_own() {
-    let (one, other) = (Database::new(), Database::new());
-    one.ask("CREATE TABLE mine (x int)");
-    assert_eq!(one.ask("SELECT count(*) FROM mine"), "0");
-    assert_eq!(other.ask("SELECT to_regclass('mine') IS NULL, current_setting('fsync')"), "t|on");
-    let name = one.name.clone();
-    drop(one);
-    assert_eq!(other.ask(&format!("SELECT count(*) FROM pg_database WHERE datname = '{name}'")), "0");
 }

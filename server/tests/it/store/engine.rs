@@ -6,6 +6,8 @@ use metergate::config::Secret;
 use tokio::runtime::Runtime;
 use tokio_postgres::{Client, NoTls};
 
+use crate::servers;
+
 /// What keeps the record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Engine {
@@ -23,11 +25,14 @@ pub(crate) struct Database {
 }
 
 impl Database {
-    /// Made on the server that `METERGATE_TEST_POSTGRES` names.
+    /// Made on the server that all tests share.
     pub(crate) fn new() -> Self {
+        Self::on(servers::postgres())
+    }
+
+    /// Made on this server.
+    pub(crate) fn on(server: String) -> Self {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
-        let server = std::env::var("METERGATE_TEST_POSTGRES");
-        let server = server.expect("METERGATE_TEST_POSTGRES names no PostgreSQL: ./check starts one for the tests");
         let name = format!("test_{}_{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
         let url = with_database(&server, &name);
         run(&server, &format!("CREATE DATABASE {name}"));

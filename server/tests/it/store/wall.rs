@@ -1,10 +1,15 @@
-//! Row-level security: a statement that does not say whose rows it is about sees none; and which programs the schema admits.
+//! Row-level security: a statement that does not say whose rows it is about sees none; which programs the schema admits, and
+//! which servers a program.
+
+use std::time::Duration;
 
 use metergate::clock::Clock;
-use metergate::store::Store;
+use metergate::store::{Settings, Store};
 
 use super::asks::{ask, create};
+use super::engine::Database;
 use super::kit::{Kit, start};
+use crate::servers;
 
 #[test]
 fn a_statement_that_names_no_organization_sees_no_row_of_any() {
@@ -61,4 +66,30 @@ fn a_program_that_is_older_than_the_schema_admits_refuses_and_says_so() {
     kit.server().run("UPDATE metergate.schema_version SET version = 9, oldest = 9");
     let error = open(&kit).err().expect("it is refused").to_string();
     assert!(error.contains("version 9") && error.contains("newer metergate"), "{error}");
+}
+
+#[test]
+fn a_server_that_would_lose_what_it_has_acknowledged_is_refused() {
+    let database = Database::on(servers::postgres_to_change());
+    let folder = tempfile::tempdir().unwrap();
+    let settings = Settings { database: Some(database.secret()), ..Settings::in_folder(folder.path()) };
+    let open = || Store::open(settings.clone(), Clock::starting_at(start()));
+    let set = |name: &str, value: &str| {
+        database.run(&format!("ALTER SYSTEM SET {name} = {value}"));
+        // What was reloaded is in force for connections from then on, a moment later.
+        let is_set = format!("SELECT count(*) FROM pg_settings WHERE name = '{name}' AND setting = '{value}'");
+        let reloaded = (0..500).any(|_| {
+            database.number("SELECT count(pg_reload_conf())");
+            std::thread::sleep(Duration::from_millis(10));
+            database.number(&is_set) == 1
+        });
+        assert!(reloaded, "{name} = {value}");
+    };
+    for name in ["fsync", "full_page_writes"] {
+        set(name, "off");
+        let error = open().err().expect("it is refused").to_string();
+        assert!(error.contains(&format!("{name} = off")) && error.contains(&format!("Set {name} = on")), "{error}");
+        set(name, "on");
+    }
+    open().expect("with both it is taken").close();
 }
