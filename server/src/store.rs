@@ -38,6 +38,7 @@ pub mod error;
 pub mod examine;
 pub mod feed;
 mod fold;
+mod folding;
 mod inbox;
 pub mod known;
 mod ledger;
@@ -57,6 +58,7 @@ mod slicing;
 pub mod sqlite;
 mod team;
 pub mod totals;
+pub mod unread;
 mod writer;
 
 pub use block::{Key, Place};

@@ -30,6 +30,7 @@ pub use buckets::Edge;
 pub use csv::csv;
 pub use group::GroupBody;
 use group::Grouping;
+use series::Whole;
 
 /// Rows in an answer at most, and buckets of one organization and meter.
 pub const MOST_ROWS: usize = 100_000;
@@ -253,8 +254,9 @@ impl Report<'_> {
         buckets: &Buckets,
     ) -> Result<Vec<UsageRow>, ReadError> {
         let mut rows = Vec::new();
+        let whole = Whole::read(self.view, subject.id, meters, (grouping, buckets))?;
         for meter in meters {
-            let series = series::read(self.view, subject.id, meter, grouping, buckets)?;
+            let series = series::read(self.view, subject.id, meter, (grouping, buckets), whole.as_ref())?;
             let points = series.points(meter, grouping, buckets, query.dense, self.now)?;
             check_size(rows.len() + points.len())?;
             for (bucket, group, point) in points {

@@ -1,8 +1,12 @@
 //! The block: what one commit made happen, packed into one row of the journal.
 //!
-//! Version 3: one byte `3`; CRC-32 of the rest, little-endian; the directory (a postcard list of organization and
-//! length in bytes, in order of organization); then the records of each organization, each a postcard value after the
-//! other, in the order in which they happened. A record's offset in its block, with the block's sequence, is its place.
+//! Version 4: one byte `4`; CRC-32 of the rest, little-endian; the directory (a postcard list of organization, length in
+//! bytes and number of records, in order of organization); the ids (bytes: of each record that counts once, in order, how
+//! far it begins after the one before or after the ids, as a variable-length integer, and the hash of its id, eight bytes,
+//! little-endian); then the records of each organization, each a postcard value after the other, in the order in which
+//! they happened. A record's offset in its block, with the block's sequence, is its place.
+//!
+//! A start reads directories and ids alone, and decodes no record. Where ids are rows of their own, blocks have none.
 
 use std::borrow::Cow;
 
@@ -10,8 +14,11 @@ use metergate_rules::id::{DecisionId, IdempotencyKey, MeterId, OrganizationId, R
 use metergate_rules::outcome::Entry;
 use serde::{Deserialize, Serialize};
 
+/// What the directory says of an organization: how many bytes and how many records are its own.
+type Listed = (OrganizationId, u32, u32);
+
 /// The version that is written.
-const VERSION: u8 = 3;
+const VERSION: u8 = 4;
 /// Where the directory begins.
 const HEADER: usize = 5;
 
@@ -72,44 +79,83 @@ pub fn order(records: &[(OrganizationId, Record)]) -> Vec<usize> {
     order
 }
 
-/// Packs records in their [`order`]. Answers the block and each record's offset, in the order given.
+/// Packs records in their [`order`], with the hashes of the ids that some were made under. Answers the block and each
+/// record's offset, in the order given.
 ///
 /// # Errors
 /// [`Unreadable::Malformed`] if a record cannot be encoded; a defect.
-pub fn pack(records: &[(OrganizationId, Record)], order: &[usize]) -> Result<(Vec<u8>, Vec<u32>), Unreadable> {
-    let (block, in_order) = pack_some(records, order)?;
+pub fn pack(
+    records: &[(OrganizationId, Record)],
+    order: &[usize],
+    ids: &[(usize, u64)],
+) -> Result<(Vec<u8>, Vec<u32>), Unreadable> {
+    let bodies = Bodies::of(records, order)?;
     let mut offsets = vec![0; records.len()];
-    order.iter().zip(in_order).for_each(|(i, offset)| offsets[*i] = offset);
+    order.iter().zip(&bodies.offsets).for_each(|(i, offset)| offsets[*i] = *offset);
+    let mut places: Vec<(u32, u64)> = ids.iter().map(|(i, hash)| (offsets[*i], *hash)).collect();
+    places.sort_unstable();
+    let (block, base) = bodies.into_block(&places)?;
+    offsets.iter_mut().for_each(|offset| *offset += base);
     Ok((block, offsets))
 }
 
-/// Packs some of the records, in their order. Answers the block and the offset of each of them.
+/// Packs some of the records, in their order, without ids. Answers the block and the offset of each of them.
 ///
 /// # Errors
 /// [`Unreadable::Malformed`] if a record cannot be encoded; a defect.
 pub fn pack_some(records: &[(OrganizationId, Record)], some: &[usize]) -> Result<(Vec<u8>, Vec<u32>), Unreadable> {
-    let (mut bodies, mut offsets) = (Vec::with_capacity(some.len() * 96), Vec::with_capacity(some.len()));
-    let mut directory: Vec<(OrganizationId, u32)> = Vec::new();
-    for &i in some {
-        let (organization, record) = &records[i];
-        let start = bodies.len();
-        postcard::serialize_with_flavor(record, Appended(&mut bodies))?;
-        offsets.push(start as u32);
-        let length = (bodies.len() - start) as u32;
-        match directory.last_mut() {
-            Some((last, total)) if last == organization => *total += length,
-            _ => directory.push((*organization, length)),
-        }
-    }
-    let mut block = Vec::with_capacity(HEADER + 20 * directory.len() + 8 + bodies.len());
-    block.extend_from_slice(&[VERSION, 0, 0, 0, 0]);
-    postcard::serialize_with_flavor(&directory, Appended(&mut block))?;
-    let base = block.len() as u32;
-    block.append(&mut bodies);
-    let checksum = crc32fast::hash(&block[HEADER..]);
-    block[1..HEADER].copy_from_slice(&checksum.to_le_bytes());
+    let mut bodies = Bodies::of(records, some)?;
+    let mut offsets = std::mem::take(&mut bodies.offsets);
+    let (block, base) = bodies.into_block(&[])?;
     offsets.iter_mut().for_each(|offset| *offset += base);
     Ok((block, offsets))
+}
+
+/// The records of a block, encoded, before it is known where they begin.
+struct Bodies {
+    bytes: Vec<u8>,
+    offsets: Vec<u32>,
+    directory: Vec<Listed>,
+}
+
+impl Bodies {
+    fn of(records: &[(OrganizationId, Record)], some: &[usize]) -> Result<Self, Unreadable> {
+        let (mut bytes, mut offsets) = (Vec::with_capacity(some.len() * 96), Vec::with_capacity(some.len()));
+        let mut directory: Vec<Listed> = Vec::new();
+        for &i in some {
+            let (organization, record) = &records[i];
+            let start = bytes.len();
+            postcard::serialize_with_flavor(record, Appended(&mut bytes))?;
+            offsets.push(start as u32);
+            let length = (bytes.len() - start) as u32;
+            match directory.last_mut() {
+                Some((last, total, count)) if last == organization => (*total, *count) = (*total + length, *count + 1),
+                _ => directory.push((*organization, length, 1)),
+            }
+        }
+        Ok(Self { bytes, offsets, directory })
+    }
+
+    /// The block, and where its records begin. The ids come with the offsets of their records in these.
+    fn into_block(mut self, places: &[(u32, u64)]) -> Result<(Vec<u8>, u32), Unreadable> {
+        let mut ids = Vec::with_capacity(places.len() * 10);
+        let mut before = 0;
+        for (offset, hash) in places {
+            let id = (offset - before, hash.to_le_bytes());
+            postcard::serialize_with_flavor(&id, Appended(&mut ids))?;
+            before = *offset;
+        }
+        let head = HEADER + 21 * self.directory.len() + ids.len() + 16;
+        let mut block = Vec::with_capacity(head + self.bytes.len());
+        block.extend_from_slice(&[VERSION, 0, 0, 0, 0]);
+        postcard::serialize_with_flavor(&(&self.directory, ids.len()), Appended(&mut block))?;
+        block.append(&mut ids);
+        let base = block.len() as u32;
+        block.append(&mut self.bytes);
+        let checksum = crc32fast::hash(&block[HEADER..]);
+        block[1..HEADER].copy_from_slice(&checksum.to_le_bytes());
+        Ok((block, base))
+    }
 }
 
 /// What is encoded goes to the end of a vector, whole slices at a time.
@@ -137,7 +183,10 @@ impl postcard::ser_flavors::Flavor for Appended<'_> {
 #[derive(Clone, Debug)]
 pub struct Block<'a> {
     data: Cow<'a, [u8]>,
-    directory: Vec<(OrganizationId, u32)>,
+    directory: Vec<Listed>,
+    /// Where the ids begin.
+    ids: usize,
+    /// Where the records begin.
     base: usize,
 }
 
@@ -155,23 +204,49 @@ impl<'a> Block<'a> {
         if header[1..] != crc32fast::hash(rest).to_le_bytes() {
             return Err(Unreadable::Checksum);
         }
-        let (directory, bodies): (Vec<(OrganizationId, u32)>, &[u8]) = postcard::take_from_bytes(rest)?;
-        let listed = directory.iter().map(|(_, length)| *length as usize).sum::<usize>();
-        if listed != bodies.len() {
+        let ((directory, ids), rest) = postcard::take_from_bytes::<(Vec<Listed>, usize)>(rest)?;
+        let listed = directory.iter().map(|(_, length, _)| *length as usize).sum::<usize>();
+        if ids.checked_add(listed) != Some(rest.len()) {
             return Err(Unreadable::Short);
         }
-        let base = data.len() - bodies.len();
-        Ok(Self { directory, base, data })
+        let (ids, base) = (data.len() - rest.len(), data.len() - listed);
+        Ok(Self { directory, ids, base, data })
+    }
+
+    /// The hashes of the ids in it, each with the offset of its record, in order.
+    ///
+    /// # Errors
+    /// [`Unreadable::Malformed`] where they cannot be read.
+    pub fn ids(&self) -> impl Iterator<Item = Result<(u32, u64), Unreadable>> {
+        let (mut rest, mut offset) = (&self.data[self.ids..self.base], self.base as u32);
+        std::iter::from_fn(move || {
+            if rest.is_empty() {
+                return None;
+            }
+            let read = postcard::take_from_bytes::<(u32, [u8; 8])>(rest).map(|((further, hash), after)| {
+                (rest, offset) = (after, offset.wrapping_add(further));
+                (offset, u64::from_le_bytes(hash))
+            });
+            if read.is_err() {
+                rest = &[];
+            }
+            Some(read.map_err(Unreadable::from))
+        })
     }
 
     /// The organizations in it.
     pub fn organizations(&self) -> impl Iterator<Item = OrganizationId> {
-        self.directory.iter().map(|(organization, _)| *organization)
+        self.directory.iter().map(|(organization, ..)| *organization)
+    }
+
+    /// How many records each organization has in it, in the same order.
+    pub fn counts(&self) -> impl Iterator<Item = u32> {
+        self.directory.iter().map(|(_, _, count)| *count)
     }
 
     /// The records of each organization, not decoded.
     pub fn runs(&self) -> impl Iterator<Item = Run<'_>> {
-        self.directory.iter().scan(self.base, |start, (organization, length)| {
+        self.directory.iter().scan(self.base, |start, (organization, length, _)| {
             let (from, to) = (*start, *start + *length as usize);
             *start = to;
             Some(Run { organization: *organization, start: from as u32, bytes: &self.data[from..to] })
@@ -269,7 +344,7 @@ mod tests {
     fn records_are_found_by_organization_and_by_offset() {
         let (a, b) = (OrganizationId([1; 16]), OrganizationId([2; 16]));
         let packed = [(b, record(1)), (a, record(2)), (b, record(3))];
-        let (data, offsets) = pack(&packed, &order(&packed)).unwrap();
+        let (data, offsets) = pack(&packed, &order(&packed), &[(2, 7), (1, u64::MAX)]).unwrap();
         let block = Block::read(&data).unwrap();
         assert_eq!(block.organizations().collect::<Vec<_>>(), [a, b]);
         assert_eq!(block.of(b).unwrap(), [(offsets[0], record(1)), (offsets[2], record(3))]);
@@ -277,12 +352,15 @@ mod tests {
             assert_eq!(block.at(*offset).unwrap(), (*organization, record.clone()));
         }
         assert_eq!(block.all().unwrap().len(), 3);
+        let ids: Vec<_> = block.ids().map(Result::unwrap).collect();
+        assert_eq!(ids, [(offsets[1], u64::MAX), (offsets[2], 7)]);
+        assert_eq!(block.counts().collect::<Vec<_>>(), [1, 2]);
         assert!(block.of(OrganizationId([3; 16])).unwrap().is_empty());
     }
 
     #[test]
     fn changed_bytes_are_found() {
-        let (data, _) = pack(&[(OrganizationId([1; 16]), record(1))], &[0]).unwrap();
+        let (data, _) = pack(&[(OrganizationId([1; 16]), record(1))], &[0], &[(0, 3)]).unwrap();
         for i in 0..data.len() {
             let mut changed = data.clone();
             changed[i] ^= 0x10;

@@ -15,6 +15,7 @@ use metergate_rules::outcome::{Change, Effect, Entry, What};
 use super::block::Record;
 use super::rollup::Derived;
 use super::totals::Totals;
+use super::unread::Unread;
 
 /// One account whose rows are behind.
 #[derive(Clone, Debug)]
@@ -38,25 +39,55 @@ pub struct DirtyAccount {
 #[derive(Clone, Debug, Default)]
 pub struct Dirty {
     accounts: OrdMap<OrganizationId, Arc<DirtyAccount>>,
+    /// Those whose rows may be behind, as a start has found.
+    unread: Unread,
     entries: usize,
     /// What the rows say that all organizations used together; nothing where a start could not read it.
     written: Option<Totals>,
 }
 
 impl Dirty {
-    /// What the rows of an organization lack, if they lack anything.
+    /// What the rows of an organization lack, if they lack anything. Of one that is [`Dirty::unread`] that is not known yet.
     pub fn get(&self, organization: OrganizationId) -> Option<&Arc<DirtyAccount>> {
         self.accounts.get(&organization)
     }
 
-    /// How many accounts there are.
+    /// Those at which nobody has looked since the start.
+    pub const fn unread(&self) -> &Unread {
+        &self.unread
+    }
+
+    /// A start has found these.
+    pub(super) fn begin_unread(&mut self, unread: Unread) {
+        self.entries += unread.organizations().map(|organization| unread.entries(organization)).sum::<usize>();
+        self.unread = unread;
+    }
+
+    /// An account has been looked at, and its rows lack this.
+    pub(super) fn looked_at(&mut self, organization: OrganizationId, lacking: Option<DirtyAccount>) {
+        self.entries -= self.unread.entries(organization);
+        self.unread.forget(organization);
+        lacking.into_iter().for_each(|lacking| self.insert(lacking));
+    }
+
+    /// An account cannot be looked at.
+    pub(super) fn mark_damaged(&mut self, organization: OrganizationId) {
+        self.unread.mark(organization);
+    }
+
+    /// How many accounts there are, with those at which nobody has looked.
     pub fn len(&self) -> usize {
-        self.accounts.len()
+        self.accounts.len() + self.unread.len()
     }
 
     /// Whether every row is up to the journal.
     pub fn is_empty(&self) -> bool {
-        self.accounts.is_empty()
+        self.len() == 0
+    }
+
+    /// Whether nothing is left to be written, but for accounts that cannot be read.
+    pub(super) fn is_written(&self) -> bool {
+        self.len() == self.unread.damaged()
     }
 
     /// Entries of the journal that are not in the rows.
@@ -65,6 +96,7 @@ impl Dirty {
     }
 
     /// What all organizations but those for tests used together; nothing where a start could not read what the rows say.
+    /// Of those at which nobody has looked it has what their rows have.
     pub fn totals(&self) -> Option<Totals> {
         let mut totals = self.written.clone()?;
         self.all().for_each(|dirty| totals.add_derived(&dirty.account, &dirty.derived));

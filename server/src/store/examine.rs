@@ -89,11 +89,12 @@ pub fn examine(folder: &Path, go_on: &dyn Fn() -> bool) -> Result<Examined, Engi
     let seen = Examined::default();
     let mut examination = Examination { sqlite: &sqlite, folder, go_on, sliced_to: 0, seen };
     if version == SCHEMA {
-        let parts: [(&str, Part<'_>); 6] = [
+        let parts: [(&str, Part<'_>); 7] = [
             ("the database", Examination::pages),
             ("the slices", Examination::slices),
             ("the journal", Examination::journal),
             ("accounts and their use", Examination::usage),
+            ("the totals of days", Examination::day_totals),
             ("distinct values", Examination::values),
             ("the audit log", Examination::audit),
         ];

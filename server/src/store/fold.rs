@@ -50,6 +50,8 @@ pub(super) struct Step {
     pub(super) accounts: Vec<Arc<DirtyAccount>>,
     /// Up to where every row is after the commit, if that changes.
     pub(super) folded_to: Option<u64>,
+    /// The microseconds that it took to look at accounts for it.
+    pub(super) looked: i64,
     cursor: Option<OrganizationId>,
     round: u64,
 }
@@ -66,31 +68,41 @@ impl Fold {
 
     /// Whether every row is up to the journal, and the database says so.
     pub(super) fn is_done(&self, dirty: &Dirty, sequence: u64) -> bool {
-        dirty.is_empty() && self.folded_to == sequence
+        dirty.is_written() && (self.folded_to == sequence || !dirty.is_empty())
     }
 
-    /// The step of a commit that will be the journal's block `sequence`, beside what it must write.
-    pub(super) fn step(&self, dirty: &Dirty, sequence: u64, idle: bool) -> Step {
+    /// How many accounts a step may have beside those that changed, and after which account it begins.
+    pub(super) fn next(&self, idle: bool) -> (usize, Option<OrganizationId>) {
         let most = match (self.pace, idle) {
             (Pace::Accounts(most), _) => most,
             (Pace::Tenth, true) => IDLE_STEP,
             (Pace::Tenth, false) => usize::try_from(self.credit / self.account_nanos.max(1)).unwrap_or(0),
         };
-        let accounts: Vec<_> = dirty.after(self.cursor).take(most).map(Arc::clone).collect();
-        if accounts.len() < most {
+        (most, self.cursor)
+    }
+
+    /// The step of a commit that will be the journal's block `sequence`, beside what it must write. It ends before the first
+    /// account at which nobody has looked.
+    pub(super) fn step(&self, dirty: &Dirty, sequence: u64, idle: bool) -> Step {
+        let (most, cursor) = self.next(idle);
+        let unread = dirty.unread().next(cursor);
+        let is_read = |dirty: &&Arc<DirtyAccount>| unread.is_none_or(|unread| dirty.account.id < unread);
+        let accounts: Vec<_> = dirty.after(cursor).take_while(is_read).take(most).map(Arc::clone).collect();
+        if accounts.len() < most && unread.is_none() {
             // The round is over: whatever was dirty when it began has been written since. Where nothing else is dirty
             // and nothing more happens in this commit, that is everything.
             let folded_to = if idle && accounts.len() == dirty.len() { sequence } else { self.round };
-            let changed = (folded_to > self.folded_to).then_some(folded_to);
-            return Step { accounts, folded_to: changed, cursor: None, round: sequence };
+            let is_whole = dirty.unread().damaged() == 0;
+            let changed = (folded_to > self.folded_to && is_whole).then_some(folded_to);
+            return Step { accounts, folded_to: changed, looked: 0, cursor: None, round: sequence };
         }
-        let cursor = accounts.last().map(|dirty| dirty.account.id).or(self.cursor);
-        Step { accounts, folded_to: None, cursor, round: self.round }
+        let cursor = accounts.last().map(|dirty| dirty.account.id).or(cursor);
+        Step { accounts, folded_to: None, looked: 0, cursor, round: self.round }
     }
 
     /// A step of these accounts, beside the round.
     pub(super) fn aside(&self, accounts: Vec<Arc<DirtyAccount>>) -> Step {
-        Step { accounts, folded_to: None, cursor: self.cursor, round: self.round }
+        Step { accounts, folded_to: None, looked: 0, cursor: self.cursor, round: self.round }
     }
 
     /// The step is durable. `commit` and `rows` are the microseconds that the whole commit and its rows took, of which

@@ -86,11 +86,37 @@ impl Ledger {
         {
             return Ok(Some(Arc::clone(account)));
         }
+        if self.dirty.read().unread().has(id) {
+            self.look_at(rows, id)?;
+            if let Some(dirty) = self.dirty.read().get(id) {
+                return Ok(Some(Arc::clone(&dirty.account)));
+            }
+        }
         let Some((held, account)) = rows.account_row(id)? else { return Ok(None) };
         is_within(self.sequence, id, held)?;
         let account = Arc::new(account);
         self.accounts.insert(id, Arc::clone(&account));
         Ok(Some(account))
+    }
+
+    /// Makes an account of its row and what that lacks, where nobody has since the start.
+    fn look_at(&mut self, rows: &dyn Rows, id: OrganizationId) -> Result<(), EngineError> {
+        let lacking = self.dirty.read().unread().read(rows, id)?;
+        self.accounts.extend(lacking.iter().map(|lacking| (id, Arc::clone(&lacking.account))));
+        self.dirty.write().looked_at(id, lacking);
+        Ok(())
+    }
+
+    /// Does so with the next accounts in the order of the fold. One that cannot be read is passed over.
+    pub(super) fn look_at_next(&mut self, rows: &dyn Rows, mut after: Option<OrganizationId>, most: usize) {
+        for _ in 0..most {
+            let Some(next) = self.dirty.read().unread().next(after) else { return };
+            if let Err(error) = self.look_at(rows, next) {
+                tracing::error!(%error, "the rows of an organization stay behind the journal");
+                self.dirty.write().mark_damaged(next);
+            }
+            after = Some(next);
+        }
     }
 
     /// The newest place before `before` at which an id of this hash stands, which may be another's.

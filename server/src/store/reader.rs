@@ -5,20 +5,21 @@
 //! its reports; or it is not, because its rows were written in between: then they alone are, with all that was
 //! acknowledged before the read began.
 
+use std::cell::RefCell;
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use metergate_rules::account::Account;
-use metergate_rules::id::{MeterId, OrganizationId, OrganizationRef};
-use metergate_rules::time::{Span, Time};
+use metergate_rules::id::{OrganizationId, OrganizationRef};
+use metergate_rules::time::Time;
 use parking_lot::{Mutex, RwLock};
 
 use super::block::Block;
 use super::dirty::{Dirty, DirtyAccount};
 use super::error::{EngineError, unreadable};
 use super::postgres::pool::Pool;
-use super::rollup::{Day, ValueKey};
 use super::rows::{RollupRange, Rows};
 use super::sqlite::Sqlite;
 use super::{Scope, StoreError};
@@ -26,10 +27,13 @@ use crate::people::People;
 
 mod accounts;
 mod between;
+mod day_totals;
+mod lacking;
 mod own;
 mod recent;
 
 pub(super) use between::{later_blocks, records_between};
+pub use day_totals::DayTotals;
 pub use recent::Recent;
 
 /// Connections that are kept open for the next read.
@@ -96,7 +100,7 @@ impl Reader {
             Source::Embedded(embedded) => embedded.read(&people.load(), read),
             Source::Postgres(pool) => {
                 let (dirty, people) = (Dirty::default(), people.load());
-                pool.read(|rows| read(&View { rows, recent: None, dirty: &dirty, people: &people }))
+                pool.read(|rows| read(&View::new(rows, None, &dirty, &people)))
             }
         };
         waited(task).await
@@ -139,7 +143,7 @@ fn in_snapshot<T>(
     read: impl FnOnce(&View<'_>) -> Result<T, ReadError>,
 ) -> Result<T, ReadError> {
     let transaction = sqlite.connection().unchecked_transaction().map_err(EngineError::from)?;
-    let result = read(&View { rows: sqlite, recent: Some(recent), dirty, people })?;
+    let result = read(&View::new(sqlite, Some(recent), dirty, people))?;
     transaction.commit().map_err(EngineError::from)?;
     Ok(result)
 }
@@ -185,7 +189,15 @@ pub struct View<'a> {
     /// Where records are, unless each organization has a journal of its own.
     recent: Option<&'a RwLock<Recent>>,
     dirty: &'a Dirty,
+    /// What the rows lack of those at which nobody has looked since the start, once it was asked for.
+    looked_at: RefCell<HashMap<OrganizationId, Option<Arc<DirtyAccount>>>>,
     people: &'a People,
+}
+
+impl<'a> View<'a> {
+    fn new(rows: &'a dyn Rows, recent: Option<&'a RwLock<Recent>>, dirty: &'a Dirty, people: &'a People) -> Self {
+        Self { rows, recent, dirty, looked_at: RefCell::default(), people }
+    }
 }
 
 impl View<'_> {
@@ -212,7 +224,7 @@ impl View<'_> {
         let id = id.ok_or(StoreError::UnknownOrganization)?;
         scope.admits(id, self.people)?;
         let row = self.rows.account_row(id)?;
-        let lacking = self.dirty.get(id).filter(|dirty| row.as_ref().is_none_or(|(held, _)| *held < dirty.sequence));
+        let lacking = self.dirty(id)?.filter(|dirty| row.as_ref().is_none_or(|(held, _)| *held < dirty.sequence));
         let account = lacking.map_or_else(|| row.map(|(_, account)| account), |dirty| Some((*dirty.account).clone()));
         if let OrganizationRef::Key(key) = organization
             && account.as_ref().is_none_or(|account| account.profile.key != *key)
@@ -246,13 +258,6 @@ impl View<'_> {
         Ok(due)
     }
 
-    /// What the rows of an organization lack.
-    fn lacking(&self, organization: OrganizationId) -> Result<Option<&DirtyAccount>, ReadError> {
-        let Some(dirty) = self.dirty.get(organization) else { return Ok(None) };
-        let held = self.rows.account_sequence(organization)?;
-        Ok(held.is_none_or(|held| held < dirty.sequence).then_some(dirty))
-    }
-
     /// Goes through the rows of rollups of a meter on some days, each with its day, dimension values and stored day (to be
     /// read by [`Day`]), until `each` has enough.
     ///
@@ -272,67 +277,6 @@ impl View<'_> {
             }
         })?;
         failed.map_or(Ok(()), Err)
-    }
-
-    /// What the rows of such a range lack, in order. Dimension sets beyond the cap of a day stand under the name that they
-    /// will have.
-    ///
-    /// # Errors
-    /// [`ReadError::Engine`] if it cannot be read.
-    pub fn lacking_rollups(&self, range: &RollupRange) -> Result<Vec<(i32, String, Day)>, ReadError> {
-        let Some(dirty) = self.lacking(range.organization)? else { return Ok(Vec::new()) };
-        let (mut lacking, mut new) = (Vec::new(), (i32::MIN, 0));
-        for (key, slots) in dirty.derived.rollups.of(range.meter, range.first, range.last) {
-            new = if new.0 == key.day { new } else { (key.day, 0) };
-            let (dimensions, stored) = self.rows.find_rollup(&key, new.1)?;
-            new.1 += i64::from(stored.is_none());
-            lacking.push((key.day, dimensions.to_owned(), slots));
-        }
-        Ok(lacking)
-    }
-
-    /// The values that a meter saw in a span, each with the bucket in which it was seen, in order of both.
-    ///
-    /// # Errors
-    /// [`ReadError::Engine`] if it cannot be read.
-    pub fn values(
-        &self,
-        organization: OrganizationId,
-        meter: MeterId,
-        span: Span,
-        mut each: impl FnMut(Time, [u8; 16]),
-    ) -> Result<(), ReadError> {
-        let in_span = |key: &ValueKey| key.meter == meter && span.contains(key.bucket);
-        let lacking = self.lacking(organization)?.map(|dirty| dirty.derived.values.iter());
-        let lacking = lacking.into_iter().flatten().filter(|(key, _)| in_span(key));
-        let mut lacking: Vec<_> = lacking.map(|(key, count)| ((key.bucket, key.value.0), *count)).collect();
-        lacking.sort_unstable();
-        let mut lacking = lacking.into_iter().peekable();
-        let mut put = |(bucket, value), count: i64| {
-            if count > 0 {
-                each(bucket, value)
-            }
-        };
-        self.rows.each_value(organization, meter, span, &mut |bucket, value, count| {
-            let row = (bucket, value);
-            while let Some((key, count)) = lacking.next_if(|(key, _)| *key < row) {
-                put(key, count);
-            }
-            let more = lacking.next_if(|(key, _)| *key == row).map_or(0, |(_, more)| more);
-            put(row, count + more);
-        })?;
-        lacking.for_each(|(key, count)| put(key, count));
-        Ok(())
-    }
-
-    /// Whether a value was seen in `[from.bucket, to)`.
-    ///
-    /// # Errors
-    /// [`ReadError::Engine`] if it cannot be read.
-    pub fn has_value(&self, from: ValueKey, to: Time) -> Result<bool, ReadError> {
-        let lacking = self.lacking(from.organization)?;
-        let mut beside = lacking.into_iter().flat_map(|dirty| dirty.derived.counts(from, to));
-        Ok(self.rows.is_seen(from, to, &mut beside)?)
     }
 
     /// The records of an organization in blocks up to `sequence`, newest first, until `take` has enough.

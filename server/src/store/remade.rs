@@ -19,10 +19,10 @@ use super::batch::Failure;
 use super::block::Record;
 use super::checkpoint::stop_after_disk_failure;
 use super::decided::Decided;
-use super::error::unreadable;
+use super::error::{EngineError, unreadable};
 use super::reader::{ReadError, View, later_blocks, records_between};
-use super::rollup::{Day, RollupRow, day_of, quarter_of};
-use super::rows::{MOST_DIMENSIONS, OTHER};
+use super::rollup::{Day, RollupRow, Slot, day_of, quarter_of};
+use super::rows::{MOST_DIMENSIONS, MeterDays, OTHER};
 use super::writer::Writer;
 use super::{Receipt, StoreError};
 use crate::dies_at;
@@ -47,6 +47,8 @@ pub struct Remade {
     held: u64,
     rows: BTreeMap<MeterDay, BTreeMap<String, Day>>,
     count: usize,
+    /// Days whose totals alone are to be made again.
+    totals: BTreeSet<MeterDay>,
 }
 
 /// What the records say about stored rows.
@@ -66,12 +68,12 @@ pub struct Compared {
 
 impl Remade {
     const fn of(organization: OrganizationId) -> Self {
-        Self { organization, held: 0, rows: BTreeMap::new(), count: 0 }
+        Self { organization, held: 0, rows: BTreeMap::new(), count: 0, totals: BTreeSet::new() }
     }
 
     /// Whether there is nothing to replace.
     pub fn is_empty(&self) -> bool {
-        self.rows.is_empty()
+        self.rows.is_empty() && self.totals.is_empty()
     }
 
     /// Whose they are.
@@ -85,8 +87,15 @@ impl Remade {
     }
 
     /// All rows of each meter's day.
-    pub(super) fn rows(&self) -> impl Iterator<Item = ((OrganizationId, MeterId, i32), &BTreeMap<String, Day>)> {
+    pub(super) fn rows(
+        &self,
+    ) -> impl Iterator<Item = ((OrganizationId, MeterId, i32), &BTreeMap<String, Day>)> + Clone {
         self.rows.iter().map(|((meter, day), sets)| ((self.organization, *meter, *day), sets))
+    }
+
+    /// Days of which the totals alone are not what the rows come to.
+    fn totals(&self) -> impl Iterator<Item = (OrganizationId, MeterId, i32)> {
+        self.totals.iter().map(|(meter, day)| (self.organization, *meter, *day))
     }
 
     /// Adds a record that came later, where it is of days that are made.
@@ -132,12 +141,18 @@ impl Remade {
             piece.count += sets.len() + 1;
             piece.rows.insert(place, sets);
         }
+        while piece.count + piece.totals.len() < PIECE
+            && let Some(place) = self.totals.pop_first()
+        {
+            piece.totals.insert(place);
+        }
         piece
     }
 
     /// Takes back a piece that could not be replaced.
     pub fn put_back(&mut self, piece: Self) {
         self.rows.extend(piece.rows);
+        self.totals.extend(piece.totals);
     }
 }
 
@@ -169,7 +184,41 @@ impl View<'_> {
         let whole = whole.unwrap_or(if lost { i32::MAX } else { i32::MIN });
         let mut compared = Compared { rows: remade.count as u64, kept: 0, kept_until: None, wrong: remade, next };
         self.leave_wrong(&mut compared, first..=last, whole)?;
+        let mut totals = self.wrong_totals(organization, first..=last)?;
+        totals.retain(|place| !compared.wrong.rows.contains_key(place));
+        compared.wrong.totals = totals;
         Ok(Some(compared))
+    }
+
+    /// The days whose totals are not what their rows come to. A row that is damaged is put right by itself.
+    fn wrong_totals(
+        &self,
+        organization: OrganizationId,
+        days: RangeInclusive<i32>,
+    ) -> Result<BTreeSet<MeterDay>, ReadError> {
+        let mut totals: BTreeMap<MeterDay, Slot> = BTreeMap::new();
+        self.rows().each_row_of_rollups(organization, days.clone(), &mut |(meter, day), dimensions, stored| {
+            let total = RollupRow { organization, meter, day, dimensions }.unseal(stored).ok().map(Day::total);
+            if let Some(Ok(total)) = total {
+                totals.entry((meter, day)).or_default().merge(&total);
+            }
+            Ok(())
+        })?;
+        let (mut wrong, all) = (BTreeSet::new(), (MeterId(0), MeterId(u32::MAX)));
+        let asked = MeterDays { organization, meters: all, days };
+        let read = self.rows().each_day_total(&asked, &mut |meter, day, stored| {
+            if totals.remove(&(meter, day)).is_none_or(|total| !total.is_like(&stored)) {
+                wrong.insert((meter, day));
+            }
+        });
+        match read {
+            Ok(false) => return Ok(BTreeSet::new()),
+            Ok(true) => {}
+            Err(EngineError::Unreadable { .. }) => {}
+            Err(error) => return Err(error.into()),
+        }
+        wrong.extend(totals.into_keys());
+        Ok(wrong)
     }
 
     /// Leaves only meters' days whose rows are not what the records make.
@@ -247,6 +296,7 @@ impl Writer {
         if later_blocks(&self.recent, organization, remade.held).is_none_or(|blocks| blocks > MOST_LATER) {
             return Ok(Err(StoreError::Changed));
         }
+        self.ledger.account(&self.sqlite, organization)?;
         let lacking = self.ledger.dirty.read().get(organization).cloned();
         if let Some(dirty) = lacking {
             let step = self.fold.aside(vec![dirty]);
@@ -259,7 +309,9 @@ impl Writer {
             remade.add_later(&record);
         })?;
         let mut written = 0;
-        self.sqlite.replace_rollups(remade.rows(), &mut written).inspect_err(stop_after_disk_failure)?;
+        self.sqlite
+            .replace_rollups(remade.rows(), remade.totals(), &mut written)
+            .inspect_err(stop_after_disk_failure)?;
         dies_at!("aggregate-replaced");
         self.checkpointer.grown((written + 2) * 2 * 4096);
         Ok(Ok(Receipt::Upkeep(written as u64)))

@@ -1,12 +1,10 @@
-//! A start: the journal is read once. What it holds and the rows do not becomes the dirty accounts; its ids become known.
-//! Nothing is written: the rows follow as they do at any time.
+//! A start: the journal is read once. What it holds and the rows perhaps do not is kept for when it is needed; its ids become
+//! known. Nothing is written: the rows follow as they do at any time.
 
 use std::collections::hash_map::Entry;
 use std::ops::Range;
 use std::sync::Arc;
 
-use metergate_rules::account::Account;
-use metergate_rules::apply;
 use metergate_rules::id::OrganizationId;
 use metergate_rules::time::Time;
 use parking_lot::RwLock;
@@ -14,13 +12,17 @@ use parking_lot::RwLock;
 use super::block::{Block, Place, Record};
 use super::dirty::{Dirty, DirtyAccount};
 use super::error::{EngineError, unreadable};
-use super::known::{Id, IdHasher, Known};
+use super::known::{IdHasher, Known};
 use super::ledger::{Kept, Ledger, Map, is_within};
 use super::reader::Recent;
 use super::slice::{Files, Records};
 use super::sqlite::Sqlite;
+use super::unread::{Unsorted, take_in};
 use crate::catalogue::Snapshot;
 use crate::dies_at;
+
+/// The setting that says up to where every row is. It goes with rows that are thrown away.
+const FOLDED_TO: &str = "folded_to";
 
 /// What a start found.
 pub(super) struct Replayed {
@@ -46,32 +48,38 @@ pub(super) fn replay(
     let folded_to = folded_to(sqlite, sequence)?;
     let oldest = sqlite.first_block()?.unwrap_or(1);
     let sliced_to = files.records.last().map_or(0, |slice| slice.extent().last);
-    let mut behind = Behind { last: sequence, ..Behind::default() };
+    // Where rows were thrown away there may be none of an organization, nor a listing: then all are made before anything else.
+    let are_there = sqlite.setting(FOLDED_TO)?.is_some() && folded_to + 1 >= oldest.min(sequence + 1);
+    let (mut behind, mut unread) = (Behind { last: sequence, ..Behind::default() }, Unsorted::default());
     behind.add_slices(sqlite, &files.records, folded_to + 1..oldest)?;
     let mut known = Known::new(hasher, files.ids, oldest.max(sliced_to + 1));
     let (mut recent, mut open) = (recent.write(), (None, 0));
     sqlite.each_block_after(folded_to.min(sliced_to), |sequence, at, data| {
         let broken = |error| unreadable(format!("block {sequence}"), error);
         let block = Block::read(data).map_err(broken)?;
-        let records = block.all().map_err(broken)?;
         if sequence > sliced_to {
             open = (open.0.or(Some(at)), open.1 + data.len() as u64);
             recent.add(sequence, block.organizations());
-            for (organization, offset, record) in &records {
-                if let Some(id) = Id::of(record) {
-                    known.insert(known.hash(*organization, id), Place { sequence, offset: *offset });
-                }
+            for id in block.ids() {
+                let (offset, hash) = id.map_err(broken)?;
+                known.insert(hash, Place { sequence, offset });
             }
         }
         if sequence > folded_to {
-            for of_one in records.chunk_by(|a, b| a.0 == b.0) {
-                behind.add(sqlite, sequence, of_one[0].0, of_one.iter().map(|(_, _, record)| record))?;
+            if are_there {
+                unread.add(sequence, &block, data);
+            } else {
+                let records = block.all().map_err(broken)?;
+                for of_one in records.chunk_by(|a, b| a.0 == b.0) {
+                    behind.add(sqlite, sequence, of_one[0].0, of_one.iter().map(|(_, _, record)| record))?;
+                }
             }
             dies_at!("start-replaying");
         }
         Ok::<_, EngineError>(())
     })?;
-    let dirty = behind.into_dirty();
+    let mut dirty = behind.into_dirty();
+    dirty.begin_unread(unread.sorted(sequence));
     let ledger = Ledger {
         accounts: dirty.all().map(|dirty| (dirty.account.id, Arc::clone(&dirty.account))).collect(),
         dirty: Arc::new(RwLock::new(dirty)),
@@ -94,7 +102,7 @@ pub(super) fn replay(
 
 /// Up to where every row is, which is not behind the last block.
 fn folded_to(sqlite: &Sqlite, last: u64) -> Result<u64, EngineError> {
-    let text = sqlite.setting("folded_to")?.unwrap_or_else(|| "0".to_owned());
+    let text = sqlite.setting(FOLDED_TO)?.unwrap_or_else(|| "0".to_owned());
     let folded_to = text.parse().map_err(|error| unreadable("folded_to", error))?;
     if folded_to > last {
         let why = format!("rows hold block {folded_to}, and the journal ends at block {last}");
@@ -138,7 +146,7 @@ impl Behind {
         sqlite: &Sqlite,
         sequence: u64,
         organization: OrganizationId,
-        mut records: impl Iterator<Item = &'r Record> + Clone,
+        records: impl Iterator<Item = &'r Record> + Clone,
     ) -> Result<(), EngineError> {
         let (held, dirty) = match self.accounts.entry(organization) {
             Entry::Occupied(entry) => entry.into_mut(),
@@ -149,22 +157,9 @@ impl Behind {
                 entry.insert(row.map_or((0, None), clean))
             }
         };
-        if *held >= sequence {
-            return Ok(());
+        if *held < sequence {
+            take_in(dirty, organization, sequence, records);
         }
-        let all = records.clone();
-        if dirty.is_none() {
-            let created = records.next().and_then(|first| apply::create(organization, &first.entry));
-            *dirty = created.map(|new| DirtyAccount::clean(&Arc::new(new)));
-        }
-        if all.clone().any(|record| record.entry.what.deletes()) {
-            // Its rows went in the commit of this block.
-            *dirty = None;
-        }
-        let Some(dirty) = dirty else { return Ok(()) };
-        let account = Arc::<Account>::make_mut(&mut dirty.account);
-        records.for_each(|record| apply::apply(account, &record.entry));
-        dirty.take_in(sequence, all);
         Ok(())
     }
 

@@ -40,6 +40,13 @@ impl Slot {
         // A later arrival with the same time wins, as in the account.
         self.last = self.last.into_iter().chain(other.last).max_by_key(|(time, _)| *time);
     }
+
+    /// Whether both come to the same. Which of two levels is the latest is open where both were set at the same time under
+    /// different dimensions.
+    pub fn is_like(&self, other: &Self) -> bool {
+        let parts = |slot: &Self| (slot.count, slot.sum, slot.max, slot.last.map(|(time, _)| time));
+        parts(self) == parts(other)
+    }
 }
 
 /// The 96 quarter hours of a UTC day, in order; those in which nothing happened are left out.
@@ -104,6 +111,11 @@ impl Day {
                 self.0.insert(at, (quarter, *slot));
             }
         }
+    }
+
+    /// Whether nothing happened.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
     }
 
     /// The quarter hours in which something happened, in order.

@@ -13,7 +13,8 @@ use super::audit::AuditRow;
 use super::block::Place;
 use super::error::EngineError;
 use super::ledger::Head;
-use super::rollup::{RollupKey, ValueKey};
+use super::rollup::{RollupKey, Slot, ValueKey};
+use super::totals::Totals;
 use super::{Answer, ReceiptKey};
 use crate::catalogue::change::ImportRecord;
 
@@ -35,6 +36,17 @@ pub struct RollupRange {
     pub last: i32,
     /// Which way.
     pub newest_first: bool,
+}
+
+/// Whole days of some meters of one organization.
+#[derive(Clone, Debug)]
+pub struct MeterDays {
+    /// Whose.
+    pub organization: OrganizationId,
+    /// The meters from one to another.
+    pub meters: (MeterId, MeterId),
+    /// Days since 1970-01-01.
+    pub days: RangeInclusive<i32>,
 }
 
 /// Where a chain of the audit log begins, as its row says.
@@ -70,6 +82,9 @@ pub struct Candidates<'a> {
 /// A rollup's row as it is gone through: its day, its dimension values, its stored day. Whether there is more to see.
 pub type EachRollup<'a> = &'a mut dyn FnMut(i32, &str, &[u8]) -> Result<bool, EngineError>;
 
+/// What a meter's day came to, all dimension sets together.
+pub type EachDayTotal<'a> = &'a mut dyn FnMut(MeterId, i32, Slot);
+
 /// A rollup's row with its meter and day, its dimension values and its data as it is stored, which may be damaged.
 pub type EachRow<'a> = &'a mut dyn FnMut((MeterId, i32), &str, &[u8]) -> Result<(), EngineError>;
 
@@ -100,6 +115,12 @@ pub trait Rows {
     /// # Errors
     /// [`EngineError`] if it cannot be read.
     fn organization_id(&self, key: &OrganizationKey) -> Result<Option<OrganizationId>, EngineError>;
+
+    /// What all organizations but those for tests used together, as far as the rows go.
+    ///
+    /// # Errors
+    /// [`EngineError`] if it cannot be read.
+    fn totals(&self) -> Result<Totals, EngineError>;
 
     /// So many accounts after one, in the order of their ids, each with the time at which something falls due by its row.
     ///
@@ -222,6 +243,15 @@ pub trait Rows {
     /// # Errors
     /// [`EngineError`] if one cannot be read; what `each` fails with.
     fn each_rollup(&self, range: &RollupRange, each: EachRollup<'_>) -> Result<(), EngineError>;
+
+    /// Goes through what meters' days came to, of each meter in order. Answers whether the engine has such totals: one that has
+    /// none has only the rows of rollups.
+    ///
+    /// # Errors
+    /// [`EngineError`] if they cannot be read.
+    fn each_day_total(&self, _asked: &MeterDays, _each: EachDayTotal<'_>) -> Result<bool, EngineError> {
+        Ok(false)
+    }
 
     /// The row that a rollup goes into: its own, or beyond the cap the one for all others. `more` is how many sets of the
     /// day are on their way beside those that have a row.

@@ -18,6 +18,7 @@ use crate::faults::planted;
 
 mod audit;
 mod cut;
+mod day_totals;
 mod deletion;
 mod derived;
 mod durable;

@@ -14,9 +14,8 @@ use super::batch::{Batch, Failure, Pending, Stop};
 use super::block::{self, Place};
 use super::checkpoint::{Checkpointer, stop_after_disk_failure};
 use super::decided::Decided;
-use super::dirty::DirtyAccount;
 use super::error::{EngineError, unreadable};
-use super::fold::{Fold, Pace, Step};
+use super::fold::{Fold, Step};
 use super::inbox::{Call, Inbox, Mailbox, Taken};
 use super::ledger::Ledger;
 use super::open::Settings;
@@ -35,8 +34,6 @@ const MOST_REQUESTS: usize = 16_384;
 /// Bytes of events and properties in one commit: a call that reaches it is the commit's last.
 const MOST_BYTES: usize = 8 * 1024 * 1024;
 
-/// Accounts whose listing is brought up to the journal in one commit at start.
-const STEP: usize = 1024;
 /// How long the loop waits for calls before it writes rows without them.
 const IDLE: Duration = Duration::from_millis(20);
 /// How long it waits for calls when there is nothing else to do: what time alone makes due is looked at so often.
@@ -45,8 +42,6 @@ const ASLEEP: Duration = Duration::from_secs(600);
 const AFTER_FAILURE: Duration = Duration::from_secs(1);
 /// While there are calls, a step that forgets something comes so often, in microseconds.
 const FORGET_EVERY: i64 = SECOND / 5;
-/// For how long rows are written when the store is closed. What is left then is read from the journal at the next start.
-const CLOSING: i64 = 10 * SECOND;
 
 /// What the writer's thread has.
 pub(super) struct Writer {
@@ -130,49 +125,6 @@ impl Writer {
                 let _ = self.forget();
             }
         }
-    }
-
-    /// Without traffic: a commit of rows alone.
-    fn write_rows(&mut self, idle: bool) -> Result<(), Failure> {
-        let step = self.fold.step(&self.ledger.dirty.read(), self.ledger.sequence, idle);
-        dies_at!("idle-rows-chosen");
-        let written = self.commit_with(Decided::nothing(self.ledger.last), step);
-        dies_at!("idle-rows-written");
-        if let Err(failure) = &written {
-            self.tell(failure, "rows could not be written; they stay behind the journal");
-        }
-        written.map(drop)
-    }
-
-    /// Writes the rows of organizations whose listing a start found behind the journal.
-    ///
-    /// # Errors
-    /// [`EngineError`] if they cannot be written.
-    pub(super) fn write_listings(&mut self) -> Result<(), Failure> {
-        loop {
-            let changed = |dirty: &&Arc<DirtyAccount>| dirty.changed;
-            let accounts: Vec<_> = self.ledger.dirty.read().all().filter(changed).take(STEP).map(Arc::clone).collect();
-            if accounts.is_empty() {
-                return Ok(());
-            }
-            dies_at!("start-listings-chosen");
-            let step = self.fold.aside(accounts);
-            self.commit_with(Decided::nothing(self.ledger.last), step)?;
-        }
-    }
-
-    /// The inbox is closed: rows are written for a while.
-    fn finish(&mut self) {
-        let began = boot();
-        let mut written = Ok(());
-        while written.is_ok()
-            && self.settings.pace == Pace::Tenth
-            && boot() - began < CLOSING
-            && !self.fold.is_done(&self.ledger.dirty.read(), self.ledger.sequence)
-        {
-            written = self.write_rows(true);
-        }
-        self.checkpointer.close(&self.sqlite);
     }
 
     /// Tells the log why a commit failed. A full disk fails every one until somebody makes room: only the first is told.
@@ -294,7 +246,7 @@ impl Writer {
             return Ok(Vec::new());
         }
         let sequence = self.ledger.sequence + u64::from(!decided.records.is_empty());
-        let step = self.fold.step(&self.ledger.dirty.read(), sequence, false);
+        let step = self.next_step(sequence, false);
         self.commit_with(decided, step)
     }
 
@@ -304,7 +256,8 @@ impl Writer {
         let has_block = !decided.records.is_empty();
         let sequence = self.ledger.sequence + u64::from(has_block);
         let order = block::order(&decided.records);
-        let (data, offsets) = block::pack(&decided.records, &order).map_err(|e| unreadable("a new block", e))?;
+        let (data, offsets) =
+            block::pack(&decided.records, &order, decided.ids()).map_err(|e| unreadable("a new block", e))?;
         decided.bring_up(&mut step.accounts, &self.ledger.dirty.read(), sequence, &order);
         if planted("failed-ids-kept") {
             decided.remember(&mut self.ledger, sequence, &offsets);
@@ -341,7 +294,8 @@ impl Writer {
         decided.become_durable(&mut self.ledger, sequence, &order, &step, &totals);
         self.checkpointer.grown(bytes);
         let unfolded = self.ledger.dirty.read().entries();
-        self.fold.done(&step, boot() - began, rows, step.accounts.len(), unfolded);
+        let rows = rows + step.looked;
+        self.fold.done(&step, boot() - began + step.looked, rows, step.accounts.len(), unfolded);
         Ok(offsets)
     }
 }

@@ -90,10 +90,21 @@ impl Buckets {
         self.starts.partition_point(|start| *start <= time)
     }
 
+    /// The UTC days that are cut: parts of them lie in different buckets, or outside of the time asked for. In order, each once.
+    pub(super) fn cut_days(&self) -> Vec<i32> {
+        let edges = self.starts.iter().chain([&self.end]).filter(|edge| edge.micros().rem_euclid(DAY) != 0);
+        let mut days: Vec<i32> = edges.map(|edge| day(*edge)).collect();
+        days.dedup();
+        days
+    }
+
     /// The UTC days whose rollups lie in the time asked for, the last included.
     pub(super) fn days(&self) -> (i32, i32) {
         let Span { start, end } = self.all();
-        let day = |time: Time| i32::try_from(time.micros().div_euclid(DAY)).unwrap_or_default();
         (day(start), day(end.plus(-1)))
     }
+}
+
+fn day(time: Time) -> i32 {
+    i32::try_from(time.micros().div_euclid(DAY)).unwrap_or_default()
 }

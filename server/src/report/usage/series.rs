@@ -10,9 +10,9 @@ use super::buckets::Buckets;
 use super::group::{Group, Grouping};
 use super::{MOST_ROWS, too_many};
 use crate::store::error::EngineError;
-use crate::store::reader::{ReadError, View};
+use crate::store::reader::{DayTotals, ReadError, View};
 use crate::store::rollup::{Day, QUARTER, Slot};
-use crate::store::rows::RollupRange;
+use crate::store::rows::{MeterDays, RollupRange};
 
 /// What happened in one bucket.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -65,17 +65,48 @@ pub(super) struct Series {
     before: HashMap<usize, (Time, i64)>,
 }
 
+/// What whole days came to, where that spares reading the rows of each.
+pub(super) struct Whole {
+    totals: DayTotals,
+    /// Days of which the rows are read all the same.
+    cut: Vec<i32>,
+}
+
+impl Whole {
+    /// Reads it for meters of an organization. `None` where the rows of every day are to be read: use is told apart by
+    /// dimensions or most days are cut.
+    pub(super) fn read(
+        view: &View<'_>,
+        organization: OrganizationId,
+        meters: &[&Meter],
+        (grouping, buckets): (&Grouping, &Buckets),
+    ) -> Result<Option<Self>, ReadError> {
+        let ((first, last), cut) = (buckets.days(), buckets.cut_days());
+        let ids = || meters.iter().map(|meter| meter.id);
+        let (Some(least), Some(most)) = (ids().min(), ids().max()) else { return Ok(None) };
+        if !grouping.is_none() || cut.len() * 2 > usize::try_from(last - first).unwrap_or(0) {
+            return Ok(None);
+        }
+        let totals = view.day_totals(&MeterDays { organization, meters: (least, most), days: first..=last })?;
+        Ok(totals.map(|totals| Self { totals, cut }))
+    }
+}
+
 /// Reads what a series is made of.
 pub(super) fn read(
     view: &View<'_>,
     organization: OrganizationId,
     meter: &Meter,
-    grouping: &Grouping,
-    buckets: &Buckets,
+    (grouping, buckets): (&Grouping, &Buckets),
+    whole: Option<&Whole>,
 ) -> Result<Series, ReadError> {
     let (known, groups, series) = (HashMap::new(), HashMap::new(), Series::default());
     let mut reading = Reading { view, organization, meter: meter.id, grouping, known, groups, series };
-    reading.fold(buckets)?;
+    match whole {
+        Some(whole) => reading.add_whole(whole, buckets)?,
+        None => reading.add_rows(buckets.days(), buckets)?,
+    }
+    reading.add_lacking(buckets)?;
     match meter.aggregation {
         Aggregation::Last => reading.look_back(buckets.all().start)?,
         Aggregation::UniqueCount => reading.count_distinct(buckets)?,
@@ -113,14 +144,36 @@ impl Reading<'_> {
         RollupRange { organization: self.organization, meter: self.meter, first, last, newest_first }
     }
 
-    /// Adds up the rollups of the time asked for, in one range of rows.
-    fn fold(&mut self, buckets: &Buckets) -> Result<(), ReadError> {
-        let (view, range) = (self.view, self.range(buckets.days(), false));
+    /// Adds up what whole days came to, and the rollups of those that are cut.
+    fn add_whole(&mut self, whole: &Whole, buckets: &Buckets) -> Result<(), ReadError> {
+        let days = whole.totals.get(&self.meter).map_or(&[][..], |days| days);
+        let uncut = days.iter().filter(|(day, _)| whole.cut.binary_search(day).is_err());
+        let (mut bucket, mut group) = (0, None);
+        for (day, total) in uncut {
+            let group = *group.get_or_insert_with(|| self.group(""));
+            bucket = buckets.find(start_of(*day), bucket);
+            let mut point = Point::default();
+            point.add(total);
+            self.series.put(group, bucket, &point);
+        }
+        // A day on which nothing happened has no rows either.
+        let cut = whole.cut.iter().filter(|cut| days.binary_search_by_key(cut, |(day, _)| day).is_ok());
+        cut.copied().try_for_each(|day| self.add_rows((day, day), buckets))
+    }
+
+    /// Adds up the rollups of some days, in one range of rows.
+    fn add_rows(&mut self, days: (i32, i32), buckets: &Buckets) -> Result<(), ReadError> {
+        let (view, range) = (self.view, self.range(days, false));
         view.each_rollup(&range, |day, dimensions, data| {
             let group = self.group(dimensions);
             self.series.add_day(group, &Slots::new(day, Held::Row(data)), buckets)?;
             if self.series.points.len() > MOST_ROWS { too_many("more") } else { Ok(true) }
-        })?;
+        })
+    }
+
+    /// Adds up what the rows lack.
+    fn add_lacking(&mut self, buckets: &Buckets) -> Result<(), ReadError> {
+        let (view, range) = (self.view, self.range(buckets.days(), false));
         for (day, dimensions, slots) in view.lacking_rollups(&range)? {
             let group = self.group(&dimensions);
             self.series.add_day(group, &Slots::new(day, Held::Lacking(&slots)), buckets)?;
@@ -269,6 +322,10 @@ fn unreadable(error: impl std::fmt::Display) -> EngineError {
     EngineError::Unreadable { what: "a rollup".to_owned(), why: error.to_string() }
 }
 
+fn start_of(day: i32) -> Time {
+    Time::from_micros(i64::from(day) * DAY)
+}
+
 /// The quarter hours of one rollup.
 struct Slots<'a> {
     start: Time,
@@ -285,7 +342,7 @@ enum Held<'a> {
 
 impl<'a> Slots<'a> {
     fn new(day: i32, held: Held<'a>) -> Self {
-        Self { start: Time::from_micros(i64::from(day) * DAY), held }
+        Self { start: start_of(day), held }
     }
 
     /// Goes through them, each with its start.

@@ -1,10 +1,12 @@
 //! Going through the rows that figures are read from: accounts, rollups, values, use of all organizations together.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::hash::BuildHasher;
 
+use metergate_rules::id::{MeterId, OrganizationId};
+
 use super::{Examination, Halt};
-use crate::store::rollup::ValueKey;
+use crate::store::rollup::{Slot, ValueKey};
 use crate::store::totals::Totals;
 
 /// Tells two sets apart in whatever order they come: the sum of the hashes of what is in them.
@@ -14,6 +16,12 @@ struct Print(u64);
 impl Print {
     fn add(&mut self, key: &ValueKey) {
         let columns = (key.organization.0, key.meter.0, key.value.0, key.bucket.micros());
+        self.0 = self.0.wrapping_add(foldhash::quality::FixedState::default().hash_one(columns));
+    }
+
+    fn add_total(&mut self, ((organization, meter, day), total): (&(OrganizationId, MeterId, i32), &Slot)) {
+        let last = total.last.map(|(time, _)| time.micros());
+        let columns = (organization.0, meter.0, day, total.count, total.sum, total.max, last);
         self.0 = self.0.wrapping_add(foldhash::quality::FixedState::default().hash_one(columns));
     }
 }
@@ -35,6 +43,37 @@ impl Examination<'_> {
         // What is missing from what was read tells nothing more.
         if broken == 0 {
             self.compare(&stored, &added, sqlite.deleted()? > 0);
+        }
+        Ok(())
+    }
+
+    /// Whether the totals of days are what their rollups come to.
+    pub(super) fn day_totals(&mut self) -> Result<(), Halt> {
+        let (sqlite, mut broken) = (self.sqlite, 0_u64);
+        let mut totals: BTreeMap<(OrganizationId, MeterId, i32), Slot> = BTreeMap::new();
+        let (mut of_rollups, mut stored) = (Print::default(), Print::default());
+        sqlite.each_stored_rollup(|row| {
+            self.go_on()?;
+            // Those that cannot be read were told of.
+            if let Ok((place, total)) = row {
+                if totals.last_key_value().is_some_and(|(last, _)| *last != place) {
+                    std::mem::take(&mut totals).iter().for_each(|of| of_rollups.add_total(of));
+                }
+                totals.entry(place).or_default().merge(&total);
+            } else {
+                broken += 1;
+            }
+            Ok::<_, Halt>(())
+        })?;
+        totals.iter().for_each(|of| of_rollups.add_total(of));
+        sqlite.each_stored_day_total(|row| {
+            self.go_on()?;
+            let row = row.map(|(place, total)| stored.add_total((&place, &total)));
+            broken += u64::from(self.is_broken(row));
+            Ok::<_, Halt>(())
+        })?;
+        if broken == 0 && of_rollups != stored {
+            self.find("the totals of days are not what their rollups come to".to_owned());
         }
         Ok(())
     }

@@ -16,6 +16,7 @@ use crate::store::error::EngineError;
 use crate::store::ledger::Head;
 use crate::store::rollup::{RollupKey, ValueKey};
 use crate::store::rows::{Candidates, EachRollup, EachRow, RollupRange, Rows, StoredCheckpoint};
+use crate::store::totals::Totals;
 use crate::store::{Answer, ReceiptKey};
 
 impl Rows for Postgres {
@@ -23,6 +24,10 @@ impl Rows for Postgres {
         let sql = "SELECT version, sequence, data FROM accounts WHERE organization = $1";
         let Some(row) = self.row(Of::One(id), sql, &[&uuid(id)])? else { return Ok(None) };
         Ok(Some((number_at(&row, 1)?, opened(id, at(&row, 0)?, at(&row, 2)?)?)))
+    }
+
+    fn totals(&self) -> Result<Totals, EngineError> {
+        self.totals()
     }
 
     fn account_sequence(&self, id: OrganizationId) -> Result<Option<u64>, EngineError> {

@@ -5,9 +5,8 @@ use std::sync::Arc;
 use metergate_rules::account::Account;
 use metergate_rules::id::OrganizationId;
 
-use super::{ReadError, Reader, Source, View, waited};
+use super::{ReadError, Reader, Source, View};
 use crate::store::StoreError;
-use crate::store::postgres::Postgres;
 use crate::store::totals::Totals;
 
 impl Reader {
@@ -16,21 +15,32 @@ impl Reader {
     /// # Errors
     /// [`StoreError::Damaged`] where a start could not read it.
     pub async fn totals(&self) -> Result<Totals, StoreError> {
-        match &self.source {
-            Source::Embedded(embedded) => {
-                // Of a clone: no commit waits until it is added up.
-                let dirty = embedded.dirty.read().clone();
-                dirty.totals().ok_or(StoreError::Damaged)
-            }
-            Source::Postgres(pool) => {
-                let pool = Arc::clone(pool);
-                waited(move || Ok(pool.read(Postgres::totals)?)).await
+        if let Source::Embedded(embedded) = &self.source {
+            // Of a clone: no commit waits until it is added up.
+            let dirty = embedded.dirty.read().clone();
+            if dirty.unread().len() == 0 {
+                return dirty.totals().ok_or(StoreError::Damaged);
             }
         }
+        self.read(|view| view.totals()).await
     }
 }
 
 impl View<'_> {
+    /// What all used together, by the rows of this snapshot and what they lack.
+    fn totals(&self) -> Result<Totals, ReadError> {
+        let (mut totals, unread) = (self.rows.totals()?, self.dirty.unread());
+        for organization in unread.organizations() {
+            let lacking = unread.read(self.rows, organization)?;
+            lacking.iter().for_each(|dirty| totals.add_derived(&dirty.account, &dirty.derived));
+        }
+        for dirty in self.dirty.all() {
+            let lacking = self.lacking(dirty.account.id)?;
+            lacking.iter().for_each(|dirty| totals.add_derived(&dirty.account, &dirty.derived));
+        }
+        Ok(totals)
+    }
+
     /// Goes through so many accounts after one, in the order of their ids, and answers where to go on. One that cannot be
     /// read holds up no other.
     ///
@@ -52,7 +62,7 @@ impl View<'_> {
     /// # Errors
     /// [`ReadError`] if there is none, or it cannot be read.
     pub fn some_account(&self, id: OrganizationId) -> Result<Arc<Account>, ReadError> {
-        match self.dirty.get(id) {
+        match self.dirty(id)? {
             // A newer row would be no truer than this: together with its row it was all there was, a moment ago.
             Some(dirty) => Ok(Arc::clone(&dirty.account)),
             None => Ok(Arc::new(self.rows.account(id)?.ok_or(StoreError::UnknownOrganization)?)),

@@ -20,11 +20,13 @@ const MOST_ENTRIES: usize = 200;
 const MOST_ANSWERS: i64 = 500;
 
 /// Of each table some rows of an organization.
-const SOME: [&str; 5] = [
+const SOME: [&str; 6] = [
     "DELETE FROM receipts WHERE (scope, route, key) IN
      (SELECT scope, route, key FROM receipts WHERE about = ? LIMIT ?)",
     "DELETE FROM rollups WHERE (organization, meter, day, dimensions) IN
      (SELECT organization, meter, day, dimensions FROM rollups WHERE organization = ? LIMIT ?)",
+    "DELETE FROM day_totals WHERE (organization, span, meter) IN
+     (SELECT organization, span, meter FROM day_totals WHERE organization = ? LIMIT ?)",
     "DELETE FROM unique_values WHERE (organization, meter, value, bucket) IN
      (SELECT organization, meter, value, bucket FROM unique_values WHERE organization = ? LIMIT ?)",
     "DELETE FROM receipts WHERE (scope, route, key) IN

@@ -102,7 +102,8 @@ pub(super) fn each_stored<E: From<EngineError>>(
     connection: &Connection,
     mut each: impl FnMut(Result<(RollupRow<'_>, &[u8]), EngineError>) -> Result<(), E>,
 ) -> Result<(), E> {
-    let mut query = connection.prepare(rows!("")).map_err(EngineError::from)?;
+    let mut query =
+        connection.prepare(rows!("ORDER BY organization, meter, day, dimensions")).map_err(EngineError::from)?;
     let mut rows = query.query([]).map_err(EngineError::from)?;
     while let Some(row) = rows.next().map_err(EngineError::from)? {
         each(unsealed(row))?;

@@ -11,8 +11,9 @@ const FLEET: &str = include_str!("../../../migrations/sqlite/0005_fleet.sql");
 const VALUE_CHECKSUMS: &str = include_str!("../../../migrations/sqlite/0009_value_checksums.sql");
 /// After it kept answers say which organization they name.
 const RETENTION: &str = include_str!("../../../migrations/sqlite/0010_retention.sql");
+const DAY_TOTALS: &str = include_str!("../../../migrations/sqlite/0012_day_totals.sql");
 
-const MIGRATIONS: [&str; 11] = [
+const MIGRATIONS: [&str; 12] = [
     include_str!("../../../migrations/sqlite/0001_start.sql"),
     include_str!("../../../migrations/sqlite/0002_slices.sql"),
     include_str!("../../../migrations/sqlite/0003_audit_resolutions.sql"),
@@ -24,6 +25,7 @@ const MIGRATIONS: [&str; 11] = [
     VALUE_CHECKSUMS,
     RETENTION,
     include_str!("../../../migrations/sqlite/0011_rotation.sql"),
+    DAY_TOTALS,
 ];
 
 /// The version of the schema that this program makes and reads.
@@ -56,7 +58,12 @@ pub(super) fn migrate(connection: &mut Connection, folder: &Path) -> Result<(), 
                 super::deletion::count(&transaction)?;
             }
             RETENTION => super::deletion::fill(&transaction)?,
+            DAY_TOTALS => super::day_totals::fill(&transaction)?,
             _ => {}
+        }
+        if done == 0 && version + 1 == MIGRATIONS.len() {
+            // Every row of none is there.
+            super::settings::set(&transaction, "folded_to", "0")?;
         }
         transaction.pragma_update(None, "user_version", version as u32 + 1)?;
         transaction.commit()?;

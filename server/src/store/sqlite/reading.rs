@@ -12,7 +12,10 @@ use crate::catalogue::change::ImportRecord;
 use crate::store::audit::AuditRow;
 use crate::store::ledger::Head;
 use crate::store::rollup::{RollupKey, ValueKey};
-use crate::store::rows::{Candidates, EachRollup, EachRow, RollupRange, Rows, StoredCheckpoint};
+use crate::store::rows::{
+    Candidates, EachDayTotal, EachRollup, EachRow, MeterDays, RollupRange, Rows, StoredCheckpoint,
+};
+use crate::store::totals::Totals;
 use crate::store::{Answer, ReceiptKey};
 
 /// Whose the journal is: one for all organizations.
@@ -44,6 +47,10 @@ impl Rows for Sqlite {
 
     fn organization_id(&self, key: &OrganizationKey) -> Result<Option<OrganizationId>, EngineError> {
         self.organization_id(key)
+    }
+
+    fn totals(&self) -> Result<Totals, EngineError> {
+        self.totals()
     }
 
     fn due_times(
@@ -122,6 +129,11 @@ impl Rows for Sqlite {
 
     fn each_rollup(&self, range: &RollupRange, each: EachRollup<'_>) -> Result<(), EngineError> {
         self.each_rollup(range, each)
+    }
+
+    fn each_day_total(&self, asked: &MeterDays, each: EachDayTotal<'_>) -> Result<bool, EngineError> {
+        self.each_day_total(asked, each)?;
+        Ok(true)
     }
 
     fn find_rollup<'k>(&self, key: &'k RollupKey, more: i64) -> Result<(&'k str, Option<Vec<u8>>), EngineError> {

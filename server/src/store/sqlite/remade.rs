@@ -6,7 +6,7 @@ use std::ops::RangeInclusive;
 use metergate_rules::id::{MeterId, OrganizationId};
 use rusqlite::TransactionBehavior;
 
-use super::{EngineError, Sqlite, unreadable};
+use super::{EngineError, Sqlite, day_totals, unreadable};
 use crate::dies_at;
 use crate::store::rollup::{Day, RollupRow};
 
@@ -30,15 +30,16 @@ impl Sqlite {
         Ok(())
     }
 
-    /// Commits all rows of some meters' days in the place of those that are there. On disk when it returns; nothing of it
-    /// is there when it fails.
+    /// Commits all rows of some meters' days in the place of those that are there, and makes the totals of these and of other
+    /// days anew. On disk when it returns; nothing of it is there when it fails.
     pub(in crate::store) fn replace_rollups<'r>(
         &mut self,
-        days: impl Iterator<Item = ((OrganizationId, MeterId, i32), &'r BTreeMap<String, Day>)>,
+        days: impl Iterator<Item = ((OrganizationId, MeterId, i32), &'r BTreeMap<String, Day>)> + Clone,
+        totals: impl Iterator<Item = (OrganizationId, MeterId, i32)>,
         written: &mut usize,
     ) -> Result<(), EngineError> {
         let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        for ((organization, meter, day), sets) in days {
+        for ((organization, meter, day), sets) in days.clone() {
             let sql = "DELETE FROM rollups WHERE organization = ? AND meter = ? AND day = ?";
             transaction.prepare_cached(sql)?.execute((organization.bytes(), meter.0, day))?;
             for (dimensions, slots) in sets {
@@ -49,6 +50,7 @@ impl Sqlite {
                 *written += 1;
             }
         }
+        day_totals::remake(&transaction, totals.chain(days.map(|(place, _)| place)))?;
         dies_at!("aggregate-half-replaced");
         Ok(transaction.commit()?)
     }

@@ -16,7 +16,7 @@ use super::people::write_person;
 use super::rows::{TEAM_SETTINGS, write_catalogue_checksum};
 use super::totals::write_totals;
 use super::values::write_values;
-use super::{EngineError, Sqlite, settings, unreadable};
+use super::{EngineError, Sqlite, day_totals, settings, unreadable};
 use crate::catalogue::change::TeamRow;
 use crate::clock::boot;
 use crate::dies_at;
@@ -61,7 +61,7 @@ pub(in crate::store) struct Commit<'a> {
 impl Commit<'_> {
     /// About how many bytes it adds to the write-ahead file: the block, and a page or two a row.
     pub(in crate::store) fn bytes(&self) -> usize {
-        let fold = self.fold.iter().map(|dirty| 2 + 2 * dirty.derived.rollups.len() + dirty.derived.values.len());
+        let fold = self.fold.iter().map(|dirty| 2 + 4 * dirty.derived.rollups.len() + dirty.derived.values.len());
         let rows = 2
             + 2 * usize::from(self.sliced.is_some())
             + fold.sum::<usize>()
@@ -209,9 +209,9 @@ fn write_account(transaction: &Transaction<'_>, account: &Account, sequence: u64
 }
 
 fn write_derived(transaction: &Transaction<'_>, derived: &Derived) -> Result<(), EngineError> {
-    for (key, day) in derived.rollups.clone().sorted() {
-        write_rollup(transaction, &key, &day)?;
-    }
+    let rollups = derived.rollups.clone().sorted();
+    rollups.iter().try_for_each(|(key, day)| write_rollup(transaction, key, day))?;
+    day_totals::add(transaction, &rollups)?;
     write_values(transaction, &derived.values)
 }
 

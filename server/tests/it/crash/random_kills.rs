@@ -57,7 +57,7 @@ fn a_killed_server_makes_rows_again_that_were_thrown_away() {
 /// All that follows from the blocks.
 pub(super) fn throw_away_rows(run: &Run) {
     let database = rusqlite::Connection::open(run.data().join(metergate::store::sqlite::FILE)).unwrap();
-    let rows = "DELETE FROM accounts; DELETE FROM organizations; DELETE FROM rollups; DELETE FROM unique_values; DELETE FROM fleet_usage;
+    let rows = "DELETE FROM accounts; DELETE FROM organizations; DELETE FROM rollups; DELETE FROM day_totals; DELETE FROM unique_values; DELETE FROM fleet_usage;
                 DELETE FROM settings WHERE name = 'folded_to'";
     database.execute_batch(rows).unwrap();
 }

@@ -40,15 +40,20 @@ fn int(value: &Value) -> i64 {
 
 /// The events of this run are at most four days old.
 fn total(client: &mut Client, organization: &str, meter: &str) -> i64 {
-    let found = get(client, &total_path(organization, meter));
-    found["data"].as_array().unwrap().iter().map(|row| int(&row["value"])).sum()
+    let [all, hours] = usage_paths(organization, meter).map(|path| {
+        let found = get(client, &path);
+        found["data"].as_array().unwrap().iter().map(|row| int(&row["value"])).sum::<i64>()
+    });
+    assert_eq!(all, hours, "{meter} of {organization}, in total and by hour");
+    all
 }
 
-/// Where the total of this run's days is told.
-pub(super) fn total_path(organization: &str, meter: &str) -> String {
+/// Where the use of this run's days is told: in total, which whole days are added up for, and by hour, from the rows of rollups.
+pub(super) fn usage_paths(organization: &str, meter: &str) -> [String; 2] {
     let now = metergate::clock::wall().floor(HOUR);
     let (from, to) = (now.plus(-5 * DAY), now.plus(2 * HOUR));
-    format!("/v1/usage?organization={organization}&meter={meter}&from={from}&to={to}&granularity=total")
+    let asked = format!("/v1/usage?organization={organization}&meter={meter}&from={from}&to={to}&granularity");
+    [format!("{asked}=total"), format!("{asked}=hour")]
 }
 
 fn windows(meter: &Value) -> impl Iterator<Item = &Value> {

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use metergate::store::block::Record;
-use metergate::store::rollup::{Day, Derived, RollupKey};
+use metergate::store::rollup::{Day, Derived, RollupKey, Slot};
 use metergate::store::totals::Totals;
 use metergate_rules::account::Account;
 use metergate_rules::apply;
@@ -29,7 +29,7 @@ pub(crate) fn conservation(folder: &Path) -> Held {
 
 /// Checks what is stored.
 pub(crate) fn conservation_of(image: &Image) -> Held {
-    let Image { journal, rows, folded_to, rollups: stored, values, totals: all, .. } = image;
+    let Image { journal, rows, folded_to, rollups: stored, days, values, totals: all, .. } = image;
     let fold = Fold::of(journal, rows, *folded_to);
     equal(NAME, "organizations with a row", &rows.keys().collect::<Vec<_>>(), &fold.accounts.keys().collect())?;
     for (id, (held, row)) in rows {
@@ -37,6 +37,7 @@ pub(crate) fn conservation_of(image: &Image) -> Held {
         adds_up(row, &journal.up_to((*held).max(*folded_to), *id).collect::<Vec<_>>())?;
     }
     rollups(&fold.derived, stored)?;
+    days.as_ref().map_or(Ok(()), |days| day_totals(days, stored))?;
     let living = totals(rows, stored);
     if image.has_deleted() {
         // What deleted organizations used stays in it.
@@ -86,6 +87,17 @@ pub(crate) fn folded(journal: &Journal, id: OrganizationId) -> Account {
     let mut account = created.expect("an organization begins with its creation");
     records.for_each(|record| apply::apply(&mut account, &record.entry));
     account
+}
+
+/// Each day comes to what its rollups come to.
+fn day_totals(days: &BTreeMap<(OrganizationId, MeterId, i32), Slot>, stored: &BTreeMap<RollupKey, Day>) -> Held {
+    let mut expected: BTreeMap<_, Slot> = BTreeMap::new();
+    for (key, day) in stored {
+        expected.entry((key.organization, key.meter, key.day)).or_default().merge(&day.all());
+    }
+    equal(NAME, "days with a total", &days.keys().collect::<Vec<_>>(), &expected.keys().collect())?;
+    let different = days.iter().find(|(of, total)| !total.is_like(&expected[of]));
+    holds(NAME, different.is_none(), || format!("the total of a day is not what its rollups come to: {different:?}"))
 }
 
 /// What the rollups of all organizations but those for tests come to, by meter and day.

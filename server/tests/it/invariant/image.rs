@@ -8,7 +8,8 @@ use metergate::store::audit::{AuditRow, TEAM};
 use metergate::store::block::Block;
 use metergate::store::error::EngineError;
 use metergate::store::reader::View;
-use metergate::store::rollup::{Day, RollupKey, RollupRow, ValueKey};
+use metergate::store::rollup::{Day, RollupKey, RollupRow, Slot, ValueKey};
+use metergate::store::rows::{MeterDays, Rows};
 use metergate::store::sqlite::Sqlite;
 use metergate::store::totals::Totals;
 use metergate_rules::account::Account;
@@ -29,6 +30,8 @@ pub(crate) struct Image {
     /// Up to this block every row holds every block, whatever it says.
     pub(super) folded_to: u64,
     pub(crate) rollups: BTreeMap<RollupKey, Day>,
+    /// What each day came to, where the engine keeps that.
+    pub(super) days: Option<BTreeMap<(OrganizationId, MeterId, i32), Slot>>,
     pub(super) values: BTreeMap<ValueKey, i64>,
     pub(super) totals: Totals,
     pub(super) chains: BTreeMap<[u8; 16], Vec<AuditRow>>,
@@ -48,8 +51,10 @@ impl Image {
         values.retain(|key, _| !leaving.contains(&key.organization));
         let (rows, totals) = (account_rows(&sqlite), sqlite.totals().unwrap());
         let chains = chains(&sqlite);
+        let mut days = Some(BTreeMap::new());
+        rows.keys().try_for_each(|id| take_in_days(&mut days, &sqlite, *id)).expect("the totals of days can be read");
         snapshot.rollback().unwrap();
-        Self { journal, rows, folded_to, rollups, values, totals, chains }
+        Self { journal, rows, folded_to, rollups, days, values, totals, chains }
     }
 
     /// Of a store whose rows are never behind.
@@ -66,6 +71,7 @@ impl Image {
             rows: BTreeMap::new(),
             folded_to: 0,
             rollups: BTreeMap::new(),
+            days: None,
             values: BTreeMap::new(),
             totals: Totals::default(),
             chains: BTreeMap::new(),
@@ -127,6 +133,24 @@ impl Image {
         let told = of_team.filter(|row| row.action == "organization.delete").count() > 0;
         told || self.journal.records.iter().any(|(_, _, record)| record.entry.what.deletes())
     }
+}
+
+fn take_in_days(
+    days: &mut Option<BTreeMap<(OrganizationId, MeterId, i32), Slot>>,
+    rows: &dyn Rows,
+    organization: OrganizationId,
+) -> Result<(), EngineError> {
+    let all = MeterDays { organization, meters: (MeterId(0), MeterId(u32::MAX)), days: i32::MIN..=i32::MAX };
+    let mut own = BTreeMap::new();
+    let are_kept = rows.each_day_total(&all, &mut |meter, day, total| {
+        assert_eq!(own.insert((organization, meter, day), total), None, "a day has one total");
+    })?;
+    if let Some(days) = days.as_mut().filter(|_| are_kept) {
+        days.extend(own)
+    } else {
+        *days = None
+    }
+    Ok(())
 }
 
 fn account_rows(sqlite: &Sqlite) -> BTreeMap<OrganizationId, (u64, Account)> {

@@ -68,7 +68,7 @@ fn a_backup_of_an_open_store_becomes_a_store_with_all_that_was_durable_then() {
 fn what_the_rows_do_not_hold_yet_is_in_a_backup_all_the_same() {
     let (kit, folder) = worked("what_the_rows_do_not_hold_yet_is_in_a_backup_all_the_same");
     let whole = backed_up(&kit, &folder.path().join("whole")).1.counts;
-    let rows = "DELETE FROM accounts; DELETE FROM organizations; DELETE FROM rollups; DELETE FROM unique_values; DELETE FROM fleet_usage;
+    let rows = "DELETE FROM accounts; DELETE FROM organizations; DELETE FROM rollups; DELETE FROM day_totals; DELETE FROM unique_values; DELETE FROM fleet_usage;
                 DELETE FROM settings WHERE name = 'folded_to'";
     kit.database().execute_batch(rows).unwrap();
     let (backup, manifest) = backed_up(&kit, &folder.path().join("rowless"));
@@ -331,6 +331,8 @@ fn what_is_damaged_is_found_and_not_backed_up() {
             "UPDATE fleet_usage SET data = CAST(data || x'00' AS BLOB) WHERE meter = 1",
             "use of meter 1 by all organizations ",
         ),
+        ("UPDATE day_totals SET span = span + 900", "the days' totals of organization "),
+        ("DELETE FROM day_totals WHERE meter = 1", "the totals of days are not what their rollups come to"),
         ("DELETE FROM fleet_usage", "all organizations together used meter "),
         ("DELETE FROM rollups WHERE meter = 1", "all organizations together used meter 1 "),
         ("PRAGMA user_version = 99", "the database has schema version 99"),

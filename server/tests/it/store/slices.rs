@@ -195,7 +195,7 @@ fn rows_that_were_thrown_away_are_made_again_from_slices_and_blocks() {
     let before: Vec<_> = ORGANIZATIONS.iter().map(|key| kit.account(key)).collect();
     let now = kit.now();
     kit.close();
-    let rows = "DELETE FROM accounts; DELETE FROM organizations; DELETE FROM rollups; DELETE FROM unique_values; DELETE FROM fleet_usage;
+    let rows = "DELETE FROM accounts; DELETE FROM organizations; DELETE FROM rollups; DELETE FROM day_totals; DELETE FROM unique_values; DELETE FROM fleet_usage;
                 DELETE FROM settings WHERE name = 'folded_to'";
     kit.database().execute_batch(rows).unwrap();
     kit.reopen_at(now);

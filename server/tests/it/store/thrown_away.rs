@@ -8,7 +8,7 @@ use super::kit::{Kit, LONG, closed};
 use super::random_work::{Random, work};
 
 /// Tables that are the fold of the blocks.
-const DERIVED: [&str; 5] = ["accounts", "organizations", "rollups", "unique_values", "fleet_usage"];
+const DERIVED: [&str; 6] = ["accounts", "organizations", "rollups", "day_totals", "unique_values", "fleet_usage"];
 
 fn rows(kit: &Kit, table: &str) -> Vec<Vec<Value>> {
     let database = kit.database();
@@ -79,7 +79,7 @@ fn it_stays_deleted_when_the_rows_are_made_again_from_blocks_and_slices() {
         forgotten(&kit);
         let now = kit.now();
         kit.close();
-        let rows = "DELETE FROM accounts; DELETE FROM organizations; DELETE FROM rollups; DELETE FROM unique_values;
+        let rows = "DELETE FROM accounts; DELETE FROM organizations; DELETE FROM rollups; DELETE FROM day_totals; DELETE FROM unique_values;
                     DELETE FROM fleet_usage; DELETE FROM settings WHERE name = 'folded_to'";
         kit.database().execute_batch(rows).unwrap();
         kit.reopen_at(now);

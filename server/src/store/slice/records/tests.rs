@@ -24,7 +24,7 @@ pub(in crate::store::slice) fn block(sequence: u64, organizations: u64) -> Vec<u
     let of =
         |number: u64| (0..number % 4).map(move |i| (organization(number), record(sequence * 1000 + number * 4 + i)));
     let records: Vec<_> = (0..organizations).rev().flat_map(of).collect();
-    pack(&records, &order(&records)).unwrap().0
+    pack(&records, &order(&records), &[]).unwrap().0
 }
 
 /// The file of these blocks.

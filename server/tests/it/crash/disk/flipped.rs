@@ -10,6 +10,8 @@ const COUNT_OF_ROWS: std::ops::Range<usize> = 3..5;
 /// The oldest block that is in no slice.
 const OPEN_BLOCK: &str = "SELECT data FROM blocks WHERE sequence > (SELECT coalesce(max(last), 0) FROM slices)
                           ORDER BY sequence LIMIT 1";
+/// Rows of a table that come under another key, one after the other.
+const ROWS: usize = 15;
 /// Bytes that are changed at random.
 const CHANGES: usize = 40;
 /// At most so many, until some were refused and others did no harm.
@@ -24,6 +26,7 @@ fn every_row_that_makes_a_figure_is_refused_when_its_bytes_have_changed() {
         ("a block", OPEN_BLOCK),
         ("an account", "SELECT data FROM accounts LIMIT 1"),
         ("a rollup", "SELECT data FROM rollups LIMIT 1"),
+        ("the totals of days", "SELECT data FROM day_totals LIMIT 1"),
         ("an answer under an idempotency key", "SELECT body FROM receipts LIMIT 1"),
         ("a meter", "SELECT CAST(spec AS BLOB) FROM meters LIMIT 1"),
         ("a plan", "SELECT CAST(spec AS BLOB) FROM plans LIMIT 1"),
@@ -56,17 +59,22 @@ fn a_key_of_the_installation_whose_name_has_changed_is_missed() {
     }
 }
 
-/// Before its data, a row has its organization (16 bytes), its meter (1) and its day (3). Where one of them has changed,
-/// the row stands between others out of order, and searches for others are misled by it.
+/// Before its data, a row of rollups has its organization (16 bytes), its meter (1) and its day (3), one of totals its
+/// organization, its span (2) and its meter. Where one of them has changed, the row stands between others out of order, and
+/// searches for others are misled by it.
 #[test]
-fn a_rollup_that_has_come_under_another_key_misleads_no_report() {
-    let left = Left::by("a_rollup_that_has_come_under_another_key_misleads_no_report");
-    for data in left.contents("SELECT data FROM rollups") {
-        for (what, before) in [("day", 1), ("meter", 4), ("organization", 6), ("organization", 16)] {
-            let mut changed = left.database.clone();
-            left.places_of(&data).iter().for_each(|at| flip(&mut changed, at - before));
-            let outcome = left.start(&changed, None);
-            assert!(matches!(outcome, Outcome::Started { refused: 1.. }), "{what}: {outcome:?}");
+fn a_row_of_use_that_has_come_under_another_key_misleads_no_report() {
+    let left = Left::by("a_row_of_use_that_has_come_under_another_key_misleads_no_report");
+    let rollups = ("rollups", [("day", 1), ("meter", 4), ("organization", 6), ("organization", 16)]);
+    let totals = ("day_totals", [("meter", 1), ("span", 2), ("organization", 4), ("organization", 16)]);
+    for (table, columns) in [rollups, totals] {
+        for data in left.contents(&format!("SELECT data FROM {table} ORDER BY random() LIMIT {ROWS}")) {
+            for (what, before) in columns {
+                let mut changed = left.database.clone();
+                left.places_of(&data).iter().for_each(|at| flip(&mut changed, at - before));
+                let outcome = left.start(&changed, None);
+                assert!(matches!(outcome, Outcome::Started { refused: 1.. }), "{table}, {what}: {outcome:?}");
+            }
         }
     }
 }

@@ -12,7 +12,7 @@ use crate::crash::checks::Counted;
 use crate::crash::history::{Answer, DOOMED, Operation};
 use crate::crash::http::{Call, Client, Response};
 use crate::crash::process::{Faults, Server};
-use crate::crash::reports::total_path;
+use crate::crash::reports::usage_paths;
 use crate::crash::run::Run;
 use crate::crash::workload::{answer, call};
 
@@ -25,7 +25,7 @@ pub(super) const BEGIN: usize = 40;
 pub(super) struct Left {
     pub(super) run: Run,
     counted: Counted,
-    reported: Counted,
+    reported: BTreeMap<(String, &'static str), [i64; 2]>,
     listed: BTreeMap<String, Vec<String>>,
     pub(super) database: Vec<u8>,
 }
@@ -109,7 +109,7 @@ impl Left {
             match figures(&mut client, place) {
                 Ok(told) if told == (*expected, self.reported[place]) => {}
                 Ok(told) => {
-                    return Err(format!("{place:?}: {told:?} for {expected}, {}", self.reported[place]));
+                    return Err(format!("{place:?}: {told:?} for {expected}, {:?}", self.reported[place]));
                 }
                 Err(response) if is_refused(&response) => refused += 1,
                 Err(response) => return Err(format!("{place:?}: {response:?}")),
@@ -161,8 +161,8 @@ fn is_the_same(operation: &Operation, repeated: &Answer) -> bool {
     }
 }
 
-/// The counter, and what the report says.
-fn figures(client: &mut Client, place: &(String, &'static str)) -> Result<(i64, i64), Response> {
+/// The counter, and what the reports say.
+fn figures(client: &mut Client, place: &(String, &'static str)) -> Result<(i64, [i64; 2]), Response> {
     let (organization, meter) = place;
     let body = json!({"organization": organization, "meter": meter, "quantity": 0});
     let checked = client.call(&Call::json("POST", "/v1/check", body)).unwrap();
@@ -178,12 +178,16 @@ fn is_there(client: &mut Client, organization: &str) -> bool {
     client.call(&Call::get(&format!("/v1/organizations/{organization}"))).unwrap().status == 200
 }
 
-fn reported(client: &mut Client, (organization, meter): &(String, &'static str)) -> Result<i64, Response> {
-    let response = client.call(&Call::get(&total_path(organization, meter))).unwrap();
-    if response.status != 200 {
-        return Err(response);
+fn reported(client: &mut Client, (organization, meter): &(String, &'static str)) -> Result<[i64; 2], Response> {
+    let mut told = [0; 2];
+    for (told, path) in told.iter_mut().zip(usage_paths(organization, meter)) {
+        let response = client.call(&Call::get(&path)).unwrap();
+        if response.status != 200 {
+            return Err(response);
+        }
+        *told = response.value()["data"].as_array().unwrap().iter().map(|row| row["value"].as_i64().unwrap()).sum();
     }
-    Ok(response.value()["data"].as_array().unwrap().iter().map(|row| row["value"].as_i64().unwrap()).sum())
+    Ok(told)
 }
 
 /// Ids of all events, page by page.
