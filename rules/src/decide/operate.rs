@@ -14,7 +14,7 @@ use crate::id::{MeterId, PlanId};
 use crate::meter::Meter;
 use crate::outcome::{Change, Outcome, PlanState, Reply, What};
 use crate::period::{self, MOST_APART, Zone};
-use crate::plan::{Enforcement, Max};
+use crate::plan::{Enforcement, Max, TrialEnd};
 use crate::quantity::{InvalidQuantity, Quantity};
 use crate::time::{DAY, Span, Time};
 use crate::window::{Window, WindowSet};
@@ -131,7 +131,8 @@ fn change_plan(
 }
 
 /// What comes with a plan. One without trial ends a trial that runs and lifts its lock; one with a trial begins none for an
-/// organization that has had one.
+/// organization that has had one. To one whose trial is over already, the new plan is what says how it goes on: unless that
+/// locks too, the lock is lifted.
 pub(crate) fn plan_after(
     account: &Account,
     plan: PlanId,
@@ -141,17 +142,21 @@ pub(crate) fn plan_after(
 ) -> Result<PlanState, Problem> {
     let new = catalogue.plan(plan).ok_or(Problem::UnknownPlan)?;
     let (mut status, mut trial, mut locks) = (account.status, account.trial, account.locks.clone());
-    match &new.trial {
+    let goes_on = match &new.trial {
         None => {
             trial = trial.map(|trial| TrialState { ends_at: trial.ends_at.min(now), over: true });
-            status = if status == Status::Trial { Status::Active } else { status };
-            locks.retain(|lock| lock.cause != LockCause::Trial);
+            true
         }
         Some(begins) if trial.is_none() => {
             trial = Some(TrialState { ends_at: now.plus(i64::from(begins.days) * DAY), over: false });
             status = Status::Trial;
+            false
         }
-        Some(_) => {}
+        Some(new) => trial.is_some_and(|trial| trial.over) && new.on_end != TrialEnd::Lock,
+    };
+    if goes_on {
+        status = if status == Status::Trial { Status::Active } else { status };
+        locks.retain(|lock| lock.cause != LockCause::Trial);
     }
     Ok(PlanState { plan, status, trial, locks, overrides })
 }

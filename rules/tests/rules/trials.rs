@@ -90,6 +90,25 @@ fn moving_to_a_plan_with_a_trial_neither_begins_a_second_nor_prolongs_the_first(
 }
 
 #[test]
+fn after_a_trial_a_plan_with_one_lets_go_on_unless_it_locks_too() {
+    #[rustfmt::skip]
+    let cases = [ // plan, answer, status
+        (4, "ok day 1/4",            Status::Active),
+        (3, "trial-expired day 0/3", Status::Trial),
+    ];
+    for (number, answer, status) in cases {
+        let mut world = World::new(plans(TrialEnd::Lock));
+        let ended = world.play("wait 30d; api 1");
+        assert_eq!(ended, "trial-expired day 0/1");
+        assert_eq!(world.play(&format!("plan {number}; api 1")), format!("done; {answer}"));
+        assert_eq!((world.account.status, world.account.trial.unwrap().over), (status, true), "plan {number}");
+    }
+    let mut world = World::new(plans(TrialEnd::Lock));
+    let answers = world.play("wait 30d; lock operator; plan 4; api 1");
+    assert_eq!(answers, "done; done; organization-locked day 0/4", "only the trial's own lock");
+}
+
+#[test]
 fn the_plan_at_the_end_decides_how_a_trial_ends() {
     let mut world = World::new(plans(TrialEnd::Lock));
     assert_eq!(world.play("plan 4; wait 30d; api 1"), "done; ok day 1/4");

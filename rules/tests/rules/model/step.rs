@@ -197,6 +197,11 @@ impl Model {
                 self.trial = Some((self.now + days(length), false));
                 self.status = Status::Trial;
             }
+            (Some((_, end)), Some((_, true))) if end != End::Lock => {
+                let lifted = self.locks.remove(&LockCause::Trial);
+                self.reach("a trial's lock lifted by a plan with one", lifted);
+                self.status = Status::Active;
+            }
             (Some(_), Some(_)) => {}
         }
         true
