@@ -31,6 +31,7 @@ mod import;
 mod key;
 mod limit;
 mod lock;
+mod member;
 mod organization;
 mod plan;
 mod problem;
@@ -85,6 +86,8 @@ enum Command {
     Reset(RemoteOptions<correction::Reset>),
     /// Correct what was counted
     Adjust(RemoteOptions<correction::Adjust>),
+    /// Take back what an event or a decision counted
+    Void(RemoteOptions<correction::Void>),
     /// Report usage
     Usage(RemoteOptions<usage::Options>),
     /// Make the reports of some days again from the records, and apply the retention
@@ -172,6 +175,7 @@ fn run(command: Command, screen: &dyn Screen) -> anyhow::Result<Ending> {
         Command::Extra(extra) => limit::set_extra(&extra.connection.client()?, &extra.options, screen),
         Command::Reset(reset) => correction::reset(&reset.connection.client()?, &reset.options, screen),
         Command::Adjust(adjust) => correction::adjust(&adjust.connection.client()?, &adjust.options, screen),
+        Command::Void(void) => correction::void(&void.connection.client()?, &void.options, screen),
         Command::Usage(usage) => usage::run(&usage.connection.client()?, &usage.options, screen),
         Command::Aggregate(days) => aggregate::run(&days.connection.client()?, &days.options, screen),
         Command::Audit(audit) => audit::run(&audit.connection.client()?, &audit.command, screen),

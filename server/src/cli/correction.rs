@@ -1,9 +1,9 @@
-//! `metergate reset` and `metergate adjust`: what counters show, set right.
+//! `metergate reset`, `metergate adjust` and `metergate void`: what counters show, set right.
 
 use serde_json::json;
 
 use super::Ending;
-use super::client::{Client, of_organization};
+use super::client::{Client, of_organization, segment, with_query};
 use super::organization;
 use super::row::{Row, body, cell};
 use super::screen::{Screen, plain};
@@ -48,6 +48,20 @@ pub(super) struct Adjust {
     json: bool,
 }
 
+/// An event that never was.
+#[derive(clap::Args)]
+pub(super) struct Void {
+    /// The organization's key or id
+    organization: String,
+    /// The event's source, as the list of events shows it; of a decision metergate:consume/<meter>
+    source: String,
+    /// Its id there
+    id: String,
+    /// Why; kept in the audit log
+    #[arg(long)]
+    reason: String,
+}
+
 pub(super) fn reset(client: &Client, reset: &Reset, screen: &dyn Screen) -> anyhow::Result<Ending> {
     let some = |names: &Vec<String>| (!names.is_empty()).then(|| json!(names));
     let asked =
@@ -73,5 +87,16 @@ pub(super) fn adjust(client: &Client, adjust: &Adjust, screen: &dyn Screen) -> a
         let [quantity, meter, time] = ["quantity", "meter", "time"].map(|field| cell(&made, field));
         screen.print(&plain(&format!("{quantity} of {meter} for {} at {time}", adjust.organization)));
     }
+    Ok(Ending::Done)
+}
+
+pub(super) fn void(client: &Client, void: &Void, screen: &dyn Screen) -> anyhow::Result<Ending> {
+    let query = [("organization", void.organization.as_str()), ("source", void.source.as_str())];
+    let path = with_query(&format!("/v1/events/{}", segment(&void.id)), &query);
+    client.delete_with(&path, &json!({ "reason": void.reason }))?;
+    screen.note(&plain(&format!(
+        "{} of {} is void: nothing of it counts for {}",
+        void.id, void.source, void.organization
+    )));
     Ok(Ending::Done)
 }

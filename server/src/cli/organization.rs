@@ -7,7 +7,7 @@ use super::Ending;
 use super::client::{Client, of_organization};
 use super::row::{Row, body, cell, object, rows};
 use super::screen::{Align, Screen, Table, fields, plain};
-use super::usage;
+use super::{member, usage};
 
 #[derive(Subcommand)]
 pub(super) enum Command {
@@ -59,6 +59,36 @@ pub(super) enum Command {
         #[arg(long, default_value = "")]
         reason: String,
     },
+    /// Let its trial end at another time; one that is over goes on until then
+    Trial {
+        /// Its key or id
+        organization: String,
+        /// When, RFC 3339
+        ends_at: String,
+        /// Why; kept in the audit log
+        #[arg(long)]
+        reason: String,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Set the clock of a test organization: to any time while nothing is recorded, then forward
+    Clock {
+        /// Its key or id
+        organization: String,
+        /// What it is to show, RFC 3339
+        now: String,
+        /// Why; kept in the audit log
+        #[arg(long, default_value = "")]
+        reason: String,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// List its members
+    Members(member::List),
+    /// Invite somebody; prints a link to pass on, which opens once within 7 days
+    Invite(member::Invite),
     /// List the organizations
     List {
         /// Print JSON
@@ -95,6 +125,18 @@ pub(super) fn run(client: &Client, command: &Command, screen: &dyn Screen) -> an
             let answer = client.patch(&of_organization(organization, ""), &change)?;
             show(client, &answer, *json, screen)?;
         }
+        Command::Trial { organization, ends_at, reason, json } => {
+            let path = of_organization(organization, "/trial");
+            let answer = client.put(&path, &json!({ "endsAt": ends_at, "reason": reason }))?;
+            show(client, &answer, *json, screen)?;
+        }
+        Command::Clock { organization, now, reason, json } => {
+            let path = of_organization(organization, "/clock");
+            let answer = client.put(&path, &json!({ "now": now, "reason": reason }))?;
+            show(client, &answer, *json, screen)?;
+        }
+        Command::Members(asked) => member::list(client, asked, screen)?,
+        Command::Invite(asked) => member::invite(client, asked, screen)?,
         Command::Delete { organization, yes, reason } => delete(client, organization, *yes, reason, screen)?,
         Command::List { json } => list(client, *json, screen)?,
         Command::Show { organization, json } => {
@@ -140,6 +182,9 @@ pub(super) fn show(client: &Client, answer: &str, json: bool, screen: &dyn Scree
     }
     let organization: Row = client.read("/v1/organizations", answer)?;
     screen.print(&fields(&organization, &FIELDS));
+    if cell(&organization, "test") == "true" {
+        screen.print(&fields(&organization, &[("clock", "clock")]));
+    }
     if let Some(scheduled) = object(&organization, "scheduledPlan") {
         let [plan, version, at] = ["plan", "version", "at"].map(|field| plain(&cell(&scheduled, field)));
         screen.print(&format!("{:<15} {plan} version {version} at {at}", "scheduled plan"));

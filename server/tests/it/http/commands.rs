@@ -87,6 +87,47 @@ fn usage_is_reset_and_adjusted_on_the_command_line() {
 }
 
 #[test]
+fn an_event_is_void_and_a_trial_and_a_clock_are_moved_on_the_command_line() {
+    let server = started();
+    let used = || {
+        let usage = json_of(&server, "usage --organization acme");
+        usage["meters"].as_array().unwrap().iter().find(|it| it["meter"] == "tokens").unwrap()["used"].clone()
+    };
+    let ask = json!({"organization": "acme", "meter": "tokens", "quantity": 9, "id": "a/b"});
+    server.admin().post("/v1/consume", ask).is(200);
+    assert_eq!(used(), 9);
+    printed(&server, "void acme metergate:consume/tokens a/b --reason mistaken");
+    assert_eq!(used(), 0);
+    let log = server.admin().list("/v1/organizations/acme/audit-log?action=usage.void");
+    assert_eq!((log.len(), &log[0]["reason"]), (1, &json!("mistaken")));
+
+    printed(&server, "org create trying --plan trial --test");
+    let moved = json_of(&server, "org clock trying 2026-03-01T00:00:00Z");
+    assert_eq!(
+        (&moved["clock"], &moved["trialEndsAt"]),
+        (&json!("2026-03-01T00:00:00Z"), &json!("2026-03-31T00:00:00Z"))
+    );
+    let shown = printed(&server, "org clock trying 2026-04-01T00:00:00Z --reason ahead");
+    assert!(shown.contains("locked by       trial") && shown.contains("clock           2026-04-01"), "{shown}");
+    let longer = json_of(&server, "org trial trying 2026-04-09T00:00:00Z --reason asked");
+    assert_eq!((&longer["locked"], &longer["trialEndsAt"]), (&json!(false), &json!("2026-04-09T00:00:00Z")));
+    assert!(!printed(&server, "org show acme").contains("clock"));
+}
+
+#[test]
+fn somebody_is_invited_by_a_link_that_the_command_line_prints() {
+    let server = started();
+    let url = printed(&server, "org invite acme ada@example.com --role owner");
+    let token = url.strip_prefix(&format!("{}/join?token=", server.url)).unwrap();
+    let form =
+        json!({"email": "ada@example.com", "password": "correct horse battery", "name": "Ada", "invitation": token});
+    server.stranger().post("/api/auth/register", form).is(201);
+    let members = json_of(&server, "org members acme")["data"].clone();
+    let id = members[0]["id"].as_str().unwrap();
+    assert_eq!(row(&printed(&server, "org members acme"), &[id])[1..5], ["ada@example.com", "Ada", "owner", "true"]);
+}
+
+#[test]
 fn reports_are_made_again_on_the_command_line() {
     let server = started();
     let told = printed(&server, "aggregate --from 2020-01-01 --to 2020-12-31");
