@@ -53,6 +53,7 @@ pub fn apply(account: &mut Account, entry: &Entry) {
             account.changes += 1;
             change(account, changed, entry.at);
         }
+        What::Image(_) => {}
     }
 }
 

@@ -10,6 +10,7 @@ use crate::id::{InvalidId, MeterId};
 use crate::meter::{Measure, ValueHash};
 use crate::outcome::{Entry, Outcome, Reply, What};
 use crate::quantity::{Decimal, InvalidQuantity};
+use crate::reservation::State;
 use crate::time::{Span, Time};
 use crate::window::{Window, WindowSet};
 
@@ -113,9 +114,9 @@ pub enum Problem {
     /// The organization has never had a reservation of that number.
     #[error("there is no such reservation")]
     UnknownReservation,
-    /// The reservation is committed, released or lapsed.
+    /// The reservation is committed, released or lapsed; which of them, where that is known.
     #[error("the reservation is over")]
-    ReservationOver,
+    ReservationOver(Option<State>),
     /// More than [`MOST_OPEN`](crate::reservation::MOST_OPEN) would be open, or with more dimension values than
     /// [`MOST_DIMENSION_BYTES`](crate::reservation::MOST_DIMENSION_BYTES).
     #[error("the organization has too many open reservations")]

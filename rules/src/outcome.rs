@@ -5,7 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::account::{Lock, Status};
+use crate::account::{Account, Lock, Status};
 use crate::audit::Draft;
 use crate::command::{Completion, Event};
 use crate::grant::Draw;
@@ -43,6 +43,8 @@ pub enum What {
     Changed(Box<Change>),
     /// A reservation was made, or went on in its life.
     Reservation(Box<Hold>),
+    /// Nothing: the account as it stood. From here on the past can be told when what went before is no longer kept.
+    Image(Box<Account>),
 }
 
 impl What {
@@ -59,8 +61,13 @@ impl What {
                 Change::Corrected(correction) => &correction.uses,
                 _ => &[],
             },
-            Self::Due(_) => &[],
+            Self::Due(_) | Self::Image(_) => &[],
         }
+    }
+
+    /// Whether a billing period begins with it.
+    pub const fn begins_period(&self) -> bool {
+        matches!(self, Self::Due(Effect::PeriodBegan(_)))
     }
 
     /// Whether nothing is left of the organization after it.

@@ -195,9 +195,8 @@ fn draws(account: &Account, held: &Reservation, need: Quantity, now: Time) -> Ve
 
 fn find(account: &Account, id: ReservationId) -> Result<&Reservation, Problem> {
     let open = account.reservations.iter().find(|reservation| reservation.id == id);
-    let over =
-        if (1..=account.reserved).contains(&id.0) { Problem::ReservationOver } else { Problem::UnknownReservation };
-    open.ok_or(over)
+    let was_made = (1..=account.reserved).contains(&id.0);
+    open.ok_or(if was_made { Problem::ReservationOver(None) } else { Problem::UnknownReservation })
 }
 
 fn terms<'c>(account: &Account, item: &Item, catalogue: &'c Catalogue) -> Result<(&'c Plan, &'c Meter), Problem> {

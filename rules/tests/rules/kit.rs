@@ -177,7 +177,7 @@ impl World {
         let is_event = |entry: &&Entry| match &entry.what {
             What::Decided(_) | What::Recorded(_) => true,
             What::Reservation(hold) => matches!(**hold, Hold::Settled(_)),
-            What::Due(_) | What::Changed(_) => false,
+            What::Due(_) | What::Changed(_) | What::Image(_) => false,
         };
         let entry = self.entries.iter().filter(is_event).nth(nth - 1).unwrap();
         let uses = uses(entry).to_vec();

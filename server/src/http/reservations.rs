@@ -177,9 +177,10 @@ async fn on(
     let organization = OrganizationRef::Id(id.organization);
     match run(app, caller.clone(), receipt, organization, command, text).await {
         Err(StoreError::UnknownOrganization) => Err(ApiError::not_found()),
-        Err(StoreError::Problem(Problem::ReservationOver)) => {
-            let found = find(app, &caller, id, false).await;
-            Err(found.map_or_else(|_| Problem::ReservationOver.into(), |detail| over(detail.state)))
+        Err(StoreError::Problem(Problem::ReservationOver(Some(ended)))) => Err(over(ended.as_str())),
+        // One that has lapsed, or ended before its end was noted by its number.
+        Err(StoreError::Problem(Problem::ReservationOver(None))) => {
+            Err(over(find(app, &caller, id, false).await.map_or("lapsed", |detail| detail.state)))
         }
         answered => Ok(answered?),
     }

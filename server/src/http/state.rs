@@ -295,7 +295,7 @@ impl From<Problem> for ApiError {
             Problem::UnknownCategory => Self::invalid("#/category", problem.to_string()),
             Problem::NotReservable => Self::invalid("#/meter", problem.to_string()),
             Problem::InvalidTtl => Self::invalid("#/ttlSeconds", problem.to_string()),
-            Problem::ReservationOver => Self::conflict("reservation-over", "The reservation is over."),
+            Problem::ReservationOver(_) => Self::conflict("reservation-over", "The reservation is over."),
             Problem::TooManyReservations => Self::conflict(
                 "too-many-reservations",
                 "The organization has as many open reservations as it may. Commit or release some first.",

@@ -32,6 +32,8 @@ pub struct Entitlements {
     pub status: &'static str,
     /// Whether a lock stops consumption.
     pub locked: bool,
+    /// When the next billing period begins.
+    pub next_reset_date: Timestamp,
     /// On/off and valued entitlements of the plan's version.
     #[schema(value_type = Object)]
     pub features: BTreeMap<String, serde_json::Value>,
@@ -92,6 +94,7 @@ impl Report<'_> {
             plan_version,
             status: status_name(account.status),
             locked: !account.locks.is_empty(),
+            next_reset_date: Timestamp(account.windows.period.end),
             features: features.unwrap_or_default(),
             limits: self.meters_of(&current).into_iter().flat_map(|m| self.entitled_limits(&current, m)).collect(),
         })

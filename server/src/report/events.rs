@@ -211,7 +211,9 @@ impl Filling<'_> {
                     self.pass(Position { sequence, offset, item: u16::MAX })
                 }
             },
-            What::Due(_) | What::Changed(_) => self.pass(Position { sequence, offset, item: u16::MAX }),
+            What::Due(_) | What::Changed(_) | What::Image(_) => {
+                self.pass(Position { sequence, offset, item: u16::MAX })
+            }
         }
     }
 
@@ -233,7 +235,7 @@ impl Filling<'_> {
         for (item, used) in (0..).zip(&decided.uses) {
             let id = match &record.key {
                 Some(Key::Decision(_, id) | Key::Together(id)) => id.to_string(),
-                Some(Key::Header(..) | Key::Reservation(_)) | None => format!("{sequence}-{offset}"),
+                Some(Key::Header(..) | Key::Reservation(_) | Key::Ended(_)) | None => format!("{sequence}-{offset}"),
             };
             let mut event = self.decision(id, record, used, &decided.properties, decided.outcome);
             event.voided = self.is_void(sequence, offset, Some(used.meter));

@@ -46,6 +46,8 @@ pub struct Explanation {
     pub time_zone: String,
     /// The billing period that is open.
     pub current_period: Period,
+    /// When the next one begins.
+    pub next_reset_date: Timestamp,
     /// The meters, by key.
     pub meters: Vec<MeterExplanation>,
     /// What was changed about plan, limits, credit, trial, locks and counters: the last 50 entries, newest first.
@@ -158,6 +160,7 @@ impl Report<'_> {
             locks: LockBody::all(&account.locks),
             time_zone: account.profile.zone.name().to_owned(),
             current_period: account.shown_period().into(),
+            next_reset_date: Timestamp(account.windows.period.end),
             meters: meters.into_iter().map(|meter| self.meter_explanation(&current, meter)).collect(),
             audit: entries::behind(self.view, &live, meter.map(MeterKey::as_str), current.now, self.now)?,
         })

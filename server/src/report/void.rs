@@ -54,7 +54,9 @@ impl Report<'_> {
             What::Decided(decided) => {
                 let is_it = match &record.key {
                     Some(Key::Decision(_, own) | Key::Together(own)) => own.as_str() == id,
-                    Some(Key::Header(..) | Key::Reservation(_)) | None => format!("{sequence}-{offset}") == id,
+                    Some(Key::Header(..) | Key::Reservation(_) | Key::Ended(_)) | None => {
+                        format!("{sequence}-{offset}") == id
+                    }
                 };
                 let mut uses = decided.uses.iter().filter(|_| is_it);
                 uses.find(|used| Some(self.catalogue.meter_key(used.meter)) == meter).map(|used| at(Some(used.meter)))
@@ -65,7 +67,7 @@ impl Report<'_> {
                 let is_it = own == id && Some(self.catalogue.meter_key(settled.used.meter)) == meter;
                 is_it.then(|| at(Some(settled.used.meter)))
             }
-            What::Due(_) | What::Changed(_) => None,
+            What::Due(_) | What::Changed(_) | What::Image(_) => None,
         }
     }
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use hashbrown::HashTable;
 use metergate_rules::account::Account;
 use metergate_rules::audit::Fields;
-use metergate_rules::command::Command;
+use metergate_rules::command::{Command, Commit};
 use metergate_rules::decide::Problem;
 use metergate_rules::id::{OrganizationId, OrganizationKey, OrganizationRef};
 use metergate_rules::outcome::{Reply, What};
@@ -307,7 +307,13 @@ impl<'a> Batch<'a> {
             return Err(StoreError::OrganizationKeyTaken.into());
         }
         let command = &*self.informed(organization, command)?;
-        let (_, outcome) = self.run(organization, command, false)?;
+        let (_, outcome) = match (self.run(organization, command, false), command) {
+            (
+                Err(Stop::Request(StoreError::Problem(Problem::ReservationOver(None)))),
+                Command::Extend { id, .. } | Command::Commit(Commit { id, .. }) | Command::Release(id),
+            ) => return Err(Problem::ReservationOver(self.end_of(organization, *id)?).into()),
+            (ran, _) => ran?,
+        };
         self.write_audit(organization, &outcome.audit, &request.caller.actor, &request.reason)?;
         self.keep(organization, outcome.entries, None, 0)?;
         let key = self.account(organization)?.profile.key.clone();

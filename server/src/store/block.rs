@@ -33,6 +33,8 @@ pub enum Key {
     Reservation(ReservationId),
     /// The `Idempotency-Key` of a decision without an id, with its route.
     Header(Box<str>, IdempotencyKey),
+    /// The number of a reservation, under which it was committed or released.
+    Ended(ReservationId),
 }
 
 /// An entry of the journal with the id under which it was made.

@@ -71,6 +71,12 @@ pub(super) fn leaving(
     Ok((!leaving.is_empty()).then(|| leaving.in_commit(Decided::nothing(now))))
 }
 
+/// With what the names of its imports begin: those of a credential that is bound to it, and those that the command line gives.
+pub(super) fn of_imports(organization: OrganizationId, key: Option<&str>) -> Vec<String> {
+    let named = key.map(|key| format!("import:{key}/"));
+    [format!("{organization}/"), format!("import:{organization}/")].into_iter().chain(named).collect()
+}
+
 /// Decides the end of an organization.
 pub(super) fn decide_deletion(mut batch: Batch<'_>, request: &ChangeRequest) -> Result<Alone, Stop> {
     match batch.decide_deletion(request)? {

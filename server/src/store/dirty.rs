@@ -192,7 +192,7 @@ pub(super) fn is_change(entry: &Entry) -> bool {
             !is_of_use && !matches!(**change, Change::Extra { .. } | Change::Extras(_))
         }
         What::Due(effect) => matches!(effect, Effect::TrialEnded { .. } | Effect::PlanChanged(_)),
-        What::Decided(_) | What::Recorded(_) | What::Reservation(_) => false,
+        What::Decided(_) | What::Recorded(_) | What::Reservation(_) | What::Image(_) => false,
     }
 }
 

@@ -54,7 +54,11 @@ enum Known {
 impl Batch<'_> {
     fn decide_people(&mut self, request: &PeopleRequest) -> Result<Known, Stop> {
         let existing = self.concerned(request)?;
-        let scope = existing.map_or(TEAM, chain_of);
+        let scope = match &request.command {
+            // A link is used up when the call is repeated: it tells the organization no more.
+            PeopleCommand::Accept(..) | PeopleCommand::Register(..) => TEAM,
+            _ => existing.map_or(TEAM, chain_of),
+        };
         if let Some(answer) = self.kept(scope, request.receipt.as_ref())? {
             return Ok(Known::Before(answer));
         }

@@ -135,7 +135,7 @@ impl Model {
         let number = self.hold_number(nth);
         let Some(hold) = self.holds.get(number - 1) else { return Answer::Fails(vec![Problem::UnknownReservation]) };
         if hold.over.is_some() {
-            return Answer::Fails(vec![Problem::ReservationOver]);
+            return Answer::Fails(vec![Problem::ReservationOver(None)]);
         }
         let meter = hold.meter;
         let overage = change(self, number - 1);

@@ -204,6 +204,7 @@ fn id_of(key: &Key) -> [u8; 16] {
         Key::Together(id) => hash.update(format!("together {}", id.as_str())),
         Key::Header(route, key) => hash.update(format!("header {route} {}", key.as_str())),
         Key::Reservation(id) => hash.update(format!("reservation {}", id.0)),
+        Key::Ended(id) => hash.update(format!("ended {}", id.0)),
     }
     let digest = hash.finalize();
     std::array::from_fn(|i| digest[i])

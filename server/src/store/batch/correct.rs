@@ -8,6 +8,7 @@ use metergate_rules::decide::{Problem, time_of};
 use metergate_rules::id::{DecisionId, MeterId, OrganizationId, ReservationId};
 use metergate_rules::outcome::{Hold, Use, VoidedEvent, What};
 use metergate_rules::quantity::Quantity;
+use metergate_rules::reservation::State;
 use metergate_rules::time::{DAY, Span, Time};
 
 use super::search::{Search, Spot};
@@ -155,6 +156,19 @@ impl Batch<'_> {
         Ok(if let Hold::Made { properties, .. } = *hold { properties } else { String::new() })
     }
 
+    /// How a reservation ended that was committed or released; nothing of one that has lapsed, or where that is longer ago than
+    /// ids are kept.
+    pub(super) fn end_of(&mut self, organization: OrganizationId, id: ReservationId) -> Result<Option<State>, Stop> {
+        let found = self.find(organization, Id::Key(&Key::Ended(id)))?;
+        let Search::Found(record, _) = found else { return Ok(None) };
+        let What::Reservation(hold) = record.entry.what else { return Ok(None) };
+        Ok(match *hold {
+            Hold::Settled(_) => Some(State::Committed),
+            Hold::Released(_) => Some(State::Released),
+            Hold::Made { .. } | Hold::Extended { .. } => None,
+        })
+    }
+
     /// What is durable under an id.
     fn under(&mut self, organization: OrganizationId, id: Id<'_>) -> Result<Option<(Place, Record)>, Stop> {
         Ok(match self.find(organization, id)? {
@@ -173,7 +187,7 @@ fn uses_of(record: &Record, meter: Option<MeterId>) -> Vec<Use> {
     let is_event = match &record.entry.what {
         What::Recorded(_) | What::Decided(_) => true,
         What::Reservation(hold) => matches!(**hold, Hold::Settled(_)),
-        What::Due(_) | What::Changed(_) => false,
+        What::Due(_) | What::Changed(_) | What::Image(_) => false,
     };
     let wanted = |used: &&Use| is_event && meter.is_none_or(|meter| used.meter == meter);
     record.entry.what.uses().iter().filter(wanted).cloned().collect()

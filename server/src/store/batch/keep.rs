@@ -79,6 +79,10 @@ impl Batch<'_> {
         let account = self.account(organization)?;
         let working = self.working.entry(organization).or_insert(account);
         let account = Arc::make_mut(working);
+        if entries.iter().any(|entry| entry.what.begins_period()) && !account.profile.test {
+            let entry = Entry { at: account.time, what: What::Image(Box::new(account.clone())) };
+            self.records.push((organization, Record { key: None, fingerprint: 0, entry }));
+        }
         for entry in entries {
             let entry = if planted("late-effects") { late(entry, self.now) } else { entry };
             let before = planted("reservation-outlives-commit").then(|| account.reservations.clone());
@@ -99,7 +103,7 @@ impl Batch<'_> {
             };
             self.records.push((organization, Record { key, fingerprint, entry }));
         }
-        if let Some((_, Record { key: Some(made @ Key::Reservation(_)), .. })) = self.records.last() {
+        if let Some((_, Record { key: Some(made @ (Key::Reservation(_) | Key::Ended(_))), .. })) = self.records.last() {
             self.remember(self.ledger.known.hash(organization, Id::Key(made)));
         }
         Ok(())
@@ -232,11 +236,13 @@ impl Batch<'_> {
     }
 }
 
-/// The id under which a reservation is found again.
+/// The id under which a reservation is found again, or its end.
 fn made_under(hold: &Hold) -> Option<Key> {
     match hold {
         Hold::Made { reservation, .. } => Some(Key::Reservation(reservation.id)),
-        _ => None,
+        Hold::Settled(settled) => Some(Key::Ended(settled.id)),
+        Hold::Released(id) => Some(Key::Ended(*id)),
+        Hold::Extended { .. } => None,
     }
 }
 

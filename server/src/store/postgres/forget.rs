@@ -8,6 +8,7 @@ use metergate_rules::time::Time;
 
 use super::{Of, Postgres, Value, at, most, organization_at, uuid};
 use crate::store::audit::{AuditRow, chain_of};
+use crate::store::deletion::of_imports;
 use crate::store::error::EngineError;
 
 /// Rows that a step deletes at most.
@@ -43,12 +44,17 @@ const SOME: [&str; 6] = [
 
 impl Postgres {
     /// From its commit on nobody finds the organization. Kept answers of the team's that name it would be given again.
-    pub(super) fn delete(&self, organization: OrganizationId, at: Time) -> Result<(), EngineError> {
-        let (id, at) = (uuid(organization), at.micros());
+    pub(super) fn delete(&self, organization: OrganizationId, when: Time) -> Result<(), EngineError> {
+        let (id, when) = (uuid(organization), when.micros());
         // Answers of the team's stand under zeros, whoever they name.
         let answers = "DELETE FROM receipts WHERE (organization, route, key) IN
                        (SELECT organization, route, key FROM receipts WHERE about = $1 ORDER BY at LIMIT $2)";
         self.rows(Of::Team, answers, &[&id, &MOST_ANSWERS])?;
+        let key = self.row(Of::Team, "SELECT key FROM organizations WHERE organization = $1", &[&id])?;
+        let key: Option<String> = key.map(|row| at(&row, 0)).transpose()?;
+        for prefix in of_imports(organization, key.as_deref()) {
+            self.rows(Of::Team, "DELETE FROM imports WHERE starts_with(source, $1)", &[&prefix])?;
+        }
         for sql in [
             "DELETE FROM accounts WHERE organization = $1 RETURNING 1",
             "DELETE FROM organizations WHERE organization = $1 RETURNING 1",
@@ -56,7 +62,7 @@ impl Postgres {
             self.rows(Of::Team, sql, &[&id])?;
         }
         let sql = "INSERT INTO deletions (organization, at) VALUES ($1, $2) ON CONFLICT DO NOTHING";
-        self.rows(Of::Team, sql, &[&id, &at]).map(drop)
+        self.rows(Of::Team, sql, &[&id, &when]).map(drop)
     }
 
     /// The organization that was deleted first of those of which rows are left.

@@ -76,7 +76,7 @@ impl View<'_> {
     ///
     /// # Errors
     /// [`ReadError::Engine`] if they cannot be read.
-    pub(in crate::store) fn records_between(
+    pub fn records_between(
         &self,
         organization: OrganizationId,
         between: (u64, u64),

@@ -2,11 +2,12 @@
 
 use metergate_rules::id::OrganizationId;
 use metergate_rules::time::Time;
-use rusqlite::{Transaction, TransactionBehavior};
+use rusqlite::{OptionalExtension, Transaction, TransactionBehavior};
 
 use super::{EngineError, Sqlite, settings};
 use crate::dies_at;
 use crate::store::audit::{AuditRow, TEAM, chain_of};
+use crate::store::deletion::of_imports;
 
 /// The setting that says how many organizations have been deleted.
 const DELETED: &str = "deleted_organizations";
@@ -38,6 +39,14 @@ const SOME: [&str; 6] = [
 /// From its commit on nobody finds the organization. Kept answers that were given when it was made, or that somebody owns it,
 /// are the team's, and would be given again.
 pub(super) fn delete(transaction: &Transaction<'_>, organization: OrganizationId, at: Time) -> Result<(), EngineError> {
+    let sql = "SELECT key FROM organizations WHERE id = ?";
+    let key: Option<String> =
+        transaction.prepare_cached(sql)?.query_row([organization.bytes()], |row| row.get(0)).optional()?;
+    for prefix in of_imports(organization, key.as_deref()) {
+        // Behind a slash comes the character 0.
+        let end = format!("{}0", prefix.trim_end_matches('/'));
+        transaction.prepare_cached("DELETE FROM imports WHERE source >= ? AND source < ?")?.execute((prefix, end))?;
+    }
     for sql in ["DELETE FROM accounts WHERE id = ?", "DELETE FROM organizations WHERE id = ?"] {
         transaction.prepare_cached(sql)?.execute([organization.bytes()])?;
     }

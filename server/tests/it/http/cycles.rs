@@ -173,3 +173,26 @@ fn a_trial_ends_in_the_audit_log_though_nobody_calls() {
     }
     panic!("the end of the trial was never written");
 }
+
+#[test]
+fn the_next_reset_stands_everywhere_that_use_is_shown() {
+    let server = Server::start();
+    let admin = server.admin();
+    admin.post("/v1/organizations", json!({"key": "acme", "plan": "pro"})).is(201);
+    let next = admin.get("/v1/organizations/acme").is(200).json()["nextResetDate"].clone();
+    assert!(next.is_string());
+    #[rustfmt::skip]
+    let cases = [
+        ("/v1/organizations/acme/usage",         "/nextResetDate"),
+        ("/v1/organizations/acme/quota",         "/nextResetDate"),
+        ("/v1/organizations/acme/entitlements",  "/nextResetDate"),
+        ("/v1/organizations/acme/explain",       "/nextResetDate"),
+        ("/v1/organizations/acme/billing-cycle", "/nextResetDate"),
+        ("/internal/org/acme/usage",             "/nextResetDate"),
+        ("/portal/billing/status?org=acme",      "/nextResetDate"),
+        ("/api/admin/clients/acme/quota",        "/quota/nextResetDate"),
+    ];
+    for (path, pointer) in cases {
+        assert_eq!(admin.get(path).is(200).json().pointer(pointer), Some(&next), "{path}");
+    }
+}

@@ -51,6 +51,9 @@ fn in_time(account: &Account, entry: &Entry, committed: Option<Time>) -> Result<
     {
         must(committed.is_none_or(|at| entry.at <= at), "it has no clock of its own, and lies after its commit")?;
     }
+    if let What::Image(image) = &entry.what {
+        must(**image == *account, "an image is not what stood")?;
+    }
     let What::Due(effect) = &entry.what else {
         must(entry.at < account.next_due(), "something had fallen due before")?;
         let moves = matches!(&entry.what, What::Changed(change) if matches!(**change, Change::Clock { .. }));

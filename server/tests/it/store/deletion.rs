@@ -1,5 +1,6 @@
 //! An organization that is deleted stays deleted, whatever happens to the store.
 
+use metergate::catalogue::change::{ImportRecord, TeamCommand};
 use metergate::store::audit::{AuditRow, TEAM, chain_of, compare, verify, walk};
 use metergate::store::{Pace, Receipt, StoreError};
 use metergate_rules::command::{Command, ProfileChange};
@@ -164,4 +165,25 @@ fn what_the_team_was_answered_about_it_goes_with_it() {
     kit.delete(&delete().of("named").under("d")).unwrap();
     assert_eq!((about(&kit), kit.count("receipts")), (0, 1), "that it was deleted stays known");
     assert!(!kit.made(&create("named").under("k")).1, "it is made anew");
+}
+
+/// Else a file would be done already for the next organization of that key.
+#[test]
+fn how_far_its_imports_were_goes_with_it() {
+    let kit = Kit::new();
+    let id = kit.account("acme").id;
+    let mine = ["import:acme/tokens/a.csv".to_owned(), format!("import:{id}/tokens/a.csv"), format!("{id}/a.csv")];
+    let others = ["import:acme-2/tokens/a.csv", "import:acme", "import:acme0", "a.csv"].map(str::to_owned);
+    for source in mine.iter().chain(&others) {
+        let record = ImportRecord { source: source.clone(), rows_done: 3, digest: "d".to_owned() };
+        kit.change_team(TeamCommand::PutImport(record)).unwrap();
+    }
+    kit.delete(&delete()).unwrap();
+    for (sources, is_there) in [(&mine[..], false), (&others[..], true)] {
+        for source in sources {
+            let name = source.clone();
+            let found = kit.read(move |view, _| Ok(view.rows().import(&name)?)).unwrap();
+            assert_eq!(found.is_some(), is_there, "{source}");
+        }
+    }
 }

@@ -20,6 +20,8 @@ mod checkpoints;
 mod conservation;
 #[path = "deletion.rs"]
 mod deletion;
+#[path = "explained.rs"]
+mod explained;
 #[cfg(feature = "faults")]
 #[path = "failed_commit.rs"]
 mod failed_commit;

@@ -5,11 +5,12 @@ use metergate_rules::command::{Command, Commit, Completion, Item, Reserve};
 use metergate_rules::decide::Problem;
 use metergate_rules::id::ReservationId;
 use metergate_rules::outcome::{Hold, What};
+use metergate_rules::reservation::{SHORTEST, State};
 use metergate_rules::time::DAY;
 use metergate_rules::window::Window;
 
 use super::asks::{Make, item, make};
-use super::kit::{Kit, LONG, closed};
+use super::kit::{Kit, LONG, closed, record};
 
 /// What the caller says: as much as it may.
 fn properties(number: usize) -> String {
@@ -66,4 +67,36 @@ fn what_open_reservations_are_grouped_by_is_bounded_together() {
     kit.made(&make(Command::Release(ReservationId(7))));
     kit.made(&reserve);
     assert_eq!(kit.send(&reserve).unwrap_err(), refused);
+}
+
+/// Wherever the record of its end is by then, and however much was recorded since.
+#[test]
+fn how_a_reservation_ended_is_told_by_its_number() {
+    let mut kit = Kit::with_slices(20, LONG);
+    let reserve = Reserve { item: item(&("credits", 1)), ttl: SHORTEST, properties: String::new() };
+    for ttl in [DAY, DAY, SHORTEST] {
+        kit.made(&make(Command::Reserve(Reserve { ttl, ..reserve.clone() })));
+    }
+    kit.made(&commit(1));
+    kit.made(&make(Command::Release(ReservationId(2))));
+    kit.reopen_at(kit.now().plus(2 * SHORTEST));
+    let told = |kit: &Kit| {
+        let ended = |number: u32| {
+            let asks = [commit(number), make(Command::Release(ReservationId(number)))];
+            let [one, other] = asks.map(|ask| kit.send(&ask).unwrap_err());
+            assert_eq!(one, other, "{number}");
+            one
+        };
+        [1, 2, 3].map(ended)
+    };
+    let expected = [Some(State::Committed), Some(State::Released), None];
+    let expected = expected.map(|state| StoreError::Problem(Problem::ReservationOver(state)));
+    assert_eq!(told(&kit), expected);
+    record(&kit, 0..40);
+    closed(&kit, 1);
+    assert_eq!(told(&kit), expected);
+    kit.reopen();
+    assert_eq!(told(&kit), expected);
+    assert_eq!(kit.send(&commit(4)).unwrap_err(), StoreError::Problem(Problem::UnknownReservation));
+    kit.check().unwrap();
 }
