@@ -282,6 +282,12 @@ pub async fn reset(operation: Operation) -> Result<Response<Body>, ApiError> {
     };
     let windows: WindowSet = match asked.windows {
         None => [Window::BillingPeriod, Window::Month].into_iter().collect(),
+        Some(windows) if windows.is_empty() => {
+            return Err(ApiError::invalid(
+                "#/windows",
+                "Name a window, or leave this out for billingPeriod and month.",
+            ));
+        }
         Some(windows) => windows.into_iter().collect(),
     };
     operation

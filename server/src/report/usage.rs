@@ -128,6 +128,8 @@ pub struct UsageRow {
 struct Subject {
     id: OrganizationId,
     key: OrganizationKey,
+    /// By its own clock.
+    now: Time,
 }
 
 impl Report<'_> {
@@ -191,7 +193,8 @@ impl Report<'_> {
         check_size(accounts.len() * meters.len() * buckets.len())?;
         let mut rows = Vec::new();
         for account in &accounts {
-            let subject = Subject { id: account.id, key: account.profile.key.clone() };
+            let now = account.own_time(self.now);
+            let subject = Subject { id: account.id, key: account.profile.key.clone(), now };
             rows.append(&mut self.usage_rows(&subject, query, meters, grouping, &buckets)?);
             check_size(rows.len())?;
         }
@@ -207,6 +210,7 @@ impl Report<'_> {
     ) -> Result<Listed<UsageRow>, ReadError> {
         let buckets = self.buckets(query, None)?;
         check_size(meters.len() * buckets.len())?;
+        let until_now = !query.dense && meters.iter().any(|meter| meter.aggregation == Aggregation::Last);
         let Ok(after) = std::str::from_utf8(query.after.as_deref().unwrap_or_default()) else { return bad_cursor() };
         let found = self.keys_after(after, query.limit.saturating_add(1))?;
         let (mut rows, mut last) = (Vec::new(), None);
@@ -215,7 +219,9 @@ impl Report<'_> {
                 return Ok(Listed { data: rows, next: last });
             }
             let cursor = key.as_str().as_bytes().to_vec();
-            let mut own = self.usage_rows(&Subject { id, key }, query, meters, grouping, &buckets)?;
+            let account = if until_now { self.view.account_if_there(id)? } else { None };
+            let now = account.map_or(self.now, |account| account.own_time(self.now));
+            let mut own = self.usage_rows(&Subject { id, key, now }, query, meters, grouping, &buckets)?;
             if done > 0 && rows.len() + own.len() > MOST_ROWS {
                 return Ok(Listed { data: rows, next: last });
             }
@@ -257,7 +263,7 @@ impl Report<'_> {
         let whole = Whole::read(self.view, subject.id, meters, (grouping, buckets))?;
         for meter in meters {
             let series = series::read(self.view, subject.id, meter, (grouping, buckets), whole.as_ref())?;
-            let points = series.points(meter, grouping, buckets, query.dense, self.now)?;
+            let points = series.points(meter, grouping, buckets, query.dense, subject.now)?;
             check_size(rows.len() + points.len())?;
             for (bucket, group, point) in points {
                 let [start, end] = buckets.edges(bucket);

@@ -26,8 +26,8 @@ const FORBIDDEN: &str = "Only platform administrators or organization admin/owne
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct CycleStartBody {
     /// An instant; midnight `Z` is that date in the organization's zone.
-    #[schema(example = "2024-11-01T00:00:00.000Z")]
-    pub billing_cycle_start_date: Option<String>,
+    #[schema(value_type = Option<String>, example = "2024-11-01T00:00:00.000Z")]
+    pub billing_cycle_start_date: Option<serde_json::Value>,
     /// Why; kept in the audit log.
     pub reason: Option<String>,
 }
@@ -70,7 +70,8 @@ pub async fn update(operation: Operation<Credential>) -> Result<Response<Body>, 
         _ => error,
     })?;
     let asked: CycleStartBody = operation.json_or_default()?;
-    let start = asked.billing_cycle_start_date.as_deref().and_then(start);
+    let sent = asked.billing_cycle_start_date.as_ref().and_then(serde_json::Value::as_str);
+    let start = sent.and_then(start);
     let start = start.ok_or_else(|| ApiError::new(StatusCode::BAD_REQUEST, "malformed-body", REQUIRED))?;
     let updated_by = operation.by.shown();
     let respond: Respond = Arc::new(move |after| answer(200, after, &moved(after, &updated_by)));

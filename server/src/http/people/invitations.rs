@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::body::Body;
-use axum::http::{Response, StatusCode};
+use axum::http::Response;
 use metergate_rules::role::Right;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -11,7 +11,7 @@ use utoipa::ToSchema;
 use super::sessions::{silent, spent};
 use super::{MembershipBody, RoleName, email, link, memberships};
 use crate::http::auth::Credential;
-use crate::http::decision::json as json_answer;
+use crate::http::change::written;
 use crate::http::error::ApiError;
 use crate::http::operation::Operation;
 use crate::http::team::answer;
@@ -98,22 +98,26 @@ pub struct Accepted {
 #[utoipa::path(post, operation_id = "accept_invitation", path = "/v1/invitations/accept", tag = "people", request_body = AcceptBody,
     responses((status = 200, body = Accepted), (status = 403, description = "It is for another address, or the organization is locked"), (status = 409, description = "The link was used or is over")))]
 pub async fn accept(operation: Operation<Credential, ()>) -> Result<Response<Body>, ApiError> {
-    let user = open_as(&operation, PeopleCommand::Accept).await?;
-    Ok(json_answer(StatusCode::OK, &Accepted { organizations: memberships(&operation.app, user).await? }))
+    let (user, replayed) = open_as(&operation, "POST /v1/invitations/accept", PeopleCommand::Accept).await?;
+    let accepted = Accepted { organizations: memberships(&operation.app, user).await? };
+    Ok(written(answer(200, &accepted, None), replayed))
 }
 
-/// Opens a link that is for the user who is signed in; answers who that is.
+/// Opens a link that is for the user who is signed in; answers who that is, and whether it was opened before under the same key.
 ///
 /// # Errors
 /// 403 for anybody else, 409 where the link opens nothing.
 pub(super) async fn open_as(
     operation: &Operation<Credential, ()>,
+    route: &'static str,
     command: fn(TokenHash, UserId) -> PeopleCommand,
-) -> Result<UserId, ApiError> {
+) -> Result<(UserId, bool), ApiError> {
     let caller = operation.by.may(Right::Person)?;
     let user = operation.by.user().ok_or_else(ApiError::unauthorized)?.id;
     let asked: AcceptBody = operation.json()?;
     let command = command(hash_of(&asked.token).ok_or_else(spent)?, user);
-    operation.app.change_people(PeopleRequest { caller, receipt: None, command, respond: silent() }).await?;
-    Ok(user)
+    let receipt = operation.receipt(route, &[&user.0, &operation.body])?;
+    let request = PeopleRequest { caller, receipt, command, respond: silent() };
+    let (_, replayed) = operation.app.change_people(request).await?;
+    Ok((user, replayed))
 }

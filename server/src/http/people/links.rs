@@ -4,14 +4,14 @@
 use std::sync::Arc;
 
 use axum::body::Body;
-use axum::http::{Response, StatusCode};
+use axum::http::Response;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::invitations::{AcceptBody, open_as};
 use super::{UserBody, email, link};
 use crate::http::auth::Credential;
-use crate::http::decision::json as json_answer;
+use crate::http::change::written;
 use crate::http::error::ApiError;
 use crate::http::operation::Operation;
 use crate::http::state::Operator;
@@ -82,8 +82,8 @@ async fn pass_on(
 #[utoipa::path(post, operation_id = "confirm_email", path = "/v1/email-verifications/confirm", tag = "people", request_body = AcceptBody,
     responses((status = 200, body = UserBody), (status = 403, description = "It is for another user"), (status = 409, description = "The link was used or is over")))]
 pub async fn confirm(operation: Operation<Credential, ()>) -> Result<Response<Body>, ApiError> {
-    let user = open_as(&operation, PeopleCommand::Verify).await?;
+    let (user, replayed) = open_as(&operation, "POST /v1/email-verifications/confirm", PeopleCommand::Verify).await?;
     let people = operation.app.shared.store.people();
     let user = people.user(user).ok_or_else(ApiError::unauthorized)?;
-    Ok(json_answer(StatusCode::OK, &UserBody::of(user, &people)))
+    Ok(written(answer(200, &UserBody::of(user, &people), None), replayed))
 }

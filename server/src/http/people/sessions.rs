@@ -24,6 +24,7 @@ use crate::http::{idempotency, json};
 use crate::people::change::{
     Joins, PeopleAfter, PeopleCommand, PeopleReply, PeopleRequest, PeopleRespond, Wish, WishedKey,
 };
+use crate::people::password::Password;
 use crate::people::token::{self, TokenHash, hash_of};
 use crate::people::{User, UserId};
 use crate::store::{Answer, Caller, Scope};
@@ -153,7 +154,7 @@ pub(crate) async fn sign_in(
 ) -> Result<Response<Body>, ApiError> {
     app.shared.cookies.refuse_sign_in_elsewhere(headers)?;
     let asked: LoginBody = json::parse_or_empty(body)?;
-    let (email, password) = (email(&asked.email)?, password(asked.password)?);
+    let (email, password) = (email(&asked.email)?, Password::tried(asked.password));
     attempt(app, email.as_str(), address)?;
     let user = app.shared.store.people().user_by_email(&email).cloned();
     let known = user.as_ref().and_then(|user| user.password.clone());

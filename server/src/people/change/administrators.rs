@@ -21,7 +21,10 @@ impl Changing {
     ) -> Result<PeopleReply, StoreError> {
         let known = self.people.user_by_email(&candidate.email).cloned();
         if known.as_ref().is_some_and(|user| user.is_administrator) {
-            return conflict("already-administrator", "They are a platform administrator already.");
+            return conflict(
+                "already-administrator",
+                "They are a platform administrator already. A link for another password lets them in: `metergate admin reset`.",
+            );
         } else if known.is_some() && candidate.password.is_some() {
             return conflict(
                 "email-taken",

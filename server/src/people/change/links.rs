@@ -16,7 +16,7 @@ use crate::store::StoreError;
 impl Changing {
     pub(super) fn make_reset(&mut self, email: &Email, token: TokenHash) -> Result<PeopleReply, StoreError> {
         let user = self.user_of(email)?;
-        Ok(self.pass_on("password-reset", email, Opens::Reset(user), token))
+        Ok(self.pass_on("password-reset", Opens::Reset(user), token))
     }
 
     pub(super) fn make_verification(&mut self, email: &Email, token: TokenHash) -> Result<PeopleReply, StoreError> {
@@ -24,17 +24,18 @@ impl Changing {
         if self.people.is_verified(user) {
             return conflict("already-verified", "It is known already that the address is theirs.");
         }
-        Ok(self.pass_on("email-verification", email, Opens::Verify(user, email.clone()), token))
+        Ok(self.pass_on("email-verification", Opens::Verify(user, email.clone()), token))
     }
 
     fn user_of(&self, email: &Email) -> Result<UserId, StoreError> {
         self.people.user_by_email(email).map(|user| user.id).ok_or_else(unknown)
     }
 
-    fn pass_on(&mut self, what: &'static str, email: &Email, opens: Opens, token: TokenHash) -> PeopleReply {
+    /// Told in the team's chain, which stays as it is when the user goes: so without what is personal.
+    fn pass_on(&mut self, what: &'static str, opens: Opens, token: TokenHash) -> PeopleReply {
         let user = opens.user().map(|user| user.to_string());
         let link = self.link_for(opens, token);
-        let after = Fields::default().with("user", user).with("email", email.as_str()).with("link", what);
+        let after = Fields::default().with("user", user).with("link", what);
         self.note("member.invite", Fields::default(), after.with("expiresAt", link.expires_at));
         PeopleReply::Link(link)
     }

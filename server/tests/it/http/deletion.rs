@@ -174,6 +174,9 @@ fn nothing_of_a_member_is_on_the_disk_afterwards() {
     client.post(&format!("{path}/invitations"), invited).is(201);
     let added = json!({"email": "added@nowhere.example", "role": "admin"});
     client.post(&format!("{path}/members"), added).is(202);
+    for links in ["/v1/password-resets", "/v1/email-verifications"] {
+        server.admin().post(links, json!({"email": "charles@nowhere.example"})).is(201);
+    }
     let texts = ["charles@nowhere.example", "Charles Babbage", "invited@nowhere.example", "added@nowhere.example"];
     server.stop();
     assert!(texts.iter().all(|text| is_on_disk(&server, text)));

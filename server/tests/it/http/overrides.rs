@@ -235,6 +235,7 @@ fn what_is_wrong_with_a_grant_a_trial_a_plan_or_a_reset_is_said_where_it_stands(
         ("POST", "acme/grants", json!({"meter": "tokens", "amount": 1, "reason": " "}), "#/reason"),
         ("PUT", "trying/trial", json!({"endsAt": past, "reason": "r"}), "#/endsAt"),
         ("POST", "acme/usage/reset", json!({"meters": [], "reason": "r"}), "#/meters"),
+        ("POST", "acme/usage/reset", json!({"windows": [], "reason": "r"}), "#/windows"),
     ];
     for (method, path, body, pointer) in cases {
         let answer = admin.call(method, &format!("/v1/organizations/{path}")).json(&body).send();

@@ -178,6 +178,23 @@ fn an_unknown_address_and_a_wrong_password_are_the_same_and_ten_failures_wait() 
 }
 
 #[test]
+fn a_text_that_can_be_no_password_is_a_wrong_one() {
+    let server = Server::start();
+    let ada = sign_up(&server, "ada@example.com");
+    let wrong = login(&server.stranger(), "ada@example.com", "wrong password").expect_error_text(401);
+    for tried in ["", "short", &"x".repeat(1025)] {
+        assert_eq!(
+            login(&server.stranger(), "ada@example.com", tried).expect_error_text(401),
+            wrong,
+            "{}",
+            tried.len()
+        );
+    }
+    let path = format!("/v1/organizations/{}/audit-log?action=session.sign_in_failed", ada.organization);
+    assert_eq!(ada.client.list(&path).len(), 4);
+}
+
+#[test]
 fn a_session_ends_when_it_is_signed_out() {
     let server = Server::start();
     let ada = sign_up(&server, "ada@example.com");
@@ -280,6 +297,44 @@ fn an_invitation_is_accepted_once_by_whom_it_is_for() {
         "name": "Ada's Äpfel & Co.", "role": "editor"}])
     );
     assert_eq!(server.admin().list("/v1/organizations").len(), 2);
+}
+
+/// The link is used up by then; the key is not.
+#[test]
+fn who_opened_a_link_hears_so_again_under_the_same_key() {
+    let server = Server::start();
+    let (ada, eve) = (sign_up(&server, "ada@example.com"), sign_up(&server, "eve@example.com"));
+    let invite = |email: &str| {
+        let path = format!("/v1/organizations/{}/invitations", ada.organization);
+        ada.client.post(&path, json!({"email": email, "role": "editor"})).is(201).json()["token"].clone()
+    };
+    let made = server.admin().post("/v1/email-verifications", json!({"email": eve.email})).is(201).json();
+    let bob = json!({"email": "bob@example.com", "password": PASSWORD, "name": "Bob", "invitation": invite("bob@example.com")});
+    let stranger = server.stranger();
+    let cases = [
+        (&eve.client, "/v1/invitations/accept", json!({"token": invite("eve@example.com")}), 200),
+        (&eve.client, "/v1/email-verifications/confirm", json!({"token": made["token"]}), 200),
+        (&stranger, "/api/auth/register", bob, 201),
+    ];
+    for (client, path, body, status) in cases {
+        let call = |body: &Value| client.call("POST", path).header("idempotency-key", "k").json(body).send();
+        let (first, again) = (call(&body).is(status), call(&body).is(status));
+        assert_eq!((first.header("idempotent-replayed"), again.header("idempotent-replayed")), (None, Some("true")));
+        let told = |answer: &Answer| {
+            let mut told = answer.json();
+            told.as_object_mut().unwrap().remove("token");
+            told
+        };
+        assert_eq!(told(&first), told(&again), "{path}");
+        let mut other = body.clone();
+        match path {
+            "/api/auth/register" => other["name"] = json!("Rob"),
+            _ => other["token"] = json!(format!("mgs_{}", "0".repeat(64))),
+        }
+        assert_eq!(call(&other).status, 422, "{path}");
+    }
+    let log = format!("/v1/organizations/{}/audit-log?action=member.add", ada.organization);
+    assert_eq!(ada.client.list(&log).len(), 2, "each joined once");
 }
 
 #[test]

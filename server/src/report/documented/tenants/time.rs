@@ -55,13 +55,13 @@ impl Report<'_> {
             Scope::Team | Scope::Member { .. } => None,
         };
         let one = match (&*query.tenants, own) {
-            ([one], _) => Some(self.current(one)?.account),
-            ([], Some(own)) => Some(self.current(&own)?.account),
+            ([one], _) => Some(self.current(one)?),
+            ([], Some(own)) => Some(self.current(&own)?),
             _ => None,
         };
-        let zone = one.as_ref().map(|account| account.profile.zone.clone()).unwrap_or_default();
+        let zone = one.as_ref().map(|one| one.account.profile.zone.clone()).unwrap_or_default();
         let usual = match &one {
-            Some(account) => usual(query.told, self.now, &zone, |before| period_of(account, before)),
+            Some(one) => usual(query.told, one.now, &zone, |before| period_of(&one.account, before)),
             None => usual(query.told, self.now, &zone, |before| month_of(self.now, &zone, before)),
         };
         let start = query.from.map_or(usual.start, |bound| bound.start(&zone));

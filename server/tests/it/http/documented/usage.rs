@@ -116,6 +116,41 @@ fn tenants_are_told_by_metric_with_cost_and_errors() {
 }
 
 #[test]
+fn of_a_test_organization_the_time_is_that_of_its_own_clock() {
+    let (_server, admin) = started();
+    for (key, year) in [("then", "2019"), ("later", "2099")] {
+        admin.post("/v1/organizations", json!({"key": key, "plan": "pro", "test": true})).is(201);
+        let clock = |day: &str| {
+            let now = json!({"now": format!("{year}-{day}T10:00:00Z")});
+            admin.put(&format!("/v1/organizations/{key}/clock"), now).is(200);
+        };
+        clock("05-02");
+        let ask = json!({"organization": key, "meter": "api_calls", "quantity": 3});
+        assert_eq!(admin.post("/v1/consume", ask).is(200).json()["allowed"], true);
+        clock("05-04");
+        let series = |period: &str| {
+            let path = format!("/api/admin/usage?tenant={key}&metrics=apiCalls&period={period}");
+            admin.get(&path).is(200).json()["tenants"][0]["series"].as_array().unwrap().clone()
+        };
+        let days: Vec<_> = series("daily").iter().map(|day| (day["date"].clone(), day["apiCalls"].clone())).collect();
+        let expected = [("05-02", 3), ("05-03", 0), ("05-04", 0)];
+        assert_eq!(days, expected.map(|(day, calls)| (json!(format!("{year}-{day}")), json!(calls))));
+        assert_eq!(series("monthly").last().unwrap(), &json!({"date": format!("{year}-05"), "apiCalls": 3}));
+        // A level lasts until now, and no longer.
+        let stored = json!({"organization": key, "meter": "storage_bytes", "quantity": 7});
+        assert_eq!(admin.post("/v1/consume", stored).is(200).json()["allowed"], true);
+        clock("05-06");
+        let span = format!("meter=storage_bytes&granularity=day&from={year}-05-01T00:00:00Z&to={year}-05-31T00:00:00Z");
+        for which in [&*format!("organization={key}&"), ""] {
+            let rows = admin.list(&format!("/v1/usage?{which}{span}"));
+            let mine = rows.iter().filter(|row| row["organization"] == key);
+            let days: Vec<_> = mine.map(|row| row["start"].as_str().unwrap()[5..10].to_owned()).collect();
+            assert_eq!(days, ["05-04", "05-05", "05-06"], "{which}{span}");
+        }
+    }
+}
+
+#[test]
 fn without_bounds_the_period_is_the_current_or_the_one_before() {
     let (_server, admin) = started();
     used(&admin, "api_calls", 4);
