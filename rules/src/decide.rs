@@ -26,6 +26,7 @@ pub mod rate;
 mod record;
 mod reserve;
 mod tally;
+pub mod undecided;
 
 pub use create::create;
 pub(crate) use operate::{kept, plan_after, plan_change};

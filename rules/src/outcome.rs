@@ -266,6 +266,14 @@ pub struct Verdict {
     pub status: RefusalStatus,
 }
 
+impl Verdict {
+    /// That of a decision which nobody made: it passes, and of what is left nothing is known.
+    pub const fn undecided(meter: MeterId) -> Self {
+        let (overage, status) = (Quantity::ZERO, RefusalStatus::TooManyRequests);
+        Self { meter, reason: None, overage, limits: Vec::new(), retry_at: None, status }
+    }
+}
+
 /// What deciding a command gave.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Outcome {

@@ -30,8 +30,10 @@ use crate::openid::{self, Provider};
 use crate::people::password::Passwords;
 use crate::redis::Link;
 use crate::redis::address::Address;
+use crate::redis::marks::Marks;
 use crate::redis::rates::Rates;
 use crate::retention::Retention;
+use crate::spool::Spool;
 use crate::start;
 use crate::store::{Settings, Store};
 use crate::sweep::sweep;
@@ -67,6 +69,9 @@ impl Running {
         }
         if self.sweeping.join().is_err() {
             tracing::error!("the sweep panicked");
+        }
+        if let Some(spool) = &self.shared.spool {
+            spool.stop();
         }
         self.shared.fleet.stop();
         self.shared.jobs.stop();
@@ -125,8 +130,11 @@ pub fn shared(
 ) -> anyhow::Result<Shared> {
     check_clock(&store, config)?;
     start::prepare(&store, config)?;
+    let (rates, marks) = in_redis(config, &store)?;
+    let store = Arc::new(store);
     Ok(Shared {
-        store: Arc::new(store),
+        spool: spool(config, &store)?,
+        store,
         fleet: Arc::default(),
         admin_key,
         cron_secret: config.cron_secret.as_ref().map(|secret| key::hash(secret.expose())),
@@ -135,7 +143,8 @@ pub fn shared(
         attempts: Attempts::default(),
         trusted_proxies: config.trusted_proxies.clone(),
         provider: provider(config)?,
-        rates: rates(config)?,
+        rates,
+        marks,
         degradation: Degradation::default(),
         rate_headers: sent(config.rate_limit_headers),
         key_rate: config
@@ -157,12 +166,26 @@ pub fn shared(
     })
 }
 
-/// What is decided in Redis, where there is one.
-fn rates(config: &Config) -> anyhow::Result<Option<Rates>> {
-    let Some(url) = &config.redis_url else { return Ok(None) };
+/// What is decided in Redis, where there is one, and the marks that spare a PostgreSQL work. An embedded store needs none.
+fn in_redis(config: &Config, store: &Store) -> anyhow::Result<(Option<Rates>, Option<Marks>)> {
+    let Some(url) = &config.redis_url else { return Ok((None, None)) };
     let address = Address::parse(url.expose()).map_err(|why| anyhow!("redis_url {why}"))?;
-    let link = Link::start(address, &config.redis_prefix).context("no thread for Redis")?;
-    Ok(Some(Rates::new(Arc::new(link), &config.redis_prefix)))
+    let link = Arc::new(Link::start(address, &config.redis_prefix).context("no thread for Redis")?);
+    let marks = config.database_url.is_some().then(|| Marks::new(Arc::clone(&link), &config.redis_prefix));
+    if let Some(marks) = marks.clone() {
+        store.tell_given(move |organization, version| marks.clear(organization, version));
+    }
+    Ok((Some(Rates::new(link, &config.redis_prefix)), marks))
+}
+
+/// Where decisions wait that passed while PostgreSQL could not be reached. An embedded store is reached or the node is not.
+fn spool(config: &Config, store: &Arc<Store>) -> anyhow::Result<Option<Arc<Spool>>> {
+    if config.database_url.is_none() {
+        return Ok(None);
+    }
+    let (folder, store) = (&config.data_dir, Arc::clone(store));
+    let started = Spool::start(folder, config.spool_bytes, store);
+    Ok(Some(Arc::new(started.with_context(|| format!("the spool in {} cannot be opened", folder.display()))?)))
 }
 
 /// By what people sign in, if that is set: all of it or nothing, so that no half of it is overlooked.
@@ -220,7 +243,8 @@ fn listening(config: &Config) -> Listening {
     }
 }
 
-fn settings(config: &Config) -> Settings {
+/// What the configuration says to the store.
+pub fn settings(config: &Config) -> Settings {
     Settings {
         database: config.database_url.clone(),
         create_organizations: config.auto_create_organizations,

@@ -1,13 +1,14 @@
 //! Meters, plans and keys: what belongs to the team, not to an organization. A snapshot behind `arc-swap` that every
 //! core reads; changed only through the store.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use metergate_rules::account::Account;
 use metergate_rules::catalogue::Catalogue;
 use metergate_rules::id::{MeterId, MeterKey, PlanId, PlanKey};
 use metergate_rules::meter::Meter;
+use metergate_rules::plan::{Degraded, Plan};
 use metergate_rules::time::Time;
 
 pub mod change;
@@ -78,6 +79,8 @@ pub struct Snapshot {
     pub stored: Stored,
     meter_ids: HashMap<MeterKey, MeterId>,
     newest: HashMap<PlanKey, PlanId>,
+    /// Meters that some plan lets pass where they cannot be decided.
+    passable: HashSet<MeterId>,
 }
 
 impl Snapshot {
@@ -96,7 +99,7 @@ impl Snapshot {
         // A version of long ago may name a meter that was deleted since: the newest of that key stands for it.
         let any: HashMap<&str, &Meter> = meters.iter().map(|meter| (meter.key.as_str(), meter)).collect();
         let find = |key: &str| by_key.get(key).or_else(|| any.get(key)).copied();
-        let mut plans = Vec::new();
+        let mut plans: Vec<Plan> = Vec::new();
         let mut newest = HashMap::new();
         for entry in stored.plans.values() {
             plans.push(entry.spec.plan(entry.id, &entry.key, entry.version, find)?);
@@ -107,15 +110,22 @@ impl Snapshot {
         let meter_ids = by_key.values().map(|meter| (meter.key.clone(), meter.id)).collect();
         let deleted = meters.iter().filter(|meter| !living(meter)).cloned().collect::<Vec<_>>();
         let active = meters.iter().filter(living).cloned().collect::<Vec<_>>();
+        let lets_pass = |(meter, policy): &(MeterId, Degraded)| (*policy != Degraded::Deny).then_some(*meter);
+        let passable = plans.iter().flat_map(|plan| plan.degraded.iter().filter_map(lets_pass)).collect();
         let rules = Catalogue::new(active, plans)
             .with_deleted(deleted)
             .with_bring_forward_months(stored.settings.bring_forward_months);
-        Ok(Self { rules, meter_ids, newest, stored })
+        Ok(Self { rules, meter_ids, newest, passable, stored })
     }
 
     /// The meter of a key, unless deleted.
     pub fn meter(&self, key: &str) -> Option<&Arc<Meter>> {
         self.rules.meter_by_key(key)
+    }
+
+    /// Whether some plan lets a meter pass where it cannot be decided.
+    pub fn may_pass(&self, meter: MeterId) -> bool {
+        self.passable.contains(&meter)
     }
 
     /// A meter's definition.

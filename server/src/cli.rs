@@ -32,6 +32,7 @@ mod key;
 mod limit;
 mod lock;
 mod member;
+mod moving;
 mod organization;
 mod plan;
 mod problem;
@@ -104,6 +105,8 @@ enum Command {
     Restore(restore::Options),
     /// Go through a data folder and say what is wrong with it
     Doctor(doctor::Options),
+    /// Move the store of a data folder into an empty PostgreSQL
+    MigrateStore(moving::Options),
 }
 
 /// Commands on a running server.
@@ -187,6 +190,7 @@ fn run(command: Command, screen: &dyn Screen) -> anyhow::Result<Ending> {
         Command::Backup(backup) => backup::run(&backup.connection, &backup.options, screen),
         Command::Restore(options) => restore::run(&options, screen),
         Command::Doctor(options) => doctor::run(&options, screen),
+        Command::MigrateStore(options) => moving::run(&options, screen),
     }
 }
 

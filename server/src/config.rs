@@ -132,6 +132,8 @@ settings! {
     audit_dir: Option<PathBuf> = "", |text| optional(text, path), ["METERGATE_AUDIT_DIR"];
     /// Ids kept in memory before they go to a file with a filter, some 25 bytes each, 10 to 100000000.
     slice_ids: u64 = "5000000", |text| whole(text, 10, 100_000_000), ["METERGATE_SLICE_IDS"];
+    /// Bytes of decisions that may wait on a node's disk while PostgreSQL cannot be reached, where a plan lets a meter pass then, 65536 (64 KiB) to 1099511627776 (1 TiB).
+    spool_bytes: u64 = "67108864", |text| whole(text, 64 << 10, 1 << 40), ["METERGATE_SPOOL_BYTES"];
     /// Seconds between two looks at what has fallen due where nobody calls, 1 to 86400.
     sweep_seconds: Duration = "60", |text| seconds(text, 1, 86_400), ["METERGATE_SWEEP_SECONDS"];
     /// Connections open at a time, 1 to 1000000.

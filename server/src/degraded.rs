@@ -27,9 +27,13 @@ impl Degradation {
             Degraded::Allow => true,
             Degraded::Safe(most) => self.takes((organization, meter), most, quantity, now),
         };
-        let answer = if allowed { "allowed" } else { "denied" };
-        metrics::counter!("metergate_degraded_decisions_total", "answer" => answer).increment(1);
+        count(if allowed { "allowed" } else { "denied" });
         allowed
+    }
+
+    /// Counts what nobody's policy lets pass.
+    pub fn denies(&self) {
+        count("denied");
     }
 
     /// Takes so much of what is safe in any minute, if there is so much.
@@ -48,6 +52,10 @@ impl Degradation {
         }
         fits
     }
+}
+
+fn count(answer: &'static str) {
+    metrics::counter!("metergate_degraded_decisions_total", "answer" => answer).increment(1);
 }
 
 #[cfg(test)]

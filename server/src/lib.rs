@@ -21,6 +21,7 @@ pub mod random;
 pub mod redis;
 pub mod report;
 pub mod retention;
+pub mod spool;
 pub mod start;
 pub mod store;
 pub mod sweep;

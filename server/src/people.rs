@@ -250,6 +250,18 @@ impl People {
         }
     }
 
+    /// Everybody, as rows: users come before what they have.
+    pub fn rows(&self) -> impl Iterator<Item = PersonRow> {
+        let users = self.users.values().map(|user| PersonRow::User(Arc::clone(user)));
+        let members = self.members.values().map(|member| PersonRow::Member(*member));
+        let sessions = self.sessions.values().map(|session| PersonRow::Session(*session));
+        let links = self.links.values().map(|link| PersonRow::Link(Arc::clone(link)));
+        let portals = self.portals.values().map(|portal| PersonRow::Portal(*portal));
+        let identities = self.identities.values().map(|identity| PersonRow::Identity(Arc::clone(identity)));
+        let verified = self.verified.values().map(|verified| PersonRow::Verified(Arc::clone(verified)));
+        users.chain(members).chain(sessions).chain(links).chain(portals).chain(identities).chain(verified)
+    }
+
     /// A user.
     pub fn user(&self, id: UserId) -> Option<&Arc<User>> {
         self.users.get(&id)

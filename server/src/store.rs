@@ -14,8 +14,8 @@ use std::sync::Arc;
 use metergate_rules::account::Account;
 use metergate_rules::command::{Command, Consume, Event};
 use metergate_rules::decide::Problem;
-use metergate_rules::id::{IdempotencyKey, OrganizationId, OrganizationKey, OrganizationRef};
-use metergate_rules::outcome::{Reply, Verdict};
+use metergate_rules::id::{IdempotencyKey, OrganizationId, OrganizationRef};
+use metergate_rules::outcome::Reply;
 use metergate_rules::role::{Right, Role};
 use metergate_rules::time::Time;
 
@@ -31,6 +31,7 @@ pub mod block;
 mod checkpoint;
 mod cutting;
 mod decided;
+mod decision;
 mod deletion;
 pub mod dirty;
 mod engine;
@@ -42,6 +43,7 @@ mod folding;
 mod inbox;
 pub mod known;
 mod ledger;
+pub mod moving;
 mod open;
 mod people;
 pub mod postgres;
@@ -62,6 +64,7 @@ pub mod unread;
 mod writer;
 
 pub use block::{Key, Place};
+pub use decision::{DecidedReceipt, Seen};
 pub use fold::{MOST_UNFOLDED, Pace};
 pub use inbox::Port;
 pub use open::{Job, Settings, Store, Turn};
@@ -197,6 +200,7 @@ impl Caller {
 }
 
 /// A decision that is asked for.
+#[derive(Clone)]
 pub struct ConsumeRequest {
     /// Who asks.
     pub caller: Caller,
@@ -218,6 +222,17 @@ pub struct RecordRequest {
     pub organization: OrganizationRef,
     /// What happened.
     pub event: Event,
+    /// Of a decision that passed undecided: the caller's id, and a hash of what was asked. It is found under that, as other
+    /// decisions are.
+    pub under: Option<(Key, u64)>,
+}
+
+impl RecordRequest {
+    /// Under what it counts once.
+    fn id(&self) -> known::Id<'_> {
+        let event = known::Id::Event(&self.event.source, &self.event.id);
+        self.under.as_ref().map_or(event, |(key, _)| known::Id::Key(key))
+    }
 }
 
 /// A change of an organization.
@@ -309,27 +324,15 @@ pub enum Receipt {
     Upkeep(u64),
 }
 
-/// The answer to a decision.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DecidedReceipt {
-    /// Whose use, by its key.
-    pub organization: OrganizationKey,
-    /// About each meter, in the order asked.
-    pub verdicts: Vec<Verdict>,
-    /// Where it stands in the journal; a refusal without id stands nowhere.
-    pub place: Option<Place>,
-    /// Whether it was decided before, under the same id.
-    pub replayed: bool,
-    /// When it was answered first.
-    pub at: Time,
-}
-
 /// Why a request could not be answered.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum StoreError {
     /// Not now: the store cannot write, or is busy. Nothing happened, or it cannot be known: the same id tells.
     #[error("the store cannot take it now")]
     Unavailable,
+    /// The record cannot be reached, and nothing happened. With the account as this node saw it last, where it has.
+    #[error("the record cannot be reached")]
+    Unreached(Option<Arc<Account>>),
     /// There is no room on the disk. Nothing happened; the same id may pass once there is some.
     #[error("the disk is full")]
     DiskFull,

@@ -19,10 +19,11 @@ CREATE TABLE team (
     id             smallint PRIMARY KEY CHECK (id = 1),
     catalogue      bigint NOT NULL,    -- rises with every change of settings, meters, plans and api_keys
     people         bigint NOT NULL,    -- rises with every change of people
+    people_kept    bigint NOT NULL,    -- what of people went up to this change is not told any more: who knows less reads all
     audit_sequence bigint NOT NULL,    -- audit.sequence of the last entry; 0 without any
     audit_hash     bytea NOT NULL      -- its hash, 32 bytes; zeros without any
 );
-INSERT INTO team VALUES (1, 0, 0, 0, decode(repeat('00', 32), 'hex'));
+INSERT INTO team VALUES (1, 0, 0, 0, 0, decode(repeat('00', 32), 'hex'));
 
 -- An organization's state: all that a decision needs, under the lock on its row.
 CREATE TABLE accounts (
@@ -38,7 +39,7 @@ CREATE TABLE accounts (
 -- The journal: what one commit made happen to one organization, in the format of store/block.rs.
 CREATE TABLE blocks (
     organization uuid NOT NULL,
-    sequence     bigint NOT NULL,      -- from 1, without gaps in an organization; old ones go
+    sequence     bigint NOT NULL,      -- rises by one in an organization; what was moved here has gaps; old ones go
     at           bigint NOT NULL,      -- the commit's time
     data         bytea NOT NULL,
     PRIMARY KEY (organization, sequence)
@@ -180,11 +181,15 @@ CREATE TABLE api_keys (
 
 -- Users, members, sessions, links, portals, identities, verified addresses. All of them are in every node's memory.
 CREATE TABLE people (
-    kind text NOT NULL,                -- which of these (postgres/people.rs)
-    key  bytea NOT NULL,               -- by what it is found: ids and hashes of tokens; never a token
-    data bytea NOT NULL,               -- sealed, kind and key in the checksum
+    kind    text NOT NULL,             -- which of these (postgres/people.rs)
+    key     bytea NOT NULL,            -- by what it is found: ids and hashes of tokens; never a token
+    data    bytea,                     -- sealed, kind and key in the checksum; NULL: it has gone, as nodes are told for an hour
+    changed bigint NOT NULL,           -- team.people after the commit that wrote it
+    gone_at bigint,                    -- when it went
     PRIMARY KEY (kind, key)
 );
+CREATE INDEX people_by_change ON people (changed);
+CREATE INDEX people_gone ON people (gone_at) WHERE gone_at IS NOT NULL;
 
 -- How far a file has been imported.
 CREATE TABLE imports (

@@ -25,8 +25,7 @@ impl DataFolder {
     /// # Errors
     /// Where the configuration cannot be read, or names a PostgreSQL and no flag the folder.
     pub(super) fn path(&self) -> anyhow::Result<PathBuf> {
-        let flags = self.data_dir.iter().map(|folder| ("data_dir", folder.clone())).collect();
-        let config = Config::read(&Sources::process(self.config.clone(), flags))?;
+        let config = self.config()?;
         if config.database_url.is_some() && self.data_dir.is_none() {
             bail!(
                 "the record is PostgreSQL (METERGATE_DATABASE_URL or DATABASE_URL is set), and this command works on a data \
@@ -34,6 +33,15 @@ impl DataFolder {
             );
         }
         Ok(config.data_dir)
+    }
+
+    /// The configuration, for a command that needs more than the folder.
+    ///
+    /// # Errors
+    /// Where it cannot be read.
+    pub(super) fn config(&self) -> anyhow::Result<Config> {
+        let flags = self.data_dir.iter().map(|folder| ("data_dir", folder.clone())).collect();
+        Ok(Config::read(&Sources::process(self.config.clone(), flags))?)
     }
 }
 

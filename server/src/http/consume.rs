@@ -17,7 +17,7 @@ use super::request_id::RequestId;
 use super::state::App;
 use super::{idempotency, json as json_body};
 use crate::catalogue::Snapshot;
-use crate::store::{Caller, ConsumeRequest, DecidedReceipt, Receipt, Request};
+use crate::store::{Caller, ConsumeRequest, Receipt, Request, StoreError};
 
 use ask::quantity_of;
 pub(super) use ask::unmeasured;
@@ -26,7 +26,9 @@ pub(super) use elsewhere::refuse_elsewhere;
 
 mod ask;
 mod check;
+mod early;
 mod elsewhere;
+mod undecided;
 
 /// Decisions in one array at most.
 pub const MOST_ITEMS: usize = 1000;
@@ -175,7 +177,7 @@ impl<'s> Asking<'s> {
     async fn single(&self, asked: &ConsumeBody<'_>, header: Option<HeaderKey>) -> Result<Response<Body>, ApiError> {
         let request = self.prepare(asked, header)?;
         let items = request.consume.items.clone();
-        let ruled = self.decide(vec![request]).await?.pop().unwrap_or_else(|| Err(ApiError::internal("no answer")))?;
+        let ruled = self.one(request).await?;
         if asked.together.is_some() {
             return Ok(self.together(asked, &ruled, &items));
         }
@@ -315,18 +317,38 @@ impl<'s> Asking<'s> {
     }
 
     /// Decides, or for a check only asks.
-    async fn run(&self, requests: Vec<ConsumeRequest>) -> Result<Vec<Result<DecidedReceipt, ApiError>>, ApiError> {
+    async fn run(&self, requests: Vec<ConsumeRequest>) -> Result<Vec<Result<Ruled, ApiError>>, ApiError> {
         if self.mode == Mode::Check {
-            return self.check(requests).await;
+            return Ok(self.check(requests).await?.into_iter().map(|checked| checked.map(Ruled::from)).collect());
         }
-        let requests: Vec<Request> = requests.into_iter().map(|request| Request::Consume(Box::new(request))).collect();
-        let receipts = self.app.execute(requests).await?;
-        let decided = |receipt| match receipt {
-            Ok(Receipt::Decided(decided)) => Ok(decided),
-            Ok(_) => Err(ApiError::internal("a decision was answered with something else")),
-            Err(error) => Err(ApiError::from(error)),
-        };
-        Ok(receipts.into_iter().map(decided).collect())
+        let (mut answers, mut passable, mut asked) = (Vec::new(), Vec::new(), Vec::new());
+        for request in requests {
+            let before = self.passed_before(&request);
+            if before.is_none() {
+                passable.push(self.passable(&request));
+                asked.push(Request::Consume(Box::new(request)));
+            }
+            answers.push(before);
+        }
+        let (is_all, mut is_answered) = (asked.len() == answers.len(), asked.is_empty());
+        let receipts = if asked.is_empty() { Vec::new() } else { self.app.execute(asked).await? };
+        let mut decided = Vec::with_capacity(receipts.len());
+        for (receipt, request) in receipts.into_iter().zip(passable) {
+            is_answered |= !matches!(receipt, Err(StoreError::Unreached(_))) || request.is_some();
+            decided.push(match receipt {
+                Ok(Receipt::Decided(decided)) => Ok(decided.into()),
+                Ok(_) => Err(ApiError::internal("a decision was answered with something else")),
+                Err(StoreError::Unreached(account)) => self.undecided(account, request).await,
+                Err(error) => Err(error.into()),
+            });
+        }
+        // Where nothing of it can be answered the call has failed, not each of its items.
+        if is_all && !is_answered {
+            return Err(StoreError::Unavailable.into());
+        }
+        let mut decided = decided.into_iter();
+        let missing = || Err(ApiError::internal("no answer"));
+        Ok(answers.into_iter().map(|before| before.unwrap_or_else(|| decided.next().unwrap_or_else(missing))).collect())
     }
 }
 

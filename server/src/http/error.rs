@@ -343,6 +343,13 @@ impl ApiError {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "disk-full", detail).with_retry_after(10)
     }
 
+    /// 503: so much has passed undecided that no more can be kept.
+    pub fn spool_full() -> Self {
+        let detail = "The record cannot be reached, and so much has passed undecided meanwhile that no more can be kept: nothing \
+                      of this was recorded. Repeat the request with the same id; it counts once.";
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "spool-full", detail).with_retry_after(10)
+    }
+
     /// 500: what is stored about it is not what was written.
     pub fn damaged() -> Self {
         let detail = "What is stored about this is damaged, and nothing is answered rather than something wrong. The \

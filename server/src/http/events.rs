@@ -142,7 +142,7 @@ impl Reading<'_> {
             outcome,
         };
         let organization = organization(&event.subject)?;
-        Ok(RecordRequest { caller: self.caller.clone(), organization, event: recorded })
+        Ok(RecordRequest { caller: self.caller.clone(), organization, event: recorded, under: None })
     }
 
     fn items(&self, data: Option<&RawValue>, meters: &[Arc<Meter>]) -> Result<(Vec<Item>, Completion), Refused> {

@@ -27,7 +27,9 @@ use crate::jobs::Jobs;
 use crate::openid::Provider;
 use crate::people::change::PeopleRequest;
 use crate::people::password::Passwords;
+use crate::redis::marks::Marks;
 use crate::redis::rates::Rates;
+use crate::spool::Spool;
 use crate::store::reader::{ReadError, View};
 use crate::store::{Answer, Caller, ChangeRequest, Port, Receipt, Request, Store, StoreError};
 
@@ -53,8 +55,12 @@ pub struct Shared {
     pub provider: Option<Provider>,
     /// What is decided in Redis, where there is one.
     pub rates: Option<Rates>,
+    /// Refusals that the record need not give again, where a Redis stands beside a PostgreSQL.
+    pub marks: Option<Marks>,
     /// What has passed without a decision.
     pub degradation: Degradation,
+    /// Where that is kept until it can be recorded, where the record is a PostgreSQL.
+    pub spool: Option<Arc<Spool>>,
     /// Which rate headers decisions carry.
     pub rate_headers: Sent,
     /// The bound of every key's own request rate.
@@ -232,7 +238,7 @@ impl FromRequestParts<App> for Operator {
 impl From<StoreError> for ApiError {
     fn from(error: StoreError) -> Self {
         match error {
-            StoreError::Unavailable => Self::unavailable(1),
+            StoreError::Unavailable | StoreError::Unreached(_) => Self::unavailable(1),
             StoreError::DiskFull => Self::disk_full(),
             StoreError::Damaged => Self::damaged(),
             StoreError::UnknownOrganization => Self::unknown_organization(),

@@ -5,7 +5,7 @@
 //! server may be gone and the others not, so there the connection stays, which finds its servers by itself.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -33,6 +33,8 @@ const VALID: i64 = SECOND;
 const CLUSTER_RETRIES: u32 = 3;
 /// The longest pause before that, in milliseconds.
 const CLUSTER_WAIT: u64 = 20;
+/// Pieces of work for which nobody waits, at a time. What comes beyond that is not done.
+const MOST_BESIDE: usize = 10_000;
 
 /// It was not answered in time: what was asked has happened, or has not, or may within a second.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -44,6 +46,9 @@ pub struct Link {
     shared: Arc<Shared>,
     stop: watch::Sender<bool>,
     thread: Option<JoinHandle<()>>,
+    runtime: tokio::runtime::Handle,
+    /// Work for which nobody waits.
+    beside: Arc<AtomicUsize>,
 }
 
 struct Shared {
@@ -111,16 +116,34 @@ impl Link {
         let (stop, stopped) = watch::channel(false);
         let (tried, first) = std::sync::mpsc::sync_channel(1);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let kept = Arc::clone(&shared);
+        let (kept, handle) = (Arc::clone(&shared), runtime.handle().clone());
         let run = move || runtime.block_on(keep(&kept, &address, stopped, tried));
         let thread = std::thread::Builder::new().name("redis".to_owned()).spawn(run)?;
         let _ = first.recv_timeout(2 * CONNECT);
-        Ok(Self { shared, stop, thread: Some(thread) })
+        Ok(Self { shared, stop, thread: Some(thread), runtime: handle, beside: Arc::default() })
     }
 
     /// The latest time, by the clock of Redis, at which what is sent now may count.
     pub(super) fn latest(&self) -> i64 {
-        clock::boot() + self.shared.ahead.load(Ordering::Relaxed) + VALID
+        self.time_of(clock::boot() + VALID)
+    }
+
+    /// What the clock of Redis says when so many microseconds have passed since boot.
+    pub(super) fn time_of(&self, since_boot: i64) -> i64 {
+        since_boot + self.shared.ahead.load(Ordering::Relaxed)
+    }
+
+    /// Does something for which nobody waits, on the thread of the connection. Where too much of it is under way it is not done.
+    pub(super) fn beside(&self, work: impl Future<Output = ()> + Send + 'static) {
+        let beside = Arc::clone(&self.beside);
+        if beside.fetch_add(1, Ordering::Relaxed) >= MOST_BESIDE {
+            beside.fetch_sub(1, Ordering::Relaxed);
+            return;
+        }
+        self.runtime.spawn(async move {
+            work.await;
+            beside.fetch_sub(1, Ordering::Relaxed);
+        });
     }
 
     /// Redis has said what time it is.
@@ -167,7 +190,9 @@ impl Link {
 impl Drop for Link {
     fn drop(&mut self) {
         let _ = self.stop.send(true);
-        if let Some(thread) = self.thread.take() {
+        // What is done beside may be the last that holds it: then this is that thread.
+        let other = |thread: &JoinHandle<()>| thread.thread().id() != std::thread::current().id();
+        if let Some(thread) = self.thread.take().filter(other) {
             let _ = thread.join();
         }
     }

@@ -1,18 +1,21 @@
--- Writes the mark of an early refusal, unless there is one of the same or a higher version of the account.
+-- Writes the mark of an early refusal, unless a later version of the account has left another, or has said that more is free.
 --
 -- KEYS[1]   the mark
--- ARGV[1]   the latest time at which it may be written, in microseconds
+-- KEYS[2]   the version of the account from which on marks count
+-- ARGV[1]   until when it lives, in microseconds, if not for less by ARGV[3]
 -- ARGV[2]   the account's version
--- ARGV[3]   for how long it lives, in milliseconds
--- ARGV[4]   what is in it; empty where nothing is refused early any more
+-- ARGV[3]   for how long it lives at most, in milliseconds
+-- ARGV[4]   what is in it
 --
--- Answers {0, 1} if it was written, {0, 0} if not, {2, now} where it came too late: then what would have kept it away may be gone.
+-- Answers {0, 1} if it was written, {0, 0} if not, {2, now} where its time is over: then what would have kept it away may be gone.
 
-local now, late = clock(tonumber(ARGV[1]))
+local ends = tonumber(ARGV[1])
+local now, late = clock(ends)
 if late then return {2, whole(now)} end
-local there = redis.call('GET', KEYS[1])
-if there and tonumber(string.match(there, '^%d+')) >= tonumber(ARGV[2]) then
+local lives = math.min(tonumber(ARGV[3]), math.floor((ends - now) / 1000))
+local version, least, there = tonumber(ARGV[2]), redis.call('GET', KEYS[2]), redis.call('GET', KEYS[1])
+if lives < 1 or (least and tonumber(least) > version) or (there and tonumber(string.match(there, '^%d+')) > version) then
   return {0, '0'}
 end
-redis.call('SET', KEYS[1], ARGV[2] .. ' ' .. ARGV[4], 'PX', ARGV[3])
+redis.call('SET', KEYS[1], ARGV[2] .. ' ' .. ARGV[4], 'PX', whole(lives))
 return {0, '1'}

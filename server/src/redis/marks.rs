@@ -1,140 +1,240 @@
 //! Early refusals: a decision that was refused a moment ago would be refused again, and need not be asked of the record.
 //!
-//! For calls without id alone. A mark holds the account's version and what of a meter was left, and lives for a second at most,
-//! and never until more is free. It takes the place of a mark of a lower version only: whatever gives more (a grant, a reset, an
-//! unlock) writes one of its own version that refuses nothing, and an older one that is still on its way changes nothing.
+//! For calls without id alone. A mark holds the account's version, what was asked and what was answered. It lives for a second
+//! at most, counted from before the record was asked, and never until more is free; it takes the place of a mark of the same
+//! or a lower version only. Whatever gives more (a grant, a reset, an unlock) says from which version on marks count: at once on
+//! the node that did it, and in Redis for all others. That is remembered for longer than a mark of before may be on its way.
 
+use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
-use metergate_rules::id::{MeterId, OrganizationId};
-use metergate_rules::outcome::{Reason, Verdict};
+use metergate_rules::id::{MeterId, OrganizationId, OrganizationKey, OrganizationRef};
+use metergate_rules::outcome::{LimitState, Reason, Verdict};
+use metergate_rules::plan::Enforcement;
 use metergate_rules::quantity::Quantity;
-use metergate_rules::time::{SECOND, Time};
+use metergate_rules::time::{MINUTE, SECOND, Time};
+use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 
 use super::link::{Gone, Link};
 use super::script::Script;
 use super::{TOO_LATE, garbled, key_of};
+use crate::clock::boot;
+use crate::faults::planted;
 use crate::hex::{hex, unhex_all};
 
-/// How long a mark lives at most.
-pub const LIVES: Duration = Duration::from_secs(1);
-/// How long a mark that refuses nothing lives: longer than any other may be on its way.
+/// How long a mark lives at most, in microseconds.
+const LIVES: i64 = SECOND;
+/// For how long it is remembered from which version on marks count: longer than any of before may be written.
 const CLEARED: Duration = Duration::from_secs(2);
+/// How long a decision waits for a mark.
+const WAIT: Duration = Duration::from_millis(25);
+/// For how long nobody waits again after that was not enough, in microseconds.
+const REST: i64 = SECOND / 4;
+/// For how long it is worth asking for marks after somebody was refused, in microseconds.
+const WORTH: i64 = MINUTE;
+/// Organizations and meters of which it is known that somebody was refused. Beyond that all are forgotten.
+const MOST_KNOWN: usize = 100_000;
 
 /// A refusal that stands for those that follow.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Mark {
     /// The version of the account that refused.
     pub version: u64,
-    /// More than this is refused.
-    pub left: Quantity,
+    /// Whose it is.
+    pub organization: OrganizationKey,
+    /// What was asked for.
+    pub asked: Quantity,
     /// What was answered.
     pub verdict: Verdict,
-    /// When.
+    /// When, by the clock of the record.
     pub at: Time,
 }
 
 impl Mark {
-    /// The mark of an answer; `None` where it says nothing of those that follow: it was allowed, or refused for another reason
-    /// than a limit, whose end nobody would see in time.
-    pub fn of(version: u64, verdict: &Verdict, at: Time) -> Option<Self> {
-        let violated = verdict.limits.iter().filter(|limit| limit.violated);
-        let left = violated.map(|limit| limit.remaining).min().unwrap_or(Quantity::ZERO);
-        (verdict.reason == Some(Reason::QuotaExceeded)).then(|| Self { version, left, verdict: verdict.clone(), at })
+    /// Whether an answer leaves a mark. One that was allowed says nothing of those that follow, nor one that was refused for
+    /// another reason than a limit, whose end nobody would see in time.
+    pub fn is_of(verdict: &Verdict) -> bool {
+        verdict.reason == Some(Reason::QuotaExceeded) && verdict.limits.iter().any(|limit| limit.violated)
     }
 
-    /// Whether so much would be refused too.
-    pub fn refuses(&self, quantity: Quantity) -> bool {
-        quantity > self.left
+    /// Whether so much would be refused too, at this time of the record's, in the same words.
+    pub fn refuses(&self, quantity: Quantity, now: Time) -> bool {
+        (-LIVES..=LIVES).contains(&now.since(self.at)) && (quantity == self.asked || self.refuses_less(quantity))
     }
 
-    /// How long it may live: no window that it was refused by may begin anew meanwhile.
-    fn lives(&self) -> Duration {
+    /// Whether so much less violates the same limits, and those are free again at the same time: neither do they slide, nor may
+    /// reservations lapse that would be enough for less.
+    fn refuses_less(&self, quantity: Quantity) -> bool {
+        let same = |limit: &LimitState| {
+            let violates = limit.enforcement == Enforcement::Hard && quantity > limit.remaining;
+            let waits = limit.window.sliding_length().is_none() && limit.held.is_zero();
+            violates == limit.violated && (!violates || waits)
+        };
+        quantity < self.asked && self.verdict.retry_at.is_some() && self.verdict.limits.iter().all(same)
+    }
+
+    /// How long it may live, in microseconds: no window that it was refused by may begin anew meanwhile.
+    fn lives(&self) -> i64 {
         let violated = self.verdict.limits.iter().filter(|limit| limit.violated);
         let frees = violated.filter_map(|limit| limit.resets_at).map(|frees| frees.since(self.at)).min();
-        let micros = frees.unwrap_or(SECOND).clamp(0, SECOND).unsigned_abs();
-        Duration::from_micros(micros).min(LIVES)
+        frees.unwrap_or(LIVES).clamp(0, LIVES)
     }
 }
 
-/// The marks of all organizations.
-pub struct Marks {
+/// The marks of all organizations. Cheap to clone.
+#[derive(Clone)]
+pub struct Marks(Arc<Shared>);
+
+struct Shared {
     link: Arc<Link>,
     prefix: Box<str>,
-    script: Script,
+    write: Script,
+    clear: Script,
+    /// What this node has said of the versions from which on marks count, and when that was, since boot.
+    cleared: Mutex<HashMap<OrganizationId, (u64, i64)>>,
+    /// Who was refused what, as callers name them, and when that was last, since boot.
+    known: Mutex<HashMap<(OrganizationRef, MeterId), (OrganizationId, i64)>>,
+    /// Nobody waits for a mark until then, since boot.
+    rests_until: AtomicI64,
 }
 
 impl Marks {
     /// Over a connection, with keys that begin with `prefix`.
     pub fn new(link: Arc<Link>, prefix: &str) -> Self {
-        Self {
+        Self(Arc::new(Shared {
             link,
             prefix: prefix.into(),
-            script: Script::new(concat!(include_str!("clock.lua"), include_str!("mark.lua"))),
-        }
+            write: Script::new(concat!(include_str!("clock.lua"), include_str!("mark.lua"))),
+            clear: Script::new(include_str!("clear.lua")),
+            cleared: Mutex::default(),
+            known: Mutex::default(),
+            rests_until: AtomicI64::new(0),
+        }))
     }
 
-    /// The mark of a meter.
+    /// Whose mark to ask for, if somebody was refused on this node lately.
+    pub fn known(&self, named: &OrganizationRef, meter: MeterId) -> Option<OrganizationId> {
+        let known = self.0.known.lock();
+        let (organization, at) = known.get(&(named.clone(), meter))?;
+        (boot() - at <= WORTH).then_some(*organization)
+    }
+
+    /// Somebody was refused.
+    pub fn learn(&self, named: OrganizationRef, meter: MeterId, organization: OrganizationId) {
+        let mut known = self.0.known.lock();
+        if known.len() >= MOST_KNOWN {
+            known.clear();
+        }
+        known.insert((named, meter), (organization, boot()));
+    }
+
+    /// The mark of a meter, where one is to be had in a moment.
+    pub async fn seek(&self, organization: OrganizationId, meter: MeterId) -> Option<Mark> {
+        if boot() < self.0.rests_until.load(Ordering::Relaxed) {
+            return None;
+        }
+        if let Ok(read) = tokio::time::timeout(WAIT, self.read(organization, meter)).await {
+            return read.ok().flatten();
+        }
+        self.0.rests_until.store(boot() + REST, Ordering::Relaxed);
+        None
+    }
+
+    /// The mark of a meter that counts.
     ///
     /// # Errors
     /// [`Gone`] where Redis does not answer in time: then the record is to be asked.
     pub async fn read(&self, organization: OrganizationId, meter: MeterId) -> Result<Option<Mark>, Gone> {
-        let mut command = redis::cmd("GET");
-        command.arg(self.key(organization, meter));
-        let text: Option<String> = self.link.read(&command).await?;
-        let mark = text.as_deref().and_then(|text| text.split_once(' ')).map_or("", |(_, mark)| mark);
-        if mark.is_empty() {
-            return Ok(None);
-        }
-        let mark = unhex_all(mark).and_then(|mark| postcard::from_bytes(&mark).ok());
-        mark.map(Some).ok_or_else(|| garbled("a mark"))
+        let mut command = redis::cmd("MGET");
+        command.arg(&self.keys(organization, meter));
+        let (mark, least): (Option<String>, Option<u64>) = self.0.link.read(&command).await?;
+        let Some(mark) = mark else { return Ok(None) };
+        let read = mark.split_once(' ').and_then(|(_, mark)| postcard::from_bytes(&unhex_all(mark)?).ok());
+        let mark: Mark = read.ok_or_else(|| garbled("a mark"))?;
+        let ours = self.0.cleared.lock().get(&organization).map(|(version, _)| *version);
+        Ok((Some(mark.version) >= least.max(ours)).then_some(mark))
     }
 
-    /// Writes a mark, unless there is one of the same or a higher version. Answers whether it was written.
+    /// Writes a mark of which the record was asked after `began`, since boot. Answers whether it was written.
     ///
     /// # Errors
-    /// [`Gone`] where Redis does not answer in time.
-    pub async fn write(&self, organization: OrganizationId, meter: MeterId, mark: &Mark) -> Result<bool, Gone> {
-        let lives = mark.lives();
-        let Ok(text) = postcard::to_stdvec(mark) else { return Ok(false) };
-        if lives < Duration::from_millis(1) {
-            return Ok(false);
-        }
-        self.put(organization, meter, mark.version, lives, hex(&text)).await
-    }
-
-    /// From this version of the account on nothing of a meter is refused early, until another mark is written.
-    ///
-    /// # Errors
-    /// [`Gone`] where Redis does not answer in time: a mark that is there lives on for at most a second.
-    pub async fn clear(&self, organization: OrganizationId, meter: MeterId, version: u64) -> Result<bool, Gone> {
-        self.put(organization, meter, version, CLEARED, String::new()).await
-    }
-
-    async fn put(
+    /// [`Gone`] where Redis does not answer in time, or it is too late.
+    pub async fn write(
         &self,
         organization: OrganizationId,
         meter: MeterId,
-        version: u64,
-        lives: Duration,
-        mark: String,
+        mark: &Mark,
+        began: i64,
     ) -> Result<bool, Gone> {
-        let keys = [self.key(organization, meter)];
+        let Ok(text) = postcard::to_stdvec(mark) else { return Ok(false) };
+        let (keys, text) = (self.keys(organization, meter), hex(&text));
+        let lives = (mark.lives() / 1000).to_string();
         for _ in 0..2 {
-            let latest = self.link.latest().to_string();
-            let arguments = [latest, version.to_string(), lives.as_millis().to_string(), mark.clone()];
-            let (state, text): (i64, String) = self.link.run(&self.script, &keys, &arguments).await?;
+            let ends = self.0.link.time_of(began + LIVES).to_string();
+            let arguments = [ends, mark.version.to_string(), lives.clone(), text.clone()];
+            let (state, text): (i64, String) = self.0.link.run(&self.0.write, &keys, &arguments).await?;
             if state != TOO_LATE {
                 return Ok(text == "1");
             }
-            self.link.told_time(Time::from_micros(text.parse().map_err(|_| garbled(&text))?));
+            self.0.link.told_time(Time::from_micros(text.parse().map_err(|_| garbled(&text))?));
         }
         Err(Gone)
     }
 
-    fn key(&self, organization: OrganizationId, meter: MeterId) -> String {
-        key_of(&self.prefix, organization, format_args!("mark:{}", meter.0))
+    /// The same, while nobody waits for it.
+    pub fn leave(&self, organization: OrganizationId, meter: MeterId, mark: Mark, began: i64) {
+        let marks = self.clone();
+        self.0.link.beside(async move {
+            let _ = marks.write(organization, meter, &mark, began).await;
+        });
+    }
+
+    /// From this version of the account on marks count: on this node at once, and on the others as soon as Redis has heard.
+    pub fn clear(&self, organization: OrganizationId, version: u64) {
+        if planted("marks-outlive-grants") {
+            return;
+        }
+        self.note(organization, version);
+        let marks = self.clone();
+        self.0.link.beside(async move {
+            let _ = marks.tell(organization, version).await;
+        });
+    }
+
+    fn note(&self, organization: OrganizationId, version: u64) {
+        let mut cleared = self.0.cleared.lock();
+        let (now, remembered) = (boot(), 2 * LIVES);
+        if cleared.len() >= MOST_KNOWN {
+            cleared.retain(|_, (_, at)| now - *at <= remembered);
+        }
+        // The others, of which there are too many, are heard of by way of Redis.
+        if cleared.len() >= MOST_KNOWN {
+            cleared.clear();
+        }
+        let least = cleared.get(&organization).map_or(version, |(least, _)| version.max(*least));
+        cleared.insert(organization, (least, now));
+    }
+
+    /// Tells Redis from which version on marks count. Answers whether that was new to it.
+    ///
+    /// # Errors
+    /// [`Gone`] where Redis does not answer in time: a mark that is there lives on for at most a second.
+    pub async fn tell(&self, organization: OrganizationId, version: u64) -> Result<bool, Gone> {
+        let keys = [self.key_of_least(organization)];
+        let arguments = [version.to_string(), CLEARED.as_millis().to_string()];
+        let told: i64 = self.0.link.run(&self.0.clear, &keys, &arguments).await?;
+        Ok(told == 1)
+    }
+
+    fn keys(&self, organization: OrganizationId, meter: MeterId) -> [String; 2] {
+        let mark = key_of(&self.0.prefix, organization, format_args!("mark:{}", meter.0));
+        [mark, self.key_of_least(organization)]
+    }
+
+    fn key_of_least(&self, organization: OrganizationId) -> String {
+        key_of(&self.0.prefix, organization, format_args!("marks"))
     }
 }

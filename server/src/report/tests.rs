@@ -183,7 +183,7 @@ impl Kit {
                 items: vec![self.item(it.meter, it.units, &it.dimensions)],
                 outcome: Completion { duration_ms: Some(12), status: Some(200) },
             };
-            let record = RecordRequest { caller: caller(), organization: organization(key), event };
+            let record = RecordRequest { caller: caller(), organization: organization(key), event, under: None };
             Request::Record(Box::new(record))
         };
         for (chunk, events) in all.chunks(1000).enumerate() {

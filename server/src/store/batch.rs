@@ -11,7 +11,7 @@ use metergate_rules::audit::Fields;
 use metergate_rules::command::{Command, Commit};
 use metergate_rules::decide::Problem;
 use metergate_rules::id::{OrganizationId, OrganizationKey, OrganizationRef};
-use metergate_rules::outcome::{Reply, What};
+use metergate_rules::outcome::{Reply, Verdict, What};
 use metergate_rules::time::Time;
 
 use super::audit::{AuditRow, TEAM};
@@ -206,7 +206,7 @@ impl<'a> Batch<'a> {
         }
         let organization = self.account(organization)?.profile.key.clone();
         let recorded = self.records[first..].last().is_some_and(|(_, r)| matches!(r.entry.what, What::Decided(_)));
-        let receipt = DecidedReceipt { organization, verdicts, place: None, replayed: false, at: now };
+        let receipt = DecidedReceipt::new(organization, verdicts, now);
         if recorded {
             return Ok(Pending::Placed(receipt, self.records.len() - 1));
         }
@@ -224,11 +224,14 @@ impl<'a> Batch<'a> {
         if record.fingerprint != request.fingerprint {
             return Err(StoreError::Mismatch.into());
         }
-        let What::Decided(decided) = &record.entry.what else { return Err(StoreError::Internal.into()) };
-        let verdicts = decided.verdicts.clone().ok_or(StoreError::Internal)?;
+        let (verdicts, degraded) = match &record.entry.what {
+            What::Decided(decided) => (decided.verdicts.clone().ok_or(StoreError::Internal)?, false),
+            What::Recorded(passed) => (passed.uses.iter().map(|used| Verdict::undecided(used.meter)).collect(), true),
+            _ => return Err(StoreError::Internal.into()),
+        };
         let organization = self.account(organization)?.profile.key.clone();
-        let at = record.entry.at;
-        let receipt = DecidedReceipt { organization, verdicts, place: None, replayed: true, at };
+        let receipt = DecidedReceipt::new(organization, verdicts, record.entry.at);
+        let receipt = DecidedReceipt { replayed: true, degraded, ..receipt };
         Ok(match spot {
             Spot::Batch(index) => Pending::Placed(receipt, index),
             Spot::Journal(place) => {
@@ -240,7 +243,9 @@ impl<'a> Batch<'a> {
     fn record(&mut self, request: &RecordRequest) -> Result<Pending, Stop> {
         let organization = self.find_or_create(&request.caller, &request.organization)?;
         let event = &request.event;
-        let id = Id::Event(&event.source, &event.id);
+        let under = request.under.as_ref();
+        let under = if self.is_taken(organization, under)? { None } else { under };
+        let id = under.map_or(Id::Event(&event.source, &event.id), |(key, _)| Id::Key(key));
         if planted("failed-ids-kept") && self.ledger.known.has_in_memory(organization, id) {
             return Ok(Pending::Ready(Ok(Receipt::Recorded { duplicate: true })));
         }
@@ -248,7 +253,8 @@ impl<'a> Batch<'a> {
             return Ok(Pending::Ready(Ok(Receipt::Recorded { duplicate: true })));
         };
         let (_, outcome) = self.run(organization, &Command::Record(event.clone()), false)?;
-        self.keep(organization, outcome.entries, None, 0)?;
+        let (key, fingerprint) = under.cloned().unzip();
+        self.keep(organization, outcome.entries, key, fingerprint.unwrap_or(0))?;
         self.remember(hash);
         Ok(Pending::Ready(Ok(Receipt::Recorded { duplicate: false })))
     }

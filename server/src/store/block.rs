@@ -7,6 +7,9 @@
 //! they happened. A record's offset in its block, with the block's sequence, is its place.
 //!
 //! A start reads directories and ids alone, and decodes no record. Where ids are rows of their own, blocks have none.
+//!
+//! Version 5 is what was one organization's in such a block, in a journal of its own (`moving.rs`): one byte `5`, CRC-32, four
+//! bytes with the offset of its first record in the block that it was in, and then as above. So places stay what they were.
 
 use std::borrow::Cow;
 
@@ -19,7 +22,9 @@ type Listed = (OrganizationId, u32, u32);
 
 /// The version that is written.
 const VERSION: u8 = 4;
-/// Where the directory begins.
+/// Of what was in a block with others, and is alone.
+const ALONE: u8 = 5;
+/// Where the directory begins; of a block that is [`ALONE`] after the offset of its first record.
 const HEADER: usize = 5;
 
 /// Under which id a caller had a decision made. Each kind is a space of its own; the ids of events are another.
@@ -160,6 +165,21 @@ impl Bodies {
     }
 }
 
+/// Packs the records of one organization in a block as a block of its own, in which they have the same offsets.
+///
+/// # Errors
+/// [`Unreadable::Malformed`] if it cannot be encoded; a defect.
+pub fn pack_alone(run: &Run<'_>) -> Result<Vec<u8>, Unreadable> {
+    let directory: [Listed; 1] = [(run.organization, run.bytes.len() as u32, run.records()?.len() as u32)];
+    let mut block = vec![ALONE, 0, 0, 0, 0];
+    block.extend_from_slice(&run.start.to_le_bytes());
+    postcard::serialize_with_flavor(&(&directory[..], 0_usize), Appended(&mut block))?;
+    block.extend_from_slice(run.bytes);
+    let checksum = crc32fast::hash(&block[HEADER..]);
+    block[1..HEADER].copy_from_slice(&checksum.to_le_bytes());
+    Ok(block)
+}
+
 /// What is encoded goes to the end of a vector, whole slices at a time.
 struct Appended<'a>(&'a mut Vec<u8>);
 
@@ -190,6 +210,8 @@ pub struct Block<'a> {
     ids: usize,
     /// Where the records begin.
     base: usize,
+    /// The offset of the first record.
+    first: u32,
 }
 
 impl<'a> Block<'a> {
@@ -200,19 +222,24 @@ impl<'a> Block<'a> {
     pub fn read(data: impl Into<Cow<'a, [u8]>>) -> Result<Self, Unreadable> {
         let data = data.into();
         let (header, rest) = data.split_at_checked(HEADER).ok_or(Unreadable::Short)?;
-        if header[0] != VERSION {
+        if ![VERSION, ALONE].contains(&header[0]) {
             return Err(Unreadable::Version(header[0]));
         }
         if header[1..] != crc32fast::hash(rest).to_le_bytes() {
             return Err(Unreadable::Checksum);
         }
+        let (first, rest) = match header[0] {
+            ALONE => rest.split_first_chunk().map(|(first, rest)| (Some(u32::from_le_bytes(*first)), rest)),
+            _ => Some((None, rest)),
+        }
+        .ok_or(Unreadable::Short)?;
         let ((directory, ids), rest) = postcard::take_from_bytes::<(Vec<Listed>, usize)>(rest)?;
         let listed = directory.iter().map(|(_, length, _)| *length as usize).sum::<usize>();
         if ids.checked_add(listed) != Some(rest.len()) {
             return Err(Unreadable::Short);
         }
         let (ids, base) = (data.len() - rest.len(), data.len() - listed);
-        Ok(Self { directory, ids, base, data })
+        Ok(Self { directory, ids, first: first.unwrap_or(base as u32), base, data })
     }
 
     /// The hashes of the ids in it, each with the offset of its record, in order.
@@ -220,7 +247,7 @@ impl<'a> Block<'a> {
     /// # Errors
     /// [`Unreadable::Malformed`] where they cannot be read.
     pub fn ids(&self) -> impl Iterator<Item = Result<(u32, u64), Unreadable>> {
-        let (mut rest, mut offset) = (&self.data[self.ids..self.base], self.base as u32);
+        let (mut rest, mut offset) = (&self.data[self.ids..self.base], self.first);
         std::iter::from_fn(move || {
             if rest.is_empty() {
                 return None;
@@ -251,7 +278,8 @@ impl<'a> Block<'a> {
         self.directory.iter().scan(self.base, |start, (organization, length, _)| {
             let (from, to) = (*start, *start + *length as usize);
             *start = to;
-            Some(Run { organization: *organization, start: from as u32, bytes: &self.data[from..to] })
+            let start = self.first + (from - self.base) as u32;
+            Some(Run { organization: *organization, start, bytes: &self.data[from..to] })
         })
     }
 
@@ -358,6 +386,25 @@ mod tests {
         assert_eq!(ids, [(offsets[1], u64::MAX), (offsets[2], 7)]);
         assert_eq!(block.counts().collect::<Vec<_>>(), [1, 2]);
         assert!(block.of(OrganizationId([3; 16])).unwrap().is_empty());
+    }
+
+    #[test]
+    fn what_was_in_a_block_with_others_has_the_same_offsets_alone() {
+        let (a, b) = (OrganizationId([1; 16]), OrganizationId([2; 16]));
+        let packed = [(b, record(1)), (a, record(2)), (b, record(3))];
+        let (data, _) = pack(&packed, &order(&packed), &[]).unwrap();
+        let block = Block::read(&data).unwrap();
+        for run in block.runs() {
+            let alone = pack_alone(&run).unwrap();
+            let alone = Block::read(&alone).unwrap();
+            assert_eq!(
+                alone.all().unwrap(),
+                block.all().unwrap().into_iter().filter(|(of, ..)| *of == run.organization).collect::<Vec<_>>()
+            );
+            for (offset, record) in run.records().unwrap() {
+                assert_eq!(alone.at(offset).unwrap(), (run.organization, record));
+            }
+        }
     }
 
     #[test]

@@ -41,7 +41,7 @@ impl Store {
                 sqlite.set_setting(name, value)?;
                 Ok(value.to_owned())
             }
-            Engine::Postgres(pool) => Postgres::connect(pool.config())?.keep_setting(name, value),
+            Engine::Postgres(pool) => Postgres::connect(pool.address())?.keep_setting(name, value),
         }
     }
 
@@ -51,9 +51,9 @@ impl Store {
     /// [`StoreError::Unavailable`] where the engine cannot be asked.
     pub async fn turn(&self, job: Job) -> Result<Option<Turn>, StoreError> {
         let Engine::Postgres(pool) = &self.engine else { return Ok(Some(Turn::of(None))) };
-        let config = pool.config().clone();
+        let address = pool.address().clone();
         let take = move || {
-            let session = Postgres::connect(&config)?;
+            let session = Postgres::connect(&address)?;
             let row = session.row(Of::Team, "SELECT pg_try_advisory_lock($1, $2)", &[&JOBS, &(job as i32)])?;
             let is_ours = row.map_or(Ok(false), |row| at(&row, 0))?;
             Ok::<_, EngineError>(is_ours.then(|| Turn::of(Some(session))))

@@ -68,7 +68,7 @@ impl Feed {
     }
 
     /// Something was refused to each of these.
-    pub(super) fn refused(&self, organizations: &[OrganizationId], now: Time) {
+    pub(crate) fn refused(&self, organizations: &[OrganizationId], now: Time) {
         if !organizations.is_empty() {
             self.refusals.lock().count(organizations, now);
         }

@@ -30,10 +30,12 @@ pub enum Id<'a> {
 }
 
 impl<'a> Id<'a> {
-    /// The id under which a record was made, where it has one.
+    /// The id under which a record was made, where it has one. What passed undecided under a caller's id is an event under that.
     pub fn of(record: &'a Record) -> Option<Self> {
         match &record.entry.what {
-            What::Recorded(recorded) => Some(Self::Event(&recorded.event.source, &recorded.event.id)),
+            What::Recorded(recorded) if record.key.is_none() => {
+                Some(Self::Event(&recorded.event.source, &recorded.event.id))
+            }
             _ => record.key.as_ref().map(Self::Key),
         }
     }

@@ -1,11 +1,12 @@
 //! The store as the rest of the program has it: opened on a folder, asked through ports, closed.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 
 use arc_swap::ArcSwap;
+use metergate_rules::id::OrganizationId;
 use metergate_rules::time::{DAY, HOUR, Time};
 use parking_lot::{Mutex, RwLock};
 
@@ -93,7 +94,12 @@ pub struct Store {
     pub(super) audit_key: [u8; 16],
     pub(super) last_commit: Time,
     pub(super) engine: Engine,
+    pub(super) given: Arc<Given>,
 }
+
+/// Who is told, after each commit and before its answers leave, of an organization to which it may have given more, with the
+/// version of its account from which on that holds.
+pub(super) type Given = OnceLock<Box<dyn Fn(OrganizationId, u64) + Send + Sync>>;
 
 /// What keeps the record.
 pub(super) enum Engine {
@@ -134,9 +140,8 @@ impl Store {
         dies_at!("start-opened");
         let snapshot = Arc::new(snapshot_of(&sqlite)?);
         let everybody = Arc::new(sqlite.people()?);
-        let values_key = installation_key(&sqlite, "values_key")?;
-        let audit_key = installation_key(&sqlite, "audit_key")?;
-        let hasher = IdHasher::new(&installation_key(&sqlite, "ids_key")?);
+        let key = |name| installation_key(&sqlite, name);
+        let (values_key, audit_key, hasher) = (key("values_key")?, key("audit_key")?, IdHasher::new(&key("ids_key")?));
         let files = Files::open(&settings.folder, &sqlite)?;
         dies_at!("start-slices-opened");
         let recent = Arc::new(RwLock::new(Recent::after(files.records.clone())));
@@ -186,6 +191,7 @@ impl Store {
             audit_key,
             last_commit,
             engine,
+            given: Arc::default(),
         })
     }
 
@@ -265,6 +271,12 @@ impl Store {
     /// What the fleet view is told.
     pub const fn feed(&self) -> &Arc<Feed> {
         &self.feed
+    }
+
+    /// Has somebody told of each organization to which a commit of this node may have given more: a grant, a reset, a release.
+    /// Only of a store that several nodes share; once.
+    pub fn tell_given(&self, tell: impl Fn(OrganizationId, u64) + Send + Sync + 'static) {
+        let _ = self.given.set(Box::new(tell));
     }
 
     /// The time by which the store decides.

@@ -15,7 +15,7 @@ use std::time::Duration;
 use metergate_rules::id::OrganizationId;
 use tokio::runtime::Runtime;
 use tokio_postgres::types::{FromSql, ToSql};
-use tokio_postgres::{Client, Config, NoTls, Row, Statement};
+use tokio_postgres::{Client, Config, Row, Statement};
 use uuid::Uuid;
 
 use super::error::{EngineError, unreadable};
@@ -26,6 +26,7 @@ mod forget;
 pub(super) mod ids;
 pub(super) mod lock;
 mod migrate;
+pub(super) mod moving;
 mod people;
 pub(super) mod pool;
 mod reading;
@@ -33,6 +34,7 @@ mod remade;
 mod reports;
 mod rollups;
 mod team;
+mod tls;
 pub(super) mod write;
 
 pub use migrate::VERSION as SCHEMA;
@@ -83,6 +85,8 @@ pub struct Postgres {
     reach: RefCell<Reach>,
     ids: RefCell<ids::Sought>,
     broken: Cell<bool>,
+    /// How long whoever asks waits for an answer.
+    patience: Cell<Duration>,
     /// Whether a statement of the transaction failed, so that PostgreSQL would take back all of it.
     failed: Cell<bool>,
 }
@@ -118,11 +122,19 @@ pub(super) fn most(most: usize) -> i64 {
     i64::try_from(most).unwrap_or(i64::MAX)
 }
 
+/// Where the database is, and how one connects to it.
+#[derive(Clone)]
+pub(super) struct Address {
+    config: Config,
+    tls: tls::Tls,
+}
+
 /// Where the database is.
 ///
 /// # Errors
-/// [`EngineError::Unusable`] where the URL is none.
-pub(super) fn config(url: &str) -> Result<Config, EngineError> {
+/// [`EngineError::Unusable`] where the URL is none, or asks for what cannot be.
+pub(super) fn address(url: &str) -> Result<Address, EngineError> {
+    let (url, tls) = tls::of(url).map_err(|why| EngineError::Unusable(format!("the database URL: {why}")))?;
     let mut config: Config = url.parse().map_err(|_| {
         let form = "postgresql://user:password@host/database";
         EngineError::Unusable(format!("the database URL cannot be read: it must be {form}"))
@@ -131,7 +143,7 @@ pub(super) fn config(url: &str) -> Result<Config, EngineError> {
     if config.get_application_name().is_none() {
         config.application_name("metergate");
     }
-    Ok(config)
+    Ok(Address { config, tls })
 }
 
 impl Postgres {
@@ -139,8 +151,8 @@ impl Postgres {
     ///
     /// # Errors
     /// [`EngineError::Unreachable`] where nobody answers; else as PostgreSQL says.
-    pub(super) fn connect(config: &Config) -> Result<Self, EngineError> {
-        let session = Self::connect_as_owner(config)?;
+    pub(super) fn connect(address: &Address) -> Result<Self, EngineError> {
+        let session = Self::connect_as_owner(address)?;
         session.run(&format!(
             "SET search_path = {0}; SET statement_timeout = {STATEMENT}; SET lock_timeout = {LOCK};
              SET idle_in_transaction_session_timeout = 30000; SET synchronous_commit = on; SET ROLE {1}",
@@ -151,11 +163,12 @@ impl Postgres {
     }
 
     /// Connects as whoever the URL names, to whom everything belongs.
-    fn connect_as_owner(config: &Config) -> Result<Self, EngineError> {
+    fn connect_as_owner(address: &Address) -> Result<Self, EngineError> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime =
             runtime.map_err(|error| EngineError::Unusable(format!("no runtime for a connection: {error}")))?;
-        let connecting = async { tokio::time::timeout(CONNECT, config.connect(NoTls)).await };
+        let Address { config, tls } = address;
+        let connecting = async { tokio::time::timeout(CONNECT, config.connect(tls.clone())).await };
         let (client, connection) = match runtime.block_on(connecting) {
             Ok(connected) => connected?,
             Err(_) => return Err(EngineError::Unreachable("PostgreSQL does not answer".to_owned())),
@@ -169,6 +182,7 @@ impl Postgres {
             reach: RefCell::default(),
             ids: RefCell::default(),
             broken: Cell::new(false),
+            patience: Cell::new(PATIENCE),
             failed: Cell::new(false),
         })
     }
@@ -191,7 +205,7 @@ impl Postgres {
         let Some(runtime) = &self.runtime else {
             return Err(EngineError::Unreachable("the connection has ended".to_owned()));
         };
-        match runtime.block_on(async { tokio::time::timeout(PATIENCE, work).await }) {
+        match runtime.block_on(async { tokio::time::timeout(self.patience.get(), work).await }) {
             Ok(done) => Ok(done?),
             Err(_) => {
                 self.broken.set(true);

@@ -18,7 +18,6 @@ use arc_swap::ArcSwap;
 use metergate_rules::account::Account;
 use metergate_rules::id::{OrganizationId, OrganizationKey};
 use metergate_rules::time::SECOND;
-use tokio_postgres::Config;
 
 use super::StoreError;
 use super::alone::{Force, unwritten};
@@ -26,17 +25,19 @@ use super::batch::Failure;
 use super::error::EngineError;
 use super::inbox::{Call, Inbox, Taken};
 use super::ledger::{Ledger, Map};
-use super::open::Settings;
-use super::postgres::Postgres;
+use super::open::{Given, Settings};
+use super::postgres::{Address, Postgres};
 use super::writer::{deliver, next_batch};
 use crate::catalogue::Snapshot;
 use crate::clock::{Clock, boot};
 use crate::people::People;
 
 mod alone;
+mod given;
 mod open;
 mod tend;
 mod turn;
+mod unreached;
 
 /// Accounts that are kept in memory.
 const MOST_CACHED: usize = 500_000;
@@ -63,7 +64,7 @@ struct Cached {
 
 /// What the loop's thread has.
 pub(super) struct Shared {
-    pub(super) config: Config,
+    pub(super) address: Address,
     pub(super) session: Option<Postgres>,
     pub(super) ledger: Ledger,
     pub(super) settings: Settings,
@@ -73,6 +74,7 @@ pub(super) struct Shared {
     pub(super) catalogue: Arc<ArcSwap<Snapshot>>,
     pub(super) people: Arc<ArcSwap<People>>,
     pub(super) inbox: Arc<Inbox>,
+    given: Arc<Given>,
     memory: Memory,
     /// Calls for organizations that another node held.
     put_off: Vec<Call>,
@@ -102,7 +104,7 @@ struct Memory {
 
 impl Shared {
     pub(super) fn new(
-        (config, session): (Config, Postgres),
+        (address, session): (Address, Postgres),
         ledger: Ledger,
         settings: Settings,
         clock: Clock,
@@ -111,7 +113,7 @@ impl Shared {
     ) -> Self {
         let part = i16::from(crate::random::bytes::<1>()[0] % 64);
         Self {
-            config,
+            address,
             session: Some(session),
             ledger,
             settings,
@@ -120,6 +122,7 @@ impl Shared {
             catalogue,
             people,
             inbox,
+            given: Arc::default(),
             memory: Memory { part, ..Memory::default() },
             put_off: Vec::new(),
             failed: None,
@@ -207,8 +210,7 @@ impl Shared {
             }
             Err(failure) => {
                 self.tell(&failure, "a commit failed; nothing of it was acknowledged");
-                let error = StoreError::from(&failure);
-                deliver(calls.iter().map(|call| (call, Err(error.clone()))).collect());
+                deliver(calls.iter().map(|call| (call, self.unanswered(call, &failure))).collect());
             }
         }
     }
@@ -260,7 +262,7 @@ impl Shared {
         if self.failed.is_some_and(|failed| boot() - failed < UNREACHABLE) {
             return Err(EngineError::Unreachable("it did not answer a moment ago".to_owned()));
         }
-        let session = Postgres::connect(&self.config).inspect_err(|_| self.failed = Some(boot()))?;
+        let session = Postgres::connect(&self.address).inspect_err(|_| self.failed = Some(boot()))?;
         self.failed = None;
         if std::mem::take(&mut self.is_told) {
             tracing::info!("PostgreSQL answers again");

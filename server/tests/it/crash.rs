@@ -16,5 +16,6 @@ mod random_kills;
 mod reports;
 mod retention;
 mod run;
+mod spool;
 mod storm;
 mod workload;

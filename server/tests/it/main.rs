@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "in a test a panic is the report")]
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a test tells its seed and where a failed run is kept")]
 
+mod certificates;
 #[cfg(feature = "faults")]
 mod crash;
 mod http;

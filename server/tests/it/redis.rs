@@ -4,6 +4,7 @@ mod cluster;
 mod counting;
 #[cfg(feature = "faults")]
 mod crash;
+mod early;
 mod guarded;
 mod hard_limit;
 mod kit;

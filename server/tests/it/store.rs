@@ -7,3 +7,4 @@ mod engine;
 mod postgres;
 
 pub(crate) use embedded::random_work::Random;
+pub(crate) use engine::Database;

@@ -54,5 +54,5 @@ fn check_one(
     let outcome = decide(&account, &command, &seen, false, &snapshot.rules, at)?;
     let Reply::Decided(verdicts) = outcome.reply else { return Err(StoreError::Internal) };
     let organization = account.profile.key.clone();
-    Ok(DecidedReceipt { organization, verdicts, place: None, replayed: false, at })
+    Ok(DecidedReceipt::new(organization, verdicts, at))
 }

@@ -8,7 +8,6 @@ use metergate_rules::command::Item;
 use metergate_rules::decide::rate::Rate;
 use metergate_rules::id::OrganizationRef;
 use metergate_rules::outcome::Verdict;
-use metergate_rules::plan::RefusalStatus;
 use metergate_rules::quantity::Quantity;
 use sha2::{Digest, Sha256};
 
@@ -22,7 +21,7 @@ use crate::redis::rates::{Decision, Once, Rates};
 use crate::store::{Caller, ConsumeRequest, DecidedReceipt, Key, StoreError};
 
 /// Seconds after which to ask again where it could not be decided.
-const ASK_AGAIN: u64 = 1;
+pub(super) const ASK_AGAIN: u64 = 1;
 
 /// A decision with how it came about.
 pub(super) struct Ruled {
@@ -34,17 +33,14 @@ pub(super) struct Ruled {
 
 impl From<DecidedReceipt> for Ruled {
     fn from(receipt: DecidedReceipt) -> Self {
-        Self { receipt, degraded: false }
+        Self { degraded: receipt.degraded, receipt }
     }
 }
 
 impl Asking<'_> {
     /// Decides each where its meter is counted.
     pub(super) async fn decide(&self, requests: Vec<ConsumeRequest>) -> Result<Vec<Result<Ruled, ApiError>>, ApiError> {
-        let ruled = |answer: Result<DecidedReceipt, ApiError>| answer.map(Ruled::from);
-        let Some(rates) = &self.app.shared.rates else {
-            return Ok(self.run(requests).await?.into_iter().map(ruled).collect());
-        };
+        let Some(rates) = &self.app.shared.rates else { return self.run(requests).await };
         let (mut answers, mut rest) = (Vec::with_capacity(requests.len()), Vec::new());
         for request in requests {
             let answer = self.elsewhere(rates, &request).await;
@@ -56,7 +52,7 @@ impl Asking<'_> {
         let mut stored = if rest.is_empty() { Vec::new() } else { self.run(rest).await? }.into_iter();
         let missing = || Err(ApiError::internal("no answer"));
         let answers = answers.into_iter();
-        Ok(answers.map(|answer| answer.unwrap_or_else(|| ruled(stored.next().unwrap_or_else(missing)))).collect())
+        Ok(answers.map(|answer| answer.unwrap_or_else(|| stored.next().unwrap_or_else(missing))).collect())
     }
 
     /// The decision in Redis; `None` where it is the account's.
@@ -102,8 +98,10 @@ impl Asking<'_> {
             Mode::Check => rates.check(account.id, rate).await,
         };
         let organization = account.profile.key.clone();
-        let receipt =
-            |verdict, replayed, at| DecidedReceipt { organization, verdicts: vec![verdict], place: None, replayed, at };
+        let receipt = |verdict, replayed, at| {
+            let receipt = DecidedReceipt::new(organization, vec![verdict], at);
+            DecidedReceipt { replayed, ..receipt }
+        };
         match decided {
             Ok(Decision::Decided { verdict, at, replayed }) => Ok(receipt(verdict, replayed, at).into()),
             Ok(Decision::Mismatch) => Err(ApiError::idempotency_mismatch()),
@@ -115,7 +113,7 @@ impl Asking<'_> {
                 })
             }
             Err(_) if self.passes(account, rate) => {
-                Ok(Ruled { receipt: receipt(undecided(rate), false, self.app.now()), degraded: true })
+                Ok(Ruled { receipt: receipt(Verdict::undecided(rate.meter), false, self.app.now()), degraded: true })
             }
             Err(_) => Err(self.denied(rate)),
         }
@@ -208,16 +206,4 @@ fn id_of(key: &Key) -> [u8; 16] {
     }
     let digest = hash.finalize();
     std::array::from_fn(|i| digest[i])
-}
-
-/// An answer that nobody decided: of what is left nothing is known.
-fn undecided(rate: &Rate) -> Verdict {
-    Verdict {
-        meter: rate.meter,
-        reason: None,
-        overage: Quantity::ZERO,
-        limits: Vec::new(),
-        retry_at: None,
-        status: RefusalStatus::TooManyRequests,
-    }
 }

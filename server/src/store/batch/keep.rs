@@ -97,7 +97,7 @@ impl Batch<'_> {
                 self.changed.insert(organization);
             }
             let (key, fingerprint) = match &entry.what {
-                What::Decided(_) => (key.clone(), fingerprint),
+                What::Decided(_) | What::Recorded(_) => (key.clone(), fingerprint),
                 What::Reservation(hold) => (made_under(hold), 0),
                 _ => (None, 0),
             };

@@ -4,7 +4,7 @@ use metergate_rules::id::OrganizationId;
 use metergate_rules::outcome::What;
 
 use super::{Batch, Stop};
-use crate::store::block::{Place, Record};
+use crate::store::block::{Key, Place, Record};
 use crate::store::error::EngineError;
 use crate::store::known::{Id, NEWEST};
 
@@ -61,10 +61,17 @@ impl Batch<'_> {
         Ok(Search::New(hash))
     }
 
+    /// Whether an id under which something passed undecided stands for something else by now: a refusal, or another request,
+    /// that came to the record first. Then what passed counts beside it.
+    pub(super) fn is_taken(&mut self, organization: OrganizationId, under: Option<&(Key, u64)>) -> Result<bool, Stop> {
+        let Some((key, fingerprint)) = under else { return Ok(false) };
+        let Search::Found(record, _) = self.search(organization, Id::Key(key))? else { return Ok(false) };
+        Ok(is_refused(&record) || record.fingerprint != *fingerprint)
+    }
+
     /// Whether an id has been kept for long enough.
     pub(super) fn is_forgotten(&self, record: &Record) -> bool {
-        let refused = matches!(&record.entry.what, What::Decided(decided) if decided.uses.is_empty());
-        let kept = if refused { self.settings.keep_refused } else { self.settings.keep_ids };
+        let kept = if is_refused(record) { self.settings.keep_refused } else { self.settings.keep_ids };
         record.entry.at.plus(kept) <= self.now
     }
 
@@ -77,6 +84,10 @@ impl Batch<'_> {
         self.fresh.insert_unique(hash, (hash, index), |(hash, _)| *hash);
         self.ids.push((index, hash));
     }
+}
+
+fn is_refused(record: &Record) -> bool {
+    matches!(&record.entry.what, What::Decided(decided) if decided.uses.is_empty())
 }
 
 /// What cannot be read is neither new nor known. It is one request's trouble, not that of all in its batch.

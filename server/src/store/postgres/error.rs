@@ -9,7 +9,7 @@ impl From<Error> for EngineError {
     fn from(error: Error) -> Self {
         let Some(state) = error.code() else {
             return if error.is_closed() || std::error::Error::source(&error).is_some_and(is_io) {
-                Self::Unreachable(error.to_string())
+                Self::Unreachable(told(&error))
             } else {
                 Self::Postgres(told(&error))
             };

@@ -4,9 +4,9 @@ use std::collections::HashMap;
 
 use metergate_rules::id::OrganizationId;
 use metergate_rules::time::{DAY, Time};
-use tokio_postgres::{Config, Row};
+use tokio_postgres::Row;
 
-use super::{Of, Postgres, Value, at, migrate, number_at, organization_at, uuid};
+use super::{Address, Of, Postgres, Value, at, migrate, number_at, organization_at, uuid};
 use crate::store::block::Place;
 use crate::store::error::EngineError;
 use crate::store::known::NEWEST;
@@ -84,31 +84,48 @@ impl Postgres {
     }
 }
 
+/// Of the owner's connection.
+impl Postgres {
+    fn partitions(&self) -> Result<Vec<String>, EngineError> {
+        let sql = "SELECT c.relname FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
+                   WHERE i.inhparent = 'event_ids'::regclass";
+        let rows = self.together(&[(sql, Vec::new())])?.pop().unwrap_or_default();
+        rows.iter().map(|row| at(row, 0)).collect()
+    }
+
+    /// Makes those that are missing for what arrived or arrives in a time.
+    fn make_partitions(&self, there: &[String], from: Time, to: Time) -> Result<(), EngineError> {
+        for number in from.micros().div_euclid(SPAN)..=to.micros().div_euclid(SPAN) {
+            let name = name_of(number);
+            if !there.contains(&name) {
+                let (from, to) = (number * SPAN, (number + 1) * SPAN);
+                self.run(&format!(
+                    "CREATE TABLE {name} (LIKE event_ids INCLUDING ALL);
+                     ALTER TABLE event_ids ATTACH PARTITION {name} FOR VALUES FROM ({from}) TO ({to})"
+                ))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The same in the transaction that is open.
+    pub(super) fn make_partitions_from(&self, from: Time, to: Time) -> Result<(), EngineError> {
+        self.make_partitions(&self.partitions()?, from, to)
+    }
+}
+
 /// Makes the partitions for what arrives until a little after `now`, and drops those of which everything is from before
 /// `forgotten`. Answers how many were dropped.
 ///
 /// # Errors
 /// [`EngineError`] if that is not possible now.
-pub(in crate::store) fn tend_partitions(config: &Config, now: Time, forgotten: Time) -> Result<u64, EngineError> {
-    let owner = Postgres::connect_as_owner(config)?;
+pub(in crate::store) fn tend_partitions(address: &Address, now: Time, forgotten: Time) -> Result<u64, EngineError> {
+    let owner = Postgres::connect_as_owner(address)?;
     owner.run(&format!("SET search_path = {}; SET lock_timeout = 5000", migrate::NAMESPACE))?;
     owner.run("BEGIN")?;
     owner.together(&[("SELECT pg_advisory_xact_lock($1)", vec![&LOCK])])?;
-    let sql = "SELECT c.relname FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
-               WHERE i.inhparent = 'event_ids'::regclass";
-    let rows = owner.together(&[(sql, Vec::new())])?.pop().unwrap_or_default();
-    let there: Vec<String> = rows.iter().map(|row| at(row, 0)).collect::<Result<_, _>>()?;
-    let number = now.micros().div_euclid(SPAN);
-    for number in [number, number + 1] {
-        let name = name_of(number);
-        if !there.contains(&name) {
-            let (from, to) = (number * SPAN, (number + 1) * SPAN);
-            owner.run(&format!(
-                "CREATE TABLE {name} (LIKE event_ids INCLUDING ALL);
-                 ALTER TABLE event_ids ATTACH PARTITION {name} FOR VALUES FROM ({from}) TO ({to})"
-            ))?;
-        }
-    }
+    let there = owner.partitions()?;
+    owner.make_partitions(&there, now, now.plus(SPAN))?;
     let mut dropped = 0;
     let old = |name: &&String| number_of(name).is_some_and(|number| (number + 1) * SPAN <= forgotten.micros());
     for name in there.iter().filter(old) {

@@ -33,6 +33,8 @@ pub(in crate::store) struct Epochs {
     pub(in crate::store) catalogue: i64,
     /// Rises with every change of people.
     pub(in crate::store) people: i64,
+    /// Whoever knows people as of then or later can be told what has changed since.
+    pub(in crate::store) people_kept: i64,
     /// The end of the team's audit chain; it stays so where the row is locked.
     pub(in crate::store) head: Head,
     /// What the clock of PostgreSQL said, behind all locks of the same turn.
@@ -75,7 +77,7 @@ macro_rules! team {
     ($lock:literal) => {
         concat!(
             "SELECT catalogue, people, audit_sequence, audit_hash,
-                    (extract(epoch FROM clock_timestamp()) * 1000000)::bigint FROM team WHERE id = 1 ",
+                    (extract(epoch FROM clock_timestamp()) * 1000000)::bigint, people_kept FROM team WHERE id = 1 ",
             $lock
         )
     };
@@ -118,7 +120,8 @@ pub(super) fn closed(account: &Account, version: i64) -> Result<Vec<u8>, EngineE
 
 fn epochs(row: &Row) -> Result<Epochs, EngineError> {
     let head = Head { sequence: number_at(row, 2)?, hash: bytes_at(row, 3)? };
-    Ok(Epochs { catalogue: at(row, 0)?, people: at(row, 1)?, head, now: Time::from_micros(at(row, 4)?) })
+    let (catalogue, people, people_kept) = (at(row, 0)?, at(row, 1)?, at(row, 5)?);
+    Ok(Epochs { catalogue, people, people_kept, head, now: Time::from_micros(at(row, 4)?) })
 }
 
 impl Postgres {

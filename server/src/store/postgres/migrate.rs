@@ -3,9 +3,7 @@
 
 use std::time::Duration;
 
-use tokio_postgres::Config;
-
-use super::{Of, Postgres, at};
+use super::{Address, Of, Postgres, at};
 use crate::store::error::{EngineError, unreadable};
 
 const MIGRATIONS: [&str; 1] = [include_str!("../../../migrations/postgres/0001_start.sql")];
@@ -64,8 +62,8 @@ const GRANT: &str = "
 ///
 /// # Errors
 /// [`EngineError::Unusable`] where it would lose what it has acknowledged, or a later program made it.
-pub(in crate::store) fn prepare(config: &Config) -> Result<(), EngineError> {
-    let owner = Postgres::connect_as_owner(config)?;
+pub(in crate::store) fn prepare(address: &Address) -> Result<(), EngineError> {
+    let owner = Postgres::connect_as_owner(address)?;
     check_server(&owner)?;
     take_turn(&owner)?;
     migrate(&owner)
@@ -98,7 +96,7 @@ fn check_server(owner: &Postgres) -> Result<(), EngineError> {
     Ok(())
 }
 
-fn take_turn(owner: &Postgres) -> Result<(), EngineError> {
+pub(super) fn take_turn(owner: &Postgres) -> Result<(), EngineError> {
     for _ in 0..TRIES {
         let row = owner.row(Of::Team, "SELECT pg_try_advisory_lock($1)", &[&LOCK])?;
         if row.map(|row| at::<bool>(&row, 0)).transpose()? == Some(true) {

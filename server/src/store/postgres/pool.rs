@@ -3,9 +3,8 @@
 use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
-use tokio_postgres::Config;
 
-use super::Postgres;
+use super::{Address, Postgres};
 use crate::store::error::EngineError;
 
 /// Connections of a node to read with, at most.
@@ -17,7 +16,7 @@ const SNAPSHOT: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
 
 /// The connections.
 pub(in crate::store) struct Pool {
-    config: Config,
+    address: Address,
     kept: Mutex<Kept>,
     free: Condvar,
 }
@@ -29,13 +28,13 @@ struct Kept {
 }
 
 impl Pool {
-    pub(in crate::store) fn new(config: Config) -> Self {
-        Self { config, kept: Mutex::default(), free: Condvar::new() }
+    pub(in crate::store) fn new(address: Address) -> Self {
+        Self { address, kept: Mutex::default(), free: Condvar::new() }
     }
 
     /// How one connects.
-    pub(in crate::store) const fn config(&self) -> &Config {
-        &self.config
+    pub(in crate::store) const fn address(&self) -> &Address {
+        &self.address
     }
 
     /// Closes those that nobody uses.
@@ -65,7 +64,7 @@ impl Pool {
             let kept = self.take()?;
             let mut lent = Lent { pool: self, session: None };
             let is_new = kept.is_none();
-            let session = kept.map_or_else(|| Postgres::connect(&self.config), Ok)?;
+            let session = kept.map_or_else(|| Postgres::connect(&self.address), Ok)?;
             session.begin(SNAPSHOT);
             let begun = session.together(&[]).map(drop);
             lent.session = Some(session);

@@ -10,7 +10,6 @@ use metergate_rules::time::Time;
 use uuid::Uuid;
 
 use super::lock::closed;
-use super::people::Stored;
 use super::remade::INSERT as INSERT_ROLLUPS;
 use super::{Owned, Postgres, Value, at, uuid};
 use crate::catalogue::change::TeamRow;
@@ -55,6 +54,7 @@ impl Changed {
 }
 
 /// Everything that one commit writes.
+#[derive(Default)]
 pub(in crate::store) struct Commit<'a> {
     /// Its time.
     pub(in crate::store) at: Time,
@@ -175,7 +175,7 @@ impl Postgres {
         }
         self.write_derived(commit);
         self.write_audit(commit);
-        commit.people.iter().try_for_each(|row| self.write_person(row))?;
+        commit.people.iter().try_for_each(|row| self.write_person(row, commit.at))?;
         commit.team.iter().try_for_each(|row| self.write_team(row, commit.at))?;
         let epochs = self.write_guarded(commit)?;
         if let Some(organization) = commit.deleted {
@@ -187,7 +187,7 @@ impl Postgres {
     }
 
     /// New accounts, and of all accounts blocks and ids.
-    fn write_new(&self, commit: &Commit<'_>) -> Result<(), EngineError> {
+    pub(super) fn write_new(&self, commit: &Commit<'_>) -> Result<(), EngineError> {
         let mut new = Accounts::default();
         let (mut owners, mut sequences, mut blocks) = (Vec::new(), Vec::new(), Vec::new());
         for changed in &commit.changed {
@@ -246,7 +246,7 @@ impl Postgres {
         team.map(|row| Ok((at(&row, 0)?, at(&row, 1)?))).transpose()
     }
 
-    fn write_derived(&self, commit: &Commit<'_>) {
+    pub(super) fn write_derived(&self, commit: &Commit<'_>) {
         if !commit.values.is_empty() {
             let keys = || commit.values.keys();
             let ids: Vec<Uuid> = keys().map(|key| uuid(key.organization)).collect();
@@ -268,7 +268,7 @@ impl Postgres {
     }
 
     /// All old rows go first: one organization may take the key that another leaves in the same commit.
-    fn write_listed(&self, changed: &[Changed]) {
+    pub(super) fn write_listed(&self, changed: &[Changed]) {
         let listed = || changed.iter().filter(|changed| changed.listed).map(|changed| &changed.account);
         let ids: Vec<Uuid> = listed().map(|account| uuid(account.id)).collect();
         if ids.is_empty() {
@@ -306,19 +306,6 @@ impl Postgres {
                 self.later(sql, owned![chain, cut.sequence.cast_signed(), sequence]);
             }
         }
-    }
-
-    fn write_person(&self, row: &PersonRow) -> Result<(), EngineError> {
-        let Stored { kind, key, data } = Stored::of(row)?;
-        match data {
-            Some(data) => {
-                let sql = "INSERT INTO people (kind, key, data) VALUES ($1, $2, $3)
-                           ON CONFLICT (kind, key) DO UPDATE SET data = $3";
-                self.together(&[(sql, vec![&kind, &key, &data])])
-            }
-            None => self.together(&[("DELETE FROM people WHERE kind = $1 AND key = $2", vec![&kind, &key])]),
-        }
-        .map(drop)
     }
 }
 

@@ -39,22 +39,22 @@ impl Store {
     /// # Errors
     /// [`EngineError`] where it does not answer, would lose what it acknowledged, or cannot be read.
     pub(in crate::store) fn open_shared(url: &Secret, settings: Settings, clock: Clock) -> Result<Self, EngineError> {
-        let config = postgres::config(url.expose())?;
-        postgres::prepare(&config)?;
-        let session = Postgres::connect(&config)?;
+        let address = postgres::address(url.expose())?;
+        postgres::prepare(&address)?;
+        let session = Postgres::connect(&address)?;
         let Found { keys: [values_key, audit_key, ids_key], catalogue, people, epochs } = found(&session)?;
         let now = epochs.now.plus(clock.shift());
-        tend_partitions(&config, now, now.plus(-settings.keeps_ids()))?;
+        tend_partitions(&address, now, now.plus(-settings.keeps_ids()))?;
         let feed = Arc::new(Feed::new(now));
         let ledger = ledger(&catalogue, &people, IdHasher::new(&ids_key), &feed);
         let swaps = (Arc::new(ArcSwap::new(catalogue)), Arc::new(ArcSwap::new(people)));
         let inbox = Arc::new(Inbox::default());
-        let pool = Arc::new(Pool::new(config.clone()));
+        let pool = Arc::new(Pool::new(address.clone()));
         let reader = Reader::of_rows_alone(Arc::clone(&pool), Arc::clone(&swaps.1));
-        let mut shared = Shared::new((config, session), ledger, settings, clock, swaps.clone(), Arc::clone(&inbox));
+        let mut shared = Shared::new((address, session), ledger, settings, clock, swaps.clone(), Arc::clone(&inbox));
         shared.memory.epochs = Some((epochs.catalogue, epochs.people));
         shared.time(epochs.now);
-        let ahead = Arc::clone(&shared.ahead);
+        let (ahead, given) = (Arc::clone(&shared.ahead), Arc::clone(&shared.given));
         let thread = Mutex::new(Some(spawned(move || shared.run())?));
         let (catalogue, people) = swaps;
         Ok(Self {
@@ -71,6 +71,7 @@ impl Store {
             // Time is PostgreSQL's: no clock of a node moves it.
             last_commit: Time::MIN,
             engine: Engine::Postgres(pool),
+            given,
         })
     }
 }

@@ -63,7 +63,7 @@ impl Shared {
         if boot() >= self.tending.partitions_due {
             session.roll_back();
             let forgotten = held.now.plus(-self.settings.keeps_ids());
-            tend_partitions(&self.config, held.now, forgotten)?;
+            tend_partitions(&self.address, held.now, forgotten)?;
             self.tending.partitions_due = boot() + AGED;
             return Ok(true);
         }
@@ -77,6 +77,7 @@ impl Shared {
         if boot() >= self.tending.aged_due {
             let more = session.forget_answers(held.now.plus(-self.settings.keep_ids))?
                 | (session.forget_blocks(self.oldest(held.now))? > 0);
+            session.forget_people(held.now.plus(-AGED))?;
             session.commit()?;
             if !more {
                 self.tending.aged_due = boot() + AGED;
@@ -121,7 +122,7 @@ impl Shared {
         session.begin(BEGIN);
         let held = self.hold(session, (&BTreeSet::new(), &[]), TeamRow::Seen, false)?;
         session.roll_back();
-        let mut gone = tend_partitions(&self.config, held.now, held.now.plus(-self.settings.keeps_ids()))?;
+        let mut gone = tend_partitions(&self.address, held.now, held.now.plus(-self.settings.keeps_ids()))?;
         for _ in 0..STEPS {
             session.begin(BEGIN);
             let some = session.forget_blocks(self.oldest(held.now))?;

@@ -88,7 +88,7 @@ impl Shared {
         let places = self.commit(session, &held, decided)?;
         self.ledger.feed.refused(&refused, held.now);
         let answer = |pending| match pending {
-            Pending::Ready(answer) => answer,
+            Pending::Ready(answer) => self.with_version(answer, &held),
             Pending::Placed(receipt, record) => {
                 Ok(Receipt::Decided(DecidedReceipt { place: Some(places[record]), ..receipt }))
             }
@@ -175,7 +175,7 @@ impl Shared {
             return Ok(());
         }
         // Nobody changes it while it is read.
-        let Epochs { catalogue, people, .. } = session.epochs(TeamRow::Held)?;
+        let Epochs { catalogue, people, people_kept, .. } = session.epochs(TeamRow::Held)?;
         let (known_catalogue, known_people) = self.memory.epochs.unzip();
         if known_catalogue != Some(catalogue) {
             let snapshot = Snapshot::new(session.stored()?).map_err(|error| unreadable("the catalogue", error))?;
@@ -183,7 +183,10 @@ impl Shared {
             self.catalogue.store(Arc::clone(&self.ledger.catalogue));
         }
         if known_people != Some(people) {
-            self.ledger.people = Arc::new(session.people()?);
+            let changed = known_people.filter(|known| *known >= people_kept);
+            let now =
+                changed.map_or_else(|| session.people(), |known| session.people_since(known, &self.ledger.people));
+            self.ledger.people = Arc::new(now?);
             self.people.store(Arc::clone(&self.ledger.people));
         }
         self.memory.epochs = Some((catalogue, people));
@@ -236,9 +239,7 @@ impl Shared {
             for request in requests {
                 let (organization, id) = match request {
                     Request::Consume(asked) => (&asked.organization, asked.key.as_ref().map(Id::Key)),
-                    Request::Record(asked) => {
-                        (&asked.organization, Some(Id::Event(&asked.event.source, &asked.event.id)))
-                    }
+                    Request::Record(asked) => (&asked.organization, Some(asked.id())),
                     Request::Change(_) => continue,
                 };
                 let organization = match organization {
@@ -289,6 +290,7 @@ impl Shared {
                 self.memory.names.insert(account.profile.key.clone(), account.id);
             }
         }
+        self.tell_given(&decided, held);
         if let Some(organization) = decided.deleted {
             self.memory.accounts.remove(&organization);
             self.memory.names.retain(|_, id| *id != organization);

@@ -188,6 +188,20 @@ impl Records {
         Ok(())
     }
 
+    /// All runs in the order of organization and block, each with its block, as they are stored.
+    ///
+    /// # Errors
+    /// [`SliceError`] where they cannot be read, or were changed; what `each` answers.
+    pub(in crate::store) fn each_run<E: From<SliceError>>(
+        &self,
+        mut each: impl FnMut(u64, &Run<'_>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        for number in 0..self.tail.chunks.len() {
+            self.chunk(number)?.runs().try_for_each(|(sequence, run)| each(sequence, &run))?;
+        }
+        Ok(())
+    }
+
     /// All records in the order of organization and block: block, organization, and the records with their offsets.
     ///
     /// # Errors

@@ -5,9 +5,13 @@ use serde_json::{Value, json};
 use super::client::Client;
 use super::server::Server;
 
+#[path = "documented/clients.rs"]
 mod clients;
+#[path = "documented/cycle.rs"]
 mod cycle;
+#[path = "documented/metrics.rs"]
 mod metrics;
+#[path = "documented/usage.rs"]
 mod usage;
 
 const PLANS: &str = "free, starter, pro, enterprise";

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 
 use super::server::Server;
 
+#[path = "keys/own.rs"]
 mod own;
 
 #[test]

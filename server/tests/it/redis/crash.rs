@@ -7,6 +7,7 @@ use metergate::clock;
 use metergate_rules::time::SECOND;
 use serde_json::json;
 
+use super::early::a_grant_is_seen;
 use super::hard_limit::replies_are_lost;
 use super::kit::{ask, decided_again, server, used};
 use crate::http::client::{Answer, Client};
@@ -147,4 +148,11 @@ fn degraded_sees_a_meter_that_passes_though_its_plan_denies_it() {
     own.kill();
     let check = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| is_degraded(&admin)));
     assert!(check.is_err(), "the planted bug was not seen");
+}
+
+#[test]
+fn early_refusals_that_outlive_a_grant_are_seen() {
+    a_grant_is_seen(None).unwrap_or_else(|violation| panic!("{violation}"));
+    let violation = a_grant_is_seen(Some("marks-outlive-grants")).expect_err("the planted bug was not seen");
+    assert_eq!(violation.invariant, "early_refusal", "{violation}");
 }

@@ -198,6 +198,7 @@ impl From<&Tell> for Request {
             caller: caller(),
             organization: organization(&tell.organization),
             event,
+            under: None,
         }))
     }
 }

@@ -32,6 +32,8 @@ mod idempotent;
 #[path = "kit.rs"]
 #[allow(dead_code, reason = "not every suite asks for everything")]
 mod kit;
+#[path = "moving.rs"]
+mod moving;
 #[path = "older.rs"]
 mod older;
 #[path = "random_work.rs"]

@@ -222,6 +222,14 @@ impl Kit {
         self.open = Some(Open::of(Arc::new(store.expect("the store opens")), &self.runtime));
     }
 
+    /// From now on a database is its record.
+    pub(super) fn go_on_in(&mut self, database: Database, time: Time) {
+        self.close();
+        self.settings.database = Some(database.secret());
+        self.database = Some(database);
+        self.reopen_at(time);
+    }
+
     /// From its next start on rows follow the journal at this pace.
     pub(super) const fn set_pace(&mut self, pace: Pace) {
         self.settings.pace = pace;

@@ -41,6 +41,8 @@ mod reservations;
 mod reset_once;
 #[path = "sweep.rs"]
 mod sweep;
+#[path = "tls.rs"]
+mod tls;
 #[path = "voids.rs"]
 mod voids;
 #[path = "wall.rs"]

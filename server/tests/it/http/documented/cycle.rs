@@ -2,8 +2,8 @@
 
 use serde_json::{Value, json};
 
+use super::super::server::Server;
 use crate::http::client::{Answer, Client};
-use crate::http::server::Server;
 
 const PATH: &str = "/api/organizations/acme/billing-cycle";
 

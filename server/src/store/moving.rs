@@ -1,0 +1,356 @@
+//! Moving an embedded store into an empty PostgreSQL: in one transaction, so that all of it is there or nothing, and it is tried
+//! again as if it had never been tried.
+//!
+//! First the store is opened once, so that every row is up to the journal. Each organization's part of each block becomes a block
+//! of its own journal with the same number, in which its records have the same offsets: so the places of decisions, which
+//! callers may know, stay what they were. Before the commit all that was written is counted, every chain of the audit log is
+//! gone through, and its end compared.
+
+use std::collections::{BTreeMap, HashSet};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use metergate_rules::id::OrganizationId;
+use metergate_rules::time::{Span, Time};
+use serde::Serialize;
+
+use super::audit::{TEAM, chain_of, heads, walk};
+use super::block::{Block, Place, Run, pack_alone};
+use super::error::{EngineError, unreadable};
+use super::known::{Id, IdHasher};
+use super::open::{Settings, Store};
+use super::postgres::moving::{Blocks, Days, Ids, Links, Receipt};
+use super::postgres::write::Changed;
+use super::postgres::{self, Postgres};
+use super::rollup::{RollupRow, ValueKey};
+use super::slice::Files;
+use super::sqlite::Sqlite;
+use super::totals::Totals;
+use crate::catalogue::change::TeamRow;
+use crate::clock::Clock;
+use crate::config::Secret;
+
+/// Bytes of blocks that are written at a time.
+const BYTES: usize = 1 << 20;
+/// Rows of anything that are written at a time.
+const ROWS: usize = 1000;
+/// Settings that are the installation's.
+const SETTINGS: [&str; 4] = ["values_key", "audit_key", "ids_key", "admin_key_hash"];
+/// How often it is looked whether every row is up to the journal, and how often at most: for two hours.
+const LOOK: Duration = Duration::from_millis(100);
+const LOOKS: u32 = 72_000;
+
+/// What was moved.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Moved {
+    /// Organizations.
+    pub organizations: u64,
+    /// Parts of blocks of the journal.
+    pub blocks: u64,
+    /// Ids of decisions and events that are still known.
+    pub ids: u64,
+    /// Rows that reports are made of.
+    pub rollups: u64,
+    /// Rows of distinct values.
+    pub values: u64,
+    /// Chains of the audit log.
+    pub audit_chains: u64,
+    /// Their entries.
+    pub audit_entries: u64,
+    /// Answers that are kept under idempotency keys.
+    pub answers: u64,
+    /// Users, members, sessions and what else is people's.
+    pub people: u64,
+}
+
+/// Moves the store of a folder, which nobody else uses, into the database of a URL. `watch` hears what is being done, and how
+/// many of so many organizations are.
+///
+/// # Errors
+/// [`EngineError`]; nothing stands in the database then.
+pub fn move_store(
+    settings: &Settings,
+    url: &Secret,
+    clock: Clock,
+    watch: &dyn Fn(&'static str, u64, u64),
+) -> Result<Moved, EngineError> {
+    watch("bringing every row up to the journal", 0, 0);
+    settle(settings, clock)?;
+    let sqlite = Sqlite::open_to_read(&settings.folder)?;
+    let address = postgres::address(url.expose())?;
+    let known_since = clock.now().plus(-settings.keeps_ids());
+    let target = Postgres::begin_moving(&address, known_since, clock.now())?;
+    let key = sqlite.setting("ids_key")?.ok_or_else(|| unreadable("the setting ids_key", "it is missing"))?;
+    let key = u128::from_str_radix(&key, 16).map_err(|error| unreadable("ids_key", error))?;
+    let organizations = organizations(&sqlite)?;
+    let mut moving = Moving {
+        there: organizations.iter().copied().collect(),
+        organizations,
+        hasher: IdHasher::new(&key.to_be_bytes()),
+        known_since,
+        blocks: Blocks::default(),
+        ids: Ids::default(),
+        moved: Moved::default(),
+        sqlite: &sqlite,
+        target: &target,
+        watch,
+    };
+    moving.team(clock.now())?;
+    moving.journal(&settings.folder)?;
+    moving.accounts()?;
+    moving.audit()?;
+    moving.answers()?;
+    moving.verify()?;
+    let moved = moving.moved;
+    target.commit()?;
+    Ok(moved)
+}
+
+/// Opens the store and lets it go on until every row is up to the journal, and nothing is left of what was deleted.
+fn settle(settings: &Settings, clock: Clock) -> Result<(), EngineError> {
+    let settings = Settings { database: None, ..settings.clone() };
+    let store = Store::open(settings.clone(), clock)?;
+    for _ in 0..LOOKS {
+        let sqlite = Sqlite::open_to_read(&settings.folder)?;
+        let folded_to = sqlite.setting("folded_to")?.and_then(|text| text.parse().ok()).unwrap_or(0);
+        let is_done = folded_to == sqlite.last_block()?.0;
+        if is_done && sqlite.deletions()?.is_empty() && sqlite.cut_chains()?.is_empty() {
+            store.close();
+            return Ok(());
+        }
+        std::thread::sleep(LOOK);
+    }
+    Err(EngineError::Unusable("the rows of the data folder do not come up to its journal".to_owned()))
+}
+
+fn organizations(sqlite: &Sqlite) -> Result<Vec<OrganizationId>, EngineError> {
+    let mut query = sqlite.connection().prepare("SELECT id FROM accounts ORDER BY id")?;
+    let rows = query.query_map([], |row| row.get(0).map(OrganizationId))?;
+    Ok(rows.collect::<rusqlite::Result<_>>()?)
+}
+
+struct Moving<'a> {
+    sqlite: &'a Sqlite,
+    target: &'a Postgres,
+    watch: &'a dyn Fn(&'static str, u64, u64),
+    organizations: Vec<OrganizationId>,
+    /// The same: nothing is moved of those that are deleted.
+    there: HashSet<OrganizationId>,
+    hasher: IdHasher,
+    /// Ids from before are not known any more.
+    known_since: Time,
+    blocks: Blocks,
+    ids: Ids,
+    moved: Moved,
+}
+
+impl Moving<'_> {
+    fn team(&mut self, now: Time) -> Result<(), EngineError> {
+        for name in SETTINGS {
+            if let Some(value) = self.sqlite.setting(name)? {
+                self.target.keep_setting(name, &value)?;
+            }
+        }
+        let stored = self.sqlite.stored()?;
+        let meters = stored.meters.into_values().map(TeamRow::Meter);
+        let plans = stored.plans.into_values().map(TeamRow::Plan);
+        let keys = stored.keys.into_values().map(TeamRow::Key);
+        let rows: Vec<_> = meters.chain(plans).chain(keys).chain([TeamRow::Settings(stored.settings)]).collect();
+        let people = self.sqlite.people()?;
+        self.moved.people = self.target.put_team(&rows, people.rows(), self.sqlite.audit_head(TEAM)?, now)?;
+        let mut query =
+            self.sqlite.connection().prepare("SELECT source, rows_done, digest, updated_at FROM imports")?;
+        let mut rows = query.query([])?;
+        while let Some(row) = rows.next()? {
+            let (source, digest): (String, String) = (row.get(0)?, row.get(2)?);
+            self.target.put_import(&source, row.get(1)?, &digest, row.get(3)?)?;
+        }
+        self.target.put_derived(BTreeMap::new(), self.sqlite.totals()?)
+    }
+
+    fn journal(&mut self, folder: &Path) -> Result<(), EngineError> {
+        (self.watch)("the journal", 0, 0);
+        let files = Files::open(folder, self.sqlite)?;
+        let mut sliced_to = 0;
+        for slice in &files.records {
+            sliced_to = slice.extent().last;
+            let at = slice.extent().last_at;
+            slice.each_run(|sequence, run| self.run(sequence, at, run))?;
+        }
+        let sqlite = self.sqlite;
+        sqlite.each_block_after(sliced_to, |sequence, at, data| {
+            let broken = |error| unreadable(format!("block {sequence}"), error);
+            let block = Block::read(data).map_err(broken)?;
+            block.runs().try_for_each(|run| self.run(sequence, at, &run))
+        })?;
+        self.write_journal()
+    }
+
+    /// What happened to one organization in one block.
+    fn run(&mut self, sequence: u64, at: Time, run: &Run<'_>) -> Result<(), EngineError> {
+        let organization = run.organization;
+        if !self.there.contains(&organization) {
+            return Ok(());
+        }
+        let broken = |error| unreadable(format!("block {sequence}"), error);
+        if at >= self.known_since {
+            for (offset, record) in run.records().map_err(broken)? {
+                if let Some(id) = Id::of(&record) {
+                    let hash = self.hasher.hash(organization, id);
+                    self.ids.push(organization, hash, Place { sequence, offset }, at);
+                    self.moved.ids += 1;
+                }
+            }
+        }
+        self.blocks.push(organization, sequence, at, pack_alone(run).map_err(broken)?);
+        self.moved.blocks += 1;
+        if self.blocks.bytes() >= BYTES || self.ids.len() >= ROWS { self.write_journal() } else { Ok(()) }
+    }
+
+    fn write_journal(&mut self) -> Result<(), EngineError> {
+        self.target.put_blocks(&std::mem::take(&mut self.blocks))?;
+        self.target.put_ids(&std::mem::take(&mut self.ids))
+    }
+
+    /// Accounts, and what was derived for them.
+    fn accounts(&mut self) -> Result<(), EngineError> {
+        let meters: Vec<_> = self.sqlite.stored()?.meters.into_keys().collect();
+        let (mut changed, mut days, mut values) = (Vec::new(), Days::default(), BTreeMap::new());
+        let (sqlite, target) = (self.sqlite, self.target);
+        for id in std::mem::take(&mut self.organizations) {
+            let found = sqlite.account_row(id)?;
+            let (sequence, account) =
+                found.ok_or_else(|| unreadable(format!("organization {id}"), "it is not there"))?;
+            let (account, head) = (Arc::new(account), sqlite.audit_head(chain_of(id))?);
+            changed.push(Changed { account, seen: None, sequence, head, block: None, listed: true });
+            sqlite.each_row_of_rollups(id, i32::MIN..=i32::MAX, |(meter, day), dimensions, data| {
+                let row = RollupRow { organization: id, meter, day, dimensions };
+                row.unseal(data).map_err(|error| unreadable(format!("a rollup of organization {id}"), error))?;
+                days.push(id, meter.0, day, dimensions, data);
+                self.moved.rollups += 1;
+                if days.len() >= ROWS { target.put_days(&std::mem::take(&mut days)) } else { Ok(()) }
+            })?;
+            for meter in &meters {
+                let span = Span { start: Time::MIN, end: Time::MAX };
+                sqlite.each_value(id, *meter, span, |bucket, value, count| {
+                    let value = metergate_rules::meter::ValueHash(value);
+                    values.insert(ValueKey { organization: id, meter: *meter, value, bucket }, count);
+                })?;
+            }
+            self.moved.organizations += 1;
+            if values.len() >= ROWS {
+                self.moved.values += values.len() as u64;
+                target.put_derived(std::mem::take(&mut values), Totals::default())?;
+            }
+            if changed.len() >= ROWS / 4 {
+                target.put_accounts(std::mem::take(&mut changed))?;
+                (self.watch)("organizations", self.moved.organizations, self.there.len() as u64);
+            }
+        }
+        self.moved.values += values.len() as u64;
+        target.put_derived(values, Totals::default())?;
+        target.put_days(&days)?;
+        target.put_accounts(changed)
+    }
+
+    fn audit(&mut self) -> Result<(), EngineError> {
+        (self.watch)("the audit log", 0, 0);
+        let (mut after, mut rows) = (None, Vec::new());
+        loop {
+            self.sqlite.each_audit_row_after(after, ROWS, |row| {
+                rows.push(row);
+                Ok::<_, EngineError>(())
+            })?;
+            let Some(last) = rows.last() else { break };
+            after = Some((last.chain, last.sequence));
+            self.moved.audit_entries += rows.len() as u64;
+            self.target.put_audit(&rows)?;
+            rows.clear();
+        }
+        let links = [
+            (Links::Resolutions, "SELECT chain, sequence, resolution FROM audit_resolutions"),
+            (Links::Checkpoints, "SELECT chain, sequence, entry FROM audit_checkpoints"),
+        ];
+        for (kind, sql) in links {
+            let mut query = self.sqlite.connection().prepare(sql)?;
+            let rows = query.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
+            let rows: Vec<_> = rows.collect::<rusqlite::Result<_>>()?;
+            rows.chunks(ROWS).try_for_each(|some| self.target.put_links(kind, some))?;
+        }
+        Ok(())
+    }
+
+    fn answers(&mut self) -> Result<(), EngineError> {
+        let sql = "SELECT scope, route, key, at, fingerprint, status, body, about FROM receipts";
+        let mut query = self.sqlite.connection().prepare(sql)?;
+        let mut rows = query.query([])?;
+        while let Some(row) = rows.next()? {
+            self.target.put_receipt(Receipt {
+                scope: row.get(0)?,
+                route: row.get(1)?,
+                key: row.get(2)?,
+                at: row.get(3)?,
+                fingerprint: row.get(4)?,
+                status: row.get(5)?,
+                body: row.get(6)?,
+                about: row.get(7)?,
+            });
+            self.moved.answers += 1;
+            if self.moved.answers.is_multiple_of(ROWS as u64) {
+                self.target.flush()?;
+            }
+        }
+        self.target.flush()
+    }
+
+    /// Counts what is there, goes through the chains of the audit log, and compares their ends.
+    fn verify(&mut self) -> Result<(), EngineError> {
+        (self.watch)("counting and verifying", 0, 0);
+        let Moved { organizations, blocks, ids, rollups, values, audit_entries, answers, people, .. } = self.moved;
+        #[rustfmt::skip]
+        let counted = [
+            ("accounts", organizations), ("organizations", organizations), ("blocks", blocks), ("event_ids", ids),
+            ("rollups", rollups), ("unique_values", values), ("audit", audit_entries), ("receipts", answers), ("people", people),
+        ];
+        for (table, expected) in counted {
+            let found = self.target.count(table)?;
+            if found != expected {
+                return Err(unreadable(
+                    format!("what was moved into {table}"),
+                    format!("{found} rows instead of {expected}"),
+                ));
+            }
+        }
+        for (table, listed) in
+            [("accounts", "id"), ("rollups", "day"), ("unique_values", "count"), ("audit", "at"), ("receipts", "at")]
+        {
+            let sql = format!("SELECT count({listed}) FROM {table}");
+            let there: i64 = self.sqlite.connection().query_row(&sql, [], |row| row.get(0))?;
+            let found = self.target.count(table)?;
+            if there.unsigned_abs() != found {
+                return Err(unreadable(
+                    format!("what was moved into {table}"),
+                    format!("{found} rows instead of {there}"),
+                ));
+            }
+        }
+        let (ours, theirs) = (heads(self.sqlite)?, heads(self.target)?);
+        if ours != theirs {
+            return Err(unreadable("what was moved of the audit log", "its chains end elsewhere"));
+        }
+        self.moved.audit_chains = theirs.len() as u64;
+        let mut from = None;
+        loop {
+            let walked = walk(self.target, from, ROWS)?;
+            if let Some(finding) = walked.findings.first() {
+                return Err(unreadable("what was moved of the audit log", format!("{finding:?}")));
+            }
+            from = match walked.next {
+                Some(next) => Some(next),
+                None => return Ok(()),
+            };
+        }
+    }
+}

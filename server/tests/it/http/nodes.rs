@@ -1,0 +1,49 @@
+//! Two nodes on one PostgreSQL, from outside.
+
+use serde_json::json;
+
+use super::client::Client;
+use super::server::Server;
+use crate::store::Database;
+
+const PASSWORD: &str = "correct horse battery";
+
+/// Whether it becomes so within ten seconds.
+fn soon(holds: impl Fn() -> bool) -> bool {
+    (0..500).any(|_| {
+        std::thread::sleep(std::time::Duration::from_millis(20));
+        holds()
+    })
+}
+
+fn token(client: &Client, path: &str, email: &str) -> String {
+    let mut form = json!({"email": email, "password": PASSWORD});
+    if path.ends_with("register") {
+        form["name"] = json!("N");
+        form["organizationName"] = json!(email);
+    }
+    let answer = client.post(path, form);
+    assert!(answer.status < 300, "{}", answer.text);
+    answer.json()["token"].as_str().unwrap().to_owned()
+}
+
+#[test]
+fn a_node_hears_of_people_what_has_changed_and_reads_the_others_no_more() {
+    let database = Database::new();
+    let url = database.secret();
+    let settings = [("METERGATE_DATABASE_URL", url.expose())];
+    let nodes = [Server::with(&settings), Server::with(&settings)];
+    let knows = |token: &str| nodes[1].client(token).get("/v1/me").status == 200;
+    let (stranger, register) = (nodes[0].stranger(), "/api/auth/register");
+    let ann = token(&stranger, register, "ann@example.com");
+    assert!(soon(|| knows(&ann)));
+    // Whoever read all of them would find that hers cannot be read.
+    database.run("UPDATE metergate.people SET data = decode('00', 'hex') WHERE kind = 'user'");
+    let bob = token(&stranger, register, "bob@example.com");
+    assert!(soon(|| knows(&bob)), "{}", nodes[1].log());
+    let again = token(&stranger, "/api/auth/login", "bob@example.com");
+    assert!(soon(|| knows(&again)) && knows(&ann));
+    nodes[0].client(&bob).call("POST", "/api/auth/logout").send();
+    assert!(soon(|| !knows(&bob)), "what goes is heard of");
+    assert!(knows(&again) && knows(&ann));
+}
