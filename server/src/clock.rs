@@ -3,6 +3,8 @@
 use metergate_rules::time::Time;
 use rustix::time::{ClockId, clock_gettime};
 
+use crate::faults::clock_off;
+
 /// The time of this node: the wall clock at start plus the boot clock since.
 ///
 /// A wall clock that is set while the program runs does not move it, and time spent suspended counts.
@@ -48,7 +50,7 @@ pub fn boot() -> i64 {
 
 /// What the wall clock says.
 pub fn wall() -> Time {
-    Time::from_micros(micros(clock_gettime(ClockId::Realtime)))
+    Time::from_micros(micros(clock_gettime(ClockId::Realtime)).saturating_add(clock_off()))
 }
 
 const fn micros(spec: rustix::time::Timespec) -> i64 {

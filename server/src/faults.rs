@@ -15,6 +15,19 @@ pub const fn planted(_name: &str) -> bool {
     false
 }
 
+/// By how many microseconds the wall clock of this process is wrong: the environment variable `METERGATE_CLOCK_OFF`.
+#[cfg(feature = "faults")]
+pub fn clock_off() -> i64 {
+    static OFF: std::sync::OnceLock<i64> = std::sync::OnceLock::new();
+    *OFF.get_or_init(|| std::env::var("METERGATE_CLOCK_OFF").ok().and_then(|off| off.parse().ok()).unwrap_or(0))
+}
+
+/// By how many microseconds the wall clock of this process is wrong: none.
+#[cfg(not(feature = "faults"))]
+pub const fn clock_off() -> i64 {
+    0
+}
+
 /// Sets the fail points as the environment variable `FAILPOINTS` says, for the life of the process.
 #[cfg(feature = "faults")]
 pub fn arm() {

@@ -9,6 +9,10 @@ use super::sqlite::Sqlite;
 /// The first half of the keys of locks on work.
 const JOBS: i32 = 0x6d67;
 
+/// PostgreSQL asks whether the machine of the node that has a turn is still there, so that one that has gone without a word
+/// loses it within a minute, not within two hours.
+const ASKS: &str = "SET tcp_keepalives_idle = 30; SET tcp_keepalives_interval = 10; SET tcp_keepalives_count = 3";
+
 impl Store {
     /// Whether other nodes may have the same record.
     pub const fn is_shared(&self) -> bool {
@@ -54,6 +58,10 @@ impl Store {
         let address = pool.address().clone();
         let take = move || {
             let session = Postgres::connect(&address)?;
+            // Not every system can: then it is as it would be without.
+            if let Err(error) = session.run(ASKS) {
+                tracing::debug!(%error, "PostgreSQL does not ask after the node");
+            }
             let row = session.row(Of::Team, "SELECT pg_try_advisory_lock($1, $2)", &[&JOBS, &(job as i32)])?;
             let is_ours = row.map_or(Ok(false), |row| at(&row, 0))?;
             Ok::<_, EngineError>(is_ours.then(|| Turn::of(Some(session))))

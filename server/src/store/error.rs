@@ -3,6 +3,7 @@
 use rusqlite::{Error, ErrorCode, ffi};
 
 use super::StoreError;
+use crate::faults::planted;
 
 /// What can go wrong with an engine.
 #[derive(Debug, thiserror::Error)]
@@ -99,6 +100,7 @@ impl From<&EngineError> for StoreError {
             EngineError::Full(_) | EngineError::ServerFull(_) => Self::DiskFull,
             EngineError::Damaged(_) | EngineError::ServerDamaged(_) | EngineError::Unreadable { .. } => Self::Damaged,
             EngineError::Refused(_) => Self::Internal,
+            EngineError::Unknown(_) if planted("unknown-told-as-failed") => Self::Internal,
             EngineError::DiskFailed(_)
             | EngineError::FolderFailed(_)
             | EngineError::Sqlite(_)

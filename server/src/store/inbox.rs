@@ -11,16 +11,21 @@ use parking_lot::{Condvar, Mutex};
 use tokio::sync::Notify;
 
 use super::{Answers, StoreError, Work};
+use crate::clock::boot;
 
 /// Calls that may wait at most. Beyond it callers hear at once that the store is busy.
 const MOST_WAITING: usize = 100_000;
+/// Where a caller's patience has an end, it is looked so often, in milliseconds, whose has.
+const LOOK: u64 = 100;
 
 /// A call that waits for the writer.
 pub(super) struct Call {
     /// What to do.
     pub(super) work: Work,
-    /// How often it was put off, and since when that is, since boot.
-    pub(super) put_off: (u32, i64),
+    /// When it came in, in microseconds since boot; 0 where nobody's patience has an end.
+    pub(super) since: i64,
+    /// How often it was put off.
+    pub(super) put_off: u32,
     port: Arc<Mailbox>,
     slot: usize,
 }
@@ -47,6 +52,9 @@ pub(super) enum Taken {
 pub(super) struct Inbox {
     waiting: Mutex<Waiting>,
     ready: Condvar,
+    /// How long a caller waits at most, in microseconds, whatever the writer is held up by; without an end where it depends
+    /// on nobody else.
+    patience: Option<i64>,
 }
 
 #[derive(Default)]
@@ -57,6 +65,11 @@ struct Waiting {
 }
 
 impl Inbox {
+    /// One whose callers wait for so many microseconds at most. Then they hear that it is not known what came of their call.
+    pub(super) fn with_patience(patience: i64) -> Self {
+        Self { patience: Some(patience), ..Self::default() }
+    }
+
     /// Takes all that waits, once something does, for as long as `patience` says or until it is woken.
     pub(super) fn take(&self, calls: &mut Vec<Call>, patience: Duration) -> Taken {
         let mut waiting = self.waiting.lock();
@@ -115,8 +128,11 @@ impl Mailbox {
 /// The answer that a caller waits for.
 enum Slot {
     Free,
-    Waiting(Option<Waker>),
+    /// Until when, in microseconds since boot, and whom an answer wakes.
+    Waiting(i64, Option<Waker>),
     Answered(Answers),
+    /// Its caller's patience has ended, which that has not seen yet.
+    Late,
     /// Its caller went away; the answer is dropped when it comes.
     Abandoned,
 }
@@ -128,12 +144,12 @@ struct Slots {
 }
 
 impl Slots {
-    fn reserve(&mut self) -> usize {
+    fn reserve(&mut self, until: i64) -> usize {
         let slot = self.free.pop().unwrap_or(self.slots.len());
         if slot == self.slots.len() {
             self.slots.push(Slot::Free);
         }
-        self.slots[slot] = Slot::Waiting(None);
+        self.slots[slot] = Slot::Waiting(until, None);
         slot
     }
 
@@ -144,12 +160,28 @@ impl Slots {
 
     fn answer(&mut self, slot: usize, answers: Answers) -> Option<Waker> {
         match std::mem::replace(&mut self.slots[slot], Slot::Answered(answers)) {
-            Slot::Waiting(waker) => waker,
+            Slot::Waiting(_, waker) => waker,
+            // It was woken, and finds the answer after all.
+            Slot::Late => None,
             _ => {
                 self.release(slot);
                 None
             }
         }
+    }
+
+    /// Whoever has waited for long enough by now, in microseconds since boot, is late. Whom to wake.
+    fn end_patience(&mut self, now: i64) -> Vec<Waker> {
+        let mut wakers = Vec::new();
+        for slot in &mut self.slots {
+            if let Slot::Waiting(until, waker) = slot
+                && *until <= now
+            {
+                wakers.extend(waker.take());
+                *slot = Slot::Late;
+            }
+        }
+        wakers
     }
 }
 
@@ -170,7 +202,7 @@ impl Port {
     pub async fn receive(self) {
         let mut arrived = Vec::new();
         loop {
-            self.mailbox.notify.notified().await;
+            self.arrival().await;
             std::mem::swap(&mut *self.mailbox.arrived.lock(), &mut arrived);
             for (slot, answers) in arrived.drain(..) {
                 let waker = self.slots.lock().answer(slot, answers);
@@ -181,21 +213,40 @@ impl Port {
         }
     }
 
+    /// Waits until answers have arrived. Meanwhile those whose patience ends are told so.
+    async fn arrival(&self) {
+        if self.inbox.patience.is_none() {
+            return self.mailbox.notify.notified().await;
+        }
+        let arrived = tokio::time::timeout(Duration::from_millis(LOOK), self.mailbox.notify.notified()).await;
+        // While answers arrive the writer works, and looks itself at who has waited for too long.
+        if arrived.is_err() {
+            let wakers = self.slots.lock().end_patience(boot());
+            wakers.into_iter().for_each(Waker::wake);
+        }
+    }
+
     /// Has the writer do `work`, in one commit with whatever else waits. Durable when it returns.
     pub(super) fn call(&self, work: Work) -> impl Future<Output = Answers> + Send + use<> {
-        let slot = self.slots.lock().reserve();
-        let call = Call { work, put_off: (0, 0), port: Arc::clone(&self.mailbox), slot };
+        let since = self.inbox.patience.map_or(0, |_| boot());
+        // Upkeep may take long, and has nobody who waits for it in a hurry.
+        let is_upkeep = matches!(work, Work::Replace(_) | Work::Retain | Work::Cut(_));
+        let patience = self.inbox.patience.filter(|_| !is_upkeep);
+        let until = patience.map_or(i64::MAX, |patience| since + patience);
+        let slot = self.slots.lock().reserve(until);
+        let call = Call { work, since, put_off: 0, port: Arc::clone(&self.mailbox), slot };
         let refused = self.inbox.put(call).err();
         if refused.is_some() {
             self.slots.lock().release(slot);
         }
-        Answer { slots: Arc::clone(&self.slots), slot, done: refused.is_some(), refused }
+        Answer { slots: Arc::clone(&self.slots), slot, until, done: refused.is_some(), refused }
     }
 }
 
 struct Answer {
     slots: Arc<Mutex<Slots>>,
     slot: usize,
+    until: i64,
     refused: Option<StoreError>,
     done: bool,
 }
@@ -209,14 +260,19 @@ impl Future for Answer {
         }
         let slots = Arc::clone(&self.slots);
         let mut slots = slots.lock();
-        match std::mem::replace(&mut slots.slots[self.slot], Slot::Waiting(None)) {
+        match std::mem::replace(&mut slots.slots[self.slot], Slot::Abandoned) {
             Slot::Answered(answers) => {
                 slots.release(self.slot);
                 self.done = true;
                 Poll::Ready(answers)
             }
+            // The slot is free once the answer has come that nobody waits for any more.
+            Slot::Late => {
+                self.done = true;
+                Poll::Ready(Err(StoreError::Unavailable))
+            }
             _ => {
-                slots.slots[self.slot] = Slot::Waiting(Some(cx.waker().clone()));
+                slots.slots[self.slot] = Slot::Waiting(self.until, Some(cx.waker().clone()));
                 Poll::Pending
             }
         }
@@ -233,5 +289,35 @@ impl Drop for Answer {
             Slot::Answered(_) => slots.release(self.slot),
             _ => slots.slots[self.slot] = Slot::Abandoned,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_waits_for_too_long_is_told_so_and_the_slot_is_free_once_the_answer_comes() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        let inbox = Arc::new(Inbox::with_patience(1_000));
+        let port = Port::new(Arc::clone(&inbox));
+        runtime.spawn(port.clone().receive());
+        let mut upkeep = Box::pin(port.call(Work::Retain));
+        let requests = runtime.block_on(async {
+            tokio::select! {
+                biased;
+                _ = &mut upkeep => panic!("nobody is in a hurry for it"),
+                answers = port.call(Work::Requests(Vec::new())) => answers,
+            }
+        });
+        assert_eq!(requests, Err(StoreError::Unavailable));
+        let mut calls = Vec::new();
+        assert!(matches!(inbox.take(&mut calls, Duration::ZERO), Taken::Calls));
+        assert_eq!((calls.len(), port.slots.lock().free.len()), (2, 0));
+        let deliver = |call: &Call, answers| call.address().0.deliver(&mut vec![(call.address().1, answers)]);
+        deliver(&calls[1], Ok(Vec::new()));
+        deliver(&calls[0], Ok(Vec::new()));
+        assert_eq!(runtime.block_on(upkeep), Ok(Vec::new()));
+        assert_eq!(port.slots.lock().free.len(), 2);
     }
 }

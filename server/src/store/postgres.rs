@@ -9,7 +9,6 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeSet, HashMap};
-use std::future::Future;
 use std::time::Duration;
 
 use metergate_rules::id::OrganizationId;
@@ -19,6 +18,7 @@ use tokio_postgres::{Client, Config, Row, Statement};
 use uuid::Uuid;
 
 use super::error::{EngineError, unreadable};
+use crate::faults::planted;
 
 mod audit;
 mod error;
@@ -27,6 +27,7 @@ pub(super) mod ids;
 pub(super) mod lock;
 mod migrate;
 pub(super) mod moving;
+mod patience;
 mod people;
 pub(super) mod pool;
 mod reading;
@@ -39,14 +40,6 @@ pub(super) mod write;
 
 pub use migrate::VERSION as SCHEMA;
 pub(super) use migrate::prepare;
-
-/// How long a connection may take to come about.
-const CONNECT: Duration = Duration::from_secs(2);
-/// How long whoever asks waits for an answer; PostgreSQL gives up before.
-const PATIENCE: Duration = Duration::from_secs(5);
-/// How long a statement, and a wait for a lock, may take there, in milliseconds.
-const STATEMENT: u32 = 4_000;
-const LOCK: u32 = 1_000;
 
 /// A value for a statement that goes out later.
 pub(super) type Owned = Box<dyn ToSql + Sync + Send>;
@@ -87,6 +80,10 @@ pub struct Postgres {
     broken: Cell<bool>,
     /// How long whoever asks waits for an answer.
     patience: Cell<Duration>,
+    /// Whether somebody has waited for an answer in vain.
+    silent: Cell<bool>,
+    /// When the transaction must be over, in microseconds since boot.
+    until: Cell<i64>,
     /// Whether a statement of the transaction failed, so that PostgreSQL would take back all of it.
     failed: Cell<bool>,
 }
@@ -139,7 +136,10 @@ pub(super) fn address(url: &str) -> Result<Address, EngineError> {
         let form = "postgresql://user:password@host/database";
         EngineError::Unusable(format!("the database URL cannot be read: it must be {form}"))
     })?;
-    config.connect_timeout(CONNECT).tcp_user_timeout(PATIENCE).keepalives_idle(Duration::from_secs(10));
+    config
+        .connect_timeout(patience::CONNECT)
+        .tcp_user_timeout(patience::ANSWER)
+        .keepalives_idle(Duration::from_secs(10));
     if config.get_application_name().is_none() {
         config.application_name("metergate");
     }
@@ -147,28 +147,13 @@ pub(super) fn address(url: &str) -> Result<Address, EngineError> {
 }
 
 impl Postgres {
-    /// Connects as the application's role. Commits on this connection are durable, whatever the server's default is.
-    ///
-    /// # Errors
-    /// [`EngineError::Unreachable`] where nobody answers; else as PostgreSQL says.
-    pub(super) fn connect(address: &Address) -> Result<Self, EngineError> {
-        let session = Self::connect_as_owner(address)?;
-        session.run(&format!(
-            "SET search_path = {0}; SET statement_timeout = {STATEMENT}; SET lock_timeout = {LOCK};
-             SET idle_in_transaction_session_timeout = 30000; SET synchronous_commit = on; SET ROLE {1}",
-            migrate::NAMESPACE,
-            migrate::ROLE
-        ))?;
-        Ok(session)
-    }
-
     /// Connects as whoever the URL names, to whom everything belongs.
     fn connect_as_owner(address: &Address) -> Result<Self, EngineError> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime =
             runtime.map_err(|error| EngineError::Unusable(format!("no runtime for a connection: {error}")))?;
         let Address { config, tls } = address;
-        let connecting = async { tokio::time::timeout(CONNECT, config.connect(tls.clone())).await };
+        let connecting = async { tokio::time::timeout(patience::CONNECT, config.connect(tls.clone())).await };
         let (client, connection) = match runtime.block_on(connecting) {
             Ok(connected) => connected?,
             Err(_) => return Err(EngineError::Unreachable("PostgreSQL does not answer".to_owned())),
@@ -182,7 +167,9 @@ impl Postgres {
             reach: RefCell::default(),
             ids: RefCell::default(),
             broken: Cell::new(false),
-            patience: Cell::new(PATIENCE),
+            patience: Cell::new(patience::ANSWER),
+            silent: Cell::new(false),
+            until: Cell::new(i64::MAX),
             failed: Cell::new(false),
         })
     }
@@ -195,23 +182,6 @@ impl Postgres {
     /// It must not be asked any more.
     pub(super) fn give_up(&self) {
         self.broken.set(true);
-    }
-
-    /// Waits for what PostgreSQL does, for a bounded time.
-    pub(super) fn wait<T>(
-        &self,
-        work: impl Future<Output = Result<T, tokio_postgres::Error>>,
-    ) -> Result<T, EngineError> {
-        let Some(runtime) = &self.runtime else {
-            return Err(EngineError::Unreachable("the connection has ended".to_owned()));
-        };
-        match runtime.block_on(async { tokio::time::timeout(self.patience.get(), work).await }) {
-            Ok(done) => Ok(done?),
-            Err(_) => {
-                self.broken.set(true);
-                Err(EngineError::Unreachable("PostgreSQL does not answer in time".to_owned()))
-            }
-        }
     }
 
     /// Statements without values, one after the other.
@@ -303,6 +273,7 @@ impl Postgres {
         self.ids.borrow_mut().clear();
         self.failed.set(false);
         self.waiting.borrow_mut().clear();
+        self.until.set(patience::end_of(begin));
         self.later(begin, Vec::new());
     }
 
@@ -319,7 +290,9 @@ impl Postgres {
             return Err(EngineError::Postgres("a statement of the transaction failed".to_owned()));
         }
         *self.reach.borrow_mut() = Reach::Nothing;
+        self.leave_time_to_commit();
         match self.run("COMMIT") {
+            Err(EngineError::Unreachable(_)) if planted("answer-before-commit") => Ok(()),
             Err(EngineError::Unreachable(why)) => {
                 self.broken.set(true);
                 Err(EngineError::Unknown(why))

@@ -8,7 +8,7 @@
 //!
 //! Accounts stay in memory with the version of their row; one is decided on only while its row is locked and has that version.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::AtomicI64;
@@ -19,7 +19,6 @@ use metergate_rules::account::Account;
 use metergate_rules::id::{OrganizationId, OrganizationKey};
 use metergate_rules::time::SECOND;
 
-use super::StoreError;
 use super::alone::{Force, unwritten};
 use super::batch::Failure;
 use super::error::EngineError;
@@ -28,6 +27,7 @@ use super::ledger::{Ledger, Map};
 use super::open::{Given, Settings};
 use super::postgres::{Address, Postgres};
 use super::writer::{deliver, next_batch};
+use super::{StoreError, Work};
 use crate::catalogue::Snapshot;
 use crate::clock::{Clock, boot};
 use crate::people::People;
@@ -41,15 +41,22 @@ mod unreached;
 
 /// Accounts that are kept in memory.
 const MOST_CACHED: usize = 500_000;
-/// How often a turn is tried when another node was in the way, and how long it rests in between.
+/// How long a caller waits at most, in microseconds. Whoever has no answer by then hears that it is not known what came of
+/// the call, however PostgreSQL behaves.
+const DEADLINE: i64 = 5 * SECOND;
+/// How often a turn is tried when another node was in the way, how long it rests in between, and for how many microseconds
+/// it is tried at most: those who wait for a lock hold up all others.
 const TRIES: u32 = 8;
 const REST: Duration = Duration::from_millis(3);
+const TRYING: i64 = 400_000;
 /// How often something that was put off is looked at again.
 const AGAIN: Duration = Duration::from_millis(2);
 /// After so many times a row that others hold is waited for, so that nobody is passed over for ever.
 const PATIENT: u32 = 10;
-/// How long a call is put off at most, in microseconds.
-const PUT_OFF: i64 = 5 * SECOND;
+/// How long those that are tried one by one hold up the others at a time, in microseconds.
+const APART: i64 = 50_000;
+/// How long nobody waits for a lock again after that was in vain, in microseconds, so that others are answered meanwhile.
+const IN_VAIN: i64 = SECOND / 2;
 /// How often the team's row is looked at without calls, and what goes by itself.
 const IDLE: Duration = Duration::from_millis(500);
 /// How long nobody tries to connect again after that has failed, in microseconds.
@@ -78,6 +85,10 @@ pub(super) struct Shared {
     memory: Memory,
     /// Calls for organizations that another node held.
     put_off: Vec<Call>,
+    /// Calls that are tried one by one, since somebody was in the way of all with which they were tried.
+    apart: VecDeque<Call>,
+    /// When a lock was waited for in vain, since boot.
+    waited: Option<i64>,
     /// When connecting failed last, since boot.
     failed: Option<i64>,
     /// Whether the log knows that PostgreSQL cannot be asked.
@@ -125,6 +136,8 @@ impl Shared {
             given: Arc::default(),
             memory: Memory { part, ..Memory::default() },
             put_off: Vec::new(),
+            apart: VecDeque::new(),
+            waited: None,
             failed: None,
             is_told: false,
             tending: tend::Tending::default(),
@@ -135,40 +148,68 @@ impl Shared {
         let mut calls = Vec::new();
         let mut patience = Duration::ZERO;
         loop {
-            let waits = if self.put_off.is_empty() { patience } else { AGAIN };
+            let is_idle = self.put_off.is_empty() && self.apart.is_empty();
+            let waits = if is_idle { patience } else { AGAIN };
             match self.inbox.take(&mut calls, waits) {
                 Taken::Calls => {}
-                Taken::Nothing if self.put_off.is_empty() => {
+                Taken::Nothing if is_idle => {
                     patience = if self.tend() { Duration::ZERO } else { IDLE };
                     continue;
                 }
                 Taken::Nothing => {}
-                Taken::Closed if self.put_off.is_empty() => return,
+                Taken::Closed if is_idle => return,
                 Taken::Closed => std::thread::sleep(AGAIN),
             }
             patience = IDLE;
             let waiting = std::mem::take(&mut self.put_off).into_iter().chain(calls.drain(..));
             self.answer_all(waiting.collect());
+            self.answer_apart();
             self.tend_between();
         }
     }
 
     fn answer_all(&mut self, calls: Vec<Call>) {
+        // What nobody waits for any more is not begun.
+        let (late, calls): (Vec<_>, Vec<_>) = calls.into_iter().partition(is_late);
+        deliver(late.iter().map(|call| (call, Err(StoreError::Unavailable))).collect());
         let mut waiting = calls.into_iter().peekable();
         while waiting.peek().is_some() {
             let (alone, batch) = next_batch(&mut waiting);
             match alone {
-                Some(call) => self.answer_alone(call),
+                Some(call) => self.answer_alone(call, TRIES),
                 None => self.answer(batch),
             }
         }
     }
 
-    fn answer_alone(&mut self, call: Call) {
-        let changed = self.again(TRIES, |shared| shared.change(&call.work));
+    /// Those that are tried one by one, until somebody is in the way of one of them again.
+    fn answer_apart(&mut self) {
+        let began = boot();
+        while !self.has_waited_in_vain()
+            && boot() - began < APART
+            && let Some(call) = self.apart.pop_front()
+        {
+            let others = self.apart.len();
+            match &call.work {
+                _ if is_late(&call) => deliver(vec![(&call, Err(StoreError::Unavailable))]),
+                Work::Requests(_) => {
+                    let contended = self.answer_together(vec![call], true);
+                    self.apart.extend(contended);
+                }
+                _ => self.answer_alone(call, 2),
+            }
+            if self.apart.len() > others {
+                self.waited = Some(boot());
+            }
+        }
+    }
+
+    fn answer_alone(&mut self, call: Call, tries: u32) {
+        let changed = self.again(tries, |shared| shared.change(&call.work));
         let answer = match changed {
             Ok(turn::Turn::Done(receipt)) => receipt,
             Ok(turn::Turn::PutOff) => return self.put_off(call),
+            Err(Failure::Store(EngineError::Contended(_))) => return self.apart.push_back(call),
             Err(failure) => {
                 self.tell(&failure, unwritten(&call.work));
                 Err(StoreError::from(&failure))
@@ -177,17 +218,26 @@ impl Shared {
         deliver(vec![(&call, Ok(vec![answer]))]);
     }
 
-    /// Decides and commits calls together. Where one of them brings the batch down, it is split until that one stands alone.
+    /// Decides and commits calls. Those that have been passed over often wait for the locks, apart from the others.
     fn answer(&mut self, calls: Vec<Call>) {
-        let (patient, mut calls): (Vec<_>, Vec<_>) = calls.into_iter().partition(|call| call.put_off.0 >= PATIENT);
-        if !patient.is_empty() && !calls.is_empty() {
-            self.answer(patient);
-        } else if calls.is_empty() {
-            calls = patient;
+        let may_wait = !self.has_waited_in_vain();
+        let (patient, calls): (Vec<_>, Vec<_>) =
+            calls.into_iter().partition(|call| may_wait && call.put_off >= PATIENT);
+        for call in self.answer_together(patient, true) {
+            self.waited = Some(boot());
+            self.put_off(call);
         }
-        // Whoever waits for a lock holds up all others meanwhile, and so tries seldom.
-        let tries = if calls.iter().all(|call| call.put_off.0 >= PATIENT) { 2 } else { TRIES };
-        let attempted = self.again(tries, |shared| shared.decide(&calls));
+        let contended = self.answer_together(calls, false);
+        self.apart.extend(contended);
+    }
+
+    /// Decides and commits calls together. Where one of them brings the batch down, it is split until that one stands alone.
+    /// Answers all of them where somebody was in their way.
+    fn answer_together(&mut self, mut calls: Vec<Call>, waits: bool) -> Vec<Call> {
+        if calls.is_empty() {
+            return calls;
+        }
+        let attempted = self.again(if waits { 2 } else { TRIES }, |shared| shared.decide(&calls, waits));
         match attempted {
             Ok(answers) => {
                 let (mut answered, mut put_off) = (Vec::new(), Vec::new());
@@ -199,25 +249,31 @@ impl Shared {
                 }
                 deliver(answered.iter_mut().map(|(call, answers)| (&*call, Ok(std::mem::take(answers)))).collect());
                 put_off.into_iter().for_each(|call| self.put_off(call));
+                Vec::new()
             }
-            Err(Failure::Store(EngineError::Contended(_))) if calls.iter().all(|call| call.put_off.0 >= PATIENT) => {
-                calls.into_iter().for_each(|call| self.put_off(call));
-            }
+            Err(Failure::Store(EngineError::Contended(_))) => calls,
             Err(Failure::Panicked | Failure::Store(EngineError::Refused(_))) if calls.len() > 1 => {
                 let second = calls.split_off(calls.len() / 2);
-                self.answer(calls);
-                self.answer(second);
+                let mut contended = self.answer_together(calls, waits);
+                contended.extend(self.answer_together(second, waits));
+                contended
             }
             Err(failure) => {
                 self.tell(&failure, "a commit failed; nothing of it was acknowledged");
                 deliver(calls.iter().map(|call| (call, self.unanswered(call, &failure))).collect());
+                Vec::new()
             }
         }
     }
 
+    /// Whether a lock was waited for in vain a moment ago.
+    fn has_waited_in_vain(&self) -> bool {
+        self.waited.is_some_and(|waited| boot() - waited < IN_VAIN)
+    }
+
     /// Tries a turn again where another node was in the way, or the connection had ended before it began.
     fn again<T>(&mut self, most: u32, mut turn: impl FnMut(&mut Self) -> Result<T, Failure>) -> Result<T, Failure> {
-        let mut tries = 0;
+        let (mut tries, began) = (0, boot());
         loop {
             let tried = catch_unwind(AssertUnwindSafe(|| turn(self))).unwrap_or(Err(Failure::Panicked));
             let failure = match tried {
@@ -231,8 +287,10 @@ impl Shared {
             self.leave(&failure);
             tries += 1;
             match &failure {
-                Failure::Store(EngineError::Contended(_)) if tries < most => std::thread::sleep(REST * (tries - 1)),
-                Failure::Store(EngineError::Unreachable(_)) if tries == 1 => {}
+                Failure::Store(EngineError::Contended(_)) if tries < most && boot() - began < TRYING => {
+                    std::thread::sleep(REST * (tries - 1));
+                }
+                Failure::Store(EngineError::Unreachable(_)) if tries == 1 && !self.is_away() => {}
                 _ => {
                     self.memory.also.clear();
                     self.memory.also_team = false;
@@ -245,6 +303,9 @@ impl Shared {
     /// Leaves the transaction of a turn that failed: nothing of it has happened, as far as that can be known.
     fn leave(&mut self, failure: &Failure) {
         let Some(session) = self.session.take() else { return };
+        if session.is_silent() {
+            self.failed = Some(boot());
+        }
         let is_lost = matches!(failure, Failure::Panicked | Failure::Store(EngineError::Unknown(_)));
         if !is_lost && !session.is_broken() {
             session.roll_back();
@@ -259,15 +320,20 @@ impl Shared {
         if let Some(session) = self.session.take().filter(|session| !session.is_broken()) {
             return Ok(session);
         }
-        if self.failed.is_some_and(|failed| boot() - failed < UNREACHABLE) {
+        if self.is_away() {
             return Err(EngineError::Unreachable("it did not answer a moment ago".to_owned()));
         }
-        let session = Postgres::connect(&self.address).inspect_err(|_| self.failed = Some(boot()))?;
+        let session = Postgres::connect_to_decide(&self.address).inspect_err(|_| self.failed = Some(boot()))?;
         self.failed = None;
         if std::mem::take(&mut self.is_told) {
             tracing::info!("PostgreSQL answers again");
         }
         Ok(session)
+    }
+
+    /// Whether PostgreSQL did not answer a moment ago.
+    fn is_away(&self) -> bool {
+        self.failed.is_some_and(|failed| boot() - failed < UNREACHABLE)
     }
 
     /// Tells the log why something failed. Without PostgreSQL everything does: only the first is told.
@@ -278,14 +344,9 @@ impl Shared {
         }
     }
 
-    /// A call waits until another node has let go, for a bounded time.
+    /// A call waits until another node has let go.
     fn put_off(&mut self, mut call: Call) {
-        let (times, since) = call.put_off;
-        let since = if times == 0 { boot() } else { since };
-        if boot() - since > PUT_OFF {
-            return deliver(vec![(&call, Err(StoreError::Unavailable))]);
-        }
-        call.put_off = (times + 1, since);
+        call.put_off += 1;
         self.put_off.push(call);
     }
 
@@ -300,4 +361,9 @@ impl Shared {
             self.catalogue.store(snapshot);
         }
     }
+}
+
+/// Whether its caller has waited for too long.
+fn is_late(call: &Call) -> bool {
+    boot() - call.since > DEADLINE
 }

@@ -3,6 +3,7 @@
 mod aggregate;
 mod backup;
 mod checks;
+mod cluster;
 mod deletion;
 mod disk;
 mod fail_points;

@@ -1,5 +1,5 @@
-//! A line between a node and one of its servers that a test can disturb: it waits, holds back, refuses, cuts, loses a reply,
-//! and delivers a request twice.
+//! A line between a node and one of its servers that a test can disturb: it waits, holds back, refuses, cuts, loses a request
+//! or a reply, and delivers a request twice.
 //!
 //! What it holds back is not lost but arrives once it is healed, as what TCP sends again does; also where the caller has long
 //! given up by then.
@@ -51,6 +51,7 @@ struct Trap {
 
 #[derive(Clone, Copy)]
 enum Act {
+    Lose,
     LoseReply,
     RepeatAfter(Duration),
 }
@@ -142,6 +143,11 @@ impl Proxy {
             self.change(|weather| weather.refuses = false);
             std::thread::sleep(period);
         }
+    }
+
+    /// Once: the request with these bytes does not arrive, and the connection ends.
+    pub(crate) fn lose(&self, bytes: &[u8]) {
+        self.set_trap(bytes, Act::Lose);
     }
 
     /// Once: the request with these bytes arrives, its reply does not, and the connection ends.
@@ -238,7 +244,8 @@ async fn pump(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, way: Way, line: &
         match way {
             Way::ToClient if lost => return Ok(()),
             Way::ToClient => {}
-            Way::ToServer => line.spring(&piece[..length]),
+            Way::ToServer if line.spring(&piece[..length]) => return Ok(()),
+            Way::ToServer => {}
         }
         let Some(bound) = now.cut_after else {
             to.write_all(&piece[..length]).await?;
@@ -253,19 +260,21 @@ async fn pump(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, way: Way, line: &
 }
 
 impl Line {
-    /// Springs the first trap whose bytes stand in a request, before that goes on.
-    fn spring(&self, request: &[u8]) {
+    /// Springs the first trap whose bytes stand in a request, before that goes on. Whether the request is lost.
+    fn spring(&self, request: &[u8]) -> bool {
         let mut traps = self.control.traps.lock();
         let found = traps.iter().position(|trap| request.windows(trap.bytes.len()).any(|bytes| bytes == trap.bytes));
-        let Some(trap) = found.map(|found| traps.remove(found)) else { return };
+        let Some(trap) = found.map(|found| traps.remove(found)) else { return false };
         self.control.sprung.fetch_add(1, Ordering::SeqCst);
         match trap.act {
+            Act::Lose => return true,
             Act::LoseReply => _ = self.lost.send_replace(true),
             Act::RepeatAfter(after) => {
                 let (server, request, control) = (self.server.clone(), request.to_owned(), Arc::clone(&self.control));
                 tokio::spawn(repeat(server, request, after, control));
             }
         }
+        false
     }
 }
 

@@ -1,13 +1,16 @@
 //! The servers that `./check` starts, and what of them is one test's own.
 
-use std::fs::Permissions;
-use std::os::unix::fs::PermissionsExt as _;
 use std::process::{Child, Command, Stdio};
 
 use tempfile::TempDir;
 
-use crate::certificates::Certificate;
 use crate::http::server::free_address;
+
+#[cfg(feature = "faults")]
+mod own;
+
+#[cfg(feature = "faults")]
+pub(crate) use own::OwnPostgres;
 
 /// The superuser's address of the PostgreSQL.
 const POSTGRES: &str = "METERGATE_TEST_POSTGRES";
@@ -133,101 +136,24 @@ impl Drop for OwnRedis {
     }
 }
 
-/// A PostgreSQL of a test's own, with TLS. It is ended when this goes.
-pub(crate) struct OwnPostgres {
-    process: Child,
-    address: String,
-    folder: TempDir,
-}
-
-impl OwnPostgres {
-    /// One that shows this certificate, and lets nobody in without TLS.
-    pub(crate) fn with_tls(shown: &Certificate) -> Self {
-        let (folder, address) = (TempDir::new().unwrap(), free_address());
-        std::fs::set_permissions(folder.path(), Permissions::from_mode(0o711)).unwrap();
-        let data = folder.path().join("data");
-        std::fs::create_dir(&data).unwrap();
-        owned_by_postgres(&data);
-        let initdb = ["--username=postgres", "--auth=trust", "--encoding=UTF8", "--locale=C.UTF-8", "--no-sync"];
-        let made = postgres_program("initdb").args(initdb).arg("-D").arg(&data).output().unwrap();
-        assert!(made.status.success(), "initdb: {}", String::from_utf8_lossy(&made.stderr));
-        let texts = [
-            ("server.crt", shown.certificate.as_str()),
-            ("server.key", &shown.key),
-            ("pg_hba.conf", "hostssl all all 127.0.0.1/32 trust\n"),
-        ];
-        for (name, text) in texts {
-            std::fs::write(data.join(name), text).unwrap();
-            std::fs::set_permissions(data.join(name), Permissions::from_mode(0o600)).unwrap();
-            owned_by_postgres(&data.join(name));
-        }
-        let port = address.rsplit_once(':').map(|(_, port)| port.to_owned()).unwrap();
-        let log = std::fs::File::create(folder.path().join("log")).unwrap();
-        let mut command = postgres_program("postgres");
-        command.arg("-D").arg(&data).args(["-p", &port, "-k", "", "-c", "listen_addresses=127.0.0.1", "-c", "ssl=on"]);
-        let process = command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log).spawn().unwrap();
-        let own = Self { process, address, folder };
-        own.wait();
-        own
-    }
-
-    fn wait(&self) {
-        for _ in 0..3000 {
-            let log = std::fs::read_to_string(self.folder.path().join("log")).unwrap();
-            if log.contains("ready to accept connections") {
-                return;
-            }
-            std::thread::sleep(std::time::Duration::from_millis(10));
-        }
-        panic!("a PostgreSQL did not start: {}", std::fs::read_to_string(self.folder.path().join("log")).unwrap());
-    }
-
-    /// Its URL with these parameters.
-    pub(crate) fn url(&self, parameters: &str) -> String {
-        format!("postgresql://postgres@{}/postgres?{parameters}", self.address)
-    }
-
-    /// The same by the name of this machine in place of its address.
-    pub(crate) fn url_by_name(&self, parameters: &str) -> String {
-        self.url(parameters).replace("127.0.0.1", "localhost")
-    }
-}
-
-impl Drop for OwnPostgres {
-    fn drop(&mut self) {
-        let process = rustix::process::Pid::from_child(&self.process);
-        let _ = rustix::process::kill_process(process, rustix::process::Signal::QUIT);
-        let _ = self.process.wait();
-    }
-}
-
-/// A program of the newest PostgreSQL, as the user who may run it.
-fn postgres_program(name: &str) -> Command {
-    let versions = std::fs::read_dir("/usr/lib/postgresql").expect("PostgreSQL is there: ./check installs it");
-    let version = |path: &std::path::PathBuf| path.file_name()?.to_str()?.parse::<u32>().ok();
-    let newest = versions.map(|entry| entry.unwrap().path()).max_by_key(version).expect("PostgreSQL is there");
-    let program = newest.join("bin").join(name);
-    let mut command = Command::new("setpriv");
-    command.arg("--pdeathsig=QUIT");
-    if rustix::process::getuid().is_root() {
-        command.args(["--reuid=postgres", "--regid=postgres", "--init-groups"]);
-    }
-    command.arg(program).current_dir("/");
-    command
-}
-
-/// PostgreSQL refuses to run as root, and to read keys of others.
-fn owned_by_postgres(path: &std::path::Path) {
-    if rustix::process::getuid().is_root() {
-        let owned = Command::new("chown").arg("postgres:postgres").arg(path).status().unwrap();
-        assert!(owned.success(), "there is a user postgres: ./check installs PostgreSQL");
-    }
-}
-
 /// What the Redis at an address answers to a command.
 pub(crate) fn redis_cli(address: &str, command: &[&str]) -> String {
     let (host, port) = address.rsplit_once(':').unwrap();
     let output = Command::new("redis-cli").args(["-h", host, "-p", port]).args(command).output();
     let output = output.expect("redis-cli is there: ./check installs it");
     String::from_utf8(output.stdout).unwrap().trim_end().to_owned()
+}
+
+/// The URL of the same database through a proxy, such as one that stands at `127.0.0.1:4000`.
+#[cfg(feature = "faults")]
+pub(crate) fn through(url: &str, proxy: &str) -> String {
+    url.replacen(address_in(url), proxy, 1)
+}
+
+/// Host and port in a URL.
+#[cfg(feature = "faults")]
+pub(crate) fn address_in(url: &str) -> &str {
+    let (_, rest) = url.split_once("://").expect("a URL");
+    let host = rest.split(['/', '?']).next().unwrap_or_default();
+    host.rsplit('@').next().unwrap_or_default()
 }

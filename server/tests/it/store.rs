@@ -8,3 +8,5 @@ mod postgres;
 
 pub(crate) use embedded::random_work::Random;
 pub(crate) use engine::Database;
+#[cfg(feature = "faults")]
+pub(crate) use engine::Stranger;

@@ -24,6 +24,8 @@ impl From<Error> for EngineError {
             _ if *state == SqlState::DISK_FULL => Self::ServerFull(told),
             // Data that no column takes: the fault of one request.
             "22" | "23" => Self::Refused(told),
+            // It took the locks away from whom it had not heard of for too long: nothing has happened.
+            _ if *state == SqlState::IDLE_IN_TRANSACTION_SESSION_TIMEOUT => Self::Unreachable(told),
             // The connection, resources, somebody who stopped it, the system.
             "08" | "53" | "57" | "58" => Self::Unreachable(told),
             "XX" if *state != SqlState::INTERNAL_ERROR => Self::ServerDamaged(told),

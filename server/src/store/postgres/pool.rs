@@ -10,7 +10,7 @@ use crate::store::error::EngineError;
 /// Connections of a node to read with, at most.
 const MOST: usize = 8;
 /// How long a read waits until one is free.
-const PATIENCE: Duration = Duration::from_secs(5);
+const PATIENCE: Duration = Duration::from_secs(2);
 /// What a report sees is one instant.
 const SNAPSHOT: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
 
@@ -66,14 +66,19 @@ impl Pool {
             let is_new = kept.is_none();
             let session = kept.map_or_else(|| Postgres::connect(&self.address), Ok)?;
             session.begin(SNAPSHOT);
-            let begun = session.together(&[]).map(drop);
+            let begun = session.begun();
             lent.session = Some(session);
             match begun {
                 Ok(()) => return Ok(lent),
                 Err(error) if is_new => return Err(error),
-                Err(_) => {
+                Err(error) => {
                     if let Some(session) = &lent.session {
                         session.give_up();
+                    }
+                    // Who hears nothing on one connection would hear nothing on the others either.
+                    if lent.session.as_ref().is_some_and(Postgres::is_silent) {
+                        self.close();
+                        return Err(error);
                     }
                 }
             }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::Shared;
-use super::turn::Turn;
+use super::turn::{SHORTLY, Turn};
 use crate::store::alone::{Alone, decide_alone};
 use crate::store::batch::{Batch, Failure, Stop};
 use crate::store::block::Block;
@@ -35,6 +35,7 @@ impl Shared {
 
     fn change_on(&mut self, session: &Postgres, work: &Work) -> Result<Turn<Told>, Failure> {
         session.begin(BEGIN);
+        session.later(SHORTLY, Vec::new());
         let ids = self.memory.also.clone();
         let held = self.hold(session, (&ids, &[]), TeamRow::Locked, false)?;
         if !held.skipped.is_empty() {

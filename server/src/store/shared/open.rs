@@ -6,7 +6,7 @@ use arc_swap::ArcSwap;
 use metergate_rules::time::Time;
 use parking_lot::{Mutex, RwLock};
 
-use super::Shared;
+use super::{DEADLINE, Shared};
 use crate::catalogue::Snapshot;
 use crate::clock::Clock;
 use crate::config::Secret;
@@ -41,14 +41,14 @@ impl Store {
     pub(in crate::store) fn open_shared(url: &Secret, settings: Settings, clock: Clock) -> Result<Self, EngineError> {
         let address = postgres::address(url.expose())?;
         postgres::prepare(&address)?;
-        let session = Postgres::connect(&address)?;
+        let session = Postgres::connect_to_decide(&address)?;
         let Found { keys: [values_key, audit_key, ids_key], catalogue, people, epochs } = found(&session)?;
         let now = epochs.now.plus(clock.shift());
         tend_partitions(&address, now, now.plus(-settings.keeps_ids()))?;
         let feed = Arc::new(Feed::new(now));
         let ledger = ledger(&catalogue, &people, IdHasher::new(&ids_key), &feed);
         let swaps = (Arc::new(ArcSwap::new(catalogue)), Arc::new(ArcSwap::new(people)));
-        let inbox = Arc::new(Inbox::default());
+        let inbox = Arc::new(Inbox::with_patience(DEADLINE));
         let pool = Arc::new(Pool::new(address.clone()));
         let reader = Reader::of_rows_alone(Arc::clone(&pool), Arc::clone(&swaps.1));
         let mut shared = Shared::new((address, session), ledger, settings, clock, swaps.clone(), Arc::clone(&inbox));

@@ -41,10 +41,12 @@ impl Shared {
     /// A step. Whether there may be more to do at once.
     pub(super) fn tend(&mut self) -> bool {
         self.tending.stepped = boot();
-        match self.again(super::TRIES, Self::step) {
+        match self.again(2, Self::step) {
             Ok(more) => more,
             Err(failure) => {
                 self.tell(&failure, "what goes by itself has to wait");
+                // Meanwhile those who call are not held up by it.
+                self.tending.stepped += SECOND;
                 false
             }
         }

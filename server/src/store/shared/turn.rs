@@ -8,7 +8,7 @@ use metergate_rules::id::{OrganizationId, OrganizationRef};
 use metergate_rules::outcome::{Change, What};
 use metergate_rules::time::Time;
 
-use super::{Cached, MOST_CACHED, Memory, PATIENT, Shared};
+use super::{Cached, MOST_CACHED, Memory, Shared};
 use crate::catalogue::Snapshot;
 use crate::store::audit::{TEAM, chain_of};
 use crate::store::batch::{Batch, Failure, Pending};
@@ -26,8 +26,8 @@ use crate::store::rollup::Rollups;
 use crate::store::totals::Totals;
 use crate::store::{DecidedReceipt, Receipt, Request, StoreError, Work};
 
-/// Rows that others hold are waited for so long, while nobody else is answered.
-const SHORTLY: &str = "SET LOCAL lock_timeout = 200";
+/// Rows that others hold are waited for so long, in milliseconds, while nobody else is answered.
+pub(super) const SHORTLY: &str = "SET LOCAL lock_timeout = 50";
 
 /// What came of a turn for somebody.
 pub(super) enum Turn<T> {
@@ -50,19 +50,18 @@ pub(super) struct Held {
 }
 
 impl Shared {
-    /// Decides and commits calls together.
-    pub(super) fn decide(&mut self, calls: &[Call]) -> Result<Vec<Turn<Answered>>, Failure> {
+    /// Decides and commits calls together. What others hold is put off, or waited for.
+    pub(super) fn decide(&mut self, calls: &[Call], waits: bool) -> Result<Vec<Turn<Answered>>, Failure> {
         let session = self.connected()?;
-        let done = self.decide_on(&session, calls);
+        let done = self.decide_on(&session, calls, waits);
         self.session = Some(session);
         done
     }
 
-    fn decide_on(&mut self, session: &Postgres, calls: &[Call]) -> Result<Vec<Turn<Answered>>, Failure> {
+    fn decide_on(&mut self, session: &Postgres, calls: &[Call], waits: bool) -> Result<Vec<Turn<Answered>>, Failure> {
         session.begin(BEGIN);
         let named = self.named(session, calls)?;
         let all: BTreeSet<_> = named.iter().flatten().copied().chain(self.memory.also.iter().copied()).collect();
-        let waits = calls.iter().all(|call| call.put_off.0 >= PATIENT);
         if waits {
             session.later(SHORTLY, Vec::new());
         }

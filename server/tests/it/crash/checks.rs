@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use metergate_rules::id::{MeterId, OrganizationId};
+use metergate_rules::outcome::{Change, Effect, What};
 use metergate_rules::time::MINUTE;
 
 use super::history::{Act, Answer, Operation};
@@ -11,6 +12,9 @@ use crate::invariant::{Held, Journal, holds, most_in_any};
 
 /// What a server, or a data folder, says was counted by organization and meter.
 pub(super) type Counted = BTreeMap<(String, &'static str), i64>;
+
+/// The organizations that are there, by their keys.
+pub(super) type Organizations = BTreeMap<String, OrganizationId>;
 
 /// Every organization and meter that a history names, but those of organizations that somebody has wanted to delete.
 pub(super) fn places(history: &[Operation]) -> Vec<(String, &'static str)> {
@@ -94,13 +98,39 @@ fn moved_limit(history: &[Operation], organization: &str) -> i64 {
 /// `hard_limit` in any interval of a minute, by the journal. Answers the most that was admitted in one.
 pub(super) fn rate_limit(
     journal: &Journal,
-    organizations: &[OrganizationId],
+    organizations: &Organizations,
     rate: MeterId,
 ) -> Result<i64, crate::invariant::Violation> {
     let most =
-        organizations.iter().map(|id| most_in_any(MINUTE, &journal.decisions(*id, rate))).max().unwrap_or_default();
+        organizations.values().map(|id| most_in_any(MINUTE, &journal.decisions(*id, rate))).max().unwrap_or_default();
     holds("hard_limit", most <= RATE, || format!("{most} admitted in a minute, limit {RATE}"))?;
     Ok(most)
+}
+
+/// `reset_once`: every day, month and period of an organization began once, and each reset of which somebody was told
+/// happened once, if there was something to set to zero.
+pub(super) fn reset_once(history: &[Operation], journal: &Journal, organizations: &Organizations) -> Held {
+    for (key, id) in organizations {
+        let (mut begun, mut resets) = (BTreeSet::new(), 0);
+        for record in journal.of_organization(*id) {
+            let began = match &record.entry.what {
+                What::Due(Effect::DayBegan(span)) => Some(("day", span.start)),
+                What::Due(Effect::MonthBegan(span)) => Some(("month", span.start)),
+                What::Due(Effect::PeriodBegan(span)) => Some(("period", span.start)),
+                What::Changed(change) if matches!(**change, Change::Reset { .. }) => {
+                    resets += 1;
+                    None
+                }
+                _ => None,
+            };
+            let is_first = began.is_none_or(|began| begun.insert(began));
+            holds("reset_once", is_first, || format!("of {key} a {began:?} began twice"))?;
+        }
+        let told = |one: &&Operation| one.organization == *key && one.act == Act::Reset && one.happened();
+        let told = history.iter().filter(told).count();
+        holds("reset_once", resets <= told, || format!("{resets} resets of {key}, and {told} were asked for"))?;
+    }
+    Ok(())
 }
 
 /// `refusal_is_final`: what was refused was never allowed later.

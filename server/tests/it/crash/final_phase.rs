@@ -3,13 +3,16 @@
 use std::collections::BTreeMap;
 use std::thread;
 
-use metergate::store::rollup::Slot;
+use metergate::store::rollup::{Day, RollupKey, Slot};
 use metergate::store::sqlite::Sqlite;
 use metergate_rules::id::{MeterId, OrganizationId};
 use metergate_rules::outcome::What;
 use serde_json::json;
 
-use super::checks::{Counted, Reached, durable_ack, hard_limit, idempotent, places, rate_limit, refusal_is_final};
+use super::checks::{
+    Counted, Organizations, Reached, durable_ack, hard_limit, idempotent, places, rate_limit, refusal_is_final,
+    reset_once,
+};
 use super::history::{Act, Answer, Operation};
 use super::http::{Call, Client};
 use super::lives;
@@ -114,24 +117,15 @@ impl Run {
     /// What the rollups on disk say was counted.
     pub(super) fn on_disk(&self) -> Counted {
         let sqlite = Sqlite::open_to_read(&self.data()).unwrap();
-        let names = names(&sqlite);
-        let rollups = stored_rollups(&sqlite);
-        let sum = |(organization, meter): &(String, &'static str)| {
-            let Some(id) = names.organizations.get(organization) else { return 0 };
-            let of_it = rollups.iter().filter(|(key, _)| (key.organization, key.meter) == (*id, names.meters[*meter]));
-            let mut total = Slot::default();
-            of_it.for_each(|(_, day)| day.slots().for_each(|(_, slot)| total.merge(slot)));
-            total.sum
-        };
-        places(&self.history.all()).into_iter().map(|place| (place.clone(), sum(&place))).collect()
+        names(&sqlite).counted(&self.history.all(), &stored_rollups(&sqlite))
     }
 
     fn rates(&self) -> Held {
         let sqlite = Sqlite::open_to_read(&self.data()).unwrap();
         let names = names(&sqlite);
-        let organizations: Vec<_> = names.organizations.values().copied().collect();
         let journal = Journal::of(&self.data());
-        let most = rate_limit(&journal, &organizations, names.meters["rate"])?;
+        let most = rate_limit(&journal, &names.organizations, names.meters["rate"])?;
+        reset_once(&self.history.all(), &journal, &names.organizations)?;
         let decided = journal.records.iter().filter(|(_, _, record)| matches!(record.entry.what, What::Decided(_)));
         println!("{} decisions in the journal; most in a minute: {most}", decided.count());
         Ok(())
@@ -151,9 +145,24 @@ pub(super) fn counter(client: &mut Client, (organization, meter): &(String, &'st
     lifetime["used"].as_i64().unwrap()
 }
 
-struct Names {
-    organizations: BTreeMap<String, OrganizationId>,
-    meters: BTreeMap<String, MeterId>,
+/// How what is stored calls what a history names.
+pub(super) struct Names {
+    pub(super) organizations: Organizations,
+    pub(super) meters: BTreeMap<String, MeterId>,
+}
+
+impl Names {
+    /// What rollups say was counted.
+    pub(super) fn counted(&self, history: &[Operation], rollups: &BTreeMap<RollupKey, Day>) -> Counted {
+        let sum = |(organization, meter): &(String, &'static str)| {
+            let Some(id) = self.organizations.get(organization) else { return 0 };
+            let of_it = rollups.iter().filter(|(key, _)| (key.organization, key.meter) == (*id, self.meters[*meter]));
+            let mut total = Slot::default();
+            of_it.for_each(|(_, day)| day.slots().for_each(|(_, slot)| total.merge(slot)));
+            total.sum
+        };
+        places(history).into_iter().map(|place| (place.clone(), sum(&place))).collect()
+    }
 }
 
 fn names(sqlite: &Sqlite) -> Names {
@@ -167,7 +176,7 @@ fn names(sqlite: &Sqlite) -> Names {
 }
 
 /// The organizations that were made before anything else are there.
-fn moved_exist(server: &Server) -> Held {
+pub(super) fn moved_exist(server: &Server) -> Held {
     let mut client = server.client();
     MOVED.iter().try_for_each(|key| {
         let found = client.call(&Call::get(&format!("/v1/organizations/{key}"))).expect("a healthy server answers");

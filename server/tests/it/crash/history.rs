@@ -45,6 +45,10 @@ pub(super) enum Act {
     Adjust { meter: &'static str, quantity: i64 },
     /// An event of so much that never was.
     Void { meter: &'static str, event: String, quantity: i64 },
+    /// A lock.
+    Lock,
+    /// The end of all locks.
+    Unlock,
     /// A test organization's clock moved.
     Clock { to: String },
     /// The end of the organization.
@@ -128,7 +132,7 @@ impl Operation {
             Act::Events { meter, events } => Some((meter, events.iter().map(|event| event.quantity).sum())),
             Act::Void { meter, quantity, .. } => Some((meter, -quantity)),
             Act::Extra { .. } | Act::Grant { .. } | Act::Reset | Act::Clock { .. } | Act::Delete => None,
-            Act::Reserve { .. } | Act::Extend { .. } | Act::Release { .. } => None,
+            Act::Reserve { .. } | Act::Extend { .. } | Act::Release { .. } | Act::Lock | Act::Unlock => None,
         }
     }
 
@@ -173,6 +177,11 @@ impl History {
     pub(super) fn in_folder(folder: &Path) -> Self {
         let lines = File::create(folder.join("history.jsonl")).unwrap();
         Self { operations: Mutex::default(), lines: Mutex::new(lines), mismatches: AtomicUsize::new(0) }
+    }
+
+    /// Notes something beside: the seed, a fault.
+    pub(super) fn note(&self, line: &serde_json::Value) {
+        writeln!(self.lines.lock(), "{line}").unwrap();
     }
 
     /// Notes what is about to be asked.

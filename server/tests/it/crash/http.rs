@@ -36,6 +36,8 @@ pub(super) struct Response {
     pub(super) status: u16,
     /// Whether the server says that this was answered before.
     pub(super) replayed: bool,
+    /// After how many seconds it asks to come again.
+    pub(super) retry_after: Option<u64>,
     pub(super) body: String,
 }
 
@@ -85,12 +87,13 @@ impl Client {
     fn read_response(&mut self) -> io::Result<Response> {
         let status = self.line()?;
         let status = status.split(' ').nth(1).and_then(|status| status.parse().ok()).expect("a status line");
-        let (mut length, mut replayed) = (0, false);
+        let (mut length, mut replayed, mut retry_after) = (0, false, None);
         loop {
             let line = self.line()?.to_ascii_lowercase();
             match line.split_once(": ") {
                 Some(("content-length", value)) => length = value.parse().expect("a length"),
                 Some(("idempotent-replayed", value)) => replayed = value == "true",
+                Some(("retry-after", value)) => retry_after = Some(value.parse().expect("seconds")),
                 Some(("transfer-encoding", value)) => panic!("this client cannot read transfer-encoding: {value}"),
                 Some(_) => {}
                 None => break,
@@ -98,6 +101,6 @@ impl Client {
         }
         let mut body = vec![0; length];
         self.stream.read_exact(&mut body)?;
-        Ok(Response { status, replayed, body: String::from_utf8(body).expect("text") })
+        Ok(Response { status, replayed, retry_after, body: String::from_utf8(body).expect("text") })
     }
 }

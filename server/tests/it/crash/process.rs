@@ -48,6 +48,19 @@ impl Server {
     /// # Errors
     /// How it ended, if it ended before it answered.
     pub(super) fn start_under(tool: &[String], folder: &Path, faults: &Faults) -> Result<Self, ExitStatus> {
+        Self::start_with(tool, folder, faults, &[])
+    }
+
+    /// The same with more settings.
+    ///
+    /// # Errors
+    /// How it ended, if it ended before it answered.
+    pub(super) fn start_with(
+        tool: &[String],
+        folder: &Path,
+        faults: &Faults,
+        settings: &[(&str, String)],
+    ) -> Result<Self, ExitStatus> {
         let log = OpenOptions::new().create(true).append(true).open(folder.join("server.log")).unwrap();
         let mut command = under(tool, program(folder), folder);
         command.arg("serve").stdout(Stdio::piped()).stderr(log).env("METERGATE_LISTEN", "127.0.0.1:0");
@@ -56,6 +69,7 @@ impl Server {
         command.env("METERGATE_SLICE_IDS", "50");
         command.env("FAILPOINTS", &faults.fail_points);
         command.envs(faults.planted.map(|bug| ("METERGATE_PLANTED", bug)));
+        command.envs(settings.iter().map(|(name, value)| (name, value)));
         let mut child = command.spawn().unwrap_or_else(|error| panic!("{command:?} cannot be run: {error}"));
         let mut stdout = BufReader::new(child.stdout.take().unwrap());
         let mut first = String::new();
@@ -64,11 +78,14 @@ impl Server {
             return Err(child.wait().unwrap());
         };
         let mut server = Self { child, address: address.parse().unwrap(), _stdout: stdout };
-        match Client::connect(server.address).and_then(|mut client| client.call(&Call::get("/readyz"))) {
-            Ok(ready) => assert_eq!(ready.status, 200),
-            Err(_) => return Err(server.ended().expect("a server that does not answer has ended")),
+        let ready = || match Client::connect(server.address).and_then(|mut client| client.call(&Call::get("/readyz"))) {
+            Ok(ready) => (ready.status == 200).then_some(true),
+            Err(_) => Some(false),
+        };
+        if until(PATIENCE, ready).expect("a server that has started becomes ready") {
+            return Ok(server);
         }
-        Ok(server)
+        Err(server.ended().expect("a server that does not answer has ended"))
     }
 
     pub(super) fn client(&self) -> Client {

@@ -25,10 +25,10 @@ pub(super) struct Run {
     folder: TempDir,
     pub(super) history: History,
     pub(super) random: Random,
-    numbers: AtomicUsize,
+    pub(super) numbers: AtomicUsize,
     /// Where the clock of the test organization began.
-    began: Time,
-    rounds: usize,
+    pub(super) began: Time,
+    pub(super) rounds: usize,
 }
 
 impl Run {
@@ -47,11 +47,23 @@ impl Run {
     }
 
     fn in_folder(test: &str, folder: TempDir, disk: Option<Disk>) -> Self {
+        let run = Self::to_prepare(test, folder, disk);
+        let server = run.start(&Faults::default());
+        run.prepare(&server);
+        server.kill();
+        run
+    }
+
+    /// With nothing but a folder and a catalogue.
+    pub(super) fn to_prepare(test: &str, folder: TempDir, disk: Option<Disk>) -> Self {
         fs::write(folder.path().join("catalogue.toml"), CATALOGUE).unwrap();
         let history = History::in_folder(folder.path());
         let (random, began) = (Random::new(test), behind());
-        let run = Self { disk, folder, history, random, numbers: AtomicUsize::new(0), began, rounds: 0 };
-        let server = run.start(&Faults::default());
+        Self { disk, folder, history, random, numbers: AtomicUsize::new(0), began, rounds: 0 }
+    }
+
+    /// Makes the organizations that operators change.
+    pub(super) fn prepare(&self, server: &Server) {
         for organization in MOVED {
             let made = server.client().call(&Call::json("POST", "/v1/organizations", json!({"key": organization})));
             assert_eq!(made.unwrap().status, 201);
@@ -60,10 +72,8 @@ impl Run {
         let made = server.client().call(&Call::json("POST", "/v1/organizations", timed));
         assert_eq!(made.unwrap().status, 201);
         let path = format!("/v1/organizations/{TIMED}/clock");
-        let set = server.client().call(&Call::json("PUT", &path, json!({"now": began.to_string()})));
+        let set = server.client().call(&Call::json("PUT", &path, json!({"now": self.began.to_string()})));
         assert_eq!(set.unwrap().status, 200);
-        server.kill();
-        run
     }
 
     pub(super) fn folder(&self) -> &Path {
@@ -110,7 +120,7 @@ impl Run {
             .map(|_| Worker {
                 history: &self.history,
                 random: Random::from_seed(self.random.next()),
-                client: server.client(),
+                door: server.client(),
                 round: self.rounds,
                 numbers: &self.numbers,
                 began: self.began,

@@ -27,7 +27,7 @@ const STEP: usize = 1000;
 /// All of it.
 pub(crate) struct Image {
     pub(crate) journal: Journal,
-    pub(super) rows: BTreeMap<OrganizationId, (u64, Account)>,
+    pub(crate) rows: BTreeMap<OrganizationId, (u64, Account)>,
     /// Up to this block every row holds every block, whatever it says.
     pub(super) folded_to: u64,
     pub(crate) rollups: BTreeMap<RollupKey, Day>,

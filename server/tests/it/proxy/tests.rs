@@ -146,6 +146,18 @@ fn the_reply_of_a_request_is_lost_and_the_connection_with_it() {
 }
 
 #[test]
+fn a_request_is_lost_and_the_connection_with_it() {
+    let echo = Echo::start();
+    let proxy = Proxy::before(&echo.address);
+    proxy.lose(b"COMMIT");
+    let (mut line, mut other) = (connect(&proxy), connect(&proxy));
+    assert!(say(&mut line, "BEGIN").is_some());
+    assert_eq!(say(&mut line, "COMMIT"), None);
+    assert!(echo.heard() == "BEGIN" && proxy.sprung() == 1);
+    assert!(say(&mut other, "COMMIT").is_some(), "only once");
+}
+
+#[test]
 fn a_request_arrives_again_later_and_nobody_sees_its_reply() {
     let echo = Echo::start();
     let proxy = Proxy::before(&echo.address);

@@ -35,7 +35,7 @@ impl Database {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let name = format!("test_{}_{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
         let url = with_database(&server, &name);
-        run(&server, &format!("CREATE DATABASE {name}"));
+        Stranger::come(&server).does(&format!("CREATE DATABASE {name}"));
         Self { name, url, server }
     }
 
@@ -44,42 +44,72 @@ impl Database {
         Secret::new(self.url.clone())
     }
 
+    /// Its URL.
+    pub(crate) fn url(&self) -> &str {
+        &self.url
+    }
+
     /// Does what an operator could.
     pub(crate) fn run(&self, sql: &str) {
-        run(&self.url, sql);
+        Stranger::come(&self.url).does(sql);
     }
 
     /// A figure.
     pub(crate) fn number(&self, sql: &str) -> i64 {
-        let (runtime, client) = connect(&self.url);
-        runtime.block_on(client.query_one(sql, &[])).unwrap().get(0)
+        Stranger::come(&self.url).sees(sql)
     }
 
     /// The same as the program's role sees it, in a transaction that begins with `naming`.
     pub(crate) fn as_app(&self, naming: &str, sql: &str) -> i64 {
-        let (runtime, client) = connect(&self.url);
-        let begun = format!("BEGIN; SET LOCAL ROLE metergate_app; {naming}");
-        runtime.block_on(client.batch_execute(&begun)).unwrap();
-        runtime.block_on(client.query_one(sql, &[])).unwrap().get(0)
+        let app = Stranger::come(&self.url);
+        app.does(&format!("BEGIN; SET LOCAL ROLE metergate_app; {naming}"));
+        app.sees(sql)
     }
 }
 
 impl Drop for Database {
     fn drop(&mut self) {
-        run(&self.server, &format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", self.name));
+        Stranger::come(&self.server).does(&format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", self.name));
     }
 }
 
-fn connect(url: &str) -> (Runtime, Client) {
+fn connect(url: &str) -> Result<(Runtime, Client), tokio_postgres::Error> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let (client, connection) = runtime.block_on(tokio_postgres::connect(url, NoTls)).expect("PostgreSQL answers");
+    let (client, connection) = runtime.block_on(tokio_postgres::connect(url, NoTls))?;
     runtime.spawn(async move { drop(connection.await) });
-    (runtime, client)
+    Ok((runtime, client))
 }
 
-fn run(url: &str, sql: &str) {
-    let (runtime, client) = connect(url);
-    runtime.block_on(client.batch_execute(sql)).unwrap_or_else(|error| panic!("{sql}: {error:?}"));
+/// Somebody else in a database, who does there what the program does not expect. What they began ends with this.
+pub(crate) struct Stranger(Runtime, Client);
+
+impl Stranger {
+    /// Connects; `None` where that is not possible now.
+    pub(crate) fn try_to_come(url: &str) -> Option<Self> {
+        connect(url).ok().map(|(runtime, client)| Self(runtime, client))
+    }
+
+    pub(crate) fn come(url: &str) -> Self {
+        let (runtime, client) = connect(url).expect("PostgreSQL answers");
+        Self(runtime, client)
+    }
+
+    /// Does something.
+    ///
+    /// # Errors
+    /// What PostgreSQL says.
+    pub(crate) fn try_to_do(&self, sql: &str) -> Result<(), tokio_postgres::Error> {
+        self.0.block_on(self.1.batch_execute(sql))
+    }
+
+    pub(crate) fn does(&self, sql: &str) {
+        self.try_to_do(sql).unwrap_or_else(|error| panic!("{sql}: {error:?}"));
+    }
+
+    /// A figure.
+    pub(crate) fn sees(&self, sql: &str) -> i64 {
+        self.0.block_on(self.1.query_one(sql, &[])).unwrap_or_else(|error| panic!("{sql}: {error:?}")).get(0)
+    }
 }
 
 /// The same server, and another database on it.

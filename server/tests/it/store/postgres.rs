@@ -41,6 +41,7 @@ mod reservations;
 mod reset_once;
 #[path = "sweep.rs"]
 mod sweep;
+#[cfg(feature = "faults")]
 #[path = "tls.rs"]
 mod tls;
 #[path = "voids.rs"]

@@ -30,6 +30,11 @@ impl Random {
         Self(seed | 1)
     }
 
+    /// From it the same numbers come again, if none was taken before.
+    pub(crate) const fn seed(&self) -> u64 {
+        self.0
+    }
+
     pub(crate) const fn next(&mut self) -> u64 {
         self.0 ^= self.0 >> 12;
         self.0 ^= self.0 << 25;

@@ -40,7 +40,7 @@ fn what_the_url_asks_of_the_servers_certificate_is_looked_at() {
         ("sslmode=verify".to_owned(), Some("sslmode must be")),
     ];
     for (parameters, expected) in rows {
-        let why = refused(&server.url(&parameters));
+        let why = refused(&server.urls_with(&parameters)[0]);
         let is_so = match (&why, expected) {
             (Some(why), Some(expected)) => why.contains(expected),
             (None, None) => true,
@@ -49,7 +49,7 @@ fn what_the_url_asks_of_the_servers_certificate_is_looked_at() {
         assert!(is_so, "{parameters}: {why:?}");
     }
     // Signed by the authority, and of another name.
-    assert_eq!(refused(&server.url_by_name(&format!("sslmode=verify-ca&sslrootcert={ours}"))), None);
-    let why = refused(&server.url_by_name(&format!("sslmode=verify-full&sslrootcert={ours}"))).expect("it is refused");
+    assert_eq!(refused(&server.urls_with(&format!("sslmode=verify-ca&sslrootcert={ours}"))[1]), None);
+    let why = refused(&server.urls_with(&format!("sslmode=verify-full&sslrootcert={ours}"))[1]).expect("it is refused");
     assert!(why.contains("not valid for name"), "{why}");
 }

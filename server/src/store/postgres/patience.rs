@@ -1,0 +1,107 @@
+//! How long is waited for PostgreSQL: for a connection, an answer, a lock, a whole turn of the loop. All of it together is less
+//! than the time in which callers are answered, however PostgreSQL behaves.
+
+use std::future::Future;
+use std::time::Duration;
+
+use metergate_rules::time::SECOND;
+
+use super::{Address, BEGIN, Postgres, migrate};
+use crate::clock::boot;
+use crate::store::error::EngineError;
+
+/// How long a connection may take to come about, and what goes out first on one; in microseconds too.
+pub(super) const CONNECT: Duration = Duration::from_micros(SOON.unsigned_abs());
+const SOON: i64 = 2 * SECOND;
+/// How long whoever asks waits for an answer; PostgreSQL gives up before.
+pub(super) const ANSWER: Duration = Duration::from_millis(4_500);
+/// How long a statement, and a wait for a lock, may take there, in milliseconds.
+const STATEMENT: u32 = 4_000;
+const LOCK: u32 = 1_000;
+/// The loop waits for locks for less, since it holds up everybody. And PostgreSQL takes its own locks away from it when it
+/// has heard nothing for so long, so that others go on when a node is cut off. In milliseconds.
+const DECIDING: &str = "SET lock_timeout = 200; SET idle_in_transaction_session_timeout = 3000";
+/// How long a transaction of the loop may take, in microseconds, and what is left for its commit in any case.
+const TURN: i64 = 3 * SECOND;
+const COMMIT: i64 = SECOND;
+
+/// When a transaction that begins so must be over, in microseconds since boot. Whoever reads may take longer.
+pub(super) fn end_of(begin: &str) -> i64 {
+    if begin == BEGIN { boot() + TURN } else { i64::MAX }
+}
+
+impl Postgres {
+    /// Connects as the application's role. Commits on this connection are durable, whatever the server's default is.
+    ///
+    /// # Errors
+    /// [`EngineError::Unreachable`] where nobody answers; else as PostgreSQL says.
+    pub(in crate::store) fn connect(address: &Address) -> Result<Self, EngineError> {
+        Self::connect_with(address, "")
+    }
+
+    /// The same for the loop.
+    ///
+    /// # Errors
+    /// As [`Self::connect`].
+    pub(in crate::store) fn connect_to_decide(address: &Address) -> Result<Self, EngineError> {
+        Self::connect_with(address, DECIDING)
+    }
+
+    fn connect_with(address: &Address, more: &str) -> Result<Self, EngineError> {
+        let session = Self::connect_as_owner(address)?;
+        let settings = format!(
+            "SET search_path = {0}; SET statement_timeout = {STATEMENT}; SET lock_timeout = {LOCK};
+             SET idle_in_transaction_session_timeout = 30000; SET synchronous_commit = on; SET ROLE {1}; {more}",
+            migrate::NAMESPACE,
+            migrate::ROLE
+        );
+        session.soon(|session| session.run(&settings))?;
+        Ok(session)
+    }
+
+    /// Whether it was asked and did not answer.
+    pub(in crate::store) const fn is_silent(&self) -> bool {
+        self.silent.get()
+    }
+
+    /// Waits for what PostgreSQL does, for a bounded time.
+    pub(in crate::store) fn wait<T>(
+        &self,
+        work: impl Future<Output = Result<T, tokio_postgres::Error>>,
+    ) -> Result<T, EngineError> {
+        let Some(runtime) = &self.runtime else {
+            return Err(EngineError::Unreachable("the connection has ended".to_owned()));
+        };
+        let left = u64::try_from(self.until.get().saturating_sub(boot())).unwrap_or(0);
+        let patience = self.patience.get().min(Duration::from_micros(left));
+        match runtime.block_on(async { tokio::time::timeout(patience, work).await }) {
+            Ok(done) => Ok(done?),
+            Err(_) => {
+                self.broken.set(true);
+                self.silent.set(true);
+                Err(EngineError::Unreachable("PostgreSQL does not answer in time".to_owned()))
+            }
+        }
+    }
+
+    /// Waits until the transaction has begun.
+    ///
+    /// # Errors
+    /// [`EngineError::Unreachable`] where nobody answers; else as PostgreSQL says.
+    pub(super) fn begun(&self) -> Result<(), EngineError> {
+        self.soon(|session| session.together(&[]).map(drop))
+    }
+
+    /// Does what may take no longer than a connection to come about.
+    fn soon<T>(&self, ask: impl FnOnce(&Self) -> Result<T, EngineError>) -> Result<T, EngineError> {
+        let until = self.until.replace(boot() + SOON);
+        let asked = ask(self);
+        self.until.set(until);
+        asked
+    }
+
+    /// A commit that is cut short would leave it unknown what has happened.
+    pub(super) fn leave_time_to_commit(&self) {
+        self.until.set(self.until.get().max(boot() + COMMIT));
+    }
+}

@@ -1,0 +1,116 @@
+//! The tests of these tests: with a bug planted the check of its invariant must turn red. And single moments, without a seed.
+
+use std::thread;
+
+use super::super::checks::hard_limit;
+use super::super::history::{Act, Operation};
+use super::super::planted::{ask, is_red};
+use super::super::process::Server;
+use super::super::workload::{answer, call};
+use super::Cluster;
+use super::disturbances::COMMIT;
+use super::nodes::Node;
+use crate::invariant::{Held, holds};
+use crate::store::Database;
+
+/// Callers at one limit, and how often each asks.
+const CALLERS: usize = 6;
+const TIMES: usize = 25;
+/// How often a commit is disturbed until it is a caller's.
+const ATTEMPTS: usize = 10;
+
+fn consume(id: &str, meter: &'static str, quantity: i64) -> Operation {
+    let act = Act::Consume { meter, quantity };
+    Operation { organization: "storm".to_owned(), act, id: Some(id.to_owned()), answers: Vec::new() }
+}
+
+/// Callers on two nodes use up a limit, and count on a meter without one.
+fn at_one_limit(bug: Option<&'static str>) -> Held {
+    let database = Database::new();
+    let cluster = Cluster::new("at_one_limit", 2, database.url(), bug);
+    cluster.nodes.all[0].with(|server| ask(&cluster.run, server, [consume("first", "calls", 1)]));
+    thread::scope(|scope| {
+        for caller in 0..CALLERS {
+            let node = &cluster.nodes.all[caller % 2];
+            let one = move |i| {
+                let meter = if i % 2 == 0 { "tight" } else { "calls" };
+                consume(&format!("{caller}-{i}"), meter, 1)
+            };
+            let run = &cluster.run;
+            scope.spawn(move || node.with(|server| ask(run, server, (0..TIMES).map(one))));
+        }
+    });
+    let counted = cluster.nodes.all[1].with(|server| cluster.run.read(server));
+    hard_limit(&cluster.run.history.all(), &counted)?;
+    cluster.run.check(&counted)
+}
+
+#[test]
+fn callers_on_two_nodes_are_admitted_to_one_limit_exactly() {
+    at_one_limit(None).unwrap_or_else(|violation| panic!("{violation}"));
+}
+
+#[test]
+fn hard_limit_sees_a_lock_that_is_not_taken() {
+    is_red(at_one_limit(Some("lock-not-taken")), "hard_limit", "tight of storm: told ");
+}
+
+#[test]
+fn hard_limit_sees_an_account_that_is_used_whatever_its_version() {
+    is_red(at_one_limit(Some("version-ignored")), "hard_limit", "tight of storm: told ");
+}
+
+/// Somebody asks while `disturb` has been done to the line, and again once that is well.
+fn while_a_commit_is_disturbed(bug: Option<&'static str>, disturb: fn(&Node)) -> Held {
+    let database = Database::new();
+    let cluster = Cluster::new("while_a_commit_is_disturbed", 1, database.url(), bug);
+    let node = &cluster.nodes.all[0];
+    node.with(|server| ask(&cluster.run, server, [consume("a", "calls", 1)]));
+    for attempt in 0..ATTEMPTS {
+        let operation = consume(&format!("b-{attempt}"), "calls", 5);
+        let number = cluster.run.history.begin(operation.clone());
+        disturb(node);
+        let told = node.with(Server::client).call(&call(&operation)).expect("the node answers");
+        // What is not known is told so: a retry under the same id tells.
+        let is_told = matches!(told.status, 200 | 503);
+        holds("durable_ack", is_told, || format!("it is told as if it were known: {told:?}"))?;
+        cluster.run.history.answer(number, answer(&operation, &told));
+        cluster.run.check(&node.with(|server| cluster.run.read(server)))?;
+        // Else something that the node does by itself was disturbed in its place.
+        if told.status == 503 {
+            break;
+        }
+    }
+    assert!(cluster.run.history.all().iter().any(Operation::is_unknown), "no commit of a caller's was disturbed");
+    cluster.serve()?;
+    node.with(|server| cluster.run.repeat(server, Operation::is_unknown));
+    cluster.run.check(&node.with(|server| cluster.run.read(server)))?;
+    holds("liveness", !cluster.run.history.all().iter().any(Operation::is_unknown), || "it is still unknown".to_owned())
+}
+
+#[test]
+fn a_commit_that_is_lost_or_whose_reply_is_lost_is_told_by_its_id() {
+    for disturb in [lose_commit, lose_reply] {
+        while_a_commit_is_disturbed(None, disturb).unwrap_or_else(|violation| panic!("{violation}"));
+    }
+}
+
+fn lose_commit(node: &Node) {
+    node.postgres.lose(COMMIT);
+}
+
+fn lose_reply(node: &Node) {
+    node.postgres.lose_reply_of(COMMIT);
+}
+
+#[test]
+fn durable_ack_sees_answers_that_do_not_wait_for_the_commit() {
+    let held = while_a_commit_is_disturbed(Some("answer-before-commit"), lose_commit);
+    is_red(held, "durable_ack", "calls of storm: acknowledged ");
+}
+
+#[test]
+fn durable_ack_sees_an_unknown_end_that_is_told_as_a_failure() {
+    let held = while_a_commit_is_disturbed(Some("unknown-told-as-failed"), lose_reply);
+    is_red(held, "durable_ack", "it is told as if it were known");
+}
