@@ -213,7 +213,7 @@ pub fn service(shared: &Arc<Shared>) -> Service {
 /// Runs a server until it is told to stop by SIGTERM or SIGINT.
 ///
 /// # Errors
-/// As [`start`].
+/// As [`start()`].
 pub fn serve(config: Config) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let public_url = config.public_url.clone();

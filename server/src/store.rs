@@ -1,10 +1,10 @@
 //! The one door: everything that changes an organization goes through [`Store::execute`], which replays a known id, has
 //! the account, asks the rules, makes the outcome durable, and only then answers.
 //!
-//! - [`inbox`]: calls in, answers out. [`batch`]: what waits is decided together and committed once.
+//! - `inbox`: calls in, answers out. `batch`: what waits is decided together and committed once.
 //! - [`block`]: what a commit writes. [`known`]: which ids have been seen. [`rollup`]: what reports read.
-//! - [`dirty`]: what the rows lack, since they follow the journal. [`fold`]: when they follow.
-//! - [`slice`]: the journal in files, once it is closed. [`slicing`]: when it closes, is merged and goes.
+//! - [`dirty`]: what the rows lack, since they follow the journal. `fold`: when they follow.
+//! - [`mod@slice`]: the journal in files, once it is closed. `slicing`: when it closes, is merged and goes.
 //! - [`totals`], [`feed`]: what the fleet view is told.
 //! - [`rows`]: what is read from an engine. [`sqlite`], [`postgres`]: loading and writing. [`reader`]: reading, beside the writer.
 //!   [`examine`]: is everything there?

@@ -101,7 +101,7 @@ impl Manifest {
     /// Reads that of a backup.
     ///
     /// # Errors
-    /// [`Unusable`] where it is not there, not what was written, or of a later format.
+    /// `Unusable` where it is not there, not what was written, or of a later format.
     pub fn read(folder: &Path) -> Result<Self, Unusable> {
         let text = fs::read_to_string(folder.join(FILE)).map_err(|error| match error.kind() {
             std::io::ErrorKind::NotFound => Unusable::Missing,

@@ -5,7 +5,7 @@
 //! out together.
 //!
 //! A transaction sees the rows of the organizations that it has named (the policies of `0001_start.sql`), or of all where it
-//! has said so. [`Of`] says it for every statement, so that no statement can forget it.
+//! has said so. `Of` says it for every statement, so that no statement can forget it.
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeSet, HashMap};

@@ -1,8 +1,8 @@
 //! Slices: the journal in pieces that are closed, sorted, and one day unlinked whole.
 //!
-//! The *open* slice is the end of the journal: blocks in the database, ids in memory ([`table`]). A closed slice is a file
-//! of records in the order of organizations ([`records`]); its ids, in the order of their hashes, are in a file of their
-//! own ([`ids`]) with a filter in memory ([`filter`]), so that almost every new id is settled without the disk. Files of ids
+//! The *open* slice is the end of the journal: blocks in the database, ids in memory (`table`). A closed slice is a file
+//! of records in the order of organizations (`records`); its ids, in the order of their hashes, are in a file of their
+//! own (`ids`) with a filter in memory (`filter`), so that almost every new id is settled without the disk. Files of ids
 //! are merged, so that there are few filters to ask; files of records stay as they are until they are too old.
 //!
 //! A file counts from the commit of its row on. What has no row is what a start that ended early has left, and goes.
