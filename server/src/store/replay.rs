@@ -9,7 +9,7 @@ use metergate_rules::id::OrganizationId;
 use metergate_rules::time::Time;
 use parking_lot::RwLock;
 
-use super::block::{Block, Place, Record};
+use super::block::{Block, Place, Record, Unreadable};
 use super::dirty::{Dirty, DirtyAccount};
 use super::error::{EngineError, unreadable};
 use super::known::{IdHasher, Known};
@@ -60,10 +60,7 @@ pub(super) fn replay(
         if sequence > sliced_to {
             open = (open.0.or(Some(at)), open.1 + data.len() as u64);
             recent.add(sequence, block.organizations());
-            for id in block.ids() {
-                let (offset, hash) = id.map_err(broken)?;
-                known.insert(hash, Place { sequence, offset });
-            }
+            learn(&mut known, sequence, &block).map_err(broken)?;
         }
         if sequence > folded_to {
             if are_there {
@@ -98,6 +95,15 @@ pub(super) fn replay(
         cut: sqlite.cut_chains()?.into(),
     };
     Ok(Replayed { ledger, folded_to, oldest, open })
+}
+
+/// The ids of a block become known.
+fn learn(known: &mut Known, sequence: u64, block: &Block<'_>) -> Result<(), Unreadable> {
+    for id in block.ids() {
+        let (offset, hash) = id?;
+        known.insert(hash, Place { sequence, offset });
+    }
+    Ok(())
 }
 
 /// Up to where every row is, which is not behind the last block.

@@ -103,21 +103,6 @@ fn a_row_whose_bytes_have_changed_is_made_again() {
     kit.check().unwrap();
 }
 
-#[test]
-fn totals_of_days_that_are_not_what_the_rows_come_to_are_made_again() {
-    let kit = Kit::new();
-    record(&kit, 0..5);
-    kit.wait_until("the row is written", |kit| kit.count("day_totals") == 1);
-    let before = rollups(&kit);
-    for spoiled in ["DELETE FROM day_totals".to_owned(), format!("UPDATE day_totals SET data = {}", blob(&[2, 0]))] {
-        kit.sql(&spoiled);
-        let done = kit.aggregate();
-        assert_eq!((done.rows, done.rebuilt), (1, 0), "no row of rollups was wrong");
-        assert_eq!((kit.count("day_totals"), rollups(&kit)), (1, before.clone()));
-        kit.check().unwrap();
-    }
-}
-
 /// More than fit in memory, or in a commit.
 #[test]
 fn many_rows_are_made_a_few_days_at_a_time() {

@@ -2,9 +2,10 @@
 
 use rusqlite::types::Value;
 
+use super::aggregate::rollups;
 use super::asks::tell;
 use super::deletion::{delete, forgotten, is_gone, used};
-use super::kit::{Kit, LONG, closed};
+use super::kit::{Kit, LONG, blob, closed, record};
 use super::random_work::{Random, work};
 
 /// Tables that are the fold of the blocks.
@@ -49,6 +50,21 @@ fn work_goes_on(kit: &mut Kit, random: &mut Random) {
     let asks: Vec<_> = (0..20).map(|_| super::asks::ask("tokens", random.below(3))).collect();
     assert!(kit.each_alone(asks.iter()).iter().all(Result::is_ok));
     kit.check().unwrap();
+}
+
+#[test]
+fn totals_of_days_that_are_not_what_the_rows_come_to_are_made_again() {
+    let kit = Kit::new();
+    record(&kit, 0..5);
+    kit.wait_until("the row is written", |kit| kit.count("day_totals") == 1);
+    let before = rollups(&kit);
+    for spoiled in ["DELETE FROM day_totals".to_owned(), format!("UPDATE day_totals SET data = {}", blob(&[2, 0]))] {
+        kit.sql(&spoiled);
+        let done = kit.aggregate();
+        assert_eq!((done.rows, done.rebuilt), (1, 0), "no row of rollups was wrong");
+        assert_eq!((kit.count("day_totals"), rollups(&kit)), (1, before.clone()));
+        kit.check().unwrap();
+    }
 }
 
 #[test]
