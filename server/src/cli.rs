@@ -104,9 +104,9 @@ enum Command {
     /// Make a store of a backup, in an empty data folder
     Restore(restore::Options),
     /// Go through a data folder and say what is wrong with it
-    Doctor(doctor::Options),
+    Doctor(folder::FolderOptions),
     /// Move the store of a data folder into an empty PostgreSQL
-    MigrateStore(moving::Options),
+    MigrateStore(folder::FolderOptions),
 }
 
 /// Commands on a running server.

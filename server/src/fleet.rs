@@ -29,7 +29,7 @@ pub use summary::{Summary, Tight};
 
 /// Accounts that are read in one snapshot.
 const STEP: usize = 500;
-/// A scan rests so many times as long as it worked.
+/// The thread rests so many times as long as it worked.
 const RESTS: u32 = 3;
 /// From one overview to the next.
 const EVERY: Duration = Duration::from_secs(1);
@@ -115,12 +115,15 @@ async fn keep(
     let mut kept = Kept::default();
     while !*stop.borrow() && boot() - asked.load(Ordering::Relaxed) < FORGOTTEN {
         let began = boot();
-        let rest = match kept.step(store).await {
-            Ok(None) => Duration::from_micros((boot() - began).unsigned_abs()) * RESTS,
+        let step = kept.step(store).await;
+        let worked = Duration::from_micros((boot() - began).unsigned_abs());
+        let rest = match step {
+            Ok(None) => worked * RESTS,
             Ok(Some(overview)) => {
                 let complete = overview.complete;
                 show.send_replace(Some(Arc::new(overview)));
-                if complete { EVERY } else { Duration::ZERO }
+                // What all used is added up from every account that the rows lack something of: after a kill these may be many.
+                (worked * RESTS).max(if complete { EVERY } else { Duration::ZERO })
             }
             Err(error) => {
                 tracing::warn!(%error, "the fleet view could not be brought up to date");

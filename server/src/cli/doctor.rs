@@ -3,22 +3,13 @@
 use serde_json::json;
 
 use super::Ending;
-use super::folder::DataFolder;
+use super::folder::FolderOptions;
 use super::restore::told;
 use super::screen::Screen;
 use crate::folder::Locked;
 use crate::store::examine::examine;
 
-#[derive(clap::Args)]
-pub(super) struct Options {
-    #[command(flatten)]
-    data: DataFolder,
-    /// Print JSON
-    #[arg(long)]
-    json: bool,
-}
-
-pub(super) fn run(options: &Options, screen: &dyn Screen) -> anyhow::Result<Ending> {
+pub(super) fn run(options: &FolderOptions, screen: &dyn Screen) -> anyhow::Result<Ending> {
     let data = options.data.path()?;
     let _locked = Locked::with_store(&data)?;
     let examined = examine(&data, &|| true)?;

@@ -19,6 +19,16 @@ pub(super) struct DataFolder {
     data_dir: Option<String>,
 }
 
+/// What a command that works on a data folder alone is told.
+#[derive(clap::Args)]
+pub(super) struct FolderOptions {
+    #[command(flatten)]
+    pub(super) data: DataFolder,
+    /// Print JSON
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
 impl DataFolder {
     /// Its path, by flag, environment or file.
     ///

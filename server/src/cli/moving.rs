@@ -5,23 +5,14 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 
 use super::Ending;
-use super::folder::DataFolder;
+use super::folder::FolderOptions;
 use super::screen::Screen;
 use crate::app;
 use crate::clock::Clock;
 use crate::folder::Locked;
 use crate::store::moving::{Moved, move_store};
 
-#[derive(clap::Args)]
-pub(super) struct Options {
-    #[command(flatten)]
-    data: DataFolder,
-    /// Print JSON
-    #[arg(long)]
-    json: bool,
-}
-
-pub(super) fn run(options: &Options, screen: &dyn Screen) -> anyhow::Result<Ending> {
+pub(super) fn run(options: &FolderOptions, screen: &dyn Screen) -> anyhow::Result<Ending> {
     let config = options.data.config()?;
     let url =
         config.database_url.as_ref().context("METERGATE_DATABASE_URL does not say which PostgreSQL to move it to")?;

@@ -18,6 +18,7 @@ use serde::Serialize;
 use super::audit::{TEAM, chain_of, heads, walk};
 use super::block::{Block, Place, Run, pack_alone};
 use super::error::{EngineError, unreadable};
+use super::examine::examine;
 use super::known::{Id, IdHasher};
 use super::open::{Settings, Store};
 use super::postgres::moving::{Blocks, Days, Ids, Links, Receipt};
@@ -108,10 +109,14 @@ pub fn move_store(
     Ok(moved)
 }
 
-/// Opens the store and lets it go on until every row is up to the journal, and nothing is left of what was deleted.
+/// Opens the store and lets it go on until every row is up to the journal, and nothing is left of what was deleted. One that
+/// is damaged never comes to that, and is not moved.
 fn settle(settings: &Settings, clock: Clock) -> Result<(), EngineError> {
     let settings = Settings { database: None, ..settings.clone() };
     let store = Store::open(settings.clone(), clock)?;
+    if let Some(finding) = examine(&settings.folder, &|| true)?.findings.first() {
+        return Err(EngineError::Unusable(format!("the data folder is damaged, and nothing was moved: {finding}")));
+    }
     for _ in 0..LOOKS {
         let sqlite = Sqlite::open_to_read(&settings.folder)?;
         let folded_to = sqlite.setting("folded_to")?.and_then(|text| text.parse().ok()).unwrap_or(0);

@@ -6,7 +6,7 @@ use metergate::clock::Clock;
 use metergate::config::Secret;
 use metergate::store::block::Record;
 use metergate::store::moving::move_store;
-use metergate::store::{Key, Receipt, StoreError};
+use metergate::store::{Key, Pace, Receipt, StoreError};
 use metergate_rules::account::LockCause;
 use metergate_rules::command::{Command, EventName, Voiding};
 use metergate_rules::id::{DecisionId, OrganizationId};
@@ -115,4 +115,21 @@ fn it_is_moved_whole_or_not_at_all_and_never_into_another_store() {
     let again = moves(&database.secret()).unwrap_err().to_string();
     assert!(again.contains("already"), "{again}");
     assert_eq!(database.number("SELECT count(*) FROM metergate.accounts"), 1);
+}
+
+#[test]
+fn a_damaged_store_whose_rows_are_behind_is_refused_and_not_waited_for() {
+    let mut kit = Kit::new();
+    kit.allows(&ask("calls", 3).id("a"));
+    kit.set_pace(Pace::Accounts(0));
+    kit.reopen();
+    kit.allows(&ask("calls", 3).id("b"));
+    let (now, database) = (kit.now(), Database::new());
+    kit.close();
+    kit.sql("UPDATE accounts SET data = x'0200'");
+    kit.set_pace(Pace::Tenth);
+    let moved = move_store(kit.settings(), &database.secret(), Clock::starting_at(now), &|_, _, _| ());
+    let why = moved.unwrap_err().to_string();
+    assert!(why.contains("damaged") && why.contains("the account of organization"), "{why}");
+    assert_eq!(database.number("SELECT count(*) FROM pg_namespace WHERE nspname = 'metergate'"), 0);
 }
