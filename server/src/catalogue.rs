@@ -13,6 +13,7 @@ use metergate_rules::time::Time;
 
 pub mod change;
 pub mod file;
+pub mod follow;
 pub mod key;
 pub mod settings;
 pub mod spec;

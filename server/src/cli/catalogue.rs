@@ -48,13 +48,13 @@ pub(super) fn run(client: &Client, command: &Command, screen: &dyn Screen) -> an
     match command {
         Command::Show { json } => show(client, *json, screen),
         Command::Diff { file, json } => {
-            let changes = Changes::ask(client, &content(file)?)?;
+            let changes = Changes::ask(client, &content(file)?, false)?;
             screen.print(if *json { changes.answer.trim_end() } else { &changes.text });
             Ok(Ending::Done)
         }
         Command::Apply { file, keep, yes, json } => {
             let content = content(file)?;
-            let changes = Changes::ask(client, &content)?;
+            let changes = Changes::ask(client, &content, *keep)?;
             match (changes.any, json) {
                 (false, true) => screen.print(changes.answer.trim_end()),
                 // For people to see before they say yes: beside a JSON result it is a note.
@@ -97,10 +97,11 @@ struct Changes {
 }
 
 impl Changes {
-    fn ask(client: &Client, content: &str) -> anyhow::Result<Self> {
+    /// Organizations that are behind are to be moved, too, unless they are kept.
+    fn ask(client: &Client, content: &str, keep: bool) -> anyhow::Result<Self> {
         let path = "/v1/catalog/diff";
         let answer = client.post_as(path, TOML, content.as_bytes(), Repeat::Safe)?;
-        let lines = change_lines(&client.read(path, &answer)?);
+        let lines = change_lines(&client.read(path, &answer)?, keep);
         let any = !lines.is_empty();
         Ok(Self { answer, text: if any { lines.join("\n") } else { "nothing differs".to_owned() }, any })
     }
@@ -114,11 +115,13 @@ fn apply(client: &Client, content: &str, keep: bool, json: bool, screen: &dyn Sc
     Ok(Ending::Done)
 }
 
-/// A line for each meter and plan that changes, and one below it for each detail.
-fn change_lines(changes: &Row) -> Vec<String> {
+/// A line for each meter and plan that changes, or by which an organization does, and one below it for each detail.
+fn change_lines(changes: &Row, keep: bool) -> Vec<String> {
+    let is_behind = |change: &Row| !keep && !matches!(cell(change, "organizations").as_str(), "–" | "0");
     let mut lines = Vec::new();
     for (kind, field) in [("meter", "meters"), ("plan", "plans")] {
-        for change in rows(changes, field).iter().filter(|change| cell(change, "change") != "unchanged") {
+        let rows = rows(changes, field);
+        for change in rows.iter().filter(|change| cell(change, "change") != "unchanged" || is_behind(change)) {
             lines.push(plain(&headline(kind, change)));
             let details = change.get("details").and_then(|raw| list(raw)).unwrap_or_default();
             lines.extend(details.iter().map(|detail| format!("    {}", plain(detail))));
@@ -131,16 +134,18 @@ fn headline(kind: &str, change: &Row) -> String {
     let sign = match cell(change, "change").as_str() {
         "added" => '+',
         "removed" => '-',
+        "unchanged" => '=',
         _ => '~',
     };
     let versions = match (cell(change, "fromVersion").as_str(), cell(change, "toVersion").as_str()) {
         ("–", _) | (_, "–") => String::new(),
+        (from, to) if from == to => format!(", version {to}"),
         (from, to) => format!(", version {from} → {to}"),
     };
     let organizations = match cell(change, "organizations").as_str() {
         "–" | "0" => String::new(),
-        "1" => ", 1 organization".to_owned(),
-        count => format!(", {count} organizations"),
+        "1" => ", 1 organization on an older one".to_owned(),
+        count => format!(", {count} organizations on an older one"),
     };
     format!("{sign} {kind} {}{versions}{organizations}", cell(change, "key"))
 }

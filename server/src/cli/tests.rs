@@ -161,7 +161,7 @@ fn a_catalogue_is_applied_after_its_difference_was_shown_and_confirmed() {
     assert_eq!(run_line(&fake, &apply, &nobody).unwrap(), Ending::Unconfirmed);
     assert_eq!(
         nobody.text(),
-        "+ meter jobs\n~ plan pro, version 1 → 2, 7 organizations\n    limits.api_calls.minute: 60 → 120"
+        "+ meter jobs\n~ plan pro, version 1 → 2, 7 organizations on an older one\n    limits.api_calls.minute: 60 → 120"
     );
     assert_eq!(run_line(&fake, &apply, &Paper::saying(false)).unwrap(), Ending::Unconfirmed);
     assert_eq!(fake.count("POST /v1/catalog/apply"), 0);
@@ -169,6 +169,13 @@ fn a_catalogue_is_applied_after_its_difference_was_shown_and_confirmed() {
     assert!(printed(&fake, &format!("{apply} --yes")).ends_with("applied"));
     fake.answer("POST /v1/catalog/diff", 200, &json!({"meters": [], "plans": [], "applied": false}));
     assert_eq!(printed(&fake, &apply), "nothing differs");
+    let behind = json!({"key": "pro", "change": "unchanged", "fromVersion": 2, "toVersion": 2, "organizations": 1});
+    fake.answer("POST /v1/catalog/diff", 200, &json!({"meters": [], "plans": [behind], "applied": false}));
+    assert_eq!(printed(&fake, &apply), "nothing differs", "they are kept");
+    let paper = Paper::default();
+    let all = format!("catalog apply {}", file.display());
+    assert_eq!(run_line(&fake, &all, &paper).unwrap(), Ending::Unconfirmed);
+    assert_eq!(paper.text(), "= plan pro, version 2, 1 organization on an older one");
 }
 
 #[test]

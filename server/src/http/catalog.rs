@@ -17,6 +17,7 @@ use super::team::answer;
 use crate::catalogue::Snapshot;
 use crate::catalogue::change::{TeamAfter, TeamCommand};
 use crate::catalogue::file::CatalogueFile;
+use crate::catalogue::follow::follow;
 
 /// What a catalogue file would change, or has changed.
 #[derive(Serialize, ToSchema)]
@@ -54,7 +55,8 @@ pub struct ChangedPlan {
     pub to_version: u32,
     /// Each member that differs.
     pub details: Vec<String>,
-    /// Organizations on an older version: they stay there until they are moved.
+    /// Organizations on an older version. Where the file is applied they come to the new one, unless they are to be kept, or
+    /// their plan changes at the end of their period anyway.
     pub organizations: u64,
 }
 
@@ -66,7 +68,9 @@ pub async fn diff(operation: Operation<Operator, ()>) -> Result<Response<Body>, 
     Ok(json_answer(StatusCode::OK, &differences(&operation.app, &file, false).await?))
 }
 
-/// Puts a catalogue file in force: new versions of the plans that differ. All of it, or nothing.
+/// Puts a catalogue file in force: new versions of the plans that differ. All of it, or nothing. Then organizations are moved
+/// to the newest versions of its plans, unless `keep` is true; the answer comes when all are, and a call that is repeated
+/// moves those who are left.
 #[utoipa::path(post, operation_id = "apply_catalogue", path = "/v1/catalog/apply", tag = "meters and plans", params(("keep" = Option<bool>, Query, description = "Organizations stay on their versions.")), request_body(content = String, content_type = "application/toml"),
     responses((status = 200, body = CatalogueDiff), (status = 422, description = "Not valid: the last good catalogue stays")))]
 pub async fn apply(operation: Operation<Operator, ()>) -> Result<Response<Body>, ApiError> {
@@ -75,7 +79,18 @@ pub async fn apply(operation: Operation<Operator, ()>) -> Result<Response<Body>,
     let differences = Arc::new(differences(&operation.app, &file, true).await?);
     let parts: [&[u8]; 2] = [if keep { b"keep" } else { b"" }, &operation.body];
     let respond = move |_: &TeamAfter<'_>| answer(200, &*differences, None);
-    operation.change_team("POST /v1/catalog/apply", &parts, TeamCommand::Apply(file), respond).await
+    let plans: Vec<String> = file.plans.keys().cloned().collect();
+    let applied = operation.change_team("POST /v1/catalog/apply", &parts, TeamCommand::Apply(file), respond).await?;
+    if !keep {
+        let (app, actor) = (operation.app.clone(), Arc::clone(&operation.by.caller.actor));
+        // A caller who leaves does not break it off.
+        let following =
+            tokio::spawn(
+                async move { follow(&app.shared.store, &app.port, &actor, &plans, &app.shared.draining).await },
+            );
+        following.await.map_err(|error| ApiError::internal(format!("moving organizations panicked: {error}")))??;
+    }
+    Ok(applied)
 }
 
 fn catalogue_file(body: &[u8]) -> Result<CatalogueFile, ApiError> {

@@ -6,11 +6,8 @@ use super::client::Client;
 use super::server::Server;
 
 /// How many entries the team's audit chain has.
-fn audit_entries(server: &Server) -> i64 {
-    let path = server.folder().join("data");
-    let sqlite = metergate::store::sqlite::Sqlite::open_to_read(&path).unwrap();
-    let query = "SELECT count(*) FROM audit WHERE chain = zeroblob(16)";
-    sqlite.connection().query_row(query, [], |row| row.get(0)).unwrap()
+fn audit_entries(server: &Server) -> usize {
+    server.admin().list("/v1/audit-log").len()
 }
 
 fn tokens_limit(client: &Client, organization: &str) -> Value {
@@ -255,6 +252,45 @@ fn a_catalogue_is_compared_then_applied_as_a_whole_or_not_at_all() {
     assert_eq!(admin.get("/v1/plans/reader").json()["limits"][0]["max"], 5, "the last good one stays");
     let not_utf8 = admin.call("POST", "/v1/catalog/apply").body("application/toml", b"\xff".to_vec()).send();
     not_utf8.expect_problem(400, "malformed-body");
+}
+
+#[test]
+fn organizations_follow_an_applied_catalogue_unless_they_are_kept() {
+    let server = Server::start();
+    let admin = server.admin();
+    let send = |path: &str, max: u64| {
+        let limit = format!("{{ meter = \"tokens\", window = \"billingPeriod\", max = {max} }}");
+        let file = format!("[plans.mine]\nname = \"Mine\"\nlimits = [{limit}]\n");
+        admin.call("POST", path).body("application/toml", file).send().is(200).json()["plans"][0].clone()
+    };
+    send("/v1/catalog/apply", 10);
+    for (key, plan) in [("one", "mine"), ("two", "mine"), ("waits", "mine"), ("other", "pro")] {
+        admin.post("/v1/organizations", json!({"key": key, "plan": plan})).is(201);
+    }
+    admin.put("/v1/organizations/two/overrides/tokens/day", json!({"max": 3})).is(200);
+    admin.put("/v1/organizations/waits/plan", json!({"plan": "pro", "at": "periodEnd"})).is(200);
+    let versions = || {
+        let version = |key: &str| admin.get(&format!("/v1/organizations/{key}")).is(200).json()["planVersion"].clone();
+        ["one", "two", "waits", "other"].map(version)
+    };
+    let entries = |key: &str| admin.list(&format!("/v1/organizations/{key}/audit-log"));
+    send("/v1/catalog/apply?keep=true", 20);
+    assert_eq!(versions(), [1, 1, 1, 1].map(|version| json!(version)));
+    let diff = send("/v1/catalog/diff", 20);
+    assert_eq!((&diff["change"], &diff["organizations"]), (&json!("unchanged"), &json!(3)));
+
+    send("/v1/catalog/apply", 20);
+    assert_eq!(versions(), [2, 2, 1, 1].map(|version| json!(version)), "what waits for the period's end stays");
+    assert_eq!(tokens_limit(&admin, "one"), 20);
+    let quota = admin.get("/v1/organizations/two/quota").is(200).json();
+    assert!(quota["limits"].as_array().unwrap().iter().any(|limit| limit["window"] == "day" && limit["limit"] == 3));
+    let newest = entries("two")[0].clone();
+    assert_eq!((&newest["action"], &newest["actor"]), (&json!("plan.change"), &json!("key:administrator")));
+    let told = entries("one").len();
+    assert_eq!(send("/v1/catalog/apply", 20)["organizations"], 1, "the one that waits");
+    assert_eq!(entries("one").len(), told, "nobody is moved twice");
+    send("/v1/catalog/apply", 30);
+    assert_eq!((versions()[0].clone(), tokens_limit(&admin, "two")), (json!(3), json!(3)), "its own limit stays");
 }
 
 #[test]
