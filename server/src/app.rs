@@ -36,7 +36,7 @@ use crate::retention::Retention;
 use crate::spool::Spool;
 use crate::start;
 use crate::store::{Settings, Store};
-use crate::sweep::sweep;
+use crate::sweep::{Daily, sweep};
 
 /// Seconds of answer times, for `/metrics`.
 const BUCKETS: [f64; 14] = [0.0005, 0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0];
@@ -114,8 +114,24 @@ fn sweeping(shared: &Arc<Shared>, config: &Config, stop: watch::Receiver<bool>) 
         folder: shared.audit_dir.clone(),
         alone: Arc::clone(&shared.pruning),
     });
-    let run = move || runtime.block_on(sweep(&shared.store, every, retention.as_ref(), stop));
+    let daily = daily(config);
+    let run = move || {
+        runtime.block_on(async {
+            let comparing = async {
+                if let Some(daily) = daily {
+                    daily.go_on(&shared.store, every, stop.clone()).await;
+                }
+            };
+            tokio::join!(sweep(&shared.store, every, retention.as_ref(), stop.clone()), comparing);
+        })
+    };
     std::thread::Builder::new().name("sweep".to_owned()).spawn(run).context("no thread for the sweep")
+}
+
+/// Rollups are compared with the records, unless that is off.
+fn daily(config: &Config) -> Option<Daily> {
+    let every = i64::from(config.rollup_check_hours) * HOUR;
+    (every > 0).then(|| Daily::new(every, i64::from(config.raw_retention_days) * DAY))
 }
 
 /// Makes an opened store usable: what all cores share. Nothing listens yet.

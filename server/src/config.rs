@@ -136,6 +136,8 @@ settings! {
     spool_bytes: u64 = "67108864", |text| whole(text, 64 << 10, 1 << 40), ["METERGATE_SPOOL_BYTES"];
     /// Seconds between two looks at what has fallen due where nobody calls, 1 to 86400.
     sweep_seconds: Duration = "60", |text| seconds(text, 1, 86_400), ["METERGATE_SWEEP_SECONDS"];
+    /// Hours between two comparisons of all rollups with the raw records, by which wrong ones are made right, 1 to 8784; 0 for never.
+    rollup_check_hours: u32 = "24", |text| whole(text, 0, 8784), ["METERGATE_ROLLUP_CHECK_HOURS"];
     /// Connections open at a time, 1 to 1000000.
     max_connections: u32 = "10000", |text| whole(text, 1, 1_000_000), ["METERGATE_MAX_CONNECTIONS"];
     /// Largest request body in bytes, 65536 (64 KiB) to 1073741824 (1 GiB).

@@ -153,6 +153,8 @@ pub enum Work {
     Replace(Box<remade::Remade>),
     /// What has been kept for long enough goes now.
     Retain,
+    /// A single value takes the place of what is stored under its name.
+    Keep(&'static str, String),
     /// An organization and everything of it goes.
     Deletion(Box<ChangeRequest>),
     /// Older entries of the audit log, which were exported, go.
@@ -320,7 +322,7 @@ pub enum Receipt {
         /// Whether it was made before, under the same key.
         replayed: bool,
     },
-    /// So many rows were made again, so many files have gone, or so many chains begin later.
+    /// So many rows were made again, so many files have gone, so many chains begin later, or so many values are kept.
     Upkeep(u64),
 }
 

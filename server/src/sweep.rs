@@ -1,5 +1,5 @@
-//! What is done by itself, on a thread: what falls due by time alone, where nobody calls, the hourly root of the audit log, and
-//! the end of its entries that are kept for long enough.
+//! What is done by itself, on a thread: what falls due by time alone, where nobody calls, the hourly root of the audit log, the
+//! end of its entries that are kept for long enough, and, beside that, rollups compared with the records (`rollups.rs`).
 //!
 //! A call, or a read, sees everything that has fallen due without this; but the end of a trial also has to stand in the audit
 //! log of an organization that nobody asks about. So a pass may be slow, and is: it goes through the accounts in the order of
@@ -16,8 +16,10 @@ use crate::retention::Retention;
 use crate::store::{Answer, Caller, ChangeRequest, Job, Port, Request, Scope, Store, StoreError};
 
 mod heads;
+mod rollups;
 
 pub use heads::Heads;
+pub use rollups::{Daily, Shift};
 
 /// Accounts that are looked at in one read.
 const STEP: usize = 1000;

@@ -52,7 +52,7 @@ pub(super) fn decide_alone(work: &Work, batch: Batch<'_>) -> Result<Alone, Stop>
         Work::People(request) => decide_people(batch, request),
         Work::Deletion(request) => decide_deletion(batch, request),
         Work::Cut(cuts) => decide_cut(batch, cuts),
-        Work::Requests(_) | Work::Replace(_) | Work::Retain => Err(StoreError::Internal.into()),
+        Work::Requests(_) | Work::Replace(_) | Work::Retain | Work::Keep(..) => Err(StoreError::Internal.into()),
     }
 }
 
@@ -63,7 +63,7 @@ pub(super) const fn unwritten(work: &Work) -> &'static str {
         Work::People(_) => "a change of people could not be written",
         Work::Deletion(_) => "the deletion of an organization could not be written",
         Work::Cut(_) => "the audit log could not be made to begin later",
-        Work::Requests(_) | Work::Replace(_) | Work::Retain => "it could not be written",
+        Work::Requests(_) | Work::Replace(_) | Work::Retain | Work::Keep(..) => "it could not be written",
     }
 }
 

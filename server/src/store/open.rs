@@ -119,6 +119,8 @@ pub struct Turn {
 pub enum Job {
     /// What falls due by time alone, the roots of the audit log, the end of its older entries.
     Sweep = 1,
+    /// Rollups compared with the records.
+    Rollups = 3,
 }
 
 impl Store {
@@ -235,6 +237,14 @@ impl Store {
     /// As [`StoreError`] says.
     pub async fn retain(&self, port: &Port) -> Result<u64, StoreError> {
         upkept(port.call(Work::Retain).await)
+    }
+
+    /// Puts a single value in the place of the one that is stored.
+    ///
+    /// # Errors
+    /// As [`StoreError`] says.
+    pub async fn put_setting(&self, port: &Port, name: &'static str, value: String) -> Result<(), StoreError> {
+        upkept(port.call(Work::Keep(name, value)).await).map(drop)
     }
 
     /// Deletes an organization.

@@ -147,6 +147,7 @@ impl Writer {
         let change = || match &call.work {
             Work::Replace(remade) => self.replace(remade),
             Work::Retain => self.retain(),
+            Work::Keep(name, value) => self.keep(name, value),
             work => self.change(work),
         };
         let answer = catch_unwind(AssertUnwindSafe(change)).unwrap_or(Err(StoreError::Internal));
@@ -312,15 +313,12 @@ pub(super) fn next_batch(waiting: &mut std::iter::Peekable<impl Iterator<Item = 
     let (mut batch, mut requests, mut bytes) = (Vec::new(), 0, 0);
     while let Some(call) = waiting.peek() {
         match &call.work {
-            Work::Team(_) | Work::People(_) | Work::Deletion(_) | Work::Replace(_) | Work::Retain | Work::Cut(_)
-                if batch.is_empty() =>
-            {
-                return (waiting.next(), batch);
-            }
             Work::Requests(more) if requests < MOST_REQUESTS && bytes < MOST_BYTES => {
                 requests += more.len();
                 bytes += more.iter().map(Request::bytes).sum::<usize>();
             }
+            Work::Requests(_) => break,
+            _ if batch.is_empty() => return (waiting.next(), batch),
             _ => break,
         }
         batch.extend(waiting.next());

@@ -32,6 +32,7 @@ mod refusals;
 mod repeats;
 mod reservations;
 mod rights;
+mod rollups;
 pub(crate) mod server;
 mod settings;
 mod team;

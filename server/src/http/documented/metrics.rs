@@ -7,13 +7,12 @@ use axum::body::Body;
 use axum::extract::{FromRequestParts, State};
 use axum::http::request::Parts;
 use axum::http::{Response, StatusCode};
-use metergate_rules::time::{DAY, Time};
 use serde::{Deserialize, Serialize};
 use subtle::ConstantTimeEq;
 use utoipa::ToSchema;
 
 use super::{ErrorText, optional};
-use crate::aggregate::{Aggregated, aggregate};
+use crate::aggregate::{Aggregated, aggregate, date};
 use crate::catalogue::key;
 use crate::http::body::Raw;
 use crate::http::decision::json;
@@ -138,9 +137,4 @@ fn report(days: &RangeInclusive<i32>, done: Aggregated) -> AggregateReport {
         kept: KeptBody { rollups: done.kept, until: done.kept_until.map(date) },
         retention: RetentionBody { files_removed: done.files },
     }
-}
-
-/// Such as `2026-11-27`.
-fn date(day: i32) -> String {
-    Time::from_micros(i64::from(day) * DAY).to_string().chars().take(10).collect()
 }

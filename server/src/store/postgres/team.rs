@@ -105,6 +105,12 @@ impl Postgres {
         row.map_or_else(|| Err(unreadable(format!("the setting {name}"), "it is not there")), |row| at(&row, 0))
     }
 
+    /// Puts a value in the place of the one that is kept, in the transaction that is open.
+    pub(in crate::store) fn put_setting(&self, name: &str, value: &str) -> Result<(), EngineError> {
+        let sql = "INSERT INTO settings (name, value) VALUES ($1, $2) ON CONFLICT (name) DO UPDATE SET value = $2";
+        self.together(&[(sql, vec![&name, &value])]).map(drop)
+    }
+
     /// Whether anything has ever been decided.
     pub(in crate::store) fn has_journal(&self) -> Result<bool, EngineError> {
         let row = self.row(Of::Team, "SELECT EXISTS (SELECT 1 FROM blocks)", &[])?;
@@ -132,9 +138,7 @@ impl Postgres {
             TeamRow::Key(key) => self.write_key(key)?,
             TeamRow::KeyGone(id) => drop(self.together(&[("DELETE FROM api_keys WHERE id = $1", vec![id])])?),
             TeamRow::Settings(settings) => {
-                let sql =
-                    "INSERT INTO settings (name, value) VALUES ($1, $2) ON CONFLICT (name) DO UPDATE SET value = $2";
-                self.together(&[(sql, vec![&TEAM_SETTINGS, &text(settings)?])])?;
+                self.put_setting(TEAM_SETTINGS, &text(settings)?)?;
             }
             TeamRow::Import(record) => {
                 let sql = "INSERT INTO imports (source, rows_done, digest, updated_at) VALUES ($1, $2, $3, $4)

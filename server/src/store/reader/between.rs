@@ -45,30 +45,54 @@ pub(in crate::store) fn later_blocks(
     recent.closed_after(after).is_empty().then(|| recent.open_between(organization, after, u64::MAX).len())
 }
 
-/// The records of an organization in blocks after `after` up to `to`, oldest first. The snapshot of the database was taken
-/// before.
-pub(in crate::store) fn records_between(
+/// The records of an organization in blocks after `after` up to `to`, block by block, oldest first, until `take` has enough.
+/// Whether it could take more. The snapshot of the database was taken before.
+fn blocks_between(
     rows: &dyn Rows,
     recent: &RwLock<Recent>,
     organization: OrganizationId,
     (after, to): (u64, u64),
-    mut each: impl FnMut(Record),
-) -> Result<(), EngineError> {
+    mut take: impl FnMut(u64, Vec<(u32, Record)>) -> bool,
+) -> Result<bool, EngineError> {
     // Together: a slice that closes in between is in one of them.
     let (closed, open) = {
         let recent = recent.read();
         (recent.closed_after(after), recent.open_between(organization, after, to))
     };
     for slice in closed {
-        slice.between(organization, after, to, &mut each)?;
+        if !slice.between(organization, after, to, &mut take)? {
+            return Ok(false);
+        }
     }
     for sequence in open {
         let broken = |why: &dyn std::fmt::Display| unreadable(format!("block {sequence}"), why);
         let data = rows.block(rows.journal_of(organization), sequence)?.ok_or_else(|| broken(&"it is not there"))?;
         let records = Block::read(&data).and_then(|block| block.of(organization)).map_err(|error| broken(&error))?;
-        records.into_iter().for_each(|(_, record)| each(record));
+        if !take(sequence, records) {
+            return Ok(false);
+        }
     }
-    Ok(())
+    Ok(true)
+}
+
+/// Takes all records of each block.
+fn all(mut each: impl FnMut(Record)) -> impl FnMut(u64, Vec<(u32, Record)>) -> bool {
+    move |_, records| {
+        records.into_iter().for_each(|(_, record)| each(record));
+        true
+    }
+}
+
+/// All records of an organization in blocks after `after` up to `to`, oldest first. The snapshot of the database was taken
+/// before.
+pub(in crate::store) fn records_between(
+    rows: &dyn Rows,
+    recent: &RwLock<Recent>,
+    organization: OrganizationId,
+    between: (u64, u64),
+    each: impl FnMut(Record),
+) -> Result<(), EngineError> {
+    blocks_between(rows, recent, organization, between, all(each)).map(drop)
 }
 
 impl View<'_> {
@@ -82,9 +106,19 @@ impl View<'_> {
         between: (u64, u64),
         each: impl FnMut(Record),
     ) -> Result<(), ReadError> {
+        self.blocks_between(organization, between, all(each)).map(drop)
+    }
+
+    /// The same block by block, until `take` has enough. Whether it could take more.
+    pub(in crate::store) fn blocks_between(
+        &self,
+        organization: OrganizationId,
+        between: (u64, u64),
+        take: impl FnMut(u64, Vec<(u32, Record)>) -> bool,
+    ) -> Result<bool, ReadError> {
         match self.recent {
-            Some(recent) => Ok(records_between(self.rows, recent, organization, between, each)?),
-            None => self.own_records_between(organization, between, each),
+            Some(recent) => Ok(blocks_between(self.rows, recent, organization, between, take)?),
+            None => self.own_blocks_between(organization, between, take),
         }
     }
 
@@ -100,13 +134,17 @@ impl View<'_> {
         Ok(self.rows.due_times(after, most)?.into_iter().map(|(id, _)| id).collect())
     }
 
-    /// Whether records have gone for their age that may have been an organization's.
-    pub(in crate::store) fn has_lost_records(&self, organization: OrganizationId) -> Result<bool, ReadError> {
-        let closed = self.recent.and_then(|recent| recent.read().first_closed());
+    /// The first block that has not gone for its age, of those in which an organization may stand; the largest number where
+    /// all have gone. It says so at once, also where the snapshot is from before.
+    pub(in crate::store) fn first_kept(&self, organization: OrganizationId) -> Result<u64, ReadError> {
+        let (gone, closed) = self.recent.map_or((0, None), |recent| {
+            let recent = recent.read();
+            (recent.gone, recent.first_closed())
+        });
         let first = match closed {
-            Some(first) => Some(first),
-            None => self.rows.oldest_block(organization)?,
+            Some(first) => first,
+            None => self.rows.oldest_block(organization)?.unwrap_or(u64::MAX),
         };
-        Ok(first.is_some_and(|first| first > 1))
+        Ok(first.max(gone + 1))
     }
 }

@@ -29,22 +29,25 @@ impl View<'_> {
         Ok(())
     }
 
-    /// The records in blocks after `after` up to `to`, oldest first.
-    pub(super) fn own_records_between(
+    /// The records in blocks after `after` up to `to`, block by block, oldest first, until `take` has enough. Whether it could
+    /// take more.
+    pub(super) fn own_blocks_between(
         &self,
         organization: OrganizationId,
         (mut after, to): (u64, u64),
-        mut each: impl FnMut(Record),
-    ) -> Result<(), ReadError> {
+        mut take: impl FnMut(u64, Vec<(u32, Record)>) -> bool,
+    ) -> Result<bool, ReadError> {
         while after < to {
             let blocks = self.rows.own_blocks_in(organization, after + 1..=to, BLOCKS_AT_ONCE)?;
-            let Some((newest, _)) = blocks.last() else { return Ok(()) };
+            let Some((newest, _)) = blocks.last() else { break };
             after = *newest;
             for (sequence, data) in &blocks {
-                records_of(*sequence, data, organization)?.into_iter().for_each(|(_, record)| each(record));
+                if !take(*sequence, records_of(*sequence, data, organization)?) {
+                    return Ok(false);
+                }
             }
         }
-        Ok(())
+        Ok(true)
     }
 }
 

@@ -16,6 +16,8 @@ pub struct Recent {
     pub(super) closing: Blocks,
     /// Closed slices, oldest first.
     pub(super) closed: Vec<Arc<Records>>,
+    /// The last block of the slice that has gone last.
+    pub(super) gone: u64,
 }
 
 /// In which blocks each organization stands.
@@ -63,6 +65,6 @@ impl Recent {
 
     /// The oldest slice has gone.
     pub(in crate::store) fn forget_oldest(&mut self) {
-        self.closed.remove(0);
+        self.gone = self.closed.remove(0).extent().last;
     }
 }

@@ -27,6 +27,7 @@ impl Shared {
         let done = match work {
             Work::Replace(remade) => self.replace(&session, remade),
             Work::Retain => self.retain(&session).map(|gone| Turn::Done(Ok(Receipt::Upkeep(gone)))),
+            Work::Keep(name, value) => keep(&session, name, value).map(|()| Turn::Done(Ok(Receipt::Upkeep(1)))),
             work => self.change_on(&session, work),
         };
         self.session = Some(session);
@@ -88,4 +89,11 @@ impl Shared {
         session.commit()?;
         Ok(Turn::Done(Ok(Receipt::Upkeep(written as u64))))
     }
+}
+
+/// Puts a single value in the place of what is stored under its name.
+fn keep(session: &Postgres, name: &str, value: &str) -> Result<(), Failure> {
+    session.begin(BEGIN);
+    session.put_setting(name, value)?;
+    Ok(session.commit()?)
 }

@@ -164,7 +164,8 @@ impl Records {
         Ok(true)
     }
 
-    /// The records of an organization in blocks after `after` up to `to`, oldest first.
+    /// The records of an organization in blocks after `after` up to `to`, oldest block first, until `take` has enough. Whether
+    /// it could take more.
     ///
     /// # Errors
     /// [`SliceError`] where they cannot be read, or were changed.
@@ -173,19 +174,21 @@ impl Records {
         organization: OrganizationId,
         after: u64,
         to: u64,
-        mut each: impl FnMut(Record),
-    ) -> Result<(), SliceError> {
+        mut take: impl FnMut(u64, Vec<(u32, Record)>) -> bool,
+    ) -> Result<bool, SliceError> {
         let first = self.chunk_of(organization, after + 1).unwrap_or(0);
         let chunks = self.tail.chunks.iter().enumerate().skip(first);
         for (number, _) in chunks.take_while(|(_, chunk)| chunk.first <= (organization, to)) {
             for (in_block, run) in self.chunk(number)?.runs() {
                 if run.organization == organization && after < in_block && in_block <= to {
                     let records = run.records().map_err(|error| self.file.error(error))?;
-                    records.into_iter().for_each(|(_, record)| each(record));
+                    if !take(in_block, records) {
+                        return Ok(false);
+                    }
                 }
             }
         }
-        Ok(())
+        Ok(true)
     }
 
     /// All runs in the order of organization and block, each with its block, as they are stored.

@@ -98,6 +98,28 @@ impl Server {
         fs::read_to_string(log(self.folder.path())).unwrap()
     }
 
+    fn database(&self) -> rusqlite::Connection {
+        rusqlite::Connection::open(self.folder().join("data").join(metergate::store::sqlite::FILE)).unwrap()
+    }
+
+    /// Does something in its database behind its back.
+    pub(crate) fn sql(&self, sql: &str) {
+        self.database().execute_batch(sql).unwrap();
+    }
+
+    /// A figure from its database.
+    pub(crate) fn number(&self, sql: &str) -> i64 {
+        self.database().query_row(sql, [], |row| row.get(0)).unwrap()
+    }
+
+    /// Whether a text stands anywhere in the files of a server that has stopped.
+    #[cfg(feature = "faults")]
+    pub(crate) fn has_anywhere(&self, text: &str) -> bool {
+        let data = self.folder().join("data");
+        let mut files = fs::read_dir(&data).unwrap().map(|entry| entry.unwrap().path()).filter(|path| path.is_file());
+        files.any(|file| fs::read(&file).unwrap().windows(text.len()).any(|window| window == text.as_bytes()))
+    }
+
     /// A folder for files of the test; it goes with the server.
     pub(crate) fn folder(&self) -> &Path {
         self.folder.path()
@@ -112,6 +134,37 @@ impl Drop for Server {
             let log = fs::read_to_string(log(self.folder.path())).unwrap_or_default();
             let _ = writeln!(std::io::stderr(), "the server's log:\n{log}");
         }
+    }
+}
+
+/// The condition by which entries of the audit log are of an organization's chain.
+pub(crate) fn is_of_chain(id: &str) -> String {
+    format!("chain = {}", bytes(&id.replace('-', "")))
+}
+
+/// Bytes in SQL, from hexadecimal digits.
+pub(crate) fn bytes(hex: &str) -> String {
+    format!("x'{hex}'")
+}
+
+/// Tells whether something was committed: from when this is made all was.
+pub(crate) struct Written(rusqlite::Connection);
+
+impl Written {
+    /// Waits until there is nothing left to write: rows follow the journal where nobody calls.
+    pub(crate) fn so_far(server: &Server) -> Self {
+        let behind = "SELECT (SELECT max(sequence) FROM blocks) > (SELECT CAST(value AS INTEGER) FROM settings WHERE name = 'folded_to')";
+        let is_done = (0..600).any(|_| {
+            std::thread::sleep(std::time::Duration::from_millis(50));
+            server.number(behind) == 0
+        });
+        assert!(is_done, "the rows do not follow the journal");
+        Self(server.database())
+    }
+
+    /// Changes with every commit.
+    pub(crate) fn version(&self) -> i64 {
+        self.0.pragma_query_value(None, "data_version", |row| row.get(0)).unwrap()
     }
 }
 

@@ -15,7 +15,7 @@ pub(super) fn rollups(kit: &Kit) -> BTreeMap<RollupKey, Day> {
 }
 
 /// The condition of a row.
-fn is_at(key: &RollupKey) -> String {
+pub(super) fn is_at(key: &RollupKey) -> String {
     let RollupKey { meter, day, dimensions, .. } = key;
     let owner = is_of("rollups", key.organization);
     format!("{owner} AND meter = {} AND day = {day} AND dimensions = '{dimensions}'", meter.0)
@@ -137,6 +137,7 @@ fn the_cap_of_dimension_sets_holds_and_totals_are_exact() {
         assert!(kit.in_one_batch(events).iter().all(Result::is_ok));
     }
     kit.wait_until("the rows are written", |kit| kit.count("rollups") == 1001);
+    assert_eq!(kit.aggregate().wrong, 0, "which sets came first is what the commits made it");
     kit.sql("DELETE FROM rollups WHERE dimensions LIKE '%7%' OR dimensions = 'other'");
     assert!(kit.aggregate().rebuilt == 1001);
     assert_eq!((kit.count("rollups"), kit.reported("acme", "tokens").count), (1001, 1400));

@@ -18,6 +18,8 @@ mod backup;
 mod checkpoints;
 #[path = "conservation.rs"]
 mod conservation;
+#[path = "daily.rs"]
+mod daily;
 #[path = "deletion.rs"]
 mod deletion;
 #[path = "explained.rs"]

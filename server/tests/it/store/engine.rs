@@ -56,7 +56,9 @@ impl Database {
 
     /// A figure.
     pub(crate) fn number(&self, sql: &str) -> i64 {
-        Stranger::come(&self.url).sees(sql)
+        let stranger = Stranger::come(&self.url);
+        stranger.does("SET search_path = metergate");
+        stranger.sees(sql)
     }
 
     /// The same as the program's role sees it, in a transaction that begins with `naming`.

@@ -10,7 +10,7 @@ use metergate::catalogue::file::CatalogueFile;
 use metergate::clock::Clock;
 use metergate::store::sqlite;
 use metergate::store::{Answer, Answers, DecidedReceipt, Pace, Port, Receipt, Request, Settings, Store, StoreError};
-use metergate::sweep::{Heads, Swept};
+use metergate::sweep::{Daily, Heads, Shift, Swept};
 use metergate_rules::time::{DAY, Time};
 use parking_lot::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 use tempfile::TempDir;
@@ -181,6 +181,12 @@ impl Kit {
                 }
             }
         })
+    }
+
+    /// Compares rollups with the records as a server does by itself, on a node, for one shift.
+    pub(super) fn compare_on(&self, node: &Open, daily: Daily) -> Shift {
+        let (_stop, goes_on) = tokio::sync::watch::channel(false);
+        self.runtime.block_on(daily.shift(&node.store, &node.port, &goes_on)).unwrap()
     }
 
     /// Has the team's chain hold the ends of the others, as after a start.

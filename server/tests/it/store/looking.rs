@@ -142,7 +142,11 @@ impl Kit {
     pub(in super::super) fn rollups(&self) -> BTreeMap<RollupKey, Day> {
         match ENGINE {
             Engine::Embedded => stored_rollups(&Sqlite::open_to_read(self.folder()).unwrap()),
-            Engine::Postgres => self.image().rollups,
+            // Records that have gone for their age leave a gap.
+            Engine::Postgres => match &self.open {
+                Some(open) => Image::of_moved_store(&open.store, &self.runtime).rollups,
+                None => self.image().rollups,
+            },
         }
     }
 

@@ -14,6 +14,8 @@ mod arithmetic;
 mod audit;
 #[path = "conservation.rs"]
 mod conservation;
+#[path = "daily.rs"]
+mod daily;
 #[path = "deletion.rs"]
 mod deletion;
 #[cfg(feature = "faults")]
