@@ -5,7 +5,9 @@ use serde_json::{Value, json};
 use super::client::Client;
 use super::server::Server;
 
+#[path = "audit/chains.rs"]
 mod chains;
+#[path = "audit/retention.rs"]
 mod retention;
 
 const LOG: &str = "/v1/organizations/acme/audit-log";

@@ -6,8 +6,11 @@ use serde_json::{Value, json};
 use super::people::{Person, actions, sign_up, verify};
 use super::server::{Server, free_address};
 
+#[path = "openid/browser.rs"]
 mod browser;
+#[path = "openid/fake.rs"]
 mod fake;
+#[path = "openid/node.rs"]
 mod node;
 
 use browser::{Browser, PUBLIC_URL, Page};

@@ -1,18 +1,12 @@
 //! The chains of the audit log: what was changed, dropped, moved, cut off or written anew is named (O7).
 
-use rusqlite::Connection;
 use serde_json::{Value, json};
 
 use super::super::client::Client;
-use super::super::server::{ADMIN_KEY, Server, metergate};
+use super::super::server::{ADMIN_KEY, Server, bytes, is_of_chain, metergate};
 use super::{set_extra, started};
 
 const VERIFY: &str = "/v1/audit-log/verify";
-
-/// The database of a server that runs.
-fn database(server: &Server) -> Connection {
-    Connection::open(server.folder().join("data/metergate.sqlite")).unwrap()
-}
 
 /// An organization with five entries, and its id.
 fn changed() -> (Server, Client, String) {
@@ -50,7 +44,7 @@ fn found(admin: &Client, path: &str) -> Vec<String> {
 fn a_log_as_it_was_written_is_well() {
     let (server, admin, _) = changed();
     let answer = admin.get(VERIFY).is(200).json();
-    let entries: i64 = database(&server).query_row("SELECT count(*) FROM audit", [], |row| row.get(0)).unwrap();
+    let entries = server.number("SELECT count(*) FROM audit");
     let expected =
         json!({"well": true, "chains": 2, "entries": entries, "findings": [], "signed": null, "nextCursor": null});
     assert_eq!(answer, expected);
@@ -65,14 +59,13 @@ fn the_first_entry_that_was_changed_dropped_moved_or_cut_off_is_named() {
     let (server, admin, id) = changed();
     let chains = head(&admin).split_off(1);
     assert_eq!(found(&admin, &compared(&chains)), [""; 0]);
-    let database = database(&server);
-    database.execute_batch("CREATE TEMP TABLE saved AS SELECT * FROM audit").unwrap();
-    let of_acme = format!("chain = x'{}'", id.replace('-', ""));
+    server.sql("CREATE TABLE saved AS SELECT * FROM audit");
+    let of_acme = is_of_chain(&id);
     let moved = "UPDATE audit SET sequence = 99 WHERE acme AND sequence = 3;
                  UPDATE audit SET sequence = 3 WHERE acme AND sequence = 4;
                  UPDATE audit SET sequence = 4 WHERE acme AND sequence = 99";
-    let written_anew = "UPDATE audit SET hash = x'00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff'
-                        WHERE acme AND sequence = 5";
+    let another = bytes(&"0123456789abcdef".repeat(4));
+    let written_anew = format!("UPDATE audit SET hash = {another} WHERE acme AND sequence = 5");
     // What is done to the log, what is found in it alone, and what beside the head of before.
     let cases: [(&str, Option<&str>, Option<&str>); 9] = [
         ("UPDATE audit SET after = '{}' WHERE acme AND sequence = 3", Some("3 changed"), None),
@@ -83,14 +76,14 @@ fn the_first_entry_that_was_changed_dropped_moved_or_cut_off_is_named() {
         (moved, Some("3 changed"), None),
         ("DELETE FROM audit WHERE acme AND sequence > 3", None, Some("5 cut-off")),
         ("DELETE FROM audit WHERE acme", Some("1 cut-off"), Some("5 cut-off")),
-        (written_anew, Some("5 changed"), Some("5 rewritten")),
+        (&written_anew, Some("5 changed"), Some("5 rewritten")),
     ];
     let named = |what: Option<&str>| what.map(|what| format!("{id} {what}")).into_iter().collect::<Vec<_>>();
     for (sql, alone, beside) in cases {
-        database.execute_batch(&sql.replace("acme", &of_acme)).unwrap();
+        server.sql(&sql.replace("acme", &of_acme));
         assert_eq!(found(&admin, VERIFY), named(alone), "{sql}");
         assert_eq!(found(&admin, &compared(&chains)), named(beside), "{sql}");
-        database.execute_batch("DELETE FROM audit; INSERT INTO audit SELECT * FROM saved").unwrap();
+        server.sql("DELETE FROM audit; INSERT INTO audit SELECT * FROM saved");
     }
     assert_eq!(found(&admin, VERIFY), [""; 0]);
 }
@@ -147,8 +140,7 @@ fn the_command_line_names_what_was_cut_off_since_a_head_was_printed() {
         run(&["list", "--organization", "acme", "--action", "limit_change", "--limit", "2"]).1.lines().count(),
         3
     );
-    let cut_off = format!("DELETE FROM audit WHERE chain = x'{}' AND sequence > 2", id.replace('-', ""));
-    database(&server).execute_batch(&cut_off).unwrap();
+    server.sql(&format!("DELETE FROM audit WHERE {} AND sequence > 2", is_of_chain(&id)));
     assert_eq!(run(&["verify"]).0, 0, "the chain alone does not show it");
     let expected = format!("{id}: entry 5 is gone: the chain ends at entry 2, so it was cut off.\n");
     assert_eq!(run(&["verify", "--against", "head.jsonl"]), (1, expected));

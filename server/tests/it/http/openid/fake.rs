@@ -2,11 +2,11 @@
 
 use serde_json::{Value, json};
 
+use super::super::server::{Server, free_address};
 use super::browser::{Browser, PUBLIC_URL, Page};
 use super::node::Node;
 use super::{CALLBACK, is_refused, newest, server_of};
 use crate::http::people::sign_up;
-use crate::http::server::{Server, free_address};
 
 /// A sign-in that has been begun, as the provider sees it.
 struct Begun {
