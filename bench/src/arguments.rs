@@ -60,6 +60,9 @@ pub(crate) struct LoadArguments {
     /// Spread over so many organizations: org-00000 and on
     #[arg(long, default_value_t = 10_000, value_parser = value_parser!(u64).range(1..=10_000_000))]
     organizations: u64,
+    /// Percent of all operations that go to org-00000 alone; the rest is spread
+    #[arg(long, default_value_t = 0, value_parser = value_parser!(u64).range(0..=100))]
+    hot: u64,
     /// Give every decision an id that is never used twice (events always have one)
     #[arg(long)]
     ids: bool,
@@ -217,10 +220,10 @@ impl From<LoadArguments> for Load {
         let kind = arguments.workload;
         // A single decision is single whatever was asked for.
         let batch = if kind.usual_batch() == 1 { 1 } else { arguments.batch.unwrap_or(kind.usual_batch()) };
-        let LoadArguments { organizations, meter, ids, key, .. } = arguments;
+        let LoadArguments { organizations, meter, ids, hot, key, .. } = arguments;
         Self {
-            target: arguments.target,
-            workload: Workload { kind, batch, organizations, meter, ids, key },
+            targets: vec![arguments.target],
+            workload: Workload { kind, batch, organizations, meter, ids, hot, key },
             connections: arguments.connections,
             rate: arguments.rate,
             warm_up: Duration::from_secs(arguments.warm_up),
@@ -245,7 +248,7 @@ mod tests {
             let Action::Suite(arguments) = Arguments::parse_from(words).command else { panic!("another command") };
             (arguments.questions().len(), Suite::from(arguments).settings)
         };
-        assert_eq!(questions(&[]), (10, vec![]));
+        assert_eq!(questions(&[]), (11, vec![]));
         let words = ["--question", "ids", "--question", "start-up", "--set", "A=b=c"];
         assert_eq!(questions(&words), (2, vec![("A".into(), "b=c".into())]));
         assert!(Arguments::try_parse_from(["bench", "suite", "--metergate", "m", "--set", "A"]).is_err());

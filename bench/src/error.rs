@@ -40,6 +40,19 @@ pub enum BenchError {
         /// The last lines that it wrote.
         log: String,
     },
+    /// A program that helps to measure failed.
+    #[error("{program} failed ({how}); the end of what it said:\n{said}")]
+    Failed {
+        /// The program.
+        program: String,
+        /// How it ended.
+        how: String,
+        /// The last lines that it wrote.
+        said: String,
+    },
+    /// A program that a question needs is not installed.
+    #[error("{0} is not installed, which this question needs")]
+    Missing(&'static str),
     /// Nothing was answered in the measured window.
     #[error("no request was answered in the measured window")]
     NothingMeasured,

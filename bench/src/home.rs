@@ -56,9 +56,7 @@ impl Home {
 
     /// The last lines of the log.
     pub fn end_of_log(&self) -> String {
-        let log = fs::read_to_string(self.0.path().join("log")).unwrap_or_default();
-        let lines: Vec<&str> = log.lines().collect();
-        lines[lines.len().saturating_sub(LOG_LINES)..].join("\n")
+        last_lines(&fs::read_to_string(self.0.path().join("log")).unwrap_or_default())
     }
 
     /// Bytes of all files of the data; what vanishes meanwhile is not counted.
@@ -84,6 +82,12 @@ impl Home {
         };
         each_file(&self.data(), &mut { forget }).map_err(BenchError::io(self.data().display().to_string()))
     }
+}
+
+/// As much of a log's end as is shown.
+pub fn last_lines(log: &str) -> String {
+    let lines: Vec<&str> = log.lines().collect();
+    lines[lines.len().saturating_sub(LOG_LINES)..].join("\n")
 }
 
 fn copy_files(from: &Path, to: &Path) -> io::Result<()> {

@@ -24,8 +24,8 @@ const BREATH: Duration = Duration::from_millis(10);
 /// What to measure, against which server.
 #[derive(Clone, Debug)]
 pub struct Load {
-    /// The server, on loopback.
-    pub target: SocketAddr,
+    /// The servers, on loopback: connections go to them in turn.
+    pub targets: Vec<SocketAddr>,
     /// What to ask.
     pub workload: Workload,
     /// Connections kept open.
@@ -55,13 +55,26 @@ struct Run {
 /// [`BenchError::NotLoopback`]; [`BenchError::Io`] where the server cannot be reached or has no such process;
 /// [`BenchError::Overloaded`] at a rate far too high; [`BenchError::NothingMeasured`].
 pub async fn run(load: &Load) -> Result<Report, BenchError> {
+    let (mut report, before, after) = run_beside(load, || load.pid.map(cpu_time).transpose()).await?;
+    report.cpu_micros = after.zip(before).and_then(|(after, before)| report.micros_each(after.saturating_sub(before)));
+    Ok(report)
+}
+
+/// Makes one measurement, and looks at something else as the window opens and as it closes.
+///
+/// # Errors
+/// As [`run`], and those of `look`.
+pub async fn run_beside<T>(
+    load: &Load,
+    look: impl Fn() -> Result<T, BenchError>,
+) -> Result<(Report, T, T), BenchError> {
     let driving = Driving::start(load).await?;
-    let (window, cpu) = watch(load, driving.recorder()).await?;
+    let (window, before, after) = watch(load, driving.recorder(), look).await?;
     let (measured, unfinished) = driving.end().await?;
     if measured.requests == 0 && measured.broken == 0 {
         return Err(BenchError::NothingMeasured);
     }
-    Ok(Report::new(load, measured, window, cpu, unfinished))
+    Ok((Report::new(load, measured, window, unfinished), before, after))
 }
 
 /// Connections that ask as a [`Load`] says. Dropping it ends them.
@@ -112,9 +125,9 @@ impl Driving {
 async fn open_clients(load: &Load) -> Result<Vec<(Connection, Requests)>, BenchError> {
     let seed = random_seed();
     let mut clients = Vec::new();
-    for number in 0..load.connections {
-        let connection = Connection::open(load.target).await?;
-        clients.push((connection, Requests::new(&load.workload, load.target, number, seed)));
+    for (number, &target) in (0..load.connections).zip(load.targets.iter().cycle()) {
+        let connection = Connection::open(target).await?;
+        clients.push((connection, Requests::new(&load.workload, target, number, seed)));
     }
     Ok(clients)
 }
@@ -155,17 +168,20 @@ async fn exchange(connection: &mut Connection, requests: &mut Requests, run: &Ru
     }
 }
 
-/// Lets the warm-up pass, then opens and closes the window, reading the server's CPU time at both ends.
-async fn watch(load: &Load, recorder: &Recorder) -> Result<(Duration, Option<Duration>), BenchError> {
-    let cpu = || load.pid.map(cpu_time).transpose();
+/// Lets the warm-up pass, then opens and closes the window, with a look at both ends.
+async fn watch<T>(
+    load: &Load,
+    recorder: &Recorder,
+    look: impl Fn() -> Result<T, BenchError>,
+) -> Result<(Duration, T, T), BenchError> {
     sleep(load.warm_up).await;
-    let before = cpu()?;
+    let before = look()?;
     let opened = recorder.open_window();
     // Elapsed is how it usually ends; a count reached or a pacer that gave up ends it early.
     let _ = timeout(load.window, recorder.enough()).await;
     let closed = recorder.close_window();
-    let used = cpu()?.zip(before).map(|(after, before)| after.saturating_sub(before));
-    Ok((closed.duration_since(opened), used))
+    let after = look()?;
+    Ok((closed.duration_since(opened), before, after))
 }
 
 async fn join(tasks: &mut JoinSet<Result<(), BenchError>>) -> Result<(), BenchError> {

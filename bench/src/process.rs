@@ -24,6 +24,9 @@ const STOPPED_WITHIN: Duration = Duration::from_secs(60);
 /// How exactly a start is timed.
 const POLL: Duration = Duration::from_millis(2);
 
+/// The setting that gives the administrator's key.
+pub const ADMIN_KEY: &str = "METERGATE_ADMIN_KEY";
+
 /// A server that has written nothing for so long is quiet.
 pub const QUIET: Duration = Duration::from_secs(1);
 /// It is waited for no longer than this.
@@ -64,7 +67,7 @@ impl ServerProcess {
     pub async fn start(program: &Program, home: Rc<Home>) -> Result<Self, BenchError> {
         let what = || format!("starting {}", program.name());
         let address = free_port().map_err(BenchError::io("finding a free port"))?;
-        let key = format!("{:020}{:020}", random_seed(), random_seed());
+        let key = program.admin_key().unwrap_or_else(new_key);
         let mut command = program.command(address, &key, &home).map_err(BenchError::io(what()))?;
         let started = Instant::now();
         let child = command.spawn().map_err(BenchError::io(what()))?;
@@ -165,6 +168,12 @@ impl Program {
         }
     }
 
+    /// The administrator's key that the settings give: several nodes have the same.
+    fn admin_key(&self) -> Option<String> {
+        let Self::Metergate { settings, .. } = self else { return None };
+        settings.iter().find(|(name, _)| name == ADMIN_KEY).map(|(_, key)| key.clone())
+    }
+
     /// The environment is emptied: a database address or a quota of the shell must not change what is measured.
     fn command(&self, address: SocketAddr, key: &str, home: &Home) -> std::io::Result<Command> {
         let mut command = match self {
@@ -176,7 +185,7 @@ impl Program {
             Self::Echo => command.args(["echo", "--listen", &address.to_string()]),
             Self::Metergate { settings, .. } => {
                 command.arg("serve").env("METERGATE_LISTEN", address.to_string());
-                command.env("METERGATE_DATA_DIR", home.data()).env("METERGATE_ADMIN_KEY", key);
+                command.env("METERGATE_DATA_DIR", home.data()).env(ADMIN_KEY, key);
                 command.envs(settings.iter().map(|(name, value)| (name, value)))
             }
         };
@@ -186,7 +195,12 @@ impl Program {
     }
 }
 
+/// An administrator's key that nobody has used.
+pub fn new_key() -> String {
+    format!("{:020}{:020}", random_seed(), random_seed())
+}
+
 /// A port that nothing listens on now. Another program could take it before the server does; then it is not ready.
-fn free_port() -> std::io::Result<SocketAddr> {
+pub(crate) fn free_port() -> std::io::Result<SocketAddr> {
     TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()
 }

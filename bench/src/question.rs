@@ -8,6 +8,7 @@ use crate::stock::Stores;
 use crate::suite::{Suite, when};
 
 mod arrays;
+mod cluster;
 mod connections;
 mod disk;
 mod ids;
@@ -41,6 +42,8 @@ pub enum Question {
     Reads,
     /// Bytes written to the disk and kept on it, per decision and event
     Disk,
+    /// Nodes that share a PostgreSQL, beside PostgreSQL's own pgbench, and what a Redis carries
+    Cluster,
 }
 
 /// What came of a question.
@@ -74,6 +77,7 @@ impl Question {
             Self::StartUp => start_up::ask(suite, stores).await,
             Self::Reads => reads::ask(suite, stores).await,
             Self::Disk => disk::ask(suite, stores).await,
+            Self::Cluster => cluster::ask(suite, stores).await,
         }
     }
 }

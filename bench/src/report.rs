@@ -69,8 +69,8 @@ pub struct LatencyMs {
 }
 
 impl Report {
-    /// The figures of `measured` in a window of `window`, in which the server used `cpu`.
-    pub fn new(load: &Load, measured: Measured, window: Duration, cpu: Option<Duration>, unfinished: u64) -> Self {
+    /// The figures of `measured` in a window of `window`, without CPU time.
+    pub fn new(load: &Load, measured: Measured, window: Duration, unfinished: u64) -> Self {
         let operations = measured.accepted + measured.refused;
         let seconds = window.as_secs_f64();
         Self {
@@ -85,7 +85,7 @@ impl Report {
             operations,
             operations_per_second: operations as f64 / seconds,
             latency_ms: LatencyMs::of(&measured),
-            cpu_micros: cpu.filter(|_| operations > 0).map(|cpu| cpu.as_secs_f64() * 1e6 / operations as f64),
+            cpu_micros: None,
             refused: measured.refused,
             failed: measured.failed,
             non_2xx: measured.non_2xx,
@@ -93,6 +93,11 @@ impl Report {
             first_break: measured.first_break,
             answer_bytes: measured.bytes as f64 / measured.requests.max(1) as f64,
         }
+    }
+
+    /// What each operation took of a time, in microseconds; nothing where there was none.
+    pub fn micros_each(&self, time: Duration) -> Option<f64> {
+        (self.operations > 0).then(|| time.as_secs_f64() * 1e6 / self.operations as f64)
     }
 
     /// Operations that did not end as asked. With any, a throughput or a latency is not what it seems.

@@ -33,6 +33,7 @@ pub struct Requests {
     slots: Vec<Slot>,
     timed: bool,
     organizations: u64,
+    hot: u64,
     organization_digits: usize,
     numbers: u64,
     next_id: u64,
@@ -53,6 +54,7 @@ impl Requests {
             slots,
             timed: workload.kind == Kind::Events,
             organizations: workload.organizations.max(1),
+            hot: workload.hot,
             organization_digits,
             numbers: mix(seed ^ mix(connection)),
             next_id: connection << 40,
@@ -76,7 +78,9 @@ impl Requests {
 
     fn write_organization(&mut self, at: usize) {
         self.numbers = self.numbers.wrapping_add(1);
-        let mut number = below(self.organizations, mix(self.numbers));
+        let drawn = mix(self.numbers);
+        let is_hot = self.hot > 0 && below(100, mix(drawn)) < self.hot;
+        let mut number = if is_hot { 0 } else { below(self.organizations, drawn) };
         for digit in self.bytes[at..at + self.organization_digits].iter_mut().rev() {
             *digit = b'0' + (number % 10) as u8;
             number /= 10;
@@ -217,7 +221,7 @@ mod tests {
     use super::*;
 
     fn workload(kind: Kind, batch: u64, ids: bool) -> Workload {
-        Workload { kind, batch, organizations: 300, meter: "api_calls".into(), ids, key: "k".into() }
+        Workload { kind, batch, organizations: 300, meter: "api_calls".into(), ids, hot: 0, key: "k".into() }
     }
 
     fn body_of(request: &[u8]) -> serde_json::Value {
@@ -237,6 +241,15 @@ mod tests {
             let expected = serde_json::json!({"organization": organization, "meter": "api_calls", "quantity": 1});
             assert_eq!(body, expected);
         }
+    }
+
+    #[test]
+    fn a_hot_organization_gets_its_share() {
+        let target = "127.0.0.1:1".parse().unwrap();
+        let hot = Workload { hot: 90, ..workload(Kind::Consume, 1, false) };
+        let mut requests = Requests::new(&hot, target, 0, 7);
+        let first = (0..10_000).filter(|_| body_of(requests.make())["organization"] == "org-00000").count();
+        assert!((8_800..9_300).contains(&first), "{first}");
     }
 
     #[test]

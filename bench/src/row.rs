@@ -94,13 +94,14 @@ impl Row {
             Pace::Percent(percent) => Some(((best * percent as f64 / 100.0) as u64).max(1)),
         };
         Load {
-            target: server.address,
+            targets: vec![server.address],
             workload: Workload {
                 kind: self.kind,
                 batch: self.batch,
                 organizations: self.stock.organizations,
                 meter: METER.into(),
                 ids: self.ids,
+                hot: 0,
                 key: server.key.clone(),
             },
             connections: self.connections,

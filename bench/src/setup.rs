@@ -67,15 +67,23 @@ impl Target {
     /// # Errors
     /// [`BenchError::Setup`] where one is not allowed.
     pub async fn use_each(&self, organizations: u64) -> Result<(), BenchError> {
+        self.use_meter(METER, organizations, DECISIONS).await
+    }
+
+    /// The same on another meter, so many decisions in an array.
+    ///
+    /// # Errors
+    /// As [`Self::use_each`].
+    pub async fn use_meter(&self, meter: &'static str, organizations: u64, size: u64) -> Result<(), BenchError> {
         let body = move |part: u64| {
-            let numbers = part * DECISIONS..((part + 1) * DECISIONS).min(organizations);
+            let numbers = part * size..((part + 1) * size).min(organizations);
             let decision = |text: &mut String, number| {
                 let key = organization_key(number, organizations);
-                let _ = write!(text, r#"{{"organization":"{key}","meter":"{METER}"}}"#);
+                let _ = write!(text, r#"{{"organization":"{key}","meter":"{meter}"}}"#);
             };
             array(numbers, decision)
         };
-        self.send_parts(Kind::ConsumeArray, organizations.div_ceil(DECISIONS), body).await
+        self.send_parts(Kind::ConsumeArray, organizations.div_ceil(size), body).await
     }
 
     /// Records an event with each of the ids, spread over `organizations`.

@@ -133,13 +133,14 @@ impl Soak {
         let Row { kind, batch, .. } = Row::CONSUME;
         let organizations = self.organizations;
         Load {
-            target: server.address,
+            targets: vec![server.address],
             workload: Workload {
                 kind,
                 batch,
                 organizations,
                 meter: METER.into(),
                 ids: self.ids,
+                hot: 0,
                 key: server.key.clone(),
             },
             connections: self.connections,

@@ -57,6 +57,8 @@ pub struct Workload {
     pub batch: u64,
     /// Organizations over which requests are spread evenly, at random: `org-00000` and on.
     pub organizations: u64,
+    /// Percent of the operations that go to `org-00000` alone; the rest is spread.
+    pub hot: u64,
     /// The meter consumed, and the type of events.
     pub meter: String,
     /// Whether every decision carries an id of its own. Events always do.

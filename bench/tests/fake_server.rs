@@ -52,8 +52,8 @@ fn answer(status: u16, body: &str) -> Vec<u8> {
 fn load(target: SocketAddr, kind: Kind, batch: u64) -> Load {
     let meter = "api_calls".into();
     Load {
-        target,
-        workload: Workload { kind, batch, organizations: 10, meter, ids: true, key: "key".into() },
+        targets: vec![target],
+        workload: Workload { kind, batch, organizations: 10, meter, ids: true, hot: 0, key: "key".into() },
         connections: 2,
         rate: None,
         warm_up: Duration::ZERO,

@@ -42,6 +42,8 @@ use crate::sweep::{Daily, sweep};
 const BUCKETS: [f64; 14] = [0.0005, 0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0];
 /// How often answer times are put into their buckets.
 const UPKEEP: Duration = Duration::from_secs(1);
+/// How long a server that must not go on says so on `/readyz`, so that nobody is sent to it any more, before it ends.
+const LAST_WORDS: Duration = Duration::from_secs(3);
 /// How far the clock may be behind the last commit at start, in microseconds.
 const CLOCK_BEHIND: i64 = 60 * SECOND;
 
@@ -229,24 +231,33 @@ pub fn service(shared: &Arc<Shared>) -> Service {
 /// Runs a server until it is told to stop by SIGTERM or SIGINT.
 ///
 /// # Errors
-/// As [`start()`].
+/// As [`start()`]; where a newer release has changed the database so that this one must not use it any more.
 pub fn serve(config: Config) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let public_url = config.public_url.clone();
     let running = start(config)?;
     let url = public_url.unwrap_or_else(|| format!("http://{}", running.address));
     start::announce(&url, running.made_key.as_deref());
-    runtime.block_on(async {
-        let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
-        tokio::select! {
-            _ = terminate.recv() => {}
-            interrupted = tokio::signal::ctrl_c() => interrupted?,
-        }
-        Ok::<_, std::io::Error>(())
-    })?;
+    let outdated = runtime.block_on(until_told(&running.shared.store))?;
     tracing::info!("stopping");
     running.stop();
-    Ok(())
+    outdated.map_or(Ok(()), |why| Err(anyhow!(why)))
+}
+
+/// Waits until the server is told to stop, or must. Then why.
+async fn until_told(store: &Store) -> std::io::Result<Option<String>> {
+    let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
+    let why = tokio::select! {
+        _ = terminate.recv() => return Ok(None),
+        interrupted = tokio::signal::ctrl_c() => return interrupted.map(|()| None),
+        why = store.outdated() => why,
+    };
+    tracing::error!(%why, "this server must not go on");
+    tokio::select! {
+        _ = terminate.recv() => {}
+        () = tokio::time::sleep(LAST_WORDS) => {}
+    }
+    Ok(Some(why))
 }
 
 fn listening(config: &Config) -> Listening {

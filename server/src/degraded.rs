@@ -21,11 +21,25 @@ pub struct Degradation(Mutex<HashMap<(OrganizationId, MeterId), Sliding>>);
 impl Degradation {
     /// Whether so much may pass undecided. What may is counted, here and in `/metrics`.
     pub fn allows(&self, organization: OrganizationId, meter: MeterId, policy: Degraded, quantity: Quantity) -> bool {
-        let now = Time::from_micros(clock::boot());
+        self.answer(policy, |most, now| self.takes((organization, meter), most, quantity, now))
+    }
+
+    /// The same for a check, which takes nothing of what is safe.
+    pub fn would_allow(
+        &self,
+        organization: OrganizationId,
+        meter: MeterId,
+        policy: Degraded,
+        quantity: Quantity,
+    ) -> bool {
+        self.answer(policy, |most, now| self.fits((organization, meter), most, quantity, now))
+    }
+
+    fn answer(&self, policy: Degraded, is_safe: impl FnOnce(Quantity, Time) -> bool) -> bool {
         let allowed = match policy {
             Degraded::Deny => crate::faults::planted("fail-open"),
             Degraded::Allow => true,
-            Degraded::Safe(most) => self.takes((organization, meter), most, quantity, now),
+            Degraded::Safe(most) => is_safe(most, Time::from_micros(clock::boot())),
         };
         count(if allowed { "allowed" } else { "denied" });
         allowed
@@ -34,6 +48,13 @@ impl Degradation {
     /// Counts what nobody's policy lets pass.
     pub fn denies(&self) {
         count("denied");
+    }
+
+    /// Whether there is so much of what is safe in any minute.
+    fn fits(&self, of: (OrganizationId, MeterId), most: Quantity, quantity: Quantity, now: Time) -> bool {
+        let taken = self.0.lock();
+        let used = taken.get(&of).map_or(Quantity::ZERO, |taken| taken.used(MINUTE, now));
+        quantity <= most.minus(used)
     }
 
     /// Takes so much of what is safe in any minute, if there is so much.
@@ -86,6 +107,16 @@ mod tests {
         for (organization, meter, quantity, seconds, taken) in rows {
             assert_eq!(takes(organization, meter, quantity, seconds), taken, "{meter}: {quantity} at {seconds} s");
         }
+    }
+
+    #[test]
+    fn a_check_takes_nothing_and_is_told_what_is_left() {
+        let (degradation, safe) = (Degradation::default(), Degraded::Safe(q(10)));
+        let would = |quantity| degradation.would_allow(ACME, MeterId(1), safe, q(quantity));
+        assert_eq!([10, 10, 11].map(would), [true, true, false]);
+        assert!(degradation.allows(ACME, MeterId(1), safe, q(7)));
+        assert_eq!([3, 3, 4].map(would), [true, true, false]);
+        assert!(degradation.would_allow(ACME, MeterId(2), safe, q(10)), "another meter has its own");
     }
 
     #[test]

@@ -232,7 +232,7 @@ async fn recorded(store: &Store, port: &Port, some: &[Arc<Passed>]) -> usize {
     let Ok(answers) = store.execute(port, some.iter().map(|passed| passed.request()).collect()).await else { return 0 };
     let is_done = |(passed, answer): &(&Arc<Passed>, Result<Receipt, StoreError>)| match answer {
         Ok(_) => true,
-        Err(StoreError::Unavailable | StoreError::Unreached(_) | StoreError::DiskFull | StoreError::Damaged) => false,
+        Err(StoreError::Unavailable | StoreError::Unreached | StoreError::DiskFull | StoreError::Damaged) => false,
         // A PostgreSQL that took over has a clock that is behind: it comes to that time.
         Err(StoreError::Problem(Problem::FutureEvent)) => false,
         Err(error) => {

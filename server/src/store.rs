@@ -332,9 +332,9 @@ pub enum StoreError {
     /// Not now: the store cannot write, or is busy. Nothing happened, or it cannot be known: the same id tells.
     #[error("the store cannot take it now")]
     Unavailable,
-    /// The record cannot be reached, and nothing happened. With the account as this node saw it last, where it has.
+    /// The record cannot be reached. Nothing happened, nor will.
     #[error("the record cannot be reached")]
-    Unreached(Option<Arc<Account>>),
+    Unreached,
     /// There is no room on the disk. Nothing happened; the same id may pass once there is some.
     #[error("the disk is full")]
     DiskFull,

@@ -74,8 +74,8 @@ async fn killed(suite: &Suite, stores: &mut Stores, stock: Stock) -> Result<(Rc<
     let Row { kind, batch, connections, ids, .. } = Row::ARRAY;
     let organizations = stock.organizations;
     let load = Load {
-        target: server.address,
-        workload: Workload { kind, batch, organizations, meter: METER.into(), ids, key: server.key.clone() },
+        targets: vec![server.address],
+        workload: Workload { kind, batch, organizations, meter: METER.into(), ids, hot: 0, key: server.key.clone() },
         connections,
         rate: None,
         warm_up: Duration::ZERO,

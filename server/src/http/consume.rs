@@ -17,7 +17,7 @@ use super::request_id::RequestId;
 use super::state::App;
 use super::{idempotency, json as json_body};
 use crate::catalogue::Snapshot;
-use crate::store::{Caller, ConsumeRequest, Receipt, Request, StoreError};
+use crate::store::{Answers, Caller, ConsumeRequest, Receipt, Request, StoreError};
 
 use ask::quantity_of;
 pub(super) use ask::unmeasured;
@@ -226,7 +226,7 @@ impl<'s> Asking<'s> {
                 Ok((asked, items))
             })
             .collect();
-        let mut rulings = self.decide(requests).await?.into_iter();
+        let mut rulings = self.each(requests).await?.into_iter();
         let decided: Vec<Result<Decided<'_>, ApiError>> = prepared
             .into_iter()
             .map(|prepared| {
@@ -318,27 +318,24 @@ impl<'s> Asking<'s> {
 
     /// Decides, or for a check only asks.
     async fn run(&self, requests: Vec<ConsumeRequest>) -> Result<Vec<Result<Ruled, ApiError>>, ApiError> {
-        if self.mode == Mode::Check {
-            return Ok(self.check(requests).await?.into_iter().map(|checked| checked.map(Ruled::from)).collect());
-        }
         let (mut answers, mut passable, mut asked) = (Vec::new(), Vec::new(), Vec::new());
         for request in requests {
             let before = self.passed_before(&request);
             if before.is_none() {
                 passable.push(self.passable(&request));
-                asked.push(Request::Consume(Box::new(request)));
+                asked.push(request);
             }
             answers.push(before);
         }
         let (is_all, mut is_answered) = (asked.len() == answers.len(), asked.is_empty());
-        let receipts = if asked.is_empty() { Vec::new() } else { self.app.execute(asked).await? };
+        let receipts = if asked.is_empty() { Vec::new() } else { self.recorded(asked).await? };
         let mut decided = Vec::with_capacity(receipts.len());
         for (receipt, request) in receipts.into_iter().zip(passable) {
-            is_answered |= !matches!(receipt, Err(StoreError::Unreached(_))) || request.is_some();
+            is_answered |= receipt != Err(StoreError::Unreached) || request.is_some();
             decided.push(match receipt {
                 Ok(Receipt::Decided(decided)) => Ok(decided.into()),
                 Ok(_) => Err(ApiError::internal("a decision was answered with something else")),
-                Err(StoreError::Unreached(account)) => self.undecided(account, request).await,
+                Err(StoreError::Unreached) => self.undecided(request).await,
                 Err(error) => Err(error.into()),
             });
         }
@@ -349,6 +346,24 @@ impl<'s> Asking<'s> {
         let mut decided = decided.into_iter();
         let missing = || Err(ApiError::internal("no answer"));
         Ok(answers.into_iter().map(|before| before.unwrap_or_else(|| decided.next().unwrap_or_else(missing))).collect())
+    }
+}
+
+impl Asking<'_> {
+    /// What the record says of each.
+    async fn recorded(&self, asked: Vec<ConsumeRequest>) -> Answers {
+        let count = asked.len();
+        let answers = match self.mode {
+            Mode::Check => self.check(asked).await,
+            Mode::Consume => {
+                let requests = asked.into_iter().map(|request| Request::Consume(Box::new(request))).collect();
+                self.app.shared.store.execute(&self.app.port, requests).await
+            }
+        };
+        match answers {
+            Err(StoreError::Unreached) => Ok(vec![Err(StoreError::Unreached); count]),
+            answers => answers,
+        }
     }
 }
 

@@ -350,6 +350,11 @@ impl ApiError {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "spool-full", detail).with_retry_after(10)
     }
 
+    /// 503: a newer release has changed the database, and this one is about to end.
+    pub fn outdated(why: String) -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "outdated", why).with_retry_after(1)
+    }
+
     /// 500: what is stored about it is not what was written.
     pub fn damaged() -> Self {
         let detail = "What is stored about this is damaged, and nothing is answered rather than something wrong. The \

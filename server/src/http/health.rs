@@ -30,6 +30,10 @@ pub async fn readyz(State(app): State<App>) -> Result<Response<Body>, ApiError> 
     if *app.shared.draining.borrow() {
         return Err(ApiError::unavailable(1));
     }
+    // It is about to end.
+    if let Some(why) = app.shared.store.is_outdated() {
+        return Err(ApiError::outdated(why));
+    }
     app.read(|view| Ok(view.rows().answers()?)).await?;
     Ok(json(StatusCode::OK, &HealthBody { status: "ok" }))
 }

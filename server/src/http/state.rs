@@ -238,7 +238,7 @@ impl FromRequestParts<App> for Operator {
 impl From<StoreError> for ApiError {
     fn from(error: StoreError) -> Self {
         match error {
-            StoreError::Unavailable | StoreError::Unreached(_) => Self::unavailable(1),
+            StoreError::Unavailable | StoreError::Unreached => Self::unavailable(1),
             StoreError::DiskFull => Self::disk_full(),
             StoreError::Damaged => Self::damaged(),
             StoreError::UnknownOrganization => Self::unknown_organization(),

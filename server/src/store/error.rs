@@ -100,12 +100,12 @@ impl From<&EngineError> for StoreError {
             EngineError::Full(_) | EngineError::ServerFull(_) => Self::DiskFull,
             EngineError::Damaged(_) | EngineError::ServerDamaged(_) | EngineError::Unreadable { .. } => Self::Damaged,
             EngineError::Refused(_) => Self::Internal,
+            EngineError::Unreachable(_) => Self::Unreached,
             EngineError::Unknown(_) if planted("unknown-told-as-failed") => Self::Internal,
             EngineError::DiskFailed(_)
             | EngineError::FolderFailed(_)
             | EngineError::Sqlite(_)
             | EngineError::Postgres(_)
-            | EngineError::Unreachable(_)
             | EngineError::Unknown(_)
             | EngineError::Contended(_)
             | EngineError::Unusable(_) => Self::Unavailable,

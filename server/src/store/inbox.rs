@@ -12,6 +12,9 @@ use tokio::sync::Notify;
 
 use super::{Answers, StoreError, Work};
 use crate::clock::boot;
+use claim::Claim;
+
+mod claim;
 
 /// Calls that may wait at most. Beyond it callers hear at once that the store is busy.
 const MOST_WAITING: usize = 100_000;
@@ -26,11 +29,29 @@ pub(super) struct Call {
     pub(super) since: i64,
     /// How often it was put off.
     pub(super) put_off: u32,
+    /// Where its caller's patience has an end.
+    claim: Option<Arc<Claim>>,
     port: Arc<Mailbox>,
     slot: usize,
 }
 
 impl Call {
+    /// From here on something of it may happen. Whether it may: its caller has not given it up.
+    pub(super) fn begin(&self) -> bool {
+        self.claim.as_ref().is_none_or(|claim| claim.begin())
+    }
+
+    /// What was begun of it has surely not happened.
+    pub(super) fn leave(&self) {
+        self.claim.iter().for_each(|claim| claim.leave());
+    }
+
+    /// It will not be begun any more. What its caller hears.
+    pub(super) fn end(&self) -> StoreError {
+        let is_open = self.claim.as_ref().is_some_and(|claim| claim.give_up());
+        if is_open { StoreError::Unreached } else { StoreError::Unavailable }
+    }
+
     /// Where its answer goes; the mailbox is told to wake its port by [`Mailbox::deliver`].
     pub(super) fn address(&self) -> (&Arc<Mailbox>, usize) {
         (&self.port, self.slot)
@@ -65,7 +86,8 @@ struct Waiting {
 }
 
 impl Inbox {
-    /// One whose callers wait for so many microseconds at most. Then they hear that it is not known what came of their call.
+    /// One whose callers wait for so many microseconds at most. Then they hear that nothing of their call has happened, or
+    /// that this is not known.
     pub(super) fn with_patience(patience: i64) -> Self {
         Self { patience: Some(patience), ..Self::default() }
     }
@@ -128,11 +150,11 @@ impl Mailbox {
 /// The answer that a caller waits for.
 enum Slot {
     Free,
-    /// Until when, in microseconds since boot, and whom an answer wakes.
-    Waiting(i64, Option<Waker>),
+    /// Until when, in microseconds since boot; who may say what becomes of it; whom an answer wakes.
+    Waiting(i64, Option<Arc<Claim>>, Option<Waker>),
     Answered(Answers),
-    /// Its caller's patience has ended, which that has not seen yet.
-    Late,
+    /// Its caller's patience has ended, which that has not seen yet. Whether nothing has happened, nor will.
+    Late(bool),
     /// Its caller went away; the answer is dropped when it comes.
     Abandoned,
 }
@@ -144,12 +166,12 @@ struct Slots {
 }
 
 impl Slots {
-    fn reserve(&mut self, until: i64) -> usize {
+    fn reserve(&mut self, until: i64, claim: Option<Arc<Claim>>) -> usize {
         let slot = self.free.pop().unwrap_or(self.slots.len());
         if slot == self.slots.len() {
             self.slots.push(Slot::Free);
         }
-        self.slots[slot] = Slot::Waiting(until, None);
+        self.slots[slot] = Slot::Waiting(until, claim, None);
         slot
     }
 
@@ -160,9 +182,9 @@ impl Slots {
 
     fn answer(&mut self, slot: usize, answers: Answers) -> Option<Waker> {
         match std::mem::replace(&mut self.slots[slot], Slot::Answered(answers)) {
-            Slot::Waiting(_, waker) => waker,
+            Slot::Waiting(.., waker) => waker,
             // It was woken, and finds the answer after all.
-            Slot::Late => None,
+            Slot::Late(_) => None,
             _ => {
                 self.release(slot);
                 None
@@ -174,11 +196,11 @@ impl Slots {
     fn end_patience(&mut self, now: i64) -> Vec<Waker> {
         let mut wakers = Vec::new();
         for slot in &mut self.slots {
-            if let Slot::Waiting(until, waker) = slot
+            if let Slot::Waiting(until, claim, waker) = slot
                 && *until <= now
             {
                 wakers.extend(waker.take());
-                *slot = Slot::Late;
+                *slot = Slot::Late(claim.as_ref().is_some_and(|claim| claim.give_up()));
             }
         }
         wakers
@@ -233,20 +255,20 @@ impl Port {
         let is_upkeep = matches!(work, Work::Replace(_) | Work::Retain | Work::Keep(..) | Work::Cut(_));
         let patience = self.inbox.patience.filter(|_| !is_upkeep);
         let until = patience.map_or(i64::MAX, |patience| since + patience);
-        let slot = self.slots.lock().reserve(until);
-        let call = Call { work, since, put_off: 0, port: Arc::clone(&self.mailbox), slot };
+        let claim = patience.map(|_| Arc::<Claim>::default());
+        let slot = self.slots.lock().reserve(until, claim.clone());
+        let call = Call { work, since, put_off: 0, claim, port: Arc::clone(&self.mailbox), slot };
         let refused = self.inbox.put(call).err();
         if refused.is_some() {
             self.slots.lock().release(slot);
         }
-        Answer { slots: Arc::clone(&self.slots), slot, until, done: refused.is_some(), refused }
+        Answer { slots: Arc::clone(&self.slots), slot, done: refused.is_some(), refused }
     }
 }
 
 struct Answer {
     slots: Arc<Mutex<Slots>>,
     slot: usize,
-    until: i64,
     refused: Option<StoreError>,
     done: bool,
 }
@@ -260,21 +282,19 @@ impl Future for Answer {
         }
         let slots = Arc::clone(&self.slots);
         let mut slots = slots.lock();
+        if let Slot::Waiting(.., waker) = &mut slots.slots[self.slot] {
+            *waker = Some(cx.waker().clone());
+            return Poll::Pending;
+        }
+        self.done = true;
         match std::mem::replace(&mut slots.slots[self.slot], Slot::Abandoned) {
             Slot::Answered(answers) => {
                 slots.release(self.slot);
-                self.done = true;
                 Poll::Ready(answers)
             }
             // The slot is free once the answer has come that nobody waits for any more.
-            Slot::Late => {
-                self.done = true;
-                Poll::Ready(Err(StoreError::Unavailable))
-            }
-            _ => {
-                slots.slots[self.slot] = Slot::Waiting(self.until, Some(cx.waker().clone()));
-                Poll::Pending
-            }
+            Slot::Late(true) => Poll::Ready(Err(StoreError::Unreached)),
+            _ => Poll::Ready(Err(StoreError::Unavailable)),
         }
     }
 }
@@ -296,6 +316,31 @@ impl Drop for Answer {
 mod tests {
     use super::*;
 
+    /// What somebody hears whose patience ends, with what the writer has done by then.
+    fn late(done: fn(&Call)) -> (Answers, bool) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        let inbox = Arc::new(Inbox::with_patience(200_000));
+        let port = Port::new(Arc::clone(&inbox));
+        runtime.spawn(port.clone().receive());
+        let answers = port.call(Work::Requests(Vec::new()));
+        let mut calls = Vec::new();
+        assert!(matches!(inbox.take(&mut calls, Duration::ZERO), Taken::Calls));
+        done(&calls[0]);
+        (runtime.block_on(answers), calls[0].begin())
+    }
+
+    #[test]
+    fn whoever_hears_that_nothing_has_happened_can_rely_on_it() {
+        let begun = |call: &Call| assert!(call.begin());
+        let left = |call: &Call| {
+            assert!(call.begin());
+            call.leave();
+        };
+        assert_eq!(late(|_| {}), (Err(StoreError::Unreached), false));
+        assert_eq!(late(left), (Err(StoreError::Unreached), false));
+        assert_eq!(late(begun), (Err(StoreError::Unavailable), true));
+    }
+
     #[test]
     fn who_waits_for_too_long_is_told_so_and_the_slot_is_free_once_the_answer_comes() {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
@@ -310,7 +355,7 @@ mod tests {
                 answers = port.call(Work::Requests(Vec::new())) => answers,
             }
         });
-        assert_eq!(requests, Err(StoreError::Unavailable));
+        assert_eq!(requests, Err(StoreError::Unreached));
         let mut calls = Vec::new();
         assert!(matches!(inbox.take(&mut calls, Duration::ZERO), Taken::Calls));
         assert_eq!((calls.len(), port.slots.lock().free.len()), (2, 0));

@@ -5,17 +5,20 @@
 //! of its own journal with the same number, in which its records have the same offsets: so the places of decisions, which
 //! callers may know, stay what they were. Before the commit all that was written is counted, every chain of the audit log is
 //! gone through, and its end compared.
+//!
+//! It needs the memory of a start, and after that of some rows at a time and sixteen bytes an organization.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use metergate_rules::id::OrganizationId;
+use metergate_rules::id::{MeterId, OrganizationId};
+use metergate_rules::meter::ValueHash;
 use metergate_rules::time::{Span, Time};
 use serde::Serialize;
 
-use super::audit::{TEAM, chain_of, heads, walk};
+use super::audit::{TEAM, chain_of, walk};
 use super::block::{Block, Place, Run, pack_alone};
 use super::error::{EngineError, unreadable};
 use super::examine::examine;
@@ -25,6 +28,7 @@ use super::postgres::moving::{Blocks, Days, Ids, Links, Receipt};
 use super::postgres::write::Changed;
 use super::postgres::{self, Postgres};
 use super::rollup::{RollupRow, ValueKey};
+use super::rows::Rows;
 use super::slice::Files;
 use super::sqlite::Sqlite;
 use super::totals::Totals;
@@ -85,10 +89,9 @@ pub fn move_store(
     let target = Postgres::begin_moving(&address, known_since, clock.now())?;
     let key = sqlite.setting("ids_key")?.ok_or_else(|| unreadable("the setting ids_key", "it is missing"))?;
     let key = u128::from_str_radix(&key, 16).map_err(|error| unreadable("ids_key", error))?;
-    let organizations = organizations(&sqlite)?;
     let mut moving = Moving {
-        there: organizations.iter().copied().collect(),
-        organizations,
+        organizations: organizations(&sqlite)?,
+        last: sqlite.last_block()?.0,
         hasher: IdHasher::new(&key.to_be_bytes()),
         known_since,
         blocks: Blocks::default(),
@@ -140,9 +143,10 @@ struct Moving<'a> {
     sqlite: &'a Sqlite,
     target: &'a Postgres,
     watch: &'a dyn Fn(&'static str, u64, u64),
+    /// In order. Nothing is moved of those that are deleted.
     organizations: Vec<OrganizationId>,
-    /// The same: nothing is moved of those that are deleted.
-    there: HashSet<OrganizationId>,
+    /// The journal's last block.
+    last: u64,
     hasher: IdHasher,
     /// Ids from before are not known any more.
     known_since: Time,
@@ -176,7 +180,6 @@ impl Moving<'_> {
     }
 
     fn journal(&mut self, folder: &Path) -> Result<(), EngineError> {
-        (self.watch)("the journal", 0, 0);
         let files = Files::open(folder, self.sqlite)?;
         let mut sliced_to = 0;
         for slice in &files.records {
@@ -196,7 +199,7 @@ impl Moving<'_> {
     /// What happened to one organization in one block.
     fn run(&mut self, sequence: u64, at: Time, run: &Run<'_>) -> Result<(), EngineError> {
         let organization = run.organization;
-        if !self.there.contains(&organization) {
+        if self.organizations.binary_search(&organization).is_err() {
             return Ok(());
         }
         let broken = |error| unreadable(format!("block {sequence}"), error);
@@ -211,7 +214,11 @@ impl Moving<'_> {
         }
         self.blocks.push(organization, sequence, at, pack_alone(run).map_err(broken)?);
         self.moved.blocks += 1;
-        if self.blocks.bytes() >= BYTES || self.ids.len() >= ROWS { self.write_journal() } else { Ok(()) }
+        if self.blocks.bytes() < BYTES && self.ids.len() < ROWS {
+            return Ok(());
+        }
+        (self.watch)("blocks of the journal", sequence, self.last);
+        self.write_journal()
     }
 
     fn write_journal(&mut self) -> Result<(), EngineError> {
@@ -224,7 +231,8 @@ impl Moving<'_> {
         let meters: Vec<_> = self.sqlite.stored()?.meters.into_keys().collect();
         let (mut changed, mut days, mut values) = (Vec::new(), Days::default(), BTreeMap::new());
         let (sqlite, target) = (self.sqlite, self.target);
-        for id in std::mem::take(&mut self.organizations) {
+        let organizations = std::mem::take(&mut self.organizations);
+        for &id in &organizations {
             let found = sqlite.account_row(id)?;
             let (sequence, account) =
                 found.ok_or_else(|| unreadable(format!("organization {id}"), "it is not there"))?;
@@ -237,31 +245,37 @@ impl Moving<'_> {
                 self.moved.rollups += 1;
                 if days.len() >= ROWS { target.put_days(&std::mem::take(&mut days)) } else { Ok(()) }
             })?;
-            for meter in &meters {
-                let span = Span { start: Time::MIN, end: Time::MAX };
-                sqlite.each_value(id, *meter, span, |bucket, value, count| {
-                    let value = metergate_rules::meter::ValueHash(value);
-                    values.insert(ValueKey { organization: id, meter: *meter, value, bucket }, count);
-                })?;
-            }
+            meters.iter().try_for_each(|meter| self.values(id, *meter, &mut values))?;
             self.moved.organizations += 1;
-            if values.len() >= ROWS {
-                self.moved.values += values.len() as u64;
-                target.put_derived(std::mem::take(&mut values), Totals::default())?;
-            }
             if changed.len() >= ROWS / 4 {
                 target.put_accounts(std::mem::take(&mut changed))?;
-                (self.watch)("organizations", self.moved.organizations, self.there.len() as u64);
+                (self.watch)("organizations", self.moved.organizations, organizations.len() as u64);
             }
         }
-        self.moved.values += values.len() as u64;
-        target.put_derived(values, Totals::default())?;
+        self.put_values(values)?;
         target.put_days(&days)?;
         target.put_accounts(changed)
     }
 
+    /// The values that a meter of an organization saw.
+    fn values(&mut self, id: OrganizationId, meter: MeterId, values: &mut Values) -> Result<(), EngineError> {
+        let (sqlite, mut written) = (self.sqlite, Ok(()));
+        sqlite.each_value(id, meter, Span { start: Time::MIN, end: Time::MAX }, |bucket, value, count| {
+            values.insert(ValueKey { organization: id, meter, value: ValueHash(value), bucket }, count);
+            if values.len() >= ROWS && written.is_ok() {
+                written = self.put_values(std::mem::take(values));
+            }
+        })?;
+        written
+    }
+
+    fn put_values(&mut self, values: Values) -> Result<(), EngineError> {
+        self.moved.values += values.len() as u64;
+        self.target.put_derived(values, Totals::default())
+    }
+
     fn audit(&mut self) -> Result<(), EngineError> {
-        (self.watch)("the audit log", 0, 0);
+        let all: i64 = self.sqlite.connection().query_row("SELECT count(at) FROM audit", [], |row| row.get(0))?;
         let (mut after, mut rows) = (None, Vec::new());
         loop {
             self.sqlite.each_audit_row_after(after, ROWS, |row| {
@@ -273,6 +287,7 @@ impl Moving<'_> {
             self.moved.audit_entries += rows.len() as u64;
             self.target.put_audit(&rows)?;
             rows.clear();
+            (self.watch)("entries of the audit log", self.moved.audit_entries, all.unsigned_abs());
         }
         let links = [
             (Links::Resolutions, "SELECT chain, sequence, resolution FROM audit_resolutions"),
@@ -280,9 +295,14 @@ impl Moving<'_> {
         ];
         for (kind, sql) in links {
             let mut query = self.sqlite.connection().prepare(sql)?;
-            let rows = query.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
-            let rows: Vec<_> = rows.collect::<rusqlite::Result<_>>()?;
-            rows.chunks(ROWS).try_for_each(|some| self.target.put_links(kind, some))?;
+            let mut rows = query.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
+            loop {
+                let some: Vec<_> = rows.by_ref().take(ROWS).collect::<rusqlite::Result<_>>()?;
+                if some.is_empty() {
+                    break;
+                }
+                self.target.put_links(kind, &some)?;
+            }
         }
         Ok(())
     }
@@ -313,6 +333,7 @@ impl Moving<'_> {
     /// Counts what is there, goes through the chains of the audit log, and compares their ends.
     fn verify(&mut self) -> Result<(), EngineError> {
         (self.watch)("counting and verifying", 0, 0);
+        self.target.analyze()?;
         let Moved { organizations, blocks, ids, rollups, values, audit_entries, answers, people, .. } = self.moved;
         #[rustfmt::skip]
         let counted = [
@@ -341,11 +362,7 @@ impl Moving<'_> {
                 ));
             }
         }
-        let (ours, theirs) = (heads(self.sqlite)?, heads(self.target)?);
-        if ours != theirs {
-            return Err(unreadable("what was moved of the audit log", "its chains end elsewhere"));
-        }
-        self.moved.audit_chains = theirs.len() as u64;
+        self.compare_ends()?;
         let mut from = None;
         loop {
             let walked = walk(self.target, from, ROWS)?;
@@ -358,4 +375,22 @@ impl Moving<'_> {
             };
         }
     }
+
+    /// Whether each chain of the audit log ends where it did.
+    fn compare_ends(&mut self) -> Result<(), EngineError> {
+        let differ = || Err(unreadable("what was moved of the audit log", "its chains end elsewhere"));
+        let (ours, theirs): (&dyn Rows, &dyn Rows) = (self.sqlite, self.target);
+        let mut next = (ours.audit_chain_from(TEAM)?, theirs.audit_chain_from(TEAM)?);
+        while let (Some(chain), Some(moved)) = next {
+            if chain != moved || ours.audit_head(chain)? != theirs.audit_head(chain)? {
+                return differ();
+            }
+            self.moved.audit_chains += 1;
+            next = (ours.audit_chain_after(chain)?, theirs.audit_chain_after(chain)?);
+        }
+        if next == (None, None) { Ok(()) } else { differ() }
+    }
 }
+
+/// Rows of distinct values that wait to be written.
+type Values = BTreeMap<ValueKey, i64>;

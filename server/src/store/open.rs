@@ -9,6 +9,7 @@ use arc_swap::ArcSwap;
 use metergate_rules::id::OrganizationId;
 use metergate_rules::time::{DAY, HOUR, Time};
 use parking_lot::{Mutex, RwLock};
+use tokio::sync::watch;
 
 use super::audit::Cut;
 use super::batch::Failure;
@@ -23,6 +24,7 @@ use super::postgres::pool::Pool;
 use super::reader::{Reader, Recent};
 use super::remade::Remade;
 use super::replay::{Replayed, replay};
+use super::shared::Remembered;
 use super::slice::Files;
 use super::slice::slicer::Slicer;
 use super::slicing::Slicing;
@@ -95,7 +97,16 @@ pub struct Store {
     pub(super) last_commit: Time,
     pub(super) engine: Engine,
     pub(super) given: Arc<Given>,
+    /// Accounts as they were last seen, where others may have changed them since.
+    pub(super) remembered: Arc<Mutex<Remembered>>,
+    /// Never of a folder, which nobody else can change meanwhile.
+    pub(super) outdated: Outdated,
 }
+
+/// Whether a newer program has changed the database so that this one must not use it any more, and why.
+pub(super) type Outdated = watch::Receiver<Option<String>>;
+/// Where that is said.
+pub(super) type Outdating = watch::Sender<Option<String>>;
 
 /// Who is told, after each commit and before its answers leave, of an organization to which it may have given more, with the
 /// version of its account from which on that holds.
@@ -159,12 +170,9 @@ impl Store {
         let reader = Reader::new(&settings.folder, Arc::clone(&recent), Arc::clone(&ledger.dirty), Arc::clone(&people));
         let checkpointer = Checkpointer::start(&settings.folder)?;
         let inbox = Arc::new(Inbox::default());
-        let waking = Arc::clone(&inbox);
-        let slicer = Slicer::start(&settings.folder, move || waking.wake());
-        let slicer = slicer.map_err(|error| EngineError::Unusable(format!("no thread for slices: {error}")))?;
         let mut writer = Writer {
             fold: Fold::new(settings.pace, folded_to, ledger.sequence),
-            slicing: Slicing::new(slicer, oldest, open),
+            slicing: Slicing::new(slicer(&settings.folder, &inbox)?, oldest, open),
             checkpointer,
             sqlite,
             ledger,
@@ -194,6 +202,8 @@ impl Store {
             last_commit,
             engine,
             given: Arc::default(),
+            remembered: Arc::default(),
+            outdated: watch::channel(None).1,
         })
     }
 
@@ -294,6 +304,22 @@ impl Store {
         self.clock.now().plus(self.ahead.load(Ordering::Relaxed))
     }
 
+    /// Why this program must not use the database any more, where a newer one has changed it so.
+    pub fn is_outdated(&self) -> Option<String> {
+        self.outdated.borrow().clone()
+    }
+
+    /// Waits until that is so, which may be never.
+    pub async fn outdated(&self) -> String {
+        let mut outdated = self.outdated.clone();
+        let why = outdated.wait_for(Option::is_some).await.ok().and_then(|why| why.clone());
+        match why {
+            Some(why) => why,
+            // Nobody is there any more who would say so.
+            None => std::future::pending().await,
+        }
+    }
+
     /// The time of the last commit before this start; the earliest of all where a clock of its own keeps the time.
     pub const fn last_commit(&self) -> Time {
         self.last_commit
@@ -340,6 +366,13 @@ fn upkept(answers: Answers) -> Result<u64, StoreError> {
 pub(super) fn spawned(run: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, EngineError> {
     let thread = std::thread::Builder::new().name("writer".to_owned()).spawn(run);
     thread.map_err(|error| EngineError::Unusable(format!("no thread for the writer: {error}")))
+}
+
+/// The thread that makes slices, which wakes the writer.
+fn slicer(folder: &Path, inbox: &Arc<Inbox>) -> Result<Slicer, EngineError> {
+    let waking = Arc::clone(inbox);
+    let slicer = Slicer::start(folder, move || waking.wake());
+    slicer.map_err(|error| EngineError::Unusable(format!("no thread for slices: {error}")))
 }
 
 /// What the rows say that all used together; nothing where they cannot be read.

@@ -39,7 +39,7 @@ mod tls;
 pub(super) mod write;
 
 pub use migrate::VERSION as SCHEMA;
-pub(super) use migrate::prepare;
+pub(super) use migrate::{admit, prepare};
 
 /// A value for a statement that goes out later.
 pub(super) type Owned = Box<dyn ToSql + Sync + Send>;

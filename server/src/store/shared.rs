@@ -15,16 +15,16 @@ use std::sync::atomic::AtomicI64;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use metergate_rules::account::Account;
 use metergate_rules::id::{OrganizationId, OrganizationKey};
 use metergate_rules::time::SECOND;
+use parking_lot::Mutex;
 
 use super::alone::{Force, unwritten};
 use super::batch::Failure;
 use super::error::EngineError;
 use super::inbox::{Call, Inbox, Taken};
-use super::ledger::{Ledger, Map};
-use super::open::{Given, Settings};
+use super::ledger::Ledger;
+use super::open::{Given, Outdating, Settings};
 use super::postgres::{Address, Postgres};
 use super::writer::{deliver, next_batch};
 use super::{StoreError, Work};
@@ -35,14 +35,14 @@ use crate::people::People;
 mod alone;
 mod given;
 mod open;
+mod remembered;
 mod tend;
 mod turn;
-mod unreached;
 
-/// Accounts that are kept in memory.
-const MOST_CACHED: usize = 500_000;
-/// How long a caller waits at most, in microseconds. Whoever has no answer by then hears that it is not known what came of
-/// the call, however PostgreSQL behaves.
+pub(super) use remembered::Remembered;
+
+/// How long a caller waits at most, in microseconds. Whoever has no answer by then hears that the call was not begun, nor will
+/// be, or that it is not known what came of it, however PostgreSQL behaves.
 const DEADLINE: i64 = 5 * SECOND;
 /// How often a turn is tried when another node was in the way, how long it rests in between, and for how many microseconds
 /// it is tried at most: those who wait for a lock hold up all others.
@@ -62,13 +62,6 @@ const IDLE: Duration = Duration::from_millis(500);
 /// How long nobody tries to connect again after that has failed, in microseconds.
 const UNREACHABLE: i64 = SECOND / 5;
 
-/// An account as its row was when it was last seen under its lock.
-struct Cached {
-    version: i64,
-    sequence: u64,
-    account: Arc<Account>,
-}
-
 /// What the loop's thread has.
 pub(super) struct Shared {
     pub(super) address: Address,
@@ -82,6 +75,8 @@ pub(super) struct Shared {
     pub(super) people: Arc<ArcSwap<People>>,
     pub(super) inbox: Arc<Inbox>,
     given: Arc<Given>,
+    /// Why the database must not be used any more, once that is so.
+    outdated: Outdating,
     memory: Memory,
     /// Calls for organizations that another node held.
     put_off: Vec<Call>,
@@ -99,9 +94,8 @@ pub(super) struct Shared {
 /// What is known of the rows; none of it counts until it was compared under a lock.
 #[derive(Default)]
 struct Memory {
-    accounts: Map<OrganizationId, Cached>,
-    names: Map<OrganizationKey, OrganizationId>,
-    /// Of these the ones that a turn is about.
+    remembered: Arc<Mutex<Remembered>>,
+    /// Of the names those that a turn is about.
     used: Vec<(OrganizationKey, OrganizationId)>,
     /// The team's row as it was when catalogue and people were read.
     epochs: Option<(i64, i64)>,
@@ -134,6 +128,7 @@ impl Shared {
             people,
             inbox,
             given: Arc::default(),
+            outdated: Outdating::new(None),
             memory: Memory { part, ..Memory::default() },
             put_off: Vec::new(),
             apart: VecDeque::new(),
@@ -171,7 +166,7 @@ impl Shared {
     fn answer_all(&mut self, calls: Vec<Call>) {
         // What nobody waits for any more is not begun.
         let (late, calls): (Vec<_>, Vec<_>) = calls.into_iter().partition(is_late);
-        deliver(late.iter().map(|call| (call, Err(StoreError::Unavailable))).collect());
+        deliver(late.iter().map(|call| (call, Err(call.end()))).collect());
         let mut waiting = calls.into_iter().peekable();
         while waiting.peek().is_some() {
             let (alone, batch) = next_batch(&mut waiting);
@@ -191,7 +186,7 @@ impl Shared {
         {
             let others = self.apart.len();
             match &call.work {
-                _ if is_late(&call) => deliver(vec![(&call, Err(StoreError::Unavailable))]),
+                _ if is_late(&call) => deliver(vec![(&call, Err(call.end()))]),
                 Work::Requests(_) => {
                     let contended = self.answer_together(vec![call], true);
                     self.apart.extend(contended);
@@ -205,11 +200,20 @@ impl Shared {
     }
 
     fn answer_alone(&mut self, call: Call, tries: u32) {
+        if !call.begin() {
+            return deliver(vec![(&call, Err(StoreError::Unreached))]);
+        }
         let changed = self.again(tries, |shared| shared.change(&call.work));
         let answer = match changed {
             Ok(turn::Turn::Done(receipt)) => receipt,
-            Ok(turn::Turn::PutOff) => return self.put_off(call),
-            Err(Failure::Store(EngineError::Contended(_))) => return self.apart.push_back(call),
+            Ok(turn::Turn::PutOff) => {
+                call.leave();
+                return self.put_off(call);
+            }
+            Err(Failure::Store(EngineError::Contended(_))) => {
+                call.leave();
+                return self.apart.push_back(call);
+            }
             Err(failure) => {
                 self.tell(&failure, unwritten(&call.work));
                 Err(StoreError::from(&failure))
@@ -260,7 +264,7 @@ impl Shared {
             }
             Err(failure) => {
                 self.tell(&failure, "a commit failed; nothing of it was acknowledged");
-                deliver(calls.iter().map(|call| (call, self.unanswered(call, &failure))).collect());
+                deliver(calls.iter().map(|call| (call, Err(StoreError::from(&failure)))).collect());
                 Vec::new()
             }
         }
@@ -306,8 +310,7 @@ impl Shared {
         if session.is_silent() {
             self.failed = Some(boot());
         }
-        let is_lost = matches!(failure, Failure::Panicked | Failure::Store(EngineError::Unknown(_)));
-        if !is_lost && !session.is_broken() {
+        if !is_lost(failure) && !session.is_broken() {
             session.roll_back();
             if !session.is_broken() {
                 self.session = Some(session);
@@ -361,6 +364,11 @@ impl Shared {
             self.catalogue.store(snapshot);
         }
     }
+}
+
+/// Whether nobody can say what came of a turn that failed so.
+const fn is_lost(failure: &Failure) -> bool {
+    matches!(failure, Failure::Panicked | Failure::Store(EngineError::Unknown(_)))
 }
 
 /// Whether its caller has waited for too long.

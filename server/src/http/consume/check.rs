@@ -7,26 +7,22 @@ use metergate_rules::decide::{decide, questions};
 use metergate_rules::outcome::Reply;
 use metergate_rules::window::WindowSet;
 
-use super::super::error::ApiError;
 use super::Asking;
 use crate::catalogue::Snapshot;
 use crate::store::reader::{ReadError, View};
 use crate::store::rollup::ValueKey;
-use crate::store::{ConsumeRequest, DecidedReceipt, StoreError};
+use crate::store::{Answers, ConsumeRequest, DecidedReceipt, Receipt, StoreError};
 
 impl Asking<'_> {
     /// The same rules on what is durable; nothing is recorded.
-    pub(super) async fn check(
-        &self,
-        requests: Vec<ConsumeRequest>,
-    ) -> Result<Vec<Result<DecidedReceipt, ApiError>>, ApiError> {
+    pub(super) async fn check(&self, requests: Vec<ConsumeRequest>) -> Answers {
         let (snapshot, now) = (Arc::clone(self.snapshot), self.app.now());
         let checked = move |view: &View<'_>| {
             let check = |request: &ConsumeRequest| check_one(view, &snapshot, request, now);
             Ok(requests.iter().map(check).collect::<Vec<_>>())
         };
-        let receipts = self.app.read(checked).await?;
-        Ok(receipts.into_iter().map(|receipt| receipt.map_err(ApiError::from)).collect())
+        let receipts = self.app.shared.store.reader().read(checked).await?;
+        Ok(receipts.into_iter().map(|receipt| receipt.map(Receipt::Decided)).collect())
     }
 }
 

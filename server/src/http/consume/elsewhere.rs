@@ -6,8 +6,9 @@ use std::sync::Arc;
 use metergate_rules::account::Account;
 use metergate_rules::command::Item;
 use metergate_rules::decide::rate::Rate;
-use metergate_rules::id::OrganizationRef;
+use metergate_rules::id::{MeterId, OrganizationId, OrganizationRef};
 use metergate_rules::outcome::Verdict;
+use metergate_rules::plan::Degraded;
 use metergate_rules::quantity::Quantity;
 use sha2::{Digest, Sha256};
 
@@ -64,7 +65,7 @@ impl Asking<'_> {
         let account = match account(self.app, rates, &request.caller, &request.organization).await {
             Ok(account) => account,
             // Whoever is unknown may be created by the store, or is answered by it.
-            Err(StoreError::Unavailable) => return Some(Err(StoreError::Unavailable.into())),
+            Err(error @ (StoreError::Unavailable | StoreError::Unreached)) => return Some(Err(error.into())),
             Err(_) => return None,
         };
         let settled = match account.at(&self.snapshot.rules, account.own_time(self.app.now())) {
@@ -112,17 +113,26 @@ impl Asking<'_> {
                     degraded: true,
                 })
             }
-            Err(_) if self.passes(account, rate) => {
+            Err(_) if self.passes(account.id, rate.meter, rate.policy, rate.quantity) => {
                 Ok(Ruled { receipt: receipt(Verdict::undecided(rate.meter), false, self.app.now()), degraded: true })
             }
             Err(_) => Err(self.denied(rate)),
         }
     }
 
-    /// Whether it passes undecided. A check takes nothing of what is safe.
-    fn passes(&self, account: &Account, rate: &Rate) -> bool {
-        let quantity = if self.mode == Mode::Check { Quantity::ZERO } else { rate.quantity };
-        self.app.shared.degradation.allows(account.id, rate.meter, rate.policy, quantity)
+    /// Whether so much passes undecided. A check takes nothing of what is safe.
+    pub(super) fn passes(
+        &self,
+        organization: OrganizationId,
+        meter: MeterId,
+        policy: Degraded,
+        quantity: Quantity,
+    ) -> bool {
+        let degradation = &self.app.shared.degradation;
+        match self.mode {
+            Mode::Consume => degradation.allows(organization, meter, policy, quantity),
+            Mode::Check => degradation.would_allow(organization, meter, policy, quantity),
+        }
     }
 
     fn denied(&self, rate: &Rate) -> ApiError {
@@ -182,7 +192,7 @@ async fn account(
             rates.accounts.put(organization.clone(), Arc::clone(&account), read_at);
             Ok(account)
         }
-        Err(StoreError::Unavailable) => {
+        Err(StoreError::Unavailable | StoreError::Unreached) => {
             let account = rates.accounts.get(organization, STALE).ok_or(StoreError::Unavailable)?;
             caller.scope.admits(account.id, &app.shared.store.people())?;
             Ok(account)

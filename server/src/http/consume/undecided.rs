@@ -25,7 +25,7 @@ impl Asking<'_> {
     /// What may pass undecided, should the record not be reached: only what some plan lets pass is worth a copy.
     pub(super) fn passable(&self, request: &ConsumeRequest) -> Option<ConsumeRequest> {
         let may_pass = |item: &Item| self.snapshot.may_pass(item.meter);
-        let passes = self.mode == Mode::Consume && self.app.shared.spool.is_some();
+        let passes = self.app.shared.spool.is_some();
         (passes && request.consume.items.iter().all(may_pass)).then(|| request.clone())
     }
 
@@ -45,13 +45,10 @@ impl Asking<'_> {
         })
     }
 
-    /// The answer where the record cannot be reached, given the account as it was last seen.
-    pub(super) async fn undecided(
-        &self,
-        account: Option<Arc<Account>>,
-        request: Option<ConsumeRequest>,
-    ) -> Result<Ruled, ApiError> {
+    /// The answer where the record cannot be reached, by the account as it was last seen. A check keeps nothing.
+    pub(super) async fn undecided(&self, request: Option<ConsumeRequest>) -> Result<Ruled, ApiError> {
         let shared = &self.app.shared;
+        let account = request.as_ref().and_then(|request| shared.store.last_seen(&request.organization));
         let (Some(spool), Some(account), Some(request)) = (&shared.spool, account, request) else {
             shared.degradation.denies();
             return Err(StoreError::Unavailable.into());
@@ -65,7 +62,9 @@ impl Asking<'_> {
         let receipt = DecidedReceipt::new(settled.profile.key.clone(), verdicts, now);
         if !is_refused {
             self.pass(&settled, &policies, &request)?;
-            keep(spool, self.passed(&settled, request, now)?).await?;
+            if self.mode == Mode::Consume {
+                keep(spool, self.passed(&settled, request, now)?).await?;
+            }
         }
         Ok(DecidedReceipt { degraded: true, ..receipt }.into())
     }
@@ -78,7 +77,7 @@ impl Asking<'_> {
         request: &ConsumeRequest,
     ) -> Result<(), ApiError> {
         let takes = |((meter, policy), item): (&(MeterId, Degraded), &Item)| {
-            self.app.shared.degradation.allows(account.id, *meter, *policy, quantity_of(item))
+            self.passes(account.id, *meter, *policy, quantity_of(item))
         };
         let all = policies.iter().zip(&request.consume.items).all(takes);
         all.then_some(()).ok_or_else(|| ApiError::unavailable(ASK_AGAIN))

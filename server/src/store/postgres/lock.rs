@@ -38,6 +38,8 @@ pub(in crate::store) struct Epochs {
     pub(in crate::store) people_kept: i64,
     /// The end of the team's audit chain; it stays so where the row is locked.
     pub(in crate::store) head: Head,
+    /// The oldest program that may use the schema, by how many migrations it knows.
+    pub(in crate::store) oldest: u32,
     /// What the clock of PostgreSQL said, behind all locks of the same turn.
     pub(in crate::store) now: Time,
 }
@@ -80,7 +82,8 @@ macro_rules! team {
     ($lock:literal) => {
         concat!(
             "SELECT catalogue, people, audit_sequence, audit_hash,
-                    (extract(epoch FROM clock_timestamp()) * 1000000)::bigint, people_kept FROM team WHERE id = 1 ",
+                    (extract(epoch FROM clock_timestamp()) * 1000000)::bigint, people_kept,
+                    (SELECT max(oldest) FROM schema_version) FROM team WHERE id = 1 ",
             $lock
         )
     };
@@ -124,7 +127,8 @@ pub(super) fn closed(account: &Account, version: i64) -> Result<Vec<u8>, EngineE
 fn epochs(row: &Row) -> Result<Epochs, EngineError> {
     let head = Head { sequence: number_at(row, 2)?, hash: bytes_at(row, 3)? };
     let (catalogue, people, people_kept) = (at(row, 0)?, at(row, 1)?, at(row, 5)?);
-    Ok(Epochs { catalogue, people, people_kept, head, now: Time::from_micros(at(row, 4)?) })
+    let oldest = at::<Option<i32>>(row, 6)?.map_or(0, i32::unsigned_abs);
+    Ok(Epochs { catalogue, people, people_kept, head, oldest, now: Time::from_micros(at(row, 4)?) })
 }
 
 impl Postgres {

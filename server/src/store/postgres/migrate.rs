@@ -45,11 +45,12 @@ const MAKE_NAMESPACE: &str = "
     CREATE TABLE IF NOT EXISTS metergate.schema_version (
         version integer NOT NULL,   -- how many migrations have been run
         oldest  integer NOT NULL    -- a program that knows fewer than so many must not use it
-    )";
+    );
+    GRANT USAGE ON SCHEMA metergate TO metergate_app;
+    GRANT SELECT ON metergate.schema_version TO metergate_app";
 
 /// Partitions are left out: they are reached through their table alone, whose policies hold.
 const GRANT: &str = "
-    GRANT USAGE ON SCHEMA metergate TO metergate_app;
     DO $$ DECLARE of_ours record; BEGIN
         FOR of_ours IN SELECT relname FROM pg_class
             WHERE relnamespace = 'metergate'::regnamespace AND relkind IN ('r', 'p') AND NOT relispartition
@@ -107,6 +108,20 @@ pub(super) fn take_turn(owner: &Postgres) -> Result<(), EngineError> {
     Err(EngineError::Unusable("another node has been migrating the database for a minute: try again later".to_owned()))
 }
 
+/// Whether this program may use a schema of which this is the oldest that may.
+///
+/// # Errors
+/// [`EngineError::Unusable`] where it may not.
+pub(in crate::store) fn admit(oldest: u32) -> Result<(), EngineError> {
+    if oldest <= VERSION {
+        return Ok(());
+    }
+    Err(EngineError::Unusable(format!(
+        "the database has a schema that only programs that know version {oldest} or later may use; this one knows version \
+         {VERSION}: use a newer metergate"
+    )))
+}
+
 fn migrate(owner: &Postgres) -> Result<(), EngineError> {
     owner.run(MAKE_ROLE).map_err(|error| {
         EngineError::Unusable(format!(
@@ -119,12 +134,7 @@ fn migrate(owner: &Postgres) -> Result<(), EngineError> {
     let row = owner.row(Of::Team, "SELECT version, oldest FROM schema_version", &[])?;
     let found = row.map(|row| Ok::<_, EngineError>((at::<i32>(&row, 0)?, at::<i32>(&row, 1)?))).transpose()?;
     let (done, oldest) = found.map_or((0, 0), |(version, oldest)| (version.unsigned_abs(), oldest.unsigned_abs()));
-    if oldest > VERSION {
-        return Err(EngineError::Unusable(format!(
-            "the database has schema version {done}, which programs that know version {oldest} or later may use; this one \
-             knows version {VERSION}: use a newer metergate"
-        )));
-    }
+    admit(oldest)?;
     for (version, sql) in MIGRATIONS.iter().enumerate().skip(done as usize) {
         let noted = format!(
             "DELETE FROM schema_version; INSERT INTO schema_version (version, oldest) VALUES ({}, {OLDEST})",

@@ -297,6 +297,11 @@ impl Postgres {
         self.rows(Of::Team, sql, &[&source, &done, &digest, &at]).map(drop)
     }
 
+    /// Has PostgreSQL look at how much there is of what, so that it finds good ways through it.
+    pub(in crate::store) fn analyze(&self) -> Result<(), EngineError> {
+        self.run("ANALYZE")
+    }
+
     /// What waits to go out goes.
     pub(in crate::store) fn flush(&self) -> Result<(), EngineError> {
         self.together(&[]).map(drop)

@@ -6,6 +6,7 @@ use parking_lot::{Condvar, Mutex};
 
 use super::{Address, Postgres};
 use crate::store::error::EngineError;
+use crate::store::open::Outdated;
 
 /// Connections of a node to read with, at most.
 const MOST: usize = 8;
@@ -17,6 +18,7 @@ const SNAPSHOT: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
 /// The connections.
 pub(in crate::store) struct Pool {
     address: Address,
+    outdated: Outdated,
     kept: Mutex<Kept>,
     free: Condvar,
 }
@@ -28,8 +30,9 @@ struct Kept {
 }
 
 impl Pool {
-    pub(in crate::store) fn new(address: Address) -> Self {
-        Self { address, kept: Mutex::default(), free: Condvar::new() }
+    /// None yet. Nothing is read any more once the database must not be used.
+    pub(in crate::store) fn new(address: Address, outdated: Outdated) -> Self {
+        Self { address, outdated, kept: Mutex::default(), free: Condvar::new() }
     }
 
     /// How one connects.
@@ -49,6 +52,9 @@ impl Pool {
         &self,
         read: impl FnOnce(&Postgres) -> Result<T, E>,
     ) -> Result<T, E> {
+        if let Some(why) = &*self.outdated.borrow() {
+            return Err(EngineError::Unusable(why.clone()).into());
+        }
         let lent = self.lend()?;
         let Some(session) = &lent.session else {
             return Err(EngineError::Unreachable("no connection".to_owned()).into());

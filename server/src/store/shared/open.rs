@@ -49,12 +49,15 @@ impl Store {
         let ledger = ledger(&catalogue, &people, IdHasher::new(&ids_key), &feed);
         let swaps = (Arc::new(ArcSwap::new(catalogue)), Arc::new(ArcSwap::new(people)));
         let inbox = Arc::new(Inbox::with_patience(DEADLINE));
-        let pool = Arc::new(Pool::new(address.clone()));
+        let at = (address.clone(), session);
+        let mut shared = Shared::new(at, ledger, settings, clock, swaps.clone(), Arc::clone(&inbox));
+        let outdated = shared.outdated.subscribe();
+        let pool = Arc::new(Pool::new(address, outdated.clone()));
         let reader = Reader::of_rows_alone(Arc::clone(&pool), Arc::clone(&swaps.1));
-        let mut shared = Shared::new((address, session), ledger, settings, clock, swaps.clone(), Arc::clone(&inbox));
         shared.memory.epochs = Some((epochs.catalogue, epochs.people));
         shared.time(epochs.now);
         let (ahead, given) = (Arc::clone(&shared.ahead), Arc::clone(&shared.given));
+        let remembered = Arc::clone(&shared.memory.remembered);
         let thread = Mutex::new(Some(spawned(move || shared.run())?));
         let (catalogue, people) = swaps;
         Ok(Self {
@@ -72,6 +75,8 @@ impl Store {
             last_commit: Time::MIN,
             engine: Engine::Postgres(pool),
             given,
+            remembered,
+            outdated,
         })
     }
 }

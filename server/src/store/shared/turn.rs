@@ -4,11 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use metergate_rules::id::{OrganizationId, OrganizationRef};
+use metergate_rules::id::OrganizationId;
 use metergate_rules::outcome::{Change, What};
 use metergate_rules::time::Time;
 
-use super::{Cached, MOST_CACHED, Memory, Shared};
+use super::{Shared, is_lost};
 use crate::catalogue::Snapshot;
 use crate::store::audit::{TEAM, chain_of};
 use crate::store::batch::{Batch, Failure, Pending};
@@ -17,14 +17,13 @@ use crate::store::decided::Decided;
 use crate::store::dirty::DirtyAccount;
 use crate::store::error::{EngineError, unreadable};
 use crate::store::inbox::Call;
-use crate::store::known::Id;
 use crate::store::ledger::Head;
-use crate::store::postgres::lock::{Epochs, Locked, TeamRow};
+use crate::store::postgres::lock::{Epochs, TeamRow};
 use crate::store::postgres::write::{Changed, Commit};
-use crate::store::postgres::{BEGIN, Postgres};
+use crate::store::postgres::{self, BEGIN, Postgres};
 use crate::store::rollup::Rollups;
 use crate::store::totals::Totals;
-use crate::store::{DecidedReceipt, Receipt, Request, StoreError, Work};
+use crate::store::{DecidedReceipt, Receipt, StoreError, Work};
 
 /// Rows that others hold are waited for so long, in milliseconds, while nobody else is answered.
 pub(super) const SHORTLY: &str = "SET LOCAL lock_timeout = 50";
@@ -53,12 +52,24 @@ impl Shared {
     /// Decides and commits calls together. What others hold is put off, or waited for.
     pub(super) fn decide(&mut self, calls: &[Call], waits: bool) -> Result<Vec<Turn<Answered>>, Failure> {
         let session = self.connected()?;
-        let done = self.decide_on(&session, calls, waits);
+        // From here on something of them may happen. Whoever has given up by now was told that it will not.
+        let begun: Vec<bool> = calls.iter().map(Call::begin).collect();
+        let done = self.decide_on(&session, (calls, &begun), waits);
         self.session = Some(session);
+        let is_open = |turn: usize| match &done {
+            Ok(turns) => matches!(turns[turn], Turn::PutOff),
+            Err(failure) => !is_lost(failure),
+        };
+        calls.iter().enumerate().filter(|(turn, _)| is_open(*turn)).for_each(|(_, call)| call.leave());
         done
     }
 
-    fn decide_on(&mut self, session: &Postgres, calls: &[Call], waits: bool) -> Result<Vec<Turn<Answered>>, Failure> {
+    fn decide_on(
+        &mut self,
+        session: &Postgres,
+        (calls, begun): (&[Call], &[bool]),
+        waits: bool,
+    ) -> Result<Vec<Turn<Answered>>, Failure> {
         session.begin(BEGIN);
         let named = self.named(session, calls)?;
         let all: BTreeSet<_> = named.iter().flatten().copied().chain(self.memory.also.iter().copied()).collect();
@@ -74,9 +85,11 @@ impl Shared {
         let is_held = |ids: &Vec<OrganizationId>| ids.iter().all(|id| !held.skipped.contains(id));
         let mut batch = Batch::new(&mut self.ledger, session, &self.settings, held.now);
         let mut pending: Vec<Turn<Vec<Pending>>> = Vec::with_capacity(calls.len());
-        for (call, ids) in calls.iter().zip(&named) {
+        for ((call, begun), ids) in calls.iter().zip(begun).zip(&named) {
             let Work::Requests(requests) = &call.work else { return Err(Failure::Panicked) };
-            pending.push(if is_held(ids) {
+            pending.push(if !begun {
+                Turn::Done(requests.iter().map(|_| Pending::Ready(Err(StoreError::Unreached))).collect())
+            } else if is_held(ids) {
                 Turn::Done(requests.iter().map(|request| batch.decide(request)).collect::<Result<_, _>>()?)
             } else {
                 Turn::PutOff
@@ -99,36 +112,6 @@ impl Shared {
         Ok(pending.into_iter().map(answered).collect())
     }
 
-    /// Which organizations each call names, as far as they exist.
-    fn named(&mut self, session: &Postgres, calls: &[Call]) -> Result<Vec<Vec<OrganizationId>>, EngineError> {
-        let keys = calls.iter().flat_map(references).filter_map(|reference| match reference {
-            OrganizationRef::Key(key) => Some(key),
-            OrganizationRef::Id(_) => None,
-        });
-        let mut unknown: Vec<&str> =
-            keys.filter(|key| !self.memory.names.contains_key(*key)).map(|key| key.as_str()).collect();
-        unknown.sort_unstable();
-        unknown.dedup();
-        if !unknown.is_empty() {
-            for (key, id) in session.organizations_of(&unknown)? {
-                if let Ok(key) = metergate_rules::id::OrganizationKey::new(&key) {
-                    self.memory.names.insert(key, id);
-                }
-            }
-        }
-        let Memory { names, used, .. } = &mut self.memory;
-        used.clear();
-        let mut found = |reference: &OrganizationRef| match reference {
-            OrganizationRef::Id(id) => Some(*id),
-            OrganizationRef::Key(key) => {
-                let id = names.get(key).copied()?;
-                used.push((key.clone(), id));
-                Some(id)
-            }
-        };
-        Ok(calls.iter().map(|call| references(call).filter_map(&mut found).collect()).collect())
-    }
-
     /// Locks accounts, reads what holds behind the locks, and makes it the image on which is decided.
     pub(super) fn hold(
         &mut self,
@@ -139,10 +122,10 @@ impl Shared {
     ) -> Result<Held, EngineError> {
         // Whoever changes the team's row takes it first: then nobody who holds it waits for an account.
         let before = if how == TeamRow::Locked { Some(session.epochs(how)?) } else { None };
-        let accounts = &self.memory.accounts;
-        let wanted: Vec<_> = ids.iter().map(|id| (*id, accounts.get(id).map(|cached| cached.version))).collect();
+        let wanted = self.memory.remembered.lock().versions(ids);
         let seen = if how == TeamRow::Locked { TeamRow::Seen } else { how };
         let (locked, epochs) = session.take(&wanted, waits, seen, sought)?;
+        self.admit(epochs.oldest)?;
         self.load(session, before.unwrap_or(epochs))?;
         let held_ids: BTreeSet<_> = locked.iter().map(|locked| locked.organization).collect();
         let missing: Vec<_> = ids.difference(&held_ids).copied().collect();
@@ -150,15 +133,16 @@ impl Shared {
             if missing.is_empty() { Vec::new() } else { session.existing(&missing)? }.into_iter().collect();
         self.take_in(locked, &missing, &skipped)?;
         let now = self.time(epochs.now);
-        let locked = held_ids.iter().filter_map(|id| {
-            let cached = self.memory.accounts.get(id)?;
-            Some((*id, (cached.version, cached.sequence)))
-        });
-        let locked = locked.collect();
+        let locked = self.memory.remembered.lock().places(&held_ids);
         if how == TeamRow::Locked {
             self.ledger.heads.insert(TEAM, epochs.head);
         }
         Ok(Held { now, locked, skipped })
+    }
+
+    /// Stops where a newer program has changed the schema so that this one must not use it any more.
+    fn admit(&self, oldest: u32) -> Result<(), EngineError> {
+        postgres::admit(oldest).inspect_err(|why| _ = self.outdated.send_replace(Some(why.to_string())))
     }
 
     /// What PostgreSQL's clock says is the node's time from now on.
@@ -192,67 +176,6 @@ impl Shared {
         Ok(())
     }
 
-    /// What is locked becomes the image on which is decided, and nothing else.
-    fn take_in(
-        &mut self,
-        locked: Vec<Locked>,
-        missing: &[OrganizationId],
-        skipped: &BTreeSet<OrganizationId>,
-    ) -> Result<(), EngineError> {
-        let (ledger, memory) = (&mut self.ledger, &mut self.memory);
-        ledger.accounts.clear();
-        ledger.heads.clear();
-        ledger.keys.clear();
-        for Locked { organization, version, sequence, head, account } in locked {
-            let account = match (account, memory.accounts.get(&organization)) {
-                (Some(account), _) => Arc::new(account),
-                (None, Some(cached)) => Arc::clone(&cached.account),
-                (None, None) => return Err(unreadable("an account", "it came without its data")),
-            };
-            ledger.heads.insert(chain_of(organization), head);
-            ledger.keys.insert(account.profile.key.clone(), organization);
-            ledger.accounts.insert(organization, Arc::clone(&account));
-            memory.accounts.insert(organization, Cached { version, sequence, account });
-        }
-        // An organization may have another key by now, or be gone; then the key may be another's.
-        for gone in missing.iter().filter(|id| !skipped.contains(id)) {
-            memory.accounts.remove(gone);
-        }
-        let mut is_stale = false;
-        for (key, id) in std::mem::take(&mut memory.used) {
-            let holds = ledger.accounts.get(&id).map_or(skipped.contains(&id), |account| account.profile.key == key);
-            if !holds {
-                memory.names.remove(&key);
-                is_stale = true;
-            }
-        }
-        let told = || EngineError::Contended("an organization has another key by now".to_owned());
-        if is_stale { Err(told()) } else { Ok(()) }
-    }
-
-    /// The ids of all requests, as they are looked up.
-    fn sought(&self, calls: &[Call]) -> Vec<(OrganizationId, u64)> {
-        let mut sought = BTreeSet::new();
-        for call in calls {
-            let Work::Requests(requests) = &call.work else { continue };
-            for request in requests {
-                let (organization, id) = match request {
-                    Request::Consume(asked) => (&asked.organization, asked.key.as_ref().map(Id::Key)),
-                    Request::Record(asked) => (&asked.organization, Some(asked.id())),
-                    Request::Change(_) => continue,
-                };
-                let organization = match organization {
-                    OrganizationRef::Id(id) => Some(*id),
-                    OrganizationRef::Key(key) => self.memory.names.get(key).copied(),
-                };
-                if let (Some(organization), Some(id)) = (organization, id) {
-                    sought.insert((organization, self.ledger.known.hash(organization, id)));
-                }
-            }
-        }
-        sought.into_iter().collect()
-    }
-
     /// Writes what was decided, and only then makes it what is known. The place of each record.
     pub(super) fn commit(&mut self, session: &Postgres, held: &Held, decided: Decided) -> Result<Vec<Place>, Failure> {
         if decided.is_empty() {
@@ -281,24 +204,9 @@ impl Shared {
         if let Some(epochs) = session.write(&commit)? {
             self.memory.epochs = Some(epochs);
         }
-        for Changed { account, seen, sequence, .. } in &commit.changed {
-            let version = seen.unwrap_or(0) + 1;
-            let cached = Cached { version, sequence: *sequence, account: Arc::clone(account) };
-            self.memory.accounts.insert(account.id, cached);
-            if seen.is_none() {
-                self.memory.names.insert(account.profile.key.clone(), account.id);
-            }
-        }
+        self.memory.remembered.lock().committed(&commit.changed, decided.deleted);
         self.tell_given(&decided, held);
-        if let Some(organization) = decided.deleted {
-            self.memory.accounts.remove(&organization);
-            self.memory.names.retain(|_, id| *id != organization);
-        }
         self.ledger.feed.tell(decided.organizations(&order));
-        if self.memory.accounts.len() > MOST_CACHED {
-            self.memory.accounts.clear();
-            self.memory.names.clear();
-        }
         Ok(places)
     }
 
@@ -383,17 +291,4 @@ impl Shared {
 fn is_old(decided: &Decided, id: OrganizationId) -> bool {
     let first = decided.records.iter().find(|(owner, _)| *owner == id).map(|(_, record)| &record.entry.what);
     !first.is_some_and(|what| matches!(what, What::Changed(change) if matches!(**change, Change::Created { .. })))
-}
-
-/// The organizations that a call names.
-fn references(call: &Call) -> impl Iterator<Item = &OrganizationRef> {
-    let requests = match &call.work {
-        Work::Requests(requests) => requests.as_slice(),
-        _ => &[],
-    };
-    requests.iter().map(|request| match request {
-        Request::Consume(asked) => &asked.organization,
-        Request::Record(asked) => &asked.organization,
-        Request::Change(asked) => &asked.organization,
-    })
 }

@@ -12,13 +12,15 @@ use crate::invariant::{Held, holds};
 use crate::proxy::Proxy;
 use crate::store::Database;
 
+mod hanging;
+
 /// A node whose way to its PostgreSQL can be cut. `acme` has 10 a billing period of each meter: of `calls` nothing passes undecided, of
 /// `polls` everything, of `pings` three a minute.
 struct Node {
     server: Server,
     admin: Client,
     proxy: Proxy,
-    _database: Database,
+    database: Database,
 }
 
 impl Node {
@@ -35,7 +37,7 @@ impl Node {
         let plan = json!({"limits": limits, "degraded": {"polls": "allow", "pings": {"safe": 3}}});
         admin.put("/v1/plans/small", plan).is(201);
         admin.post("/v1/organizations", json!({"key": "acme", "name": "Acme", "plan": "small"})).is(201);
-        let node = Self { server, admin, proxy, _database: database };
+        let node = Self { server, admin, proxy, database };
         assert_eq!(node.ask("calls", 1, None).is(200).json()["allowed"], true, "the node has seen the organization");
         node
     }

@@ -174,7 +174,7 @@ fn whatever_gives_more_is_seen_at_once_where_it_is_done_and_within_a_second_else
 }
 
 #[test]
-fn a_lock_an_id_an_array_and_meters_together_are_answered_by_the_record() {
+fn a_lock_an_id_and_meters_together_are_answered_by_the_record() {
     let nodes = Nodes::start(&redis(), 2);
     nodes.exhaust();
     let admin = &nodes.clients[0];
@@ -190,12 +190,67 @@ fn a_lock_an_id_an_array_and_meters_together_are_answered_by_the_record() {
     let early = nodes.early(0);
     let one = |id: Option<&str>| json!({"organization": "acme", "meter": "calls", "quantity": 1, "id": id});
     admin.post("/v1/consume", one(Some("a"))).is(200);
-    let both = admin.post("/v1/consume", json!([one(None), one(None)])).is(200).json();
+    let both = admin.post("/v1/consume", json!([one(Some("b")), one(Some("c"))])).is(200).json();
     assert_eq!(both["data"][0]["allowed"], false);
     let together = json!({"organization": "acme", "together": [{"meter": "calls"}, {"meter": "api_calls"}]});
     assert_eq!(admin.post("/v1/consume", together).is(200).json()["allowed"], false);
     assert_eq!(admin.post("/v1/check", one(None)).is(200).json()["allowed"], false);
     assert_eq!(nodes.early(0), early);
+}
+
+#[test]
+fn an_array_is_refused_early_item_by_item_and_leaves_marks_itself() {
+    let nodes = Nodes::start(&redis(), 1);
+    let admin = &nodes.clients[0];
+    for organization in ["globex", "initech"] {
+        admin.post("/v1/organizations", json!({"key": organization, "name": "Other", "plan": "small"})).is(201);
+    }
+    let item = |organization: &str, quantity: i64, id: Option<&str>| json!({"organization": organization, "meter": "calls", "quantity": quantity, "id": id});
+    let ask = |items: &[Value]| {
+        let data = admin.post("/v1/consume", json!(items)).is(200).json()["data"].as_array().unwrap().clone();
+        data.iter().map(|one| one["allowed"].as_bool().unwrap()).collect::<Vec<_>>()
+    };
+    nodes.exhaust();
+    // Of one in which all but the second and the last are refused, and of which each is asked for what it was refused.
+    let items = |id: u64| {
+        let repeated = format!("r-{id}");
+        [
+            item("acme", 1, None),
+            item("globex", 1, None),
+            item("acme", 1, Some(&repeated)),
+            item("acme", 1, None),
+            item("acme", 0, None),
+        ]
+    };
+    let early = becomes("two of them are refused early", || {
+        let before = nodes.early(0);
+        // What another organization uses in the same array is counted.
+        admin.post("/v1/organizations/globex/usage/reset", json!({"reason": "test"})).is(200);
+        assert_eq!(ask(&items(before)), [false, true, false, false, true]);
+        (nodes.early(0) == before + 2).then_some(before + 2)
+    });
+    let used = |organization: &str| {
+        let usage = admin.get(&format!("/v1/organizations/{organization}/usage")).is(200).json();
+        let meters = usage["meters"].as_array().unwrap().clone();
+        meters.iter().find(|one| one["meter"] == "calls").unwrap()["used"].as_i64().unwrap()
+    };
+    assert_eq!((used("globex"), used("acme"), nodes.early(0)), (1, 10, early));
+    // An array leaves one mark for an organization, which stands for the less that was asked for, too.
+    assert_eq!(
+        ask(&[item("initech", 10, None), item("initech", 2, None), item("initech", 3, None)]),
+        [true, false, false]
+    );
+    becomes("its mark refuses", || {
+        let before = nodes.early(0);
+        assert_eq!(ask(&[item("initech", 2, None), item("initech", 3, None)]), [false, false]);
+        (nodes.early(0) == before + 2).then_some(())
+    });
+    let grant = json!({"meter": "calls", "amount": 2, "reason": "test"});
+    admin.post("/v1/organizations/initech/grants", grant).is(201);
+    assert_eq!(
+        ask(&[item("initech", 3, None), item("initech", 2, None), item("initech", 1, None)]),
+        [false, true, false]
+    );
 }
 
 #[test]

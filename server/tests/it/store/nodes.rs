@@ -145,7 +145,7 @@ fn nothing_that_was_acknowledged_is_lost_when_connections_end_at_any_time() {
             for (ask, answer) in asks.iter().zip(each_on(&kit, &nodes, asks.iter())) {
                 match answer {
                     Ok(_) => acknowledged += 1,
-                    Err(StoreError::Unavailable | StoreError::Unreached(_)) => unknown.push(ask.clone()),
+                    Err(StoreError::Unavailable | StoreError::Unreached) => unknown.push(ask.clone()),
                     Err(error) => panic!("{error}"),
                 }
             }

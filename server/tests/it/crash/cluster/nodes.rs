@@ -87,6 +87,13 @@ impl Node {
         }
     }
 
+    /// How it ended: it must, by itself, while nobody asks for anything.
+    pub(super) fn ends(&self) -> ExitStatus {
+        *self.lives.write() = None;
+        let mut server = self.server.write().take().expect("the node runs");
+        server.ended().unwrap_or_else(|| panic!("it runs on: {}", self.log()))
+    }
+
     pub(super) fn heal(&self) {
         self.postgres.heal();
         self.redis.heal();

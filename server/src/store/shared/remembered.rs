@@ -1,0 +1,199 @@
+//! Accounts as their rows were when they were last seen under their locks. None of it counts until it was compared under one
+//! again; where PostgreSQL cannot be reached it is all that is known.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use metergate_rules::account::Account;
+use metergate_rules::id::{OrganizationId, OrganizationKey, OrganizationRef};
+
+use super::Shared;
+use crate::store::audit::chain_of;
+use crate::store::error::{EngineError, unreadable};
+use crate::store::inbox::Call;
+use crate::store::known::Id;
+use crate::store::ledger::Map;
+use crate::store::postgres::Postgres;
+use crate::store::postgres::lock::Locked;
+use crate::store::postgres::write::Changed;
+use crate::store::{Request, Store, Work};
+
+/// Accounts that are kept in memory.
+const MOST: usize = 500_000;
+
+/// An account with its row's version and the last block that it holds.
+struct Cached {
+    version: i64,
+    sequence: u64,
+    account: Arc<Account>,
+}
+
+/// What is known of the rows.
+#[derive(Default)]
+pub(in crate::store) struct Remembered {
+    accounts: Map<OrganizationId, Cached>,
+    names: Map<OrganizationKey, OrganizationId>,
+}
+
+impl Remembered {
+    /// These organizations, with the versions of their accounts that are known.
+    pub(super) fn versions(&self, ids: &BTreeSet<OrganizationId>) -> Vec<(OrganizationId, Option<i64>)> {
+        ids.iter().map(|id| (*id, self.accounts.get(id).map(|cached| cached.version))).collect()
+    }
+
+    /// Versions and last blocks of the accounts of these.
+    pub(super) fn places(&self, ids: &BTreeSet<OrganizationId>) -> BTreeMap<OrganizationId, (i64, u64)> {
+        let place = |id: &OrganizationId| {
+            let cached = self.accounts.get(id)?;
+            Some((*id, (cached.version, cached.sequence)))
+        };
+        ids.iter().filter_map(place).collect()
+    }
+
+    /// What a commit has changed is so from now on.
+    pub(super) fn committed(&mut self, changed: &[Changed], deleted: Option<OrganizationId>) {
+        for Changed { account, seen, sequence, .. } in changed {
+            let version = seen.unwrap_or(0) + 1;
+            let cached = Cached { version, sequence: *sequence, account: Arc::clone(account) };
+            self.accounts.insert(account.id, cached);
+            if seen.is_none() {
+                self.names.insert(account.profile.key.clone(), account.id);
+            }
+        }
+        if let Some(organization) = deleted {
+            self.accounts.remove(&organization);
+            self.names.retain(|_, id| *id != organization);
+        }
+        if self.accounts.len() > MOST {
+            self.accounts.clear();
+            self.names.clear();
+        }
+    }
+
+    fn account(&self, organization: &OrganizationRef) -> Option<Arc<Account>> {
+        let id = match organization {
+            OrganizationRef::Id(id) => id,
+            OrganizationRef::Key(key) => self.names.get(key)?,
+        };
+        self.accounts.get(id).map(|cached| Arc::clone(&cached.account))
+    }
+}
+
+impl Store {
+    /// An account as this node saw it last, where others may have changed it since. An embedded store need not remember.
+    pub fn last_seen(&self, organization: &OrganizationRef) -> Option<Arc<Account>> {
+        self.remembered.lock().account(organization)
+    }
+}
+
+impl Shared {
+    /// Which organizations each call names, as far as they exist.
+    pub(super) fn named(
+        &mut self,
+        session: &Postgres,
+        calls: &[Call],
+    ) -> Result<Vec<Vec<OrganizationId>>, EngineError> {
+        let keys = calls.iter().flat_map(references).filter_map(|reference| match reference {
+            OrganizationRef::Key(key) => Some(key),
+            OrganizationRef::Id(_) => None,
+        });
+        let remembered = Arc::clone(&self.memory.remembered);
+        let mut unknown: Vec<&str> = {
+            let known = remembered.lock();
+            keys.filter(|key| !known.names.contains_key(*key)).map(|key| key.as_str()).collect()
+        };
+        unknown.sort_unstable();
+        unknown.dedup();
+        if !unknown.is_empty() {
+            let found = session.organizations_of(&unknown)?;
+            let keys = found.into_iter().filter_map(|(key, id)| Some((OrganizationKey::new(&key).ok()?, id)));
+            remembered.lock().names.extend(keys);
+        }
+        let (known, used) = (remembered.lock(), &mut self.memory.used);
+        used.clear();
+        let mut found = |reference: &OrganizationRef| match reference {
+            OrganizationRef::Id(id) => Some(*id),
+            OrganizationRef::Key(key) => {
+                let id = known.names.get(key).copied()?;
+                used.push((key.clone(), id));
+                Some(id)
+            }
+        };
+        Ok(calls.iter().map(|call| references(call).filter_map(&mut found).collect()).collect())
+    }
+
+    /// What is locked becomes the image on which is decided, and nothing else.
+    pub(super) fn take_in(
+        &mut self,
+        locked: Vec<Locked>,
+        missing: &[OrganizationId],
+        skipped: &BTreeSet<OrganizationId>,
+    ) -> Result<(), EngineError> {
+        let (ledger, used) = (&mut self.ledger, std::mem::take(&mut self.memory.used));
+        let mut memory = self.memory.remembered.lock();
+        ledger.accounts.clear();
+        ledger.heads.clear();
+        ledger.keys.clear();
+        for Locked { organization, version, sequence, head, account } in locked {
+            let account = match (account, memory.accounts.get(&organization)) {
+                (Some(account), _) => Arc::new(account),
+                (None, Some(cached)) => Arc::clone(&cached.account),
+                (None, None) => return Err(unreadable("an account", "it came without its data")),
+            };
+            ledger.heads.insert(chain_of(organization), head);
+            ledger.keys.insert(account.profile.key.clone(), organization);
+            ledger.accounts.insert(organization, Arc::clone(&account));
+            memory.accounts.insert(organization, Cached { version, sequence, account });
+        }
+        // An organization may have another key by now, or be gone; then the key may be another's.
+        for gone in missing.iter().filter(|id| !skipped.contains(id)) {
+            memory.accounts.remove(gone);
+        }
+        let mut is_stale = false;
+        for (key, id) in used {
+            let holds = ledger.accounts.get(&id).map_or(skipped.contains(&id), |account| account.profile.key == key);
+            if !holds {
+                memory.names.remove(&key);
+                is_stale = true;
+            }
+        }
+        let told = || EngineError::Contended("an organization has another key by now".to_owned());
+        if is_stale { Err(told()) } else { Ok(()) }
+    }
+
+    /// The ids of all requests, as they are looked up.
+    pub(super) fn sought(&self, calls: &[Call]) -> Vec<(OrganizationId, u64)> {
+        let (mut sought, remembered) = (BTreeSet::new(), self.memory.remembered.lock());
+        for call in calls {
+            let Work::Requests(requests) = &call.work else { continue };
+            for request in requests {
+                let (organization, id) = match request {
+                    Request::Consume(asked) => (&asked.organization, asked.key.as_ref().map(Id::Key)),
+                    Request::Record(asked) => (&asked.organization, Some(asked.id())),
+                    Request::Change(_) => continue,
+                };
+                let organization = match organization {
+                    OrganizationRef::Id(id) => Some(*id),
+                    OrganizationRef::Key(key) => remembered.names.get(key).copied(),
+                };
+                if let (Some(organization), Some(id)) = (organization, id) {
+                    sought.insert((organization, self.ledger.known.hash(organization, id)));
+                }
+            }
+        }
+        sought.into_iter().collect()
+    }
+}
+
+/// The organizations that a call names.
+fn references(call: &Call) -> impl Iterator<Item = &OrganizationRef> {
+    let requests = match &call.work {
+        Work::Requests(requests) => requests.as_slice(),
+        _ => &[],
+    };
+    requests.iter().map(|request| match request {
+        Request::Consume(asked) => &asked.organization,
+        Request::Record(asked) => &asked.organization,
+        Request::Change(asked) => &asked.organization,
+    })
+}
