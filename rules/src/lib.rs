@@ -12,6 +12,7 @@ pub mod catalogue;
 pub mod command;
 pub mod decide;
 pub mod due;
+pub mod forecast;
 pub mod grant;
 pub mod id;
 pub mod limits;

@@ -26,6 +26,8 @@ use crate::http::rate::Sent;
 use crate::http::routes;
 use crate::http::service::Service;
 use crate::http::state::{App, Shared};
+use crate::live::Live;
+use crate::mail::{self, Mailing};
 use crate::openid::{self, Provider};
 use crate::people::password::Passwords;
 use crate::redis::Link;
@@ -57,6 +59,7 @@ pub struct Running {
     shared: Arc<Shared>,
     stop: watch::Sender<bool>,
     sweeping: JoinHandle<()>,
+    mailing: Option<Mailing>,
     _folder: Option<Locked>,
 }
 
@@ -72,10 +75,14 @@ impl Running {
         if self.sweeping.join().is_err() {
             tracing::error!("the sweep panicked");
         }
+        if let Some(mailing) = self.mailing {
+            mailing.stop();
+        }
         if let Some(spool) = &self.shared.spool {
             spool.stop();
         }
         self.shared.fleet.stop();
+        self.shared.live.stop();
         self.shared.jobs.stop();
         self.shared.store.close();
     }
@@ -104,8 +111,9 @@ pub fn start(config: Config) -> anyhow::Result<Running> {
     if made_key.is_some() {
         start::keep_admin_key(&shared.store, &admin_key)?;
     }
+    let mailing = mailing(&shared, &config, draining.clone())?;
     let sweeping = sweeping(&shared, &config, draining)?;
-    Ok(Running { address: server.address(), made_key, server, shared, stop, sweeping, _folder: folder })
+    Ok(Running { address: server.address(), made_key, server, shared, stop, sweeping, mailing, _folder: folder })
 }
 
 fn sweeping(shared: &Arc<Shared>, config: &Config, stop: watch::Receiver<bool>) -> anyhow::Result<JoinHandle<()>> {
@@ -136,6 +144,19 @@ fn daily(config: &Config) -> Option<Daily> {
     (every > 0).then(|| Daily::new(every, i64::from(config.raw_retention_days) * DAY))
 }
 
+/// Sends mail, if that is set: where to and whom from, so that no half of it is overlooked.
+fn mailing(shared: &Arc<Shared>, config: &Config, stop: watch::Receiver<bool>) -> anyhow::Result<Option<Mailing>> {
+    let (url, from) = match (&config.smtp_url, &config.smtp_from) {
+        (None, None) => return Ok(None),
+        (Some(url), Some(from)) => (url, from),
+        _ => bail!("set METERGATE_SMTP_URL and METERGATE_SMTP_FROM, or neither"),
+    };
+    let (server, sender) = (mail::Server::read(url.expose())?, mail::Sender::read(from)?);
+    let store = Arc::clone(&shared.store);
+    let mailing = Mailing::start(store, shared.cookies.clone(), server, sender, stop);
+    Ok(Some(mailing.context("no thread for mail")?))
+}
+
 /// Makes an opened store usable: what all cores share. Nothing listens yet.
 ///
 /// # Errors
@@ -154,12 +175,14 @@ pub fn shared(
         spool: spool(config, &store)?,
         store,
         fleet: Arc::default(),
+        live: Live::default(),
         admin_key,
         cron_secret: config.cron_secret.as_ref().map(|secret| key::hash(secret.expose())),
         cookies: Cookies::new(config.public_url.as_deref()),
         passwords: Passwords::default(),
         attempts: Attempts::default(),
         trusted_proxies: config.trusted_proxies.clone(),
+        mails: config.smtp_url.is_some(),
         provider: provider(config)?,
         rates,
         marks,
@@ -279,6 +302,7 @@ pub fn settings(config: &Config) -> Settings {
         keep_refused: i64::from(config.refused_id_hours) * HOUR,
         keep_records: i64::from(config.raw_retention_days) * DAY,
         slice_ids: config.slice_ids,
+        mails: config.smtp_url.is_some(),
         ..Settings::in_folder(&config.data_dir)
     }
 }

@@ -108,6 +108,10 @@ settings! {
     oidc_client_id: Option<String> = "", |text| optional(text, value::printable), ["METERGATE_OIDC_CLIENT_ID"];
     /// The secret that goes with it.
     oidc_client_secret: Option<Secret> = "", |text| optional(text, value::short_secret), ["METERGATE_OIDC_CLIENT_SECRET"], secret;
+    /// The server that sends mail: smtp://user:password@host:587?tls=required or smtps://user:password@host:465; without TLS only where no password is sent, or to this machine. None is sent where not given.
+    smtp_url: Option<Secret> = "", |text| optional(text, value::smtp), ["METERGATE_SMTP_URL"], secret;
+    /// Whom mail is from: an address, or a name and the address in angle brackets; needed with smtp_url.
+    smtp_from: Option<String> = "", |text| optional(text, value::mailbox), ["METERGATE_SMTP_FROM"];
     /// The Redis that decides on meters of which nothing is recorded: redis://host:6379, redis+sentinel://host:26379,host:26379/master or redis+cluster://host:6379,host:6379; rediss for TLS. None where not given.
     redis_url: Option<Secret> = "", |text| optional(text, value::redis), ["METERGATE_REDIS_URL", "REDIS_URL"], secret;
     /// What the keys in Redis begin with, 1 to 64 letters, digits, hyphens, dots and underscores. All nodes of one installation have the same.

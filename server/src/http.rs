@@ -45,5 +45,6 @@ pub mod routes;
 pub mod service;
 pub mod settings;
 pub mod state;
+pub mod stream;
 pub mod team;
 pub mod voids;

@@ -14,6 +14,8 @@ pub mod folder;
 pub mod hex;
 pub mod http;
 pub mod jobs;
+pub mod live;
+pub mod mail;
 pub mod openid;
 pub mod paced;
 pub mod people;

@@ -12,12 +12,14 @@ use serde::{Deserialize, Serialize};
 pub mod change;
 pub mod email;
 pub mod identity;
+pub mod letter;
 pub mod password;
 pub mod portal;
 pub mod token;
 
 use email::Email;
 use identity::{Identity, IdentityKey, Verified};
+use letter::{Letter, LetterId};
 use password::PasswordHash;
 use portal::{Portal, PortalId, Stage};
 use token::TokenHash;
@@ -158,6 +160,7 @@ pub struct People {
     identities: OrdMap<IdentityKey, Arc<Identity>>,
     identities_of: OrdSet<(UserId, IdentityKey)>,
     verified: OrdMap<UserId, Arc<Verified>>,
+    letters: OrdMap<LetterId, Arc<Letter>>,
 }
 
 /// A row that is written or goes.
@@ -191,6 +194,10 @@ pub enum PersonRow {
     Verified(Arc<Verified>),
     /// That is known no more.
     VerifiedGone(UserId),
+    /// A mail is to be sent, or was tried.
+    Letter(Arc<Letter>),
+    /// A mail was sent, or is not sent any more.
+    LetterGone(LetterId),
 }
 
 impl People {
@@ -247,6 +254,8 @@ impl People {
             }
             PersonRow::Verified(verified) => drop(self.verified.insert(verified.user, Arc::clone(verified))),
             PersonRow::VerifiedGone(user) => drop(self.verified.remove(user)),
+            PersonRow::Letter(letter) => drop(self.letters.insert(letter.id, Arc::clone(letter))),
+            PersonRow::LetterGone(id) => drop(self.letters.remove(id)),
         }
     }
 
@@ -259,7 +268,9 @@ impl People {
         let portals = self.portals.values().map(|portal| PersonRow::Portal(*portal));
         let identities = self.identities.values().map(|identity| PersonRow::Identity(Arc::clone(identity)));
         let verified = self.verified.values().map(|verified| PersonRow::Verified(Arc::clone(verified)));
-        users.chain(members).chain(sessions).chain(links).chain(portals).chain(identities).chain(verified)
+        let letters = self.letters.values().map(|letter| PersonRow::Letter(Arc::clone(letter)));
+        let had = users.chain(members).chain(sessions).chain(links).chain(portals).chain(identities);
+        had.chain(verified).chain(letters)
     }
 
     /// A user.
@@ -344,6 +355,16 @@ impl People {
 
     fn links(&self) -> impl Iterator<Item = &Arc<Link>> {
         self.links.values()
+    }
+
+    /// A mail that waits.
+    pub fn letter(&self, id: LetterId) -> Option<&Arc<Letter>> {
+        self.letters.get(&id)
+    }
+
+    /// The mails that wait.
+    pub fn letters(&self) -> impl Iterator<Item = &Arc<Letter>> {
+        self.letters.values()
     }
 
     /// The portal of a token that is in force, at this stage, with what it allows.

@@ -28,6 +28,7 @@ pub mod explain;
 pub mod export;
 mod figures;
 pub mod fleet;
+pub mod forecast;
 pub mod grants;
 pub mod organization;
 pub mod organizations;

@@ -6,6 +6,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use super::network::Networks;
+use crate::mail::{Sender, Server};
 use crate::redis::address::Address;
 
 /// A text that must not be seen: it has neither `Debug` nor `Display`.
@@ -135,6 +136,16 @@ pub(super) fn printable(text: &str) -> Result<String, String> {
     } else {
         Err("must have at most 255 printable ASCII characters, no spaces".to_owned())
     }
+}
+
+/// Where mail is handed over, which may hold a password.
+pub(super) fn smtp(text: &str) -> Result<Secret, String> {
+    Server::read(text).map(|_| Secret::new(text.to_owned())).map_err(|error| error.to_string())
+}
+
+/// An address to which people can answer, with a name or without.
+pub(super) fn mailbox(text: &str) -> Result<String, String> {
+    Sender::read(text).map(|_| text.to_owned()).map_err(|error| error.to_string())
 }
 
 /// The address of a Redis, which may hold a password.

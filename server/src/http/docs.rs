@@ -9,7 +9,7 @@ use axum::http::{HeaderValue, Response};
 use serde_json::Value;
 
 use self::schema::{Document, anchor, example, listed, name};
-pub(super) use self::text::escape;
+pub(crate) use self::text::escape;
 use self::text::{code, prose};
 
 /// The page's style sheet, served as `/docs/style.css`.

@@ -23,6 +23,7 @@ use super::{cloudevents, consume, page};
 use crate::catalogue::Snapshot;
 use crate::catalogue::change::{ImportRecord, NewKey, TeamAfter, TeamCommand, TeamReply};
 use crate::catalogue::key::{ApiKey, KeyScope};
+use crate::live;
 use crate::store::Answer;
 
 pub mod own;
@@ -284,6 +285,10 @@ pub struct CapsBody {
     pub requests_per_second: Option<u32>,
     /// More than so many sets of dimension values a day, organization and meter are reported as `other`.
     pub dimension_sets: usize,
+    /// Streams of events open at a time at most.
+    pub event_streams: usize,
+    /// The same of one credential.
+    pub event_streams_per_credential: usize,
 }
 
 /// The caps of this server.
@@ -298,6 +303,8 @@ pub async fn caps(State(app): State<App>, _credential: Credential) -> Response<B
         page: page::MAX_LIMIT,
         requests_per_second: app.shared.key_rate_per_second,
         dimension_sets: 1000,
+        event_streams: live::MOST_OF_ALL,
+        event_streams_per_credential: live::MOST_OF_ONE,
     };
     json_answer(StatusCode::OK, &body)
 }

@@ -23,6 +23,7 @@ use crate::faults::planted;
 use crate::report::entitlements::Entitlements;
 use crate::report::events::{EventBody, EventFilter};
 use crate::report::explain::Explanation;
+use crate::report::forecast::Forecast;
 use crate::report::grants::GrantBody;
 use crate::report::organization::OrganizationBody;
 use crate::report::organizations::OrganizationFilter;
@@ -179,6 +180,24 @@ pub async fn explain(
     let (org, text, at) = (organization(&org)?, pairs.text()?, pairs.parsed::<Time>("at")?);
     let meter = pairs.one("meter")?.map(|key| MeterKey::new(key).map_err(|_| ApiError::unknown_meter())).transpose()?;
     let found = report(&app, &credential, text, move |report| report.explain(&org, meter.as_ref(), at));
+    Ok(json(StatusCode::OK, &found.await?))
+}
+
+/// When each limit on a day, a month, a billing period or the lifetime will be reached at the present pace, and the line of
+/// what was used so far.
+#[utoipa::path(get, operation_id = "get_forecast", path = "/v1/organizations/{org}/forecast", tag = "usage",
+    params(("org" = String, Path, description = "Id or key"), ("meter" = Option<String>, Query, description = "All that have such a limit without one"), Numbers),
+    responses((status = 200, body = Forecast), (status = 404, description = "Unknown organization or meter")))]
+pub async fn forecast(
+    State(app): State<App>,
+    Path(org): Path<String>,
+    credential: Credential,
+    uri: Uri,
+) -> Result<Response<Body>, ApiError> {
+    let pairs = Pairs::of(&uri, &["meter", "numbers"])?;
+    let (org, text) = (organization(&org)?, pairs.text()?);
+    let meter = pairs.one("meter")?.map(|key| MeterKey::new(key).map_err(|_| ApiError::unknown_meter())).transpose()?;
+    let found = report(&app, &credential, text, move |report| report.forecast(&org, meter.as_ref()));
     Ok(json(StatusCode::OK, &found.await?))
 }
 

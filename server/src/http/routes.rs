@@ -17,7 +17,7 @@ use super::service::{Route, not_found};
 use super::state::App;
 use super::{
     adjustments, audit, backups, catalog, cycle, docs, document, export, fleet, health, hot, jobs, keys, organizations,
-    quota, reports, reservations, settings, team, voids,
+    quota, reports, reservations, settings, stream, team, voids,
 };
 
 /// Every route of the API, in the order in which they are shown.
@@ -31,6 +31,7 @@ fn api() -> OpenApiRouter<App> {
         .routes(routes!(reservations::commit))
         .routes(routes!(reservations::release))
         .routes(routes!(hot::ingest, reports::events))
+        .routes(routes!(stream::stream))
         .routes(routes!(voids::void))
         .routes(routes!(reports::usage))
         .routes(routes!(fleet::fleet))
@@ -40,6 +41,7 @@ fn api() -> OpenApiRouter<App> {
         .routes(routes!(reports::standing))
         .routes(routes!(reports::entitlements))
         .routes(routes!(reports::explain))
+        .routes(routes!(reports::forecast))
         .routes(routes!(reports::quota))
         .routes(routes!(cycle::get, cycle::update))
         .routes(routes!(cycle::trial))
@@ -52,12 +54,7 @@ fn api() -> OpenApiRouter<App> {
         .routes(routes!(quota::void_grant))
         .routes(routes!(quota::reset))
         .routes(routes!(adjustments::create))
-        .routes(routes!(audit::append, audit::list))
-        .routes(routes!(audit::resolve))
-        .routes(routes!(audit::list_of_team))
-        .routes(routes!(audit::verify::verify))
-        .routes(routes!(audit::verify::head))
-        .routes(routes!(audit::prune::prune))
+        .merge(audit_log())
         .routes(routes!(team::list_meters))
         .routes(routes!(team::get_meter, team::put_meter, team::delete_meter))
         .routes(routes!(team::list_plans))
@@ -82,6 +79,17 @@ fn api() -> OpenApiRouter<App> {
         .routes(routes!(health::metrics))
 }
 
+/// The audit log.
+fn audit_log() -> OpenApiRouter<App> {
+    OpenApiRouter::new()
+        .routes(routes!(audit::append, audit::list))
+        .routes(routes!(audit::resolve))
+        .routes(routes!(audit::list_of_team))
+        .routes(routes!(audit::verify::verify))
+        .routes(routes!(audit::verify::head))
+        .routes(routes!(audit::prune::prune))
+}
+
 /// Users, members, sessions; the team's settings.
 fn people() -> OpenApiRouter<App> {
     OpenApiRouter::new()
@@ -94,7 +102,9 @@ fn people() -> OpenApiRouter<App> {
         .routes(routes!(provider::start))
         .routes(routes!(provider::callback))
         .routes(routes!(links::reset))
+        .routes(routes!(links::ask_reset))
         .routes(routes!(links::verification))
+        .routes(routes!(links::ask_verification))
         .routes(routes!(links::confirm))
         .routes(routes!(portals::create))
         .routes(routes!(portals::revoke))

@@ -24,6 +24,7 @@ use crate::config::Networks;
 use crate::degraded::Degradation;
 use crate::fleet::Fleet;
 use crate::jobs::Jobs;
+use crate::live::Live;
 use crate::openid::Provider;
 use crate::people::change::PeopleRequest;
 use crate::people::password::Passwords;
@@ -39,6 +40,8 @@ pub struct Shared {
     pub store: Arc<Store>,
     /// What all organizations look like, while somebody asks.
     pub fleet: Arc<Fleet>,
+    /// Those who follow events.
+    pub live: Live,
     /// The hash of the administrator's key.
     pub admin_key: [u8; 32],
     /// The hash of the timer's secret, where one is set.
@@ -51,6 +54,8 @@ pub struct Shared {
     pub attempts: Attempts,
     /// Proxies that say from where a request comes.
     pub trusted_proxies: Networks,
+    /// Whether mail is sent to people.
+    pub mails: bool,
     /// By what people sign in, apart from passwords.
     pub provider: Option<Provider>,
     /// What is decided in Redis, where there is one.

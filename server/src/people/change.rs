@@ -11,6 +11,7 @@ use metergate_rules::time::Time;
 
 use super::email::Email;
 use super::identity::Proof;
+use super::letter::LetterId;
 use super::password::PasswordHash;
 use super::portal::{Portal, PortalId};
 use super::token::TokenHash;
@@ -21,6 +22,7 @@ use crate::store::{Answer, Caller, ReceiptKey, StoreError};
 
 mod administrators;
 mod deletion;
+mod letters;
 mod links;
 mod members;
 mod portals;
@@ -98,6 +100,14 @@ pub enum PeopleCommand {
     MakeVerification(Email, TokenHash),
     /// A user opens such a link.
     Verify(TokenHash, UserId),
+    /// The user who has this address, if there is one, is sent a link with which they choose another password.
+    AskReset(Email),
+    /// A user is sent a link by which they show that their address is theirs.
+    AskVerification(UserId),
+    /// A mail is about to be sent, with this link.
+    BeginLetter(LetterId, TokenHash),
+    /// It was sent, or cannot be.
+    EndLetter(LetterId),
     /// A user becomes a platform administrator. They get the password that is given, or the link.
     AddAdministrator(Arc<User>, TokenHash),
     /// A platform administrator is one no more.
@@ -178,6 +188,8 @@ pub struct Ground<'a> {
     pub role: Role,
     /// When.
     pub now: Time,
+    /// Whether mail is sent.
+    pub mails: bool,
 }
 
 /// Decides a change.
@@ -193,6 +205,7 @@ pub fn decide(ground: &Ground<'_>, command: &PeopleCommand) -> Result<PeopleOutc
         organization: ground.organization,
         role: ground.role,
         now: ground.now,
+        mails: ground.mails,
     };
     let reply = match command {
         PeopleCommand::Register(user, joins, session, proof) => {
@@ -212,6 +225,10 @@ pub fn decide(ground: &Ground<'_>, command: &PeopleCommand) -> Result<PeopleOutc
         PeopleCommand::MakeReset(email, link) => change.make_reset(email, *link)?,
         PeopleCommand::MakeVerification(email, link) => change.make_verification(email, *link)?,
         PeopleCommand::Verify(link, user) => change.verify(*link, *user)?,
+        PeopleCommand::AskReset(email) => change.ask_reset(email),
+        PeopleCommand::AskVerification(user) => change.ask_verification(*user)?,
+        PeopleCommand::BeginLetter(letter, link) => change.begin_letter(*letter, *link),
+        PeopleCommand::EndLetter(letter) => change.end_letter(*letter),
         PeopleCommand::AddAdministrator(user, link) => change.add_administrator(user, *link)?,
         PeopleCommand::RemoveAdministrator(user) => change.remove_administrator(*user)?,
         PeopleCommand::MakePortal(_, portal) => change.make_portal(portal)?,
@@ -230,6 +247,7 @@ struct Changing {
     organization: Option<OrganizationId>,
     role: Role,
     now: Time,
+    mails: bool,
 }
 
 impl Changing {

@@ -153,24 +153,24 @@ impl Report<'_> {
             Some(Some(position)) => Some(position),
             Some(None) => return bad_cursor(),
         };
-        let mut filling = Filling {
-            report: self,
-            organization: account.id,
-            voided: Arc::clone(&account.voided),
-            filter,
-            limit,
-            after,
-            data: Vec::new(),
-            last: None,
-            blocks: 0,
-            records: 0,
-            block: 0,
-            more: false,
-        };
+        let mut filling = Filling::new(self, (account.id, &account.voided), filter, (limit, after));
         let newest = after.map_or(u64::MAX, |position| position.sequence);
         self.view.records(account.id, newest, |sequence, offset, record| filling.take(sequence, offset, &record))?;
         let next = filling.last.filter(|_| filling.more).map(Position::write);
         Ok(Listed { data: filling.data, next })
+    }
+
+    /// What one record has for the list, in the order of its items.
+    pub(crate) fn events_in(
+        &self,
+        of: (OrganizationId, &Arc<Vec<VoidedEvent>>),
+        (sequence, offset): (u64, u32),
+        record: &Record,
+    ) -> Vec<EventBody> {
+        let all = EventFilter::default();
+        let mut filling = Filling::new(self, of, &all, (usize::MAX, None));
+        filling.take(sequence, offset, record);
+        filling.data
     }
 
     fn use_body(&self, used: &Use) -> UseBody {
@@ -189,7 +189,18 @@ impl Report<'_> {
     }
 }
 
-impl Filling<'_> {
+impl<'a> Filling<'a> {
+    fn new(
+        report: &'a Report<'a>,
+        (organization, voided): (OrganizationId, &Arc<Vec<VoidedEvent>>),
+        filter: &'a EventFilter,
+        (limit, after): (usize, Option<Position>),
+    ) -> Self {
+        let (voided, data) = (Arc::clone(voided), Vec::new());
+        let (last, blocks, records, block, more) = (None, 0, 0, 0, false);
+        Self { report, organization, voided, filter, limit, after, data, last, blocks, records, block, more }
+    }
+
     /// Takes what a record has for the list. Whether it can take more.
     fn take(&mut self, sequence: u64, offset: u32, record: &Record) -> bool {
         if sequence != self.block {

@@ -26,6 +26,7 @@ use crate::store::{
 
 mod events;
 mod explain;
+mod forecast;
 mod organizations;
 mod standing;
 mod usage;

@@ -113,6 +113,6 @@ impl From<&EngineError> for StoreError {
     }
 }
 
-pub(super) fn unreadable(what: impl Into<String>, why: impl std::fmt::Display) -> EngineError {
+pub(crate) fn unreadable(what: impl Into<String>, why: impl std::fmt::Display) -> EngineError {
     EngineError::Unreadable { what: what.into(), why: why.to_string() }
 }

@@ -1,10 +1,14 @@
-//! What the loop tells the fleet view: which organizations changed while it is watching, and who was refused.
+//! What the loop tells the fleet view, which organizations changed while it is watching, and who was refused; and those who
+//! follow events, that there are more.
 
 use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use metergate_rules::id::OrganizationId;
 use metergate_rules::time::{HOUR, Time};
 use parking_lot::Mutex;
+use tokio::sync::Notify;
 
 use super::ledger::Map;
 
@@ -19,6 +23,9 @@ pub struct Feed {
     /// The organizations that changed, each once; nothing while nobody watches.
     changed: Mutex<Option<HashSet<OrganizationId, foldhash::quality::RandomState>>>,
     refusals: Mutex<Refusals>,
+    /// How many follow the journal, and what wakes them.
+    followers: AtomicUsize,
+    grown: Notify,
 }
 
 /// How often organizations were refused, by hour. In memory only: a refusal without id leaves no trace in the journal.
@@ -65,6 +72,15 @@ impl Feed {
         if let Some(changed) = &mut *self.changed.lock() {
             changed.extend(organizations);
         }
+        if self.followers.load(Ordering::Relaxed) > 0 {
+            self.grown.notify_one();
+        }
+    }
+
+    /// From now on commits wake who waits for [`Following::grown`], until it is dropped. One at a time is woken.
+    pub fn follow(self: &Arc<Self>) -> Following {
+        self.followers.fetch_add(1, Ordering::Relaxed);
+        Following(Arc::clone(self))
     }
 
     /// Something was refused to each of these.
@@ -99,5 +115,21 @@ impl Feed {
             *all.entry(*organization).or_default() += u64::from(*count);
         }
         (refusals.since, all)
+    }
+}
+
+/// Somebody who follows the journal.
+pub struct Following(Arc<Feed>);
+
+impl Following {
+    /// Returns once there has been a commit since it returned last.
+    pub async fn grown(&self) {
+        self.0.grown.notified().await;
+    }
+}
+
+impl Drop for Following {
+    fn drop(&mut self) {
+        self.0.followers.fetch_sub(1, Ordering::Relaxed);
     }
 }

@@ -58,6 +58,8 @@ pub struct Settings {
     pub slice_ids: u64,
     /// How far the rows may stay behind the journal.
     pub pace: Pace,
+    /// Whether mail is sent: else none is written.
+    pub mails: bool,
 }
 
 impl Settings {
@@ -72,6 +74,7 @@ impl Settings {
             keep_records: 90 * DAY,
             slice_ids: 5_000_000,
             pace: Pace::Tenth,
+            mails: false,
         }
     }
 
@@ -132,6 +135,8 @@ pub enum Job {
     Sweep = 1,
     /// Rollups compared with the records.
     Rollups = 3,
+    /// Mails that wait are sent.
+    Mail = 2,
 }
 
 impl Store {

@@ -72,7 +72,8 @@ impl Batch<'_> {
         };
         let people = Arc::clone(&self.ledger.people);
         let role = organization.and_then(|organization| request.caller.scope.role(organization, &people));
-        let ground = Ground { people: &people, organization, role: role.unwrap_or(Role::Owner), now: self.now };
+        let (role, mails) = (role.unwrap_or(Role::Owner), self.settings.mails);
+        let ground = Ground { people: &people, organization, role, now: self.now, mails };
         let outcome = decide(&ground, &request.command)?;
         for (chain, draft) in &outcome.audit {
             self.append_audit(*chain, draft, &request.caller.actor, "")?;

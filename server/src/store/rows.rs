@@ -79,6 +79,18 @@ pub struct Candidates<'a> {
     pub due: Time,
 }
 
+/// How far the writers of an engine that several nodes share had come when a snapshot was taken. Each has a number from its
+/// first lock or write on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Progress {
+    /// What the engine's clock said before the snapshot was taken.
+    pub now: Time,
+    /// All writers with a lower number have ended.
+    pub ended: i64,
+    /// All that had a number before have a lower one.
+    pub begun: i64,
+}
+
 /// A rollup's row as it is gone through: its day, its dimension values, its stored day. Whether there is more to see.
 pub type EachRollup<'a> = &'a mut dyn FnMut(i32, &str, &[u8]) -> Result<bool, EngineError>;
 
@@ -192,6 +204,23 @@ pub trait Rows {
         _most: usize,
     ) -> Result<Vec<(u64, Vec<u8>)>, EngineError> {
         Ok(Vec::new())
+    }
+
+    /// So many blocks of all journals that were committed at a time or later, each with its own time, the earliest first. A
+    /// journal for all has none.
+    ///
+    /// # Errors
+    /// [`EngineError`] if they cannot be read.
+    fn own_blocks_since(&self, _since: Time, _most: usize) -> Result<Vec<(OrganizationId, u64, Time)>, EngineError> {
+        Ok(Vec::new())
+    }
+
+    /// How far the writers have come; `None` where there is one alone, whose blocks follow each other.
+    ///
+    /// # Errors
+    /// [`EngineError`] if it cannot be read.
+    fn progress(&self) -> Result<Option<Progress>, EngineError> {
+        Ok(None)
     }
 
     /// The newest place before `before` at which the engine has an id of this hash. One whose ids are in memory and in files

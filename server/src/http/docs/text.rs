@@ -1,7 +1,7 @@
 //! Text into HTML, with nothing left that HTML would take for its own.
 
 /// `text` for an element or a quoted attribute.
-pub(in crate::http) fn escape(text: &str) -> String {
+pub(crate) fn escape(text: &str) -> String {
     text.chars().fold(String::with_capacity(text.len()), |mut html, c| {
         match c {
             '&' => html.push_str("&amp;"),

@@ -1,22 +1,28 @@
-//! Links that operators make for a user and pass on, since no mail is sent: for another password, and by which an address is
-//! shown to be theirs.
+//! Links for another password, and by which an address is shown to be its user's: those that operators make and pass on, and
+//! those that are sent to the address.
 
 use std::sync::Arc;
 
 use axum::body::Body;
-use axum::http::Response;
+use axum::extract::State;
+use axum::http::{HeaderMap, Response, StatusCode};
+use metergate_rules::role::Right;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::invitations::{AcceptBody, open_as};
-use super::{UserBody, email, link};
+use super::sessions::{nobody, silent};
+use super::{UserBody, attempt, email, link};
+use crate::http::address::Address;
 use crate::http::auth::Credential;
+use crate::http::body::Raw;
 use crate::http::change::written;
 use crate::http::error::ApiError;
+use crate::http::json;
 use crate::http::operation::Operation;
-use crate::http::state::Operator;
+use crate::http::state::{App, Operator};
 use crate::http::team::answer;
-use crate::people::change::{PeopleAfter, PeopleCommand, PeopleReply, PeopleRespond};
+use crate::people::change::{PeopleAfter, PeopleCommand, PeopleReply, PeopleRequest, PeopleRespond};
 use crate::people::email::Email;
 use crate::people::token::{self, TokenHash};
 use crate::report::Timestamp;
@@ -86,4 +92,69 @@ pub async fn confirm(operation: Operation<Credential, ()>) -> Result<Response<Bo
     let people = operation.app.shared.store.people();
     let user = people.user(user).ok_or_else(ApiError::unauthorized)?;
     Ok(written(answer(200, &UserBody::of(user, &people), None), replayed))
+}
+
+/// Nothing is told.
+#[derive(Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NothingBody {}
+
+/// Sends the user who has this address a link with which they choose another password. The answer is the same, and as fast,
+/// whether there is such a user or not.
+#[utoipa::path(post, operation_id = "ask_password_reset", path = "/v1/password-resets/request", tag = "people", request_body = ForUserBody,
+    responses((status = 202, description = "If there is such a user, a mail is sent"), (status = 409, description = "No mail is sent here"),
+        (status = 422, description = "Not valid"), (status = 429, description = "Too many requests of late")))]
+pub async fn ask_reset(
+    State(app): State<App>,
+    Address(address): Address,
+    headers: HeaderMap,
+    Raw(body): Raw,
+) -> Result<Response<Body>, ApiError> {
+    app.shared.cookies.refuse_sign_in_elsewhere(&headers)?;
+    let asked: ForUserBody = json::parse(&body)?;
+    let email = email(&asked.email)?;
+    sends_mail(&app)?;
+    // Apart from sign-ins, so that nobody keeps another from signing in by this.
+    attempt(&app, &format!("reset {email}"), address)?;
+    let command = PeopleCommand::AskReset(email);
+    // Behind the answer: how long it takes tells who is there.
+    tokio::spawn(async move {
+        let request = PeopleRequest { caller: nobody(), receipt: None, command, respond: silent() };
+        if let Err(error) = app.change_people(request).await {
+            tracing::warn!(code = error.code(), "a mail for another password could not be written");
+        }
+    });
+    Ok(accepted())
+}
+
+/// Sends the user who is signed in a link by which they show that their address is theirs, as it was when they registered.
+#[utoipa::path(post, operation_id = "ask_email_verification", path = "/v1/email-verifications/request", tag = "people", request_body = NothingBody,
+    responses((status = 202, description = "A mail is sent"), (status = 409, description = "It is known already, or no mail is sent here"),
+        (status = 429, description = "Too many requests of late")))]
+pub async fn ask_verification(
+    Address(address): Address,
+    operation: Operation<Credential, ()>,
+) -> Result<Response<Body>, ApiError> {
+    let caller = operation.by.may(Right::Person)?;
+    let user = operation.by.user().ok_or_else(ApiError::unauthorized)?;
+    let NothingBody {} = operation.json_or_default()?;
+    sends_mail(&operation.app)?;
+    attempt(&operation.app, &format!("verify {}", user.email), address)?;
+    let (command, route) = (PeopleCommand::AskVerification(user.id), "POST /v1/email-verifications/request");
+    let receipt = operation.receipt(route, &[&user.id.0, &operation.body])?;
+    operation.app.change_people(PeopleRequest { caller, receipt, command, respond: silent() }).await?;
+    Ok(accepted())
+}
+
+fn accepted() -> Response<Body> {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = StatusCode::ACCEPTED;
+    response
+}
+
+fn sends_mail(app: &App) -> Result<(), ApiError> {
+    if app.shared.mails {
+        return Ok(());
+    }
+    Err(ApiError::conflict("no-mail", "No mail is sent here. Ask an operator, who can make a link."))
 }

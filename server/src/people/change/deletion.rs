@@ -22,13 +22,17 @@ pub fn leave(people: &mut People, organization: OrganizationId, most: usize) -> 
     let room = most.saturating_sub(rows.len());
     let portals: Vec<_> = people.portals_of(organization).map(|portal| portal.token).take(room).collect();
     portals.into_iter().for_each(|token| put(people, &mut rows, PersonRow::PortalGone(token)));
-    let gone = |opens: &Opens| match opens {
+    let gone = |opens: &Opens, people: &People| match opens {
         Opens::Invitation { organization: of, .. } => *of == organization,
         opens => opens.user().is_none_or(|user| people.user(user).is_none()),
     };
     let room = most.saturating_sub(rows.len());
-    let links: Vec<_> = people.links().filter(|link| gone(&link.opens)).map(|link| link.token).take(room).collect();
+    let links: Vec<_> =
+        people.links().filter(|link| gone(&link.opens, people)).map(|link| link.token).take(room).collect();
     links.into_iter().for_each(|token| put(people, &mut rows, PersonRow::LinkGone(token)));
+    let room = most.saturating_sub(rows.len());
+    let letters: Vec<_> = people.letters().filter(|it| gone(it.opens(), people)).map(|it| it.id).take(room).collect();
+    letters.into_iter().for_each(|id| put(people, &mut rows, PersonRow::LetterGone(id)));
     rows
 }
 

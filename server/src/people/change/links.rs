@@ -1,4 +1,4 @@
-//! Links that operators pass on: another password, and that an address is somebody's own.
+//! Links that operators pass on, or that are sent to the address: another password, and that an address is somebody's own.
 
 use std::sync::Arc;
 
@@ -81,7 +81,7 @@ impl Changing {
         self.taken_over = Some(user);
     }
 
-    /// Signs in by a link that operators alone have made, and answer for to whom they gave it.
+    /// Signs in by a link that an operator has made, who answers for to whom they gave it, or that was sent to the address alone.
     pub(super) fn use_link(
         &mut self,
         link: TokenHash,

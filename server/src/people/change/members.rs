@@ -99,6 +99,8 @@ impl Changing {
         }
         let opens = Opens::Invitation { organization, email: email.clone(), role };
         let same = |old: &Opens| is_invitation(old, organization, email);
+        self.forget_invitation(organization, email);
+        self.post(opens.clone());
         let link = self.make_link(Link { token, opens, expires_at: self.now.plus(INVITATION) }, same);
         let after = Fields::default().with("email", email.as_str()).with("role", role.as_str());
         self.note("member.invite", Fields::default(), after.with("expiresAt", link.expires_at));
@@ -113,7 +115,11 @@ impl Changing {
             return Err(StoreError::Catalogue { code: "not-invited", status: 403, detail });
         }
         self.organization = Some(organization);
-        self.put(PersonRow::LinkGone(link));
+        // The one that was sent goes with the one that was passed on: who is removed again does not come back by it.
+        let all = self.people.links().filter(|link| is_invitation(&link.opens, organization, &email));
+        let all: Vec<TokenHash> = all.map(|link| link.token).collect();
+        all.into_iter().for_each(|token| self.put(PersonRow::LinkGone(token)));
+        self.forget_invitation(organization, &email);
         self.join(user, role)?;
         Ok(PeopleReply::User(user, false))
     }

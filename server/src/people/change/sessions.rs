@@ -10,7 +10,7 @@ use super::{Changing, Joins, MOST_ORGANIZATIONS, PeopleReply, conflict};
 use crate::people::identity::Proof;
 use crate::people::password::PasswordHash;
 use crate::people::token::TokenHash;
-use crate::people::{Member, PersonRow, User, UserId};
+use crate::people::{Member, Opens, PersonRow, User, UserId};
 use crate::store::StoreError;
 
 impl Changing {
@@ -32,6 +32,9 @@ impl Changing {
         match joins {
             Joins::New(_) => self.become_owner(user.id)?,
             Joins::Invitation(link) => drop(self.accept(*link, user.id)?),
+        }
+        if !self.people.is_verified(user.id) {
+            self.post(Opens::Verify(user.id, user.email.clone()));
         }
         self.begin_session(user.id, session);
         Ok(PeopleReply::User(user.id, false))

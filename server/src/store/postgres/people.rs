@@ -9,6 +9,7 @@ use serde::de::DeserializeOwned;
 
 use super::{Of, Postgres, at};
 use crate::people::identity::{Identity, IdentityKey, Verified};
+use crate::people::letter::{Letter, LetterId};
 use crate::people::portal::Portal;
 use crate::people::token::TokenHash;
 use crate::people::{Link, Member, People, PersonRow, Session, User, UserId};
@@ -49,6 +50,8 @@ impl Stored {
             PersonRow::IdentityGone(key) => Ok(Self::without("identity", named(key))),
             PersonRow::Verified(verified) => Self::with("verified", verified.user.0.to_vec(), &**verified),
             PersonRow::VerifiedGone(user) => Ok(Self::without("verified", user.0.to_vec())),
+            PersonRow::Letter(letter) => Self::with("letter", letter.id.0.to_vec(), &**letter),
+            PersonRow::LetterGone(id) => Ok(Self::without("letter", id.0.to_vec())),
         }
     }
 }
@@ -73,6 +76,7 @@ fn person(kind: &str, key: &[u8], data: &[u8]) -> Result<PersonRow, EngineError>
         "portal" => PersonRow::Portal(read::<Portal>(kind, key, data)?),
         "identity" => PersonRow::Identity(Arc::new(read::<Identity>(kind, key, data)?)),
         "verified" => PersonRow::Verified(Arc::new(read::<Verified>(kind, key, data)?)),
+        "letter" => PersonRow::Letter(Arc::new(read::<Letter>(kind, key, data)?)),
         other => return Err(unreadable("a person", format!("there is no kind {other}"))),
     })
 }
@@ -94,6 +98,7 @@ fn gone(kind: &str, key: &[u8]) -> Result<PersonRow, EngineError> {
         "portal" => PersonRow::PortalGone(token()?),
         "identity" => PersonRow::IdentityGone(unnamed(key).ok_or_else(broken)?),
         "verified" => PersonRow::VerifiedGone(user()?),
+        "letter" => PersonRow::LetterGone(key.try_into().map(LetterId).map_err(|_| broken())?),
         other => return Err(unreadable("a person", format!("there is no kind {other}"))),
     })
 }

@@ -15,7 +15,7 @@ use crate::store::block::Place;
 use crate::store::error::EngineError;
 use crate::store::ledger::Head;
 use crate::store::rollup::{RollupKey, ValueKey};
-use crate::store::rows::{Candidates, EachRollup, EachRow, RollupRange, Rows, StoredCheckpoint};
+use crate::store::rows::{Candidates, EachRollup, EachRow, Progress, RollupRange, Rows, StoredCheckpoint};
 use crate::store::totals::Totals;
 use crate::store::{Answer, ReceiptKey};
 
@@ -112,6 +112,25 @@ impl Rows for Postgres {
         let [first, last] = [range.start(), range.end()].map(|bound| i64::try_from(*bound).unwrap_or(i64::MAX));
         let rows = self.rows(Of::One(organization), sql, &[&uuid(organization), &first, &last, &most(limit)])?;
         rows.iter().map(|row| Ok((number_at(row, 0)?, at(row, 1)?))).collect()
+    }
+
+    fn own_blocks_since(&self, since: Time, limit: usize) -> Result<Vec<(OrganizationId, u64, Time)>, EngineError> {
+        let sql = "SELECT organization, sequence, at FROM blocks WHERE at >= $1
+                   ORDER BY at, organization, sequence LIMIT $2";
+        let rows = self.rows(Of::Team, sql, &[&since.micros(), &most(limit)])?;
+        rows.iter()
+            .map(|row| Ok((organization_at(row, 0)?, number_at(row, 1)?, Time::from_micros(at(row, 2)?))))
+            .collect()
+    }
+
+    /// `now()` is when the transaction began, and its snapshot is taken after that.
+    fn progress(&self) -> Result<Option<Progress>, EngineError> {
+        let sql = "SELECT (extract(epoch FROM now()) * 1000000)::bigint, pg_snapshot_xmin(s)::text::bigint,
+                   pg_snapshot_xmax(s)::text::bigint FROM pg_current_snapshot() AS s";
+        let row = self.row(Of::Team, sql, &[])?;
+        let read =
+            |row| Ok(Progress { now: Time::from_micros(at(&row, 0)?), ended: at(&row, 1)?, begun: at(&row, 2)? });
+        row.map(read).transpose()
     }
 
     fn candidate(&self, organization: OrganizationId, hash: u64, before: Place) -> Result<Option<Place>, EngineError> {

@@ -8,6 +8,7 @@ use serde::de::DeserializeOwned;
 
 use super::{EngineError, Sqlite, unreadable};
 use crate::people::identity::{Identity, Verified};
+use crate::people::letter::Letter;
 use crate::people::portal::Portal;
 use crate::people::{Link, Member, People, PersonRow, Session, User};
 use crate::store::seal::{seal, unseal};
@@ -49,6 +50,11 @@ impl Sqlite {
         self.each_sealed("SELECT user, data FROM verified_emails", |verified: Verified| {
             let columns = vec![verified.user.0.to_vec()];
             people.take(&PersonRow::Verified(Arc::new(verified)));
+            columns
+        })?;
+        self.each_sealed("SELECT id, data FROM letters", |letter: Letter| {
+            let columns = vec![letter.id.0.to_vec()];
+            people.take(&PersonRow::Letter(Arc::new(letter)));
             columns
         })?;
         Ok(people)
@@ -131,7 +137,16 @@ pub(super) fn write_person(transaction: &Transaction<'_>, row: &PersonRow) -> Re
             execute(sql, &[&verified.user.0, &data])
         }
         PersonRow::VerifiedGone(user) => execute("DELETE FROM verified_emails WHERE user = ?", &[&user.0]),
+        PersonRow::Letter(letter) => write_letter(transaction, letter),
+        PersonRow::LetterGone(id) => execute("DELETE FROM letters WHERE id = ?", &[&id.0]),
     }
+}
+
+fn write_letter(transaction: &Transaction<'_>, letter: &Letter) -> Result<(), EngineError> {
+    let data = sealed(&[&letter.id.0], letter)?;
+    let mut insert = transaction.prepare_cached("INSERT OR REPLACE INTO letters (id, data) VALUES (?, ?)")?;
+    insert.execute((letter.id.0, data))?;
+    Ok(())
 }
 
 fn sealed<T: Serialize>(columns: &[&[u8]], content: &T) -> Result<Vec<u8>, EngineError> {

@@ -115,8 +115,25 @@ impl Call<'_> {
         self.try_send().unwrap_or_else(|error| panic!("{asked}: {error}"))
     }
 
-    /// An error where no answer comes, such as from a server that was killed.
+    /// An error where no answer comes, such as from a server that was killed. A stream that does not end by itself is not read.
     pub(crate) fn try_send(self) -> Result<Answer, ureq::Error> {
+        let (mut response, asked) = self.begun()?;
+        let is_stream = response.headers().get("content-type").is_some_and(|kind| kind == "text/event-stream");
+        let body = response.body_mut().with_config().limit(1 << 30);
+        let bytes = if is_stream { Vec::new() } else { body.read_to_vec()? };
+        let text = String::from_utf8(bytes).unwrap();
+        Ok(Answer { status: response.status().as_u16(), headers: response.headers().clone(), text, asked })
+    }
+
+    /// An answer whose body is read as it comes.
+    pub(crate) fn open(self) -> ureq::http::Response<ureq::Body> {
+        let (response, asked) = self.begun().unwrap();
+        assert_eq!(response.status().as_u16(), 200, "{asked}");
+        response
+    }
+
+    /// What was answered as far as the head, and what was asked.
+    fn begun(self) -> Result<(ureq::http::Response<ureq::Body>, String), ureq::Error> {
         let mut request = Request::builder().method(&self.method).uri(format!("{}{}", self.client.url, self.path));
         if let Some(key) = &self.client.key {
             request = request.header("authorization", format!("Bearer {key}"));
@@ -126,14 +143,12 @@ impl Call<'_> {
         }
         let shown: String = String::from_utf8_lossy(&self.body).chars().take(500).collect();
         let asked = format!("{} {} {shown}", self.method, self.path);
-        let mut response = if self.body.is_empty() {
+        let response = if self.body.is_empty() {
             self.client.agent.run(request.body(())?)?
         } else {
             self.client.agent.run(request.body(self.body)?)?
         };
-        let bytes = response.body_mut().with_config().limit(1 << 30).read_to_vec()?;
-        let text = String::from_utf8(bytes).unwrap();
-        Ok(Answer { status: response.status().as_u16(), headers: response.headers().clone(), text, asked })
+        Ok((response, asked))
     }
 }
 

@@ -4,6 +4,7 @@ use serde_json::json;
 
 use super::client::Client;
 use super::server::Server;
+use super::streams::{Following, record};
 use crate::store::Database;
 
 const PASSWORD: &str = "correct horse battery";
@@ -46,4 +47,23 @@ fn a_node_hears_of_people_what_has_changed_and_reads_the_others_no_more() {
     nodes[0].client(&bob).call("POST", "/api/auth/logout").send();
     assert!(soon(|| !knows(&bob)), "what goes is heard of");
     assert!(knows(&again) && knows(&ann));
+}
+
+#[test]
+fn what_one_node_records_is_told_to_those_who_follow_on_another() {
+    let database = Database::new();
+    let url = database.secret();
+    let settings = [("METERGATE_DATABASE_URL", url.expose())];
+    let nodes = [Server::with(&settings), Server::with(&settings)];
+    let (here, there) = (nodes[0].admin(), nodes[1].admin());
+    here.post("/v1/organizations", json!({"key": "acme", "plan": "pro"})).is(201);
+    let mut streams = ["", "?organization=acme"].map(|query| Following::of(&here, query));
+    for i in 0..20 {
+        record(if i % 2 == 0 { &here } else { &there }, "acme", &format!("e-{i}"));
+    }
+    for stream in &mut streams {
+        for i in 0..20 {
+            assert_eq!(stream.event().data.unwrap()["id"], format!("e-{i}"));
+        }
+    }
 }

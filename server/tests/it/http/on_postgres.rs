@@ -27,6 +27,8 @@ mod events;
 mod export;
 #[path = "fleet.rs"]
 mod fleet;
+#[path = "forecasts.rs"]
+mod forecasts;
 #[path = "isolation.rs"]
 mod isolation;
 #[path = "keys.rs"]
@@ -35,6 +37,8 @@ mod keys;
 mod limits;
 #[path = "links.rs"]
 mod links;
+#[path = "mails.rs"]
+mod mails;
 #[path = "matrix.rs"]
 mod matrix;
 #[path = "openapi.rs"]
@@ -67,6 +71,8 @@ mod rollups;
 mod settings;
 #[path = "team.rs"]
 mod team;
+#[path = "streams.rs"]
+mod streams;
 #[path = "voids.rs"]
 mod voids;
 

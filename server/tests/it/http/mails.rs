@@ -1,0 +1,192 @@
+//! Mail to people (N5), by a mail server that takes it, refuses it for now or for good, or says nothing.
+
+use std::fs;
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+use super::client::Client;
+use super::people::{Person, sign_up};
+use super::server::Server;
+
+#[path = "mails/smtp.rs"]
+mod smtp;
+
+use smtp::{How, Letter, Smtp};
+
+const PASSWORD: &str = "another password";
+
+fn started(smtp: &Smtp) -> Server {
+    Server::with(&[("METERGATE_SMTP_URL", &smtp.url), ("METERGATE_SMTP_FROM", "usage@example.com")])
+}
+
+fn ask_reset(server: &Server, email: &str) {
+    let answer = server.stranger().post("/v1/password-resets/request", json!({"email": email})).is(202);
+    assert_eq!(answer.text, "");
+}
+
+fn choose(server: &Server, token: &str) -> u16 {
+    server.stranger().post("/v1/sessions", json!({"token": token, "password": PASSWORD})).status
+}
+
+fn is_verified(person: &Person) -> Value {
+    person.client.get("/v1/me").is(200).json()["user"]["emailVerified"].clone()
+}
+
+fn confirm(client: &Client, letter: &Letter) -> u16 {
+    client.post("/v1/email-verifications/confirm", json!({"token": letter.token()})).status
+}
+
+/// Whether a text stands anywhere in a folder.
+fn stands_in(folder: &Path, text: &str) -> bool {
+    fs::read_dir(folder).unwrap().any(|entry| {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            return stands_in(&path, text);
+        }
+        // What was there a moment ago may have gone.
+        let bytes = fs::read(&path).unwrap_or_default();
+        bytes.windows(text.len()).any(|window| window == text.as_bytes())
+    })
+}
+
+#[test]
+fn who_registers_is_sent_a_link_that_confirms_their_address() {
+    let smtp = Smtp::start();
+    let server = started(&smtp);
+    server.admin().patch("/v1/settings", json!({"teamName": "Grace & Söhne"})).is(200);
+    let ada = sign_up(&server, "ada@example.com");
+    let letter = smtp.letter(0);
+    assert_eq!((letter.from.as_str(), letter.to.as_str()), ("usage@example.com", "ada@example.com"));
+    assert!(letter.link().starts_with(&format!("{}/verify?token=mgs_", server.url)), "{}", letter.data);
+    assert!(
+        letter.text().contains("Grace & Söhne") && letter.text().contains("Grace &amp; Söhne"),
+        "{}",
+        letter.text()
+    );
+    assert!(!stands_in(server.folder(), &letter.token()), "no token stands in the store, or in the log");
+    assert_eq!(confirm(&ada.client, &letter), 200);
+    assert_eq!(is_verified(&ada), true);
+    ada.client.call("POST", "/v1/email-verifications/request").send().expect_problem(409, "already-verified");
+}
+
+#[test]
+fn a_password_is_chosen_anew_by_a_mail_and_nobody_learns_who_is_there() {
+    let smtp = Smtp::start();
+    let server = started(&smtp);
+    let ada = sign_up(&server, "ada@example.com");
+    let verification = smtp.letter(0);
+    ask_reset(&server, "nobody@example.com");
+    ask_reset(&server, "ADA@example.com");
+    let letter = smtp.letter(1);
+    assert_eq!(letter.to, "ada@example.com");
+    assert!(letter.link().starts_with(&format!("{}/reset?token=mgs_", server.url)), "{}", letter.data);
+    assert_eq!((choose(&server, &verification.token()), choose(&server, &letter.token())), (409, 200));
+    assert_eq!(choose(&server, &letter.token()), 409);
+    let login = json!({"email": "ada@example.com", "password": PASSWORD});
+    let again = server.stranger().post("/api/auth/login", login).is(200).json();
+    assert_eq!(again["user"]["emailVerified"], true, "who reads what is sent there has the address");
+    ada.client.get("/v1/me").is(401);
+    let team = server.admin().list("/v1/audit-log?category=auth");
+    let asked: Vec<_> = team.iter().filter(|entry| entry["after"]["by"] == "mail").collect();
+    assert_eq!(
+        (asked.len(), &asked[0]["actor"], &asked[0]["after"]["link"]),
+        (1, &"anonymous".into(), &"password-reset".into())
+    );
+    assert_eq!(smtp.count(), 2, "nothing for whom there is not");
+    let ask = |_| server.stranger().post("/v1/password-resets/request", json!({"email": "x@example.com"})).status;
+    let statuses: Vec<u16> = (0..12).map(ask).collect();
+    assert_eq!((statuses[0], statuses[11]), (202, 429));
+    server.stranger().post("/v1/password-resets/request", json!({"email": "x"})).expect_problem(422, "validation");
+}
+
+#[test]
+fn who_is_invited_is_sent_a_link_and_joins_by_one_alone() {
+    let smtp = Smtp::start();
+    let server = started(&smtp);
+    let ada = sign_up(&server, "ada@example.com");
+    smtp.letter(0);
+    let path = format!("/v1/organizations/{}/invitations", ada.organization);
+    let passed_on = ada.client.post(&path, json!({"email": "bob@example.com", "role": "viewer"})).is(201).json();
+    let letter = smtp.letter(1);
+    assert_eq!(letter.to, "bob@example.com");
+    assert!(letter.link().starts_with(&format!("{}/join?token=mgs_", server.url)), "{}", letter.data);
+    assert_ne!(letter.token(), passed_on["token"].as_str().unwrap());
+    let register = |token: &str, email: &str| {
+        let form = json!({"email": email, "password": PASSWORD, "name": "Bob", "invitation": token});
+        server.stranger().post("/api/auth/register", form)
+    };
+    assert_eq!(register(&letter.token(), "eve@example.com").status, 403);
+    let bob = register(&letter.token(), "bob@example.com").is(201).json();
+    assert_eq!(bob["organizations"].as_array().unwrap().len(), 1);
+    ada.client.delete(&format!("{}/{}", ada.members(), bob["user"]["id"].as_str().unwrap())).is(204);
+    let bob = server.client(bob["token"].as_str().unwrap());
+    let again = bob.post("/v1/invitations/accept", json!({"token": passed_on["token"]}));
+    again.expect_problem(409, "link-spent");
+}
+
+#[test]
+fn a_mail_that_is_refused_for_now_is_sent_again_with_another_link() {
+    let smtp = Smtp::start();
+    let server = started(&smtp);
+    smtp.next([How::Later]);
+    let ada = sign_up(&server, "ada@example.com");
+    let (first, second) = (smtp.letter(0), smtp.letter(1));
+    assert_eq!((first.to.as_str(), second.to.as_str()), ("ada@example.com", "ada@example.com"));
+    assert_eq!((confirm(&ada.client, &first), confirm(&ada.client, &second)), (409, 200));
+}
+
+#[test]
+fn a_mail_that_is_refused_for_good_is_not_tried_again_and_holds_up_no_other() {
+    let smtp = Smtp::start();
+    let server = started(&smtp);
+    smtp.next([How::Never]);
+    let ada = sign_up(&server, "ada@example.com");
+    smtp.letter(0);
+    let bob = sign_up(&server, "bob@example.com");
+    assert_eq!(smtp.letter(1).to, "bob@example.com");
+    // One that still waited would be the one that is sent.
+    ada.client.call("POST", "/v1/email-verifications/request").send().is(202);
+    let letter = smtp.letter(2);
+    assert_eq!((letter.to.as_str(), confirm(&ada.client, &letter)), ("ada@example.com", 200));
+    assert!(!is_verified(&bob).as_bool().unwrap());
+    assert!(!server.log().contains("ada@example.com"), "{}", server.log());
+}
+
+#[test]
+fn a_mail_server_that_says_nothing_holds_up_nobody() {
+    let smtp = Smtp::start();
+    let server = started(&smtp);
+    smtp.next([How::Hang]);
+    let ada = sign_up(&server, "ada@example.com");
+    smtp.hung();
+    let bob = sign_up(&server, "bob@example.com");
+    let letters = [smtp.letter(0), smtp.letter(1)];
+    for person in [&ada, &bob] {
+        assert!(letters.iter().any(|letter| confirm(&person.client, letter) == 200));
+    }
+}
+
+#[test]
+fn a_mail_that_waits_outlives_its_server() {
+    let smtp = Smtp::start();
+    let mut server = started(&smtp);
+    smtp.next([How::Hang]);
+    let ada = sign_up(&server, "ada@example.com");
+    smtp.hung();
+    server.kill();
+    server.start_again();
+    let letter = smtp.letter(0);
+    assert_eq!(confirm(&server.client(ada.token()), &letter), 200);
+}
+
+#[test]
+fn without_a_mail_server_operators_pass_links_on() {
+    let server = Server::start();
+    let ada = sign_up(&server, "ada@example.com");
+    let asked = json!({"email": "ada@example.com"});
+    server.stranger().post("/v1/password-resets/request", &asked).expect_problem(409, "no-mail");
+    ada.client.call("POST", "/v1/email-verifications/request").send().expect_problem(409, "no-mail");
+    let made = server.admin().post("/v1/password-resets", asked).is(201).json();
+    assert_eq!(choose(&server, made["token"].as_str().unwrap()), 200);
+}
