@@ -129,7 +129,9 @@ fn is_slug(text: &str) -> bool {
 
 fn is_organization_key(text: &str) -> bool {
     let plain = |b: u8| b.is_ascii_alphanumeric() || b"._:@-".contains(&b);
-    (1..=128).contains(&text.len()) && text.bytes().all(plain) && text.parse::<OrganizationId>().is_err()
+    // Of dots alone it would be a step in an address.
+    let is_step = text.bytes().all(|b| b == b'.');
+    (1..=128).contains(&text.len()) && !is_step && text.bytes().all(plain) && text.parse::<OrganizationId>().is_err()
 }
 
 /// Without control characters, so that it can stand in a header or a log line.

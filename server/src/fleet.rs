@@ -33,6 +33,8 @@ const STEP: usize = 500;
 const RESTS: u32 = 3;
 /// From one overview to the next.
 const EVERY: Duration = Duration::from_secs(1);
+/// While a scan goes on, of its time at most one part in so many goes into overviews of how far it has come.
+const SHARE: i64 = 20;
 /// So long after a scan the next begins, in microseconds, where other nodes change organizations that none of this one's
 /// commits tells of.
 const AGAIN: i64 = 3 * SECOND;
@@ -155,8 +157,9 @@ struct Kept {
     stale: Vec<OrganizationId>,
     /// The meters that there were: without one of them every summary may be another.
     meters: Vec<MeterId>,
-    /// When an overview was made last.
+    /// When an overview was made last, and how many microseconds that took.
     shown: i64,
+    cost: i64,
 }
 
 impl Kept {
@@ -181,15 +184,27 @@ impl Kept {
         if !self.complete || self.again.is_some() {
             self.scan(store, &catalogue, now).await?;
         }
-        if (!self.complete || self.again.is_some()) && boot() - self.shown < SECOND {
+        if self.pause().is_some_and(|pause| boot() - self.shown < pause) {
             return Ok(None);
         }
-        self.shown = boot();
+        let began = boot();
         let mut overview =
             Overview::new(now, self.complete, self.unreadable.len() as u64, store.reader().totals().await.ok());
         overview.take_in(&self.organizations);
         overview.refused_most(store.feed().refusals(now), &self.organizations);
+        (self.shown, self.cost) = (boot(), boot() - began);
         Ok(Some(overview))
+    }
+
+    /// While a scan goes on, how many microseconds of it lie between overviews at least: of a first one so many that they do
+    /// not hold it up, of a later one so few that none is too old.
+    fn pause(&self) -> Option<i64> {
+        let share = SECOND.max(self.cost.saturating_mul(SHARE));
+        match (self.complete, &self.again) {
+            (false, _) => Some(share),
+            (true, Some(_)) => Some(share.min(AGAIN)),
+            (true, None) => None,
+        }
     }
 
     /// Where a meter has gone, its use and its limits have.

@@ -33,6 +33,7 @@ pub mod number;
 pub mod operation;
 pub mod organizations;
 pub mod page;
+mod pages;
 pub mod path;
 pub mod people;
 pub mod query;

@@ -41,6 +41,7 @@ pub mod feed;
 mod fold;
 mod folding;
 mod inbox;
+mod job;
 pub mod known;
 mod ledger;
 pub mod moving;
@@ -67,7 +68,8 @@ pub use block::{Key, Place};
 pub use decision::{DecidedReceipt, Seen};
 pub use fold::{MOST_UNFOLDED, Pace};
 pub use inbox::Port;
-pub use open::{Job, Settings, Store, Turn};
+pub use job::{Job, Turn};
+pub use open::{Settings, Store};
 
 /// The exit code after a failure of the disk: `EX_IOERR` of `sysexits.h`.
 pub const DISK_FAILED: u8 = 74;

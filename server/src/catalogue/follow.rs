@@ -15,7 +15,7 @@ use tokio::sync::watch;
 use super::Snapshot;
 use crate::store::error::EngineError;
 use crate::store::reader::{ReadError, View};
-use crate::store::rows::Candidates;
+use crate::store::rows::{Candidates, Listing};
 use crate::store::{Answer, Caller, ChangeRequest, Port, Request, Scope, Store, StoreError};
 
 /// Organizations that are looked at in one read.
@@ -79,7 +79,15 @@ fn behind(
     after: &str,
     due: Time,
 ) -> Result<Behind, ReadError> {
-    let asked = Candidates { after, own: None, pattern: None, status: None, locked: None, plan: Some(plan), due };
+    let asked = Candidates {
+        from: Listing::ByKey(after),
+        own: None,
+        pattern: None,
+        status: None,
+        locked: None,
+        plan: Some(plan),
+        due,
+    };
     let rows = view.rows().candidates(&asked, STEP)?;
     let next = rows.last().filter(|_| rows.len() == STEP).map(|(_, key)| key.clone());
     let is_behind = |account: &Account| {

@@ -9,9 +9,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::Context as _;
 use metergate_rules::time::Time;
+use serde_json::json;
 
 use super::Ending;
 use super::client::{Client, Patience};
+use super::row::{Row, cell};
 use super::screen::Screen;
 use super::serve::start_log;
 use crate::app;
@@ -70,7 +72,7 @@ fn show(
     if stop.load(Ordering::Relaxed) {
         return Ok(());
     }
-    screen.print(&welcome(url, key));
+    screen.print(&welcome(url, key, &Links::made(client)?));
     if !options.once {
         traffic::run(client, stop, screen)?;
     }
@@ -97,9 +99,40 @@ fn reachable(address: SocketAddr) -> SocketAddr {
     reachable
 }
 
-fn welcome(url: &str, key: &str) -> String {
+/// Links that open pages, once each.
+struct Links {
+    /// Signs an administrator in.
+    dashboard: String,
+    /// Opens the portal of an organization.
+    portal: String,
+}
+
+impl Links {
+    fn made(client: &Client) -> anyhow::Result<Self> {
+        let settings = json!({"teamName": "Metergate demo", "contact": "demo@example.com", "color": "#1d56c9"});
+        client.patch("/v1/settings", &settings)?;
+        let administrator = json!({"email": "demo@example.com", "name": "Demo"});
+        let administrators = client.list("/v1/administrators", &[])?;
+        // In a folder that was kept there is one already, who chooses another password.
+        let (path, url) = match administrators.is_empty() {
+            true => ("/v1/administrators", "signInUrl"),
+            false => ("/v1/password-resets", "url"),
+        };
+        let body = if administrators.is_empty() { administrator } else { json!({"email": "demo@example.com"}) };
+        let made: Row = client.read(path, &client.post(path, &body)?)?;
+        let path = "/v1/organizations/northwind/portal-sessions";
+        let portal: Row = client.read(path, &client.post(path, &json!({}))?)?;
+        Ok(Self { dashboard: cell(&made, url), portal: cell(&portal, "url") })
+    }
+}
+
+fn welcome(url: &str, key: &str, links: &Links) -> String {
+    let Links { dashboard, portal } = links;
     format!(
         r#"
+  Dashboard {dashboard}
+  Portal    {portal}
+
   API       {url}
   Reference {url}/docs
   Metrics   {url}/metrics

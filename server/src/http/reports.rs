@@ -26,7 +26,7 @@ use crate::report::explain::Explanation;
 use crate::report::forecast::Forecast;
 use crate::report::grants::GrantBody;
 use crate::report::organization::OrganizationBody;
-use crate::report::organizations::OrganizationFilter;
+use crate::report::organizations::{OrganizationFilter, Sort};
 use crate::report::quota::Quota;
 use crate::report::standing::Standing;
 use crate::report::usage::csv as write_csv;
@@ -75,14 +75,15 @@ pub struct Numbers {
     pub numbers: Option<String>,
 }
 
-/// Organizations by key.
+/// Organizations by key, or the newest first.
 #[utoipa::path(get, operation_id = "list_organizations", path = "/v1/organizations", tag = "organizations",
     params(PageQuery, ("status" = Option<String>, Query, description = "trial, active, past_due or canceled"), ("plan" = Option<String>, Query),
-        ("locked" = Option<bool>, Query), ("search" = Option<String>, Query, description = "What key or name begins with")),
+        ("locked" = Option<bool>, Query), ("search" = Option<String>, Query, description = "What key or name begins with"),
+        ("sort" = Option<String>, Query, description = "key, or -createdAt for the newest first")),
     responses((status = 200, body = Paged<OrganizationBody>)))]
 pub async fn list(State(app): State<App>, credential: Credential, uri: Uri) -> Result<Response<Body>, ApiError> {
     credential.may(Right::Operate)?;
-    let pairs = Pairs::of(&uri, &["limit", "cursor", "status", "plan", "locked", "search"])?;
+    let pairs = Pairs::of(&uri, &["limit", "cursor", "status", "plan", "locked", "search", "sort"])?;
     let page = pairs.page()?;
     let status = |text: &str| match text {
         "trial" => Ok(Status::Trial),
@@ -91,6 +92,11 @@ pub async fn list(State(app): State<App>, credential: Credential, uri: Uri) -> R
         "canceled" => Ok(Status::Canceled),
         _ => Err(ApiError::invalid("?status", "Send trial, active, past_due or canceled.")),
     };
+    let sort = match pairs.one("sort")? {
+        None | Some("key") => Sort::Key,
+        Some("-createdAt") => Sort::NewestFirst,
+        Some(_) => return Err(ApiError::invalid("?sort", "Send key or -createdAt.")),
+    };
     let filter = OrganizationFilter {
         status: pairs.one("status")?.map(status).transpose()?,
         plan: pairs.parsed::<PlanKey>("plan")?,
@@ -98,7 +104,7 @@ pub async fn list(State(app): State<App>, credential: Credential, uri: Uri) -> R
         search: pairs.one("search")?.map(str::to_owned),
     };
     let found = report(&app, &credential, false, move |report| {
-        report.organizations(&filter, page.limit, page.after.as_deref())
+        report.organizations(&filter, sort, page.limit, page.after.as_deref())
     });
     Ok(listed(found.await?, &uri))
 }

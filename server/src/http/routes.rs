@@ -54,19 +54,19 @@ fn api() -> OpenApiRouter<App> {
         .routes(routes!(quota::void_grant))
         .routes(routes!(quota::reset))
         .routes(routes!(adjustments::create))
-        .merge(audit_log())
+        .routes(routes!(audit::append, audit::list))
+        .routes(routes!(audit::resolve))
+        .routes(routes!(audit::list_of_team))
+        .routes(routes!(audit::verify::verify))
+        .routes(routes!(audit::verify::head))
+        .routes(routes!(audit::prune::prune))
         .routes(routes!(team::list_meters))
         .routes(routes!(team::get_meter, team::put_meter, team::delete_meter))
         .routes(routes!(team::list_plans))
         .routes(routes!(team::get_plan, team::put_plan, team::delete_plan))
         .routes(routes!(catalog::diff))
         .routes(routes!(catalog::apply))
-        .routes(routes!(keys::create, keys::list))
-        .routes(routes!(keys::revoke))
-        .routes(routes!(keys::rotate))
-        .routes(routes!(keys::own::create, keys::own::list))
-        .routes(routes!(keys::own::revoke))
-        .routes(routes!(keys::own::rotate))
+        .merge(of_keys())
         .routes(routes!(backups::create))
         .routes(routes!(export::export))
         .routes(routes!(jobs::get))
@@ -79,15 +79,15 @@ fn api() -> OpenApiRouter<App> {
         .routes(routes!(health::metrics))
 }
 
-/// The audit log.
-fn audit_log() -> OpenApiRouter<App> {
+/// API keys, the team's and those of organizations.
+fn of_keys() -> OpenApiRouter<App> {
     OpenApiRouter::new()
-        .routes(routes!(audit::append, audit::list))
-        .routes(routes!(audit::resolve))
-        .routes(routes!(audit::list_of_team))
-        .routes(routes!(audit::verify::verify))
-        .routes(routes!(audit::verify::head))
-        .routes(routes!(audit::prune::prune))
+        .routes(routes!(keys::create, keys::list))
+        .routes(routes!(keys::revoke))
+        .routes(routes!(keys::rotate))
+        .routes(routes!(keys::own::create, keys::own::list))
+        .routes(routes!(keys::own::revoke))
+        .routes(routes!(keys::own::rotate))
 }
 
 /// Users, members, sessions; the team's settings.
@@ -142,15 +142,16 @@ pub fn openapi() -> OpenApi {
 
 /// The router with every route, for one core.
 pub fn router(app: App) -> Router {
-    let (router, _) = api().split_for_parts();
-    router
-        .route("/openapi.json", get(written))
+    let (api, _) = api().split_for_parts();
+    let pages = super::pages::router(app.clone(), api.clone().with_state(app.clone()));
+    api.route("/openapi.json", get(written))
         .route("/docs", get(reader))
         .route("/docs/style.css", get(async || docs::style()))
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)
-        .layer(from_fn(note_route))
         .with_state(app)
+        .merge(pages)
+        .layer(from_fn(note_route))
 }
 
 /// Leaves the template of the route that answered for the metrics.

@@ -18,6 +18,8 @@ use crate::catalogue::settings::{SettingsChange, TeamSettings};
 /// The longest text of a setting, and the longest address, in bytes.
 const MOST_TEXT: usize = 255;
 const MOST_URL: usize = 2048;
+/// The same of a picture that stands in the setting itself.
+const MOST_PICTURE: usize = 64 * 1024;
 /// In how many months members may bring the next reset forward once.
 const MONTHS: std::ops::RangeInclusive<i64> = 1..=120;
 
@@ -73,7 +75,7 @@ pub struct SettingsChangeBody {
     #[serde(default, deserialize_with = "json::present")]
     #[schema(value_type = Option<String>)]
     pub team_name: Option<Option<String>>,
-    /// An https address of at most 2,048 bytes.
+    /// An https address of at most 2,048 bytes, or `data:image/png;base64,…` (png, jpeg, webp) of at most 65,536.
     #[serde(default, deserialize_with = "json::present")]
     #[schema(value_type = Option<String>)]
     pub logo_url: Option<Option<String>>,
@@ -131,15 +133,29 @@ fn text(text: String) -> Result<String, &'static str> {
     if fits { Ok(text) } else { Err("Send 1 to 255 bytes without control characters.") }
 }
 
-/// Only of https: a page that is secure loads nothing else.
+/// Only of https: a page that is secure loads nothing else. Or the picture itself, which is all that pages of ours show.
 fn address(text: String) -> Result<String, &'static str> {
+    if is_picture(&text) {
+        return Ok(text);
+    }
     let rest = text.strip_prefix("https://").unwrap_or_default();
     let is_plain = rest.bytes().all(|byte| byte.is_ascii_graphic() && !b"\"'<>\\^`{|}".contains(&byte));
     let has_host = rest.starts_with(|first: char| first.is_ascii_alphanumeric() || first == '[');
     if text.len() <= MOST_URL && is_plain && has_host {
         return Ok(text);
     }
-    Err("Send an address such as https://example.com/logo.svg, of at most 2,048 ASCII characters.")
+    Err(
+        "Send an address such as https://example.com/logo.svg, of at most 2,048 ASCII characters, or the picture itself: \
+         data:image/png;base64,… of at most 65,536 (png, jpeg, webp).",
+    )
+}
+
+/// Whether it is a picture in an address (RFC 2397). No SVG, which can hold more than a picture.
+fn is_picture(text: &str) -> bool {
+    let data =
+        ["png", "jpeg", "webp"].into_iter().find_map(|kind| text.strip_prefix(&format!("data:image/{kind};base64,")));
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"+/=".contains(&byte);
+    text.len() <= MOST_PICTURE && data.is_some_and(|data| !data.is_empty() && data.bytes().all(plain))
 }
 
 fn color(text: String) -> Result<String, &'static str> {

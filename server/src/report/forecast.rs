@@ -234,10 +234,10 @@ impl Report<'_> {
             .into_iter()
             .map(|meter| {
                 let own = || rows.iter().filter(|row| row.meter == meter.key);
-                // Use from before it was created was imported.
-                let imported = own().filter(|row| row.end.0 <= created).map(|row| row.start.0).min();
+                // Use from before it was created was imported: then it was there all week.
+                let is_imported = own().any(|row| row.end.0 <= created);
                 let units = own().map(|row| row.value.units).sum::<i128>().max(0);
-                let from = if is_old { week } else { imported.unwrap_or(created).max(week) };
+                let from = if is_old || is_imported { week } else { created };
                 Lately { meter: meter.id, from, units: i64::try_from(units).unwrap_or(i64::MAX) }
             })
             .collect();

@@ -8,7 +8,7 @@ use super::organization::OrganizationBody;
 use super::{Listed, Report, bad_cursor};
 use crate::store::Scope;
 use crate::store::reader::ReadError;
-use crate::store::rows::Candidates;
+use crate::store::rows::{Candidates, Listing};
 
 /// Which organizations.
 #[derive(Clone, Debug, Default)]
@@ -43,28 +43,83 @@ impl OrganizationFilter {
 /// Rows that are read at once.
 const STEP: usize = 200;
 
+/// In which order organizations are listed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Sort {
+    /// By key.
+    #[default]
+    Key,
+    /// The newest first.
+    NewestFirst,
+}
+
+/// Where in that order a page is.
+enum Place {
+    Key(String),
+    Newest(Option<OrganizationId>),
+}
+
+impl Sort {
+    /// Where a page begins that a cursor leads to; nothing where it is no cursor of this order.
+    fn place(self, after: Option<&[u8]>) -> Option<Place> {
+        Some(match (self, after) {
+            (Self::Key, after) => Place::Key(std::str::from_utf8(after.unwrap_or_default()).ok()?.to_owned()),
+            (Self::NewestFirst, None) => Place::Newest(None),
+            (Self::NewestFirst, Some(id)) => Place::Newest(Some(OrganizationId(id.try_into().ok()?))),
+        })
+    }
+
+    /// What leads to the page after one that ends here.
+    fn cursor(self, last: &OrganizationBody) -> Option<Vec<u8>> {
+        match self {
+            Self::Key => Some(last.key.clone().into_bytes()),
+            Self::NewestFirst => match last.id.parse().ok()? {
+                OrganizationRef::Id(id) => Some(id.0.to_vec()),
+                OrganizationRef::Key(_) => None,
+            },
+        }
+    }
+}
+
+impl Place {
+    fn listing(&self) -> Listing<'_> {
+        match self {
+            Self::Key(after) => Listing::ByKey(after),
+            Self::Newest(before) => Listing::NewestFirst(*before),
+        }
+    }
+
+    fn after(&self, id: OrganizationId, key: &str) -> Self {
+        match self {
+            Self::Key(_) => Self::Key(key.to_owned()),
+            Self::Newest(_) => Self::Newest(Some(id)),
+        }
+    }
+}
+
 impl Report<'_> {
-    /// `GET /v1/organizations`: by key.
+    /// `GET /v1/organizations`.
     ///
     /// # Errors
     /// [`ReadError::Store`] where `after` is no cursor of this list.
     pub fn organizations(
         &self,
         filter: &OrganizationFilter,
+        sort: Sort,
         limit: usize,
         after: Option<&[u8]>,
     ) -> Result<Listed<OrganizationBody>, ReadError> {
-        let Ok(after) = std::str::from_utf8(after.unwrap_or_default()) else { return bad_cursor() };
+        let Some(mut place) = sort.place(after) else { return bad_cursor() };
         let own = match self.scope {
             Scope::Organization(own) | Scope::Portal { organization: own, .. } => Some(own),
             // Nobody but operators lists all.
             Scope::Team | Scope::Member { .. } => None,
         };
-        let (pattern, mut after) = (filter.pattern(), after.to_owned());
+        let pattern = filter.pattern();
         let mut data: Vec<OrganizationBody> = Vec::new();
         loop {
             let asked = Candidates {
-                after: &after,
+                from: place.listing(),
                 own,
                 pattern: pattern.as_deref(),
                 status: filter.status.map(status_name),
@@ -73,14 +128,14 @@ impl Report<'_> {
                 due: self.now,
             };
             let some = self.view.rows().candidates(&asked, STEP)?;
-            let Some((_, last)) = some.last() else { break };
-            after.clone_from(last);
+            let Some((id, key)) = some.last() else { break };
+            place = place.after(*id, key);
             for (id, _) in &some {
                 let account = self.current(&OrganizationRef::Id(*id))?.account;
                 if !filter.takes(&account, self) {
                     continue;
                 } else if data.len() == limit {
-                    let next = data.last().map(|last| last.key.clone().into_bytes());
+                    let next = data.last().and_then(|last| sort.cursor(last));
                     return Ok(Listed { data, next });
                 }
                 data.push(OrganizationBody::of(&account, self.catalogue));

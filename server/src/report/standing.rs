@@ -1,7 +1,7 @@
 //! Where an organization stands in its current period (O1).
 
 use metergate_rules::id::OrganizationRef;
-use metergate_rules::meter::Meter;
+use metergate_rules::meter::{Aggregation, Meter};
 use metergate_rules::window::Window;
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -37,6 +37,15 @@ pub struct Standing {
 pub struct MeterStanding {
     /// The meter's key.
     pub meter: String,
+    /// Its name for people.
+    pub name: String,
+    /// What it counts, such as `token`.
+    pub unit: String,
+    /// `sum`, `count`, `max`, `last` or `uniqueCount`.
+    #[schema(value_type = String, example = "sum")]
+    pub aggregation: Aggregation,
+    /// The properties by which its use can be grouped.
+    pub dimensions: Vec<String>,
     /// The window that the figures are of: `billingPeriod`, `month` or `lifetime`.
     #[schema(value_type = String, example = "billingPeriod")]
     pub window: Window,
@@ -85,6 +94,10 @@ impl Report<'_> {
         let entitled = Self::is_entitled(current, meter);
         MeterStanding {
             meter: meter.key.to_string(),
+            name: meter.name.clone(),
+            unit: meter.unit.clone(),
+            aggregation: meter.aggregation,
+            dimensions: meter.dimensions.clone(),
             window: figures.window,
             used: number(figures.used),
             held: number(figures.held),

@@ -2,7 +2,8 @@
 
 use super::StoreError;
 use super::error::EngineError;
-use super::open::{Engine, Job, Store, Turn};
+use super::job::{Job, Turn};
+use super::open::{Engine, Store};
 use super::postgres::{Of, Postgres, at};
 use super::sqlite::Sqlite;
 

@@ -19,7 +19,6 @@ use super::feed::Feed;
 use super::fold::{Fold, Pace};
 use super::inbox::{Inbox, Port};
 use super::known::IdHasher;
-use super::postgres::Postgres;
 use super::postgres::pool::Pool;
 use super::reader::{Reader, Recent};
 use super::remade::Remade;
@@ -121,22 +120,6 @@ pub(super) enum Engine {
     Embedded(PathBuf),
     /// PostgreSQL.
     Postgres(Arc<Pool>),
-}
-
-/// While this lives no other node does the same work.
-pub struct Turn {
-    pub(super) _held: Option<Postgres>,
-}
-
-/// Work that one node does at a time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Job {
-    /// What falls due by time alone, the roots of the audit log, the end of its older entries.
-    Sweep = 1,
-    /// Rollups compared with the records.
-    Rollups = 3,
-    /// Mails that wait are sent.
-    Mail = 2,
 }
 
 impl Store {

@@ -58,12 +58,21 @@ pub struct StoredCheckpoint {
     pub entry: u64,
 }
 
+/// An order of organizations, and where a page of it begins.
+#[derive(Clone, Copy, Debug)]
+pub enum Listing<'a> {
+    /// By key, after this one.
+    ByKey(&'a str),
+    /// The newest first, before this one. Ids rise with the time at which they were given.
+    NewestFirst(Option<OrganizationId>),
+}
+
 /// Organizations that a filter may take. What has fallen due but is not in the row yet may change status, plan and locks (a
 /// trial that has just ended), so such rows are among them in any case.
 #[derive(Clone, Debug)]
 pub struct Candidates<'a> {
-    /// Those whose key comes after this.
-    pub after: &'a str,
+    /// From where on, in which order.
+    pub from: Listing<'a>,
     /// This one alone.
     pub own: Option<OrganizationId>,
     /// Whose key or name is like this pattern of `LIKE` with `\` before what stands for itself; of ASCII letters in either

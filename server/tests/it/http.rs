@@ -26,6 +26,7 @@ mod openapi;
 mod openid;
 mod organizations;
 mod overrides;
+mod pages;
 mod past;
 mod people;
 mod portals;

@@ -51,6 +51,7 @@ fn the_pace_is_that_of_a_week_whatever_the_period_and_leads_to_the_limit_with_cr
 
     set_extra(&kit, "tokens", 5);
     grant(&kit, "tokens", 20, None);
+    let now = kit.store.now();
     let it = foreseen(&kit, now, "tokens");
     assert_eq!((&it["windows"][0]["limit"], &it["windows"][0]["remaining"]), (&125.into(), &95.into()));
     assert_eq!(it["windows"][0]["reachesAt"], reached(now, &it["pace"]["from"], 100, 95));
@@ -59,7 +60,7 @@ fn the_pace_is_that_of_a_week_whatever_the_period_and_leads_to_the_limit_with_cr
     let it = foreseen(&kit, now, "tokens");
     assert_eq!((&it["windows"][0]["remaining"], &it["windows"][0]["reachesAt"]), (&0.into(), &now.to_string().into()));
     set_override(&kit, "tokens", Window::BillingPeriod, Max::Unlimited, None);
-    let it = foreseen(&kit, now, "tokens");
+    let it = foreseen(&kit, kit.store.now(), "tokens");
     let window = &it["windows"][0];
     assert_eq!(
         (&window["unlimited"], &window["limit"], &window["reachesAt"]),

@@ -3,13 +3,14 @@ use metergate_rules::id::PlanKey;
 use metergate_rules::time::DAY;
 
 use super::*;
-use crate::report::organizations::OrganizationFilter;
+use crate::report::organizations::{OrganizationFilter, Sort};
 
 fn keys(kit: &Kit, now: Time, filter: &OrganizationFilter, limit: usize) -> Vec<String> {
     let (mut all, mut after) = (Vec::new(), None::<Vec<u8>>);
     loop {
         let (asked, from) = (filter.clone(), after.clone());
-        let page = kit.report_at(now, move |report| report.organizations(&asked, limit, from.as_deref())).unwrap();
+        let page =
+            kit.report_at(now, move |report| report.organizations(&asked, Sort::Key, limit, from.as_deref())).unwrap();
         assert!(page.data.len() <= limit);
         all.extend(page.data.into_iter().map(|one| one.key));
         after = page.next;
@@ -49,8 +50,11 @@ fn organizations_are_listed_by_key_and_filtered_as_they_are_now() {
             assert_eq!(keys(&kit, after_trial, &filter, limit), later, "later: {filter:?}");
         }
     }
-    let bad = kit.report(|report| report.organizations(&OrganizationFilter::default(), 5, Some(&[0xff])));
-    assert!(refusal(bad).starts_with("cursor: "));
+    for sort in [Sort::Key, Sort::NewestFirst] {
+        let bad =
+            kit.report(move |report| report.organizations(&OrganizationFilter::default(), sort, 5, Some(&[0xff])));
+        assert!(refusal(bad).starts_with("cursor: "), "{sort:?}");
+    }
 }
 
 #[test]
@@ -66,7 +70,7 @@ fn who_is_bound_to_one_organization_sees_that_one_alone() {
         assert!(bound.quota(&foreign).is_err() && bound.entitlements(&foreign).is_err());
         assert!(bound.explain(&foreign, None, None).is_err() && bound.grants(&foreign, 5, None).is_err());
         assert!(bound.events(&foreign, &crate::report::events::EventFilter::default(), 5, None).is_err());
-        bound.organizations(&OrganizationFilter::default(), 50, None)
+        bound.organizations(&OrganizationFilter::default(), Sort::default(), 50, None)
     });
     let keys: Vec<String> = seen.unwrap().data.into_iter().map(|one| one.key).collect();
     assert_eq!(keys, ["beta"]);

@@ -74,7 +74,9 @@ fn levels_decimals_and_meters_without_limits_are_shown_as_what_they_are() {
     let exact = serde_json::to_string(&standing).unwrap();
     let body = json(&standing);
     let meter = |name: &str| body["meters"].as_array().unwrap().iter().find(|it| it["meter"] == name).unwrap().clone();
-    let cost = r#""meter":"cost","window":"month","used":1.7,"held":0,"limit":1.5,"remaining":0,"overage":0.2,"#;
+    let named = (&meter("cost")["name"], &meter("cost")["aggregation"], &meter("cost")["dimensions"]);
+    assert_eq!(named, (&"cost".into(), &"sum".into(), &serde_json::json!([])));
+    let cost = r#""window":"month","used":1.7,"held":0,"limit":1.5,"remaining":0,"overage":0.2,"#;
     assert!(exact.contains(cost), "{exact}");
     assert_eq!((meter("level")["used"].clone(), meter("level")["remaining"].clone()), (30.into(), 20.into()));
     assert_eq!(meter("hits")["unlimited"], true, "nothing limits what the plan does not name");

@@ -6,21 +6,33 @@ use metergate_rules::time::Time;
 use super::{Of, Postgres, at, most, organization_at, uuid};
 use crate::store::error::EngineError;
 use crate::store::receipt::ReceiptRow;
-use crate::store::rows::Candidates;
+use crate::store::rows::{Candidates, Listing};
 use crate::store::totals::Totals;
 use crate::store::{Answer, ReceiptKey};
 
-/// Names are compared byte by byte (`COLLATE "C"`), and so only ASCII letters in either case.
-const CANDIDATES: &str = "
-    SELECT o.organization, o.key FROM organizations o
-    WHERE o.key > $1
+/// A page of organizations: where it begins, and the order. Names are compared byte by byte (`COLLATE "C"`), and so only ASCII
+/// letters in either case.
+macro_rules! candidates {
+    ($place:literal, $order:literal) => {
+        concat!(
+            "SELECT o.organization, o.key FROM organizations o WHERE ",
+            $place,
+            "
       AND ($2::uuid IS NULL OR o.organization = $2)
       AND ($3::text IS NULL OR o.key ILIKE $3 OR o.name ILIKE $3)
       AND ((($4::text IS NULL OR o.status = $4)
             AND ($5::boolean IS NULL OR o.locked = $5)
             AND ($6::text IS NULL OR o.plan IN (SELECT id FROM plans WHERE key = $6)))
            OR (SELECT a.next_due FROM accounts a WHERE a.organization = o.organization) <= $7)
-    ORDER BY o.key LIMIT $8";
+    ORDER BY ",
+            $order,
+            " LIMIT $8"
+        )
+    };
+}
+
+const BY_KEY: &str = candidates!("o.key > $1", "o.key");
+const NEWEST_FIRST: &str = candidates!("($1::uuid IS NULL OR o.organization < $1)", "o.organization DESC");
 
 impl Postgres {
     pub(super) fn candidates_of(
@@ -28,10 +40,15 @@ impl Postgres {
         asked: &Candidates<'_>,
         limit: usize,
     ) -> Result<Vec<(OrganizationId, String)>, EngineError> {
-        let Candidates { after, own, pattern, status, locked, plan, due } = *asked;
+        let Candidates { from, own, pattern, status, locked, plan, due } = *asked;
+        let before = if let Listing::NewestFirst(before) = from { before.map(uuid) } else { None };
+        let (sql, place): (_, super::Value<'_>) = match &from {
+            Listing::ByKey(key) => (BY_KEY, key),
+            Listing::NewestFirst(_) => (NEWEST_FIRST, &before),
+        };
         let (own, due, limit) = (own.map(uuid), due.micros(), most(limit));
-        let values: [super::Value<'_>; 8] = [&after, &own, &pattern, &status, &locked, &plan, &due, &limit];
-        let rows = self.rows(Of::Team, CANDIDATES, &values)?;
+        let values: [super::Value<'_>; 8] = [place, &own, &pattern, &status, &locked, &plan, &due, &limit];
+        let rows = self.rows(Of::Team, sql, &values)?;
         rows.iter().map(|row| Ok((organization_at(row, 0)?, at(row, 1)?))).collect()
     }
 

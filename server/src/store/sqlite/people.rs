@@ -108,8 +108,7 @@ pub(super) fn write_person(transaction: &Transaction<'_>, row: &PersonRow) -> Re
         }
         PersonRow::Session(session) => {
             let data = sealed(&[&session.token.0], session)?;
-            let sql = "INSERT OR REPLACE INTO sessions (token, data) VALUES (?, ?)";
-            execute(sql, &[&session.token.0, &data])
+            execute("INSERT OR REPLACE INTO sessions (token, data) VALUES (?, ?)", &[&session.token.0, &data])
         }
         PersonRow::SessionGone(token) => execute("DELETE FROM sessions WHERE token = ?", &[&token.0]),
         PersonRow::Link(link) => {
@@ -137,16 +136,12 @@ pub(super) fn write_person(transaction: &Transaction<'_>, row: &PersonRow) -> Re
             execute(sql, &[&verified.user.0, &data])
         }
         PersonRow::VerifiedGone(user) => execute("DELETE FROM verified_emails WHERE user = ?", &[&user.0]),
-        PersonRow::Letter(letter) => write_letter(transaction, letter),
+        PersonRow::Letter(letter) => {
+            let data = sealed(&[&letter.id.0], &**letter)?;
+            execute("INSERT OR REPLACE INTO letters (id, data) VALUES (?, ?)", &[&letter.id.0, &data])
+        }
         PersonRow::LetterGone(id) => execute("DELETE FROM letters WHERE id = ?", &[&id.0]),
     }
-}
-
-fn write_letter(transaction: &Transaction<'_>, letter: &Letter) -> Result<(), EngineError> {
-    let data = sealed(&[&letter.id.0], letter)?;
-    let mut insert = transaction.prepare_cached("INSERT OR REPLACE INTO letters (id, data) VALUES (?, ?)")?;
-    insert.execute((letter.id.0, data))?;
-    Ok(())
 }
 
 fn sealed<T: Serialize>(columns: &[&[u8]], content: &T) -> Result<Vec<u8>, EngineError> {

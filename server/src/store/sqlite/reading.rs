@@ -6,6 +6,7 @@ use metergate_rules::account::Account;
 use metergate_rules::id::{MeterId, OrganizationId, OrganizationKey, PlanId};
 use metergate_rules::time::{Span, Time};
 use rusqlite::Row;
+use rusqlite::types::Value;
 
 use super::{EngineError, Sqlite, find_rollup};
 use crate::catalogue::change::ImportRecord;
@@ -13,7 +14,7 @@ use crate::store::audit::AuditRow;
 use crate::store::ledger::Head;
 use crate::store::rollup::{RollupKey, ValueKey};
 use crate::store::rows::{
-    Candidates, EachDayTotal, EachRollup, EachRow, MeterDays, RollupRange, Rows, StoredCheckpoint,
+    Candidates, EachDayTotal, EachRollup, EachRow, Listing, MeterDays, RollupRange, Rows, StoredCheckpoint,
 };
 use crate::store::totals::Totals;
 use crate::store::{Answer, ReceiptKey};
@@ -21,16 +22,28 @@ use crate::store::{Answer, ReceiptKey};
 /// Whose the journal is: one for all organizations.
 const ALL: OrganizationId = OrganizationId([0; 16]);
 
-const CANDIDATES: &str = "
-    SELECT o.id, o.key FROM organizations o
-    WHERE o.key > ?1
+/// A page of organizations: where it begins, and the order.
+macro_rules! candidates {
+    ($place:literal, $order:literal) => {
+        concat!(
+            "SELECT o.id, o.key FROM organizations o WHERE ",
+            $place,
+            "
       AND (?2 IS NULL OR o.id = ?2)
       AND (?3 IS NULL OR o.key LIKE ?3 ESCAPE '\\' OR o.name LIKE ?3 ESCAPE '\\')
       AND (((?4 IS NULL OR o.status = ?4)
             AND (?5 IS NULL OR o.locked = ?5)
             AND (?6 IS NULL OR o.plan IN (SELECT id FROM plans WHERE key = ?6)))
            OR (SELECT a.next_due FROM accounts a WHERE a.id = o.id) <= ?7)
-    ORDER BY o.key LIMIT ?8";
+    ORDER BY ",
+            $order,
+            " LIMIT ?8"
+        )
+    };
+}
+
+const BY_KEY: &str = candidates!("o.key > ?1", "o.key");
+const NEWEST_FIRST: &str = candidates!("(?1 IS NULL OR o.id < ?1)", "o.id DESC");
 
 fn listed(row: &Row<'_>) -> rusqlite::Result<(OrganizationId, String)> {
     Ok((OrganizationId(row.get(0)?), row.get(1)?))
@@ -62,10 +75,14 @@ impl Rows for Sqlite {
     }
 
     fn candidates(&self, asked: &Candidates<'_>, most: usize) -> Result<Vec<(OrganizationId, String)>, EngineError> {
-        let Candidates { after, own, pattern, status, locked, plan, due } = *asked;
+        let Candidates { from, own, pattern, status, locked, plan, due } = *asked;
         let most = i64::try_from(most).unwrap_or(i64::MAX);
-        let values = (after, own.map(|own| own.0), pattern, status, locked, plan, due.micros(), most);
-        let mut query = self.connection.prepare_cached(CANDIDATES)?;
+        let (sql, place) = match from {
+            Listing::ByKey(key) => (BY_KEY, Value::from(key.to_owned())),
+            Listing::NewestFirst(before) => (NEWEST_FIRST, before.map(|before| before.0.to_vec()).into()),
+        };
+        let values = (place, own.map(|own| own.0), pattern, status, locked, plan, due.micros(), most);
+        let mut query = self.connection.prepare_cached(sql)?;
         let rows = query.query_map(values, listed)?;
         Ok(rows.collect::<rusqlite::Result<_>>()?)
     }

@@ -69,10 +69,10 @@ mod rights;
 mod rollups;
 #[path = "settings.rs"]
 mod settings;
-#[path = "team.rs"]
-mod team;
 #[path = "streams.rs"]
 mod streams;
+#[path = "team.rs"]
+mod team;
 #[path = "voids.rs"]
 mod voids;
 

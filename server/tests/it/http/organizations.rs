@@ -199,11 +199,12 @@ fn organizations_are_listed_by_key_in_pages_and_sought() {
     let cases = [
         ("", "0123456"), ("limit=1", "0123456"), ("limit=3", "0123456"), ("limit=7", "0123456"), ("plan=pro&limit=2", "0246"),
         ("status=trial", "135"), ("locked=true", "3"), ("locked=false&limit=2", "012456"), ("search=org-2", "2"), ("search=Name%209", "0"),
-        ("search=nothing", ""),
+        ("search=nothing", ""), ("sort=key", "0123456"), ("sort=-createdAt&limit=2", "6543210"), ("sort=-createdAt&plan=free&limit=1", "531"),
     ];
     for (query, expected) in cases {
         assert_eq!(keys(query).concat(), expected, "{query}");
     }
+    admin.get("/v1/organizations?sort=name").expect_problem(422, "validation");
     let page = admin.get("/v1/organizations?limit=3&plan=pro").is(200);
     let cursor = page.json()["nextCursor"].as_str().unwrap().to_owned();
     let link = format!("</v1/organizations?limit=3&plan=pro&cursor={cursor}>; rel=\"next\"");

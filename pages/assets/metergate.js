@@ -1,0 +1,210 @@
+// What script adds to pages that work without it: forms as dialogs, words that something was done, live numbers. It asks this
+// server alone, and for the same pages that a click would show.
+import { charts } from "./chart.js";
+
+const parse = (text) => new DOMParser().parseFromString(text, "text/html");
+const page = async (url, options = {}) => {
+  const response = await fetch(url, { credentials: "same-origin", headers: { Accept: "text/html" }, ...options });
+  return { response, found: parse(await response.text()) };
+};
+
+/** Says something for a few seconds. */
+function toast(words, isBad = false) {
+  document.querySelector(".toast")?.remove();
+  const box = Object.assign(document.createElement("div"), { className: isBad ? "toast is-bad" : "toast" });
+  box.setAttribute("role", isBad ? "alert" : "status");
+  document.body.append(box);
+  box.append(words);
+  settle(box);
+}
+
+function settle(box) {
+  const close = Object.assign(document.createElement("button"), { type: "button", className: "linklike", textContent: "Close" });
+  close.addEventListener("click", () => box.remove());
+  box.append(close);
+  if (box.getAttribute("role") === "status") setTimeout(() => box.remove(), 6000);
+}
+
+/** What a page says was done is said once: its word goes from the address. */
+function said() {
+  const box = document.querySelector(".toast");
+  if (box) settle(box);
+  const url = new URL(location.href);
+  if (url.searchParams.has("done")) {
+    url.searchParams.delete("done");
+    history.replaceState(null, "", url);
+  }
+}
+
+/** Shows the form behind a link as a dialog, and goes to its page where that fails. */
+async function open(link) {
+  if (link.getAttribute("aria-busy") === "true") return;
+  link.setAttribute("aria-busy", "true");
+  try {
+    const { response, found } = await page(link.href);
+    const content = found.querySelector("[data-dialog-content]");
+    if (!response.ok || response.redirected || !content) return location.assign(link.href);
+    const dialog = document.createElement("dialog");
+    dialog.addEventListener("close", () => {
+      dialog.remove();
+      const again = link.isConnected ? link : document.querySelector(`a[href="${CSS.escape(link.getAttribute("href"))}"]`);
+      again?.focus();
+    });
+    document.body.append(dialog);
+    fill(dialog, content, response.url);
+    dialog.showModal();
+  } catch {
+    location.assign(link.href);
+  } finally {
+    link.removeAttribute("aria-busy");
+  }
+}
+
+function fill(dialog, content, url) {
+  dialog.replaceChildren(document.adoptNode(content));
+  const title = dialog.querySelector("h1");
+  if (title) {
+    title.id = "dialog-title";
+    dialog.setAttribute("aria-labelledby", title.id);
+  }
+  for (const form of dialog.querySelectorAll("form")) {
+    if (!form.getAttribute("action")) form.action = url;
+  }
+  ready(dialog);
+  (dialog.querySelector("[aria-invalid=true]") ?? dialog.querySelector("input:not([type=hidden]), select, textarea"))?.focus();
+}
+
+/** Sends a form: from a dialog within it, so that what is wrong is said there. */
+async function send(event) {
+  const form = event.target;
+  const button = event.submitter ?? form.querySelector("[type=submit]");
+  if (button?.getAttribute("aria-busy") === "true") return event.preventDefault();
+  button?.setAttribute("aria-busy", "true");
+  const dialog = form.closest("dialog");
+  if (!dialog || (event.submitter?.formMethod || form.method) !== "post") return;
+  event.preventDefault();
+  try {
+    const { response, found } = await page(form.action, { method: "POST", body: new URLSearchParams(new FormData(form, event.submitter)) });
+    if (response.redirected) {
+      const to = new URL(response.url);
+      if (to.pathname === "/sign-in") return toast("You are signed out. Sign in on another tab, then send this again.", true);
+      return to.pathname === location.pathname && to.hash ? location.replace(to) : location.assign(to);
+    }
+    const content = found.querySelector("[data-dialog-content]");
+    if (content) fill(dialog, content, form.action);
+    else toast(found.querySelector("main p")?.textContent ?? "That could not be done. Try again.", true);
+  } catch {
+    toast("The server cannot be reached. Nothing is lost: try again.", true);
+  } finally {
+    button?.removeAttribute("aria-busy");
+  }
+}
+
+/** Takes the regions of a page anew, without losing what has the focus. */
+async function renew(url) {
+  const { response, found } = await page(url);
+  if (!response.ok || response.redirected) return;
+  for (const fresh of found.querySelectorAll("[data-region]")) {
+    const old = document.querySelector(`[data-region="${fresh.dataset.region}"]`);
+    if (!old || old.contains(document.activeElement) || old.isEqualNode(fresh)) continue;
+    old.replaceWith(document.adoptNode(fresh));
+    ready(fresh);
+  }
+}
+
+/** Follows the events that an address sends, and takes the page's numbers anew when something happened: at most every two seconds. */
+function follow(mark) {
+  if (!("EventSource" in window)) return;
+  let source;
+  let waiting = false;
+  const state = (word, words) => {
+    mark.dataset.state = word;
+    mark.textContent = words;
+  };
+  const happened = () => {
+    if (waiting) return;
+    waiting = true;
+    setTimeout(() => renew(location.href).catch(() => {}).finally(() => (waiting = false)), 2000);
+  };
+  const connect = () => {
+    source = new EventSource(mark.dataset.live);
+    source.addEventListener("open", () => state("open", "Live"));
+    source.addEventListener("message", happened);
+    source.addEventListener("event", happened);
+    source.addEventListener("error", () => {
+      if (source.readyState === EventSource.CLOSED) state("off", "Load the page anew for newer figures");
+      else state("lost", "Reconnecting");
+    });
+  };
+  // Who does not look needs no connection: coming back is seen to.
+  document.addEventListener("visibilitychange", () => {
+    if (document.hidden) return source.close();
+    connect();
+    happened();
+  });
+  addEventListener("pagehide", () => source.close());
+  addEventListener("pageshow", (event) => event.persisted && connect());
+  connect();
+}
+
+/** Shows what a date would change, as soon as it is chosen. */
+function preview(field) {
+  const form = field.form;
+  field.addEventListener("change", async () => {
+    const url = new URL(form.action || location.href, location.href);
+    url.searchParams.set(field.name, field.value);
+    try {
+      const { found } = await page(url);
+      const [fresh, old] = [found, form].map((root) => root.querySelector("[data-preview]"));
+      if (fresh && old) old.replaceWith(document.adoptNode(fresh));
+      const wrong = found.querySelector(".field .error")?.textContent;
+      if (wrong) toast(wrong, true);
+    } catch {
+      toast("The preview cannot be loaded. The server decides in any case.", true);
+    }
+  });
+}
+
+/** Makes what is on a page, or in a part of one, work. */
+function ready(root) {
+  for (const link of root.querySelectorAll("a[data-dialog]")) {
+    link.addEventListener("click", (event) => {
+      if (event.ctrlKey || event.metaKey || event.shiftKey || event.button) return;
+      event.preventDefault();
+      open(link);
+    });
+  }
+  for (const close of root.querySelectorAll("[data-close]")) {
+    const dialog = close.closest("dialog");
+    if (!dialog) continue;
+    close.addEventListener("click", (event) => {
+      event.preventDefault();
+      dialog.close();
+    });
+  }
+  for (const copy of root.querySelectorAll("[data-copy]")) {
+    const source = document.getElementById(copy.dataset.copy);
+    copy.hidden = false;
+    copy.addEventListener("click", async () => {
+      try {
+        await navigator.clipboard.writeText(source.value);
+        copy.textContent = "Copied";
+      } catch {
+        source.select();
+        copy.textContent = "Press Ctrl+C";
+      }
+    });
+  }
+  for (const select of root.querySelectorAll("select[data-submits]")) {
+    select.addEventListener("change", () => select.form.requestSubmit());
+  }
+  for (const field of root.querySelectorAll("input[data-preview-of]")) preview(field);
+  charts(root);
+}
+
+document.addEventListener("submit", send);
+addEventListener("pageshow", () => document.querySelectorAll("button[aria-busy]").forEach((one) => one.removeAttribute("aria-busy")));
+said();
+ready(document);
+document.querySelector("form[data-at-once]")?.requestSubmit();
+document.querySelectorAll("[data-live]").forEach(follow);

@@ -1,0 +1,38 @@
+//! Pages of somebody who is not signed in, and of what went wrong.
+
+use askama::Template;
+
+use crate::form::Form;
+use crate::frame::Frame;
+
+/// A form alone on its page: signing in, signing up, opening a link.
+#[derive(Template)]
+#[template(path = "alone_form.html")]
+pub struct AloneForm {
+    frame: Frame,
+    form: Form,
+    provider: Option<(String, &'static str)>,
+}
+
+impl AloneForm {
+    /// The page; `provider` is the address at which one can sign in by an identity provider.
+    pub fn new(frame: Frame, form: Form, provider: Option<String>) -> Self {
+        Self { frame, form, provider: provider.map(|href| (href, "Continue with single sign-on")) }
+    }
+}
+
+/// Something that could not be shown or done.
+#[derive(Template)]
+#[template(path = "problem.html")]
+pub struct ProblemPage {
+    frame: Frame,
+    detail: String,
+    can_retry: bool,
+}
+
+impl ProblemPage {
+    /// The page.
+    pub const fn new(frame: Frame, detail: String, can_retry: bool) -> Self {
+        Self { frame, detail, can_retry }
+    }
+}

@@ -1,0 +1,174 @@
+//! One organization, its limits, credit and use.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::Meter;
+use crate::format::Amount;
+use crate::progress::Standing;
+
+/// A half-open span of time.
+#[derive(Clone, Debug, Default, Deserialize)]
+pub struct Period {
+    /// Its first instant.
+    pub start: String,
+    /// The first instant after it.
+    pub end: String,
+}
+
+/// A lock.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Lock {
+    pub(crate) cause: String,
+    pub(crate) reason: Option<String>,
+    pub(crate) since: String,
+}
+
+/// A change of plan that waits for its time.
+#[derive(Clone, Debug, Deserialize)]
+pub struct ScheduledPlan {
+    pub(crate) plan: String,
+    pub(crate) version: u32,
+    pub(crate) at: String,
+}
+
+/// An organization.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Organization {
+    pub(crate) id: String,
+    /// Its key.
+    pub key: String,
+    pub(crate) name: String,
+    /// The key of its plan.
+    pub plan: String,
+    pub(crate) plan_version: u32,
+    pub(crate) status: String,
+    pub(crate) trial_ends_at: Option<String>,
+    /// The IANA name of its zone.
+    pub time_zone: String,
+    pub(crate) locked: bool,
+    pub(crate) locks: Vec<Lock>,
+    /// Its open billing period.
+    pub current_period: Period,
+    pub(crate) scheduled_plan: Option<ScheduledPlan>,
+    pub(crate) next_reset_date: String,
+    pub(crate) created_at: String,
+    pub(crate) metadata: Value,
+    pub(crate) test: bool,
+    /// What its own clock shows, where it has one.
+    pub clock: Option<String>,
+}
+
+/// One meter of an organization in its open period, and what it is.
+#[derive(Clone, Debug, Deserialize)]
+pub struct MeterStanding {
+    #[serde(flatten)]
+    standing: Standing,
+    name: String,
+    unit: String,
+    aggregation: String,
+    dimensions: Vec<String>,
+}
+
+impl std::ops::Deref for MeterStanding {
+    type Target = Standing;
+    fn deref(&self) -> &Standing {
+        &self.standing
+    }
+}
+
+impl Standings {
+    /// What these meters are: of the team's others whoever looks may know nothing.
+    pub fn known(&self) -> Vec<Meter> {
+        let known = |one: &MeterStanding| {
+            Meter::known(&one.standing.meter, &one.name, &one.unit, &one.aggregation, &one.dimensions)
+        };
+        self.meters.iter().map(known).collect()
+    }
+}
+
+/// All meters of an organization.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Standings {
+    /// The meters, by key.
+    pub meters: Vec<MeterStanding>,
+}
+
+/// A limit in force.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct QuotaLimit {
+    /// Where it stands.
+    #[serde(flatten)]
+    pub standing: Standing,
+    pub(crate) source: String,
+    pub(crate) enforcement: String,
+    pub(crate) until: Option<String>,
+    pub(crate) resets_at: Option<String>,
+}
+
+impl std::ops::Deref for QuotaLimit {
+    type Target = Standing;
+    fn deref(&self) -> &Standing {
+        &self.standing
+    }
+}
+
+/// The extra quota of one meter.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Extra {
+    pub(crate) meter: String,
+    pub(crate) quantity: Amount,
+}
+
+/// All limits of an organization.
+#[derive(Clone, Debug, Default, Deserialize)]
+pub struct Quota {
+    pub(crate) limits: Vec<QuotaLimit>,
+    pub(crate) extra: Vec<Extra>,
+}
+
+/// Credit.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Grant {
+    pub(crate) id: u64,
+    pub(crate) meter: String,
+    pub(crate) amount: Amount,
+    pub(crate) used: Amount,
+    pub(crate) held: Amount,
+    pub(crate) remaining: Amount,
+    pub(crate) lost: Amount,
+    pub(crate) reason: String,
+    pub(crate) priority: i64,
+    pub(crate) state: String,
+    pub(crate) expires_at: Option<String>,
+    pub(crate) created_at: String,
+}
+
+/// Use in one step of time.
+#[derive(Clone, Debug, Deserialize)]
+pub struct UsageRow {
+    pub(crate) organization: String,
+    pub(crate) start: String,
+    pub(crate) value: Amount,
+    #[serde(default)]
+    pub(crate) group: BTreeMap<String, Option<String>>,
+    #[serde(default)]
+    pub(crate) other: bool,
+}
+
+/// The billing cycle, and the next resets.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Cycle {
+    pub(crate) billing_cycle_start_date: String,
+    pub(crate) time_zone: String,
+    pub(crate) current_period: Period,
+    pub(crate) next_reset_date: String,
+    pub(crate) resets: Vec<String>,
+}

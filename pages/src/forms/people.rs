@@ -1,0 +1,99 @@
+//! What is done about an organization's members and keys.
+
+use super::{About, ROLES};
+use crate::answers::{Key, Member};
+use crate::form::{Change, Field, Form, Kind};
+
+/// What keys may be used for, and what that is.
+const SCOPES: [(&str, &str); 3] = [
+    ("consume", "Decide and record use (consume)"),
+    ("ingest", "Record use that has happened (ingest)"),
+    ("read", "Read use and limits (read)"),
+];
+
+/// Somebody who is to join.
+pub fn invite(about: &About) -> Form {
+    Form::new("Invite somebody", "Invite")
+        .say(format!(
+            "They join {} by a link, which is sent to the address where mail is configured, and shown to you to pass on.",
+            about.organization.name
+        ))
+        .field(Field::new("email", "E-mail address", Kind::Line("email")).most(254))
+        .field(Field::select("role", "Role", ROLES).value("viewer").hint(
+            "Viewers read. Editors also append to the audit log. Admins also change members, keys and the billing cycle. Owners also \
+             change owners, and delete the organization.",
+        ))
+}
+
+/// What a member may do.
+pub fn member(about: &About, members: &[Member]) -> Form {
+    let id = about.chosen("member");
+    let mut form = Form::new("Change member", "Save");
+    let found = members.iter().find(|member| member.id == id);
+    if let Some(member) = found {
+        form = form.say(format!("{} ({})", member.name, member.email));
+    }
+    let role = found.map_or("viewer", |member| &member.role);
+    let is_active = found.is_none_or(|member| member.active);
+    form.field(Field::hidden("member", id)).field(Field::select("role", "Role", ROLES).value(role)).field(
+        Field::check("active", "Active")
+            .value(if is_active { "true" } else { "" })
+            .hint("Who is not active stays a member, and can do nothing."),
+    )
+}
+
+/// Somebody who is to leave.
+pub fn remove_member(about: &About, members: &[Member]) -> Form {
+    let id = about.chosen("member");
+    let mut form = Form::new("Remove member", "Remove member").danger();
+    if let Some(member) = members.iter().find(|member| member.id == id) {
+        form =
+            form.change(Change::new(format!("{} ({})", member.name, member.email), member.role.clone(), "no member"));
+    }
+    form.field(Field::hidden("member", id))
+}
+
+/// A key; the organization's own can never do what operators do.
+pub fn new_key(is_team: bool) -> Form {
+    let mut form = Form::new("Make an API key", "Make key")
+        .say("The key is shown once. Your application sends it as Authorization: Bearer.")
+        .field(Field::text("name", "Name").hint("What uses it: it stands in the audit log.").most(100));
+    for (scope, label) in SCOPES {
+        let begins = if scope == "consume" { "true" } else { "" };
+        form = form.field(Field::check(&format!("scope.{scope}"), label).value(begins));
+    }
+    if is_team {
+        form = form.field(Field::check("scope.admin", "Everything that operators do (admin)")).field(
+            Field::text("organization", "Only for the organization")
+                .hint("Its id or key; every one where it is empty.")
+                .optional(),
+        );
+    }
+    form.field(
+        Field::new("expiresAt", "Expires", Kind::Line("datetime-local"))
+            .hint("In UTC; never where it is empty.")
+            .optional(),
+    )
+}
+
+/// A key that is to be refused.
+pub fn revoke_key(id: &str, keys: &[Key]) -> Form {
+    let mut form = Form::new("Revoke API key", "Revoke key")
+        .say("It is refused everywhere within five seconds. Whatever still uses it stops working.")
+        .danger();
+    if let Some(key) = keys.iter().find(|key| key.id == id) {
+        form = form.change(Change::new(key.name.clone(), key.scopes.join(", "), "refused"));
+    }
+    form.field(Field::hidden("key", id))
+}
+
+/// A key in place of another.
+pub fn rotate_key(id: &str, keys: &[Key]) -> Form {
+    let mut form = Form::new("Rotate API key", "Make the new key").say(
+        "The new key has the same name and scopes. The old one goes on for 24 hours, so that both work meanwhile.",
+    );
+    if let Some(key) = keys.iter().find(|key| key.id == id) {
+        form = form.change(Change::new(key.name.clone(), format!("{}…", key.id), "a new key beside it"));
+    }
+    form.field(Field::hidden("key", id))
+}

@@ -1,0 +1,158 @@
+//! What operators change that is the team's.
+
+use crate::answers::{Plan, Settings, User};
+use crate::form::{Change, Field, Form, Kind};
+
+/// An organization.
+pub fn new_organization(plans: &[Plan]) -> Form {
+    let names = plans.iter().map(|plan| (plan.key.as_str(), plan.name.clone().unwrap_or_else(|| plan.key.clone())));
+    Form::new("New organization", "Create organization")
+        .field(Field::text("name", "Name").most(255))
+        .field(Field::text("key", "Key").hint("What your application calls it: letters, digits, dashes."))
+        .field(Field::select("plan", "Plan", names).value("free"))
+        .field(
+            Field::text("timeZone", "Time zone")
+                .value("UTC")
+                .hint("Such as Europe/Berlin: of its days, months and billing periods."),
+        )
+        .field(
+            Field::check("test", "A test organization").hint("It can have a clock of its own. It stays one for good."),
+        )
+}
+
+/// A plan's definition.
+pub fn plan(key: &str, definition: &str) -> Form {
+    let title = if key.is_empty() { "New plan".to_owned() } else { format!("Edit plan {key}") };
+    let mut form = Form::new(title, "Save as a new version").say(
+        "Every change is a new version. Organizations stay on theirs until they are moved, or until a catalogue is applied.",
+    );
+    form = match key {
+        "" => form.field(Field::text("key", "Key").hint("Such as pro.")),
+        key => form.field(Field::hidden("key", key)),
+    };
+    form.field(
+        Field::new("definition", "Definition (JSON)", Kind::Area)
+            .value(definition)
+            .autocomplete("code")
+            .hint("As PUT /v1/plans/{key} takes it; /docs has all of it."),
+    )
+}
+
+/// The end of a plan, or of a meter.
+pub fn delete(what: &str, key: &str) -> Form {
+    Form::new(format!("Delete {what}"), format!("Delete {what}"))
+        .say(format!("{key} is no longer offered. What is still used cannot be deleted, and says so."))
+        .danger()
+        .field(Field::hidden("key", key))
+}
+
+/// A meter.
+pub fn meter(found: Option<&crate::answers::Meter>) -> Form {
+    let aggregations = [
+        ("sum", "Sum of quantities"),
+        ("count", "Number of events"),
+        ("max", "Highest value"),
+        ("last", "Last level"),
+        ("uniqueCount", "Distinct values"),
+    ];
+    let of = |read: fn(&crate::answers::Meter) -> String| found.map(read).unwrap_or_default();
+    let mut form = match found {
+        Some(meter) => Form::new(format!("Edit meter {}", meter.key), "Save").field(Field::hidden("key", &meter.key)),
+        None => Form::new("New meter", "Create meter").field(Field::text("key", "Key").hint("Such as api_calls.")),
+    };
+    form = form
+        .field(Field::text("name", "Name").value(of(|meter| meter.name.clone())).optional())
+        .field(
+            Field::text("unit", "Unit").value(of(|meter| meter.unit.clone())).hint("Such as call or byte.").optional(),
+        )
+        .field(
+            Field::select("aggregation", "Aggregation", aggregations)
+                .value(found.map_or("sum", |meter| meter.aggregation.as_str())),
+        )
+        .field(
+            Field::text("eventType", "Event type")
+                .value(of(|meter| meter.event_type.clone()))
+                .hint("The key where it is empty.")
+                .optional(),
+        )
+        .field(
+            Field::amount("decimals", "Decimal places")
+                .value(found.map_or_else(|| "0".to_owned(), |meter| meter.decimals.to_string())),
+        )
+        .field(
+            Field::text("valueProperty", "Property with the value")
+                .value(of(|meter| meter.value_property.clone()))
+                .optional(),
+        )
+        .field(
+            Field::text("dimensions", "Dimensions")
+                .value(of(|meter| meter.dimensions.join(", ")))
+                .hint("Properties to group by, with commas between them.")
+                .optional(),
+        );
+    let is_recorded = found.is_none_or(|meter| meter.record);
+    form.field(
+        Field::check("record", "Recorded")
+            .value(if is_recorded { "true" } else { "" })
+            .hint("Without it, a meter of minutes and hours may be counted in Redis alone."),
+    )
+}
+
+/// How the team shows itself.
+pub fn settings(now: &Settings) -> Form {
+    let text = |value: &Option<String>| value.clone().unwrap_or_default();
+    Form::new("The team as customers see it", "Save")
+        .field(Field::text("teamName", "Team name").value(text(&now.team_name)).optional().most(255))
+        .field(Field::text("color", "Colour").value(text(&now.color)).hint("Such as #0a7f5a.").optional())
+        .field(
+            Field::text("contact", "Contact")
+                .value(text(&now.contact))
+                .hint("An address or a sentence: whom customers ask, such as when they are locked.")
+                .optional()
+                .most(255),
+        )
+        .field(
+            Field::text("logoUrl", "Logo")
+                .value(text(&now.logo_url))
+                .hint("data:image/png;base64,… (png, jpeg or webp, at most 65,536 characters) is shown on these pages, which load nothing from elsewhere. An https address is for pages of your own.")
+                .optional(),
+        )
+        .field(
+            Field::amount("bringForwardMonths", "Months between early resets")
+                .value(now.bring_forward_months.to_string())
+                .hint("Members may bring the next reset forward once in so many months."),
+        )
+}
+
+/// Another administrator.
+pub fn new_administrator() -> Form {
+    Form::new("Add a platform administrator", "Add administrator")
+        .say("They sign in by a link, which is shown once for you to pass on.")
+        .field(Field::new("email", "E-mail address", Kind::Line("email")))
+        .field(Field::text("name", "Name").optional())
+}
+
+/// The end of somebody's being one.
+pub fn remove_administrator(id: &str, administrators: &[User]) -> Form {
+    let mut form = Form::new("Remove administrator", "Remove administrator").danger();
+    if let Some(user) = administrators.iter().find(|user| user.id == id) {
+        form = form.change(Change::new(format!("{} ({})", user.name, user.email), "administrator", "no administrator"));
+    }
+    form.field(Field::hidden("administrator", id))
+}
+
+/// A link by which somebody chooses another password.
+pub fn password_link() -> Form {
+    Form::new("Password link", "Make link")
+        .say("A link with which a user chooses another password, once, within a day. Pass it on to them and to nobody else.")
+        .field(Field::new("email", "E-mail address", Kind::Line("email")))
+}
+
+/// That an entry of an organization's audit log is dealt with.
+pub fn resolve(organization: &str, entry: &str) -> Form {
+    Form::new("Mark as resolved", "Mark as resolved")
+        .say(format!("Entry {entry} of {organization}. The note is an entry of its own."))
+        .field(Field::hidden("organization", organization))
+        .field(Field::hidden("entry", entry))
+        .field(Field::new("note", "Note", Kind::Area))
+}

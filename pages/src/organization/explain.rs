@@ -1,0 +1,83 @@
+//! How a figure came about (D11).
+
+use askama::Template;
+
+use super::Head;
+use crate::answers::{Explanation, Meter, WindowExplanation};
+use crate::audit::Entry;
+use crate::format::{Amount, Markup};
+use crate::forms::window_name;
+use crate::frame::{Frame, Place};
+use crate::typed::civil;
+
+/// The page.
+#[derive(Template)]
+#[template(path = "organization/explain.html")]
+pub struct Explain {
+    frame: Frame,
+    head: Head,
+    explanation: Explanation,
+    meters: Vec<Meter>,
+    entries: Vec<Entry>,
+    is_past: bool,
+}
+
+impl Explain {
+    /// The page; `is_past` where another time than now was asked for.
+    pub fn new(
+        frame: Frame,
+        head: Head,
+        explanation: Explanation,
+        meters: Vec<Meter>,
+        is_past: bool,
+        place: Place,
+    ) -> Self {
+        let title = format!("{} · How figures came about", head.organization.name);
+        let entries = explanation.audit.iter().map(|entry| Entry::new(entry.clone(), head.zone())).collect();
+        Self { frame: frame.at(title, place), head, explanation, meters, entries, is_past }
+    }
+
+    fn name<'a>(&'a self, key: &'a str) -> &'a str {
+        self.meters.iter().find(|meter| meter.key == key).map_or(key, |meter| &meter.name)
+    }
+
+    fn amount(&self, meter: &str, amount: &Amount) -> String {
+        let unit = self.meters.iter().find(|known| known.key == meter).map_or("", |meter| &meter.unit);
+        amount.in_unit(unit)
+    }
+
+    fn optional(&self, meter: &str, amount: &Option<Amount>) -> String {
+        amount.as_ref().map_or_else(|| "unlimited".to_owned(), |amount| self.amount(meter, amount))
+    }
+
+    fn window<'a>(&self, window: &'a WindowExplanation) -> &'a str {
+        window_name(&window.window)
+    }
+
+    fn span(&self, window: &WindowExplanation) -> Markup {
+        match (&window.reset_at, &window.start) {
+            (Some(reset), _) => self.head.moment(reset),
+            (None, Some(start)) => self.head.moment(start),
+            (None, None) => Markup::default(),
+        }
+    }
+
+    /// What of the limit credit gave and can still give.
+    fn credit(&self, meter: &str, window: &WindowExplanation) -> String {
+        let base = window.max.unwrap_or_default().plus(window.extra);
+        self.amount(meter, &window.limit.unwrap_or_default().minus(base))
+    }
+
+    fn entries(&self) -> &[Entry] {
+        &self.entries
+    }
+
+    /// Entries are resolved in the log itself.
+    const fn resolves(&self) -> Option<&str> {
+        None
+    }
+
+    fn at(&self) -> String {
+        civil(&self.explanation.at, &self.head.organization.time_zone)
+    }
+}

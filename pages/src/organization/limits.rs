@@ -1,0 +1,75 @@
+//! The limits of an organization, where each comes from, and its credit.
+
+use askama::Template;
+
+use super::Head;
+use crate::answers::{Grant, Meter, Quota, QuotaLimit};
+use crate::format::Amount;
+use crate::forms::window_name;
+use crate::frame::{Frame, Place};
+
+/// What the tab shows.
+pub struct LimitsParts {
+    /// All meters.
+    pub meters: Vec<Meter>,
+    /// The limits.
+    pub quota: Quota,
+    /// The credit.
+    pub grants: Vec<Grant>,
+}
+
+/// The tab.
+#[derive(Template)]
+#[template(path = "organization/limits.html")]
+pub struct LimitsTab {
+    frame: Frame,
+    head: Head,
+    parts: LimitsParts,
+}
+
+impl LimitsTab {
+    /// The page.
+    pub fn new(frame: Frame, head: Head, parts: LimitsParts, place: Place) -> Self {
+        let title = format!("{} · Limits and credits", head.organization.name);
+        Self { frame: frame.at(title, place), head, parts }
+    }
+
+    fn name<'a>(&'a self, key: &'a str) -> &'a str {
+        self.parts.meters.iter().find(|meter| meter.key == key).map_or(key, |meter| &meter.name)
+    }
+
+    /// What the figures of a meter count, unless they say so themselves.
+    fn unit(&self, key: &str) -> String {
+        let unit = self.parts.meters.iter().find(|meter| meter.key == key).map_or("", |meter| &meter.unit);
+        if unit == "byte" { String::new() } else { crate::format::plural(unit) }
+    }
+
+    fn amount(&self, meter: &str, amount: &Amount) -> String {
+        let unit = self.parts.meters.iter().find(|known| known.key == meter).map_or("", |meter| &meter.unit);
+        amount.bare(unit)
+    }
+
+    fn optional(&self, meter: &str, amount: &Option<Amount>) -> String {
+        amount.as_ref().map_or_else(|| "unlimited".to_owned(), |amount| self.amount(meter, amount))
+    }
+
+    fn window<'a>(&self, limit: &'a QuotaLimit) -> &'a str {
+        window_name(&limit.window)
+    }
+
+    fn percent(&self, limit: &QuotaLimit) -> Option<u32> {
+        limit.limit.map(|most| limit.used.plus(limit.held).percent_of(most))
+    }
+
+    fn state_class(&self, grant: &Grant) -> &'static str {
+        match grant.state.as_str() {
+            "active" => "is-good",
+            "pending" => "is-accent",
+            _ => "",
+        }
+    }
+
+    fn can_void(&self, grant: &Grant) -> bool {
+        self.head.is_admin && matches!(grant.state.as_str(), "active" | "pending")
+    }
+}

@@ -1,0 +1,164 @@
+//! What an organization has used, and what can be done about it.
+
+use askama::Template;
+
+use super::Head;
+use crate::answers::{Meter, MeterStanding, Organization, Standings, UsageRow};
+use crate::chart::{self, Bars, Row, Step};
+use crate::format::{Markup, Zone};
+use crate::frame::{Frame, Place};
+use crate::organizations::in_query;
+use crate::progress::Progress;
+use crate::range;
+
+/// The spans that a chart can show, as an address and as people call them.
+pub(crate) const RANGES: [(&str, &str); 3] = [("period", "this period"), ("30d", "30 days"), ("12m", "12 months")];
+
+/// Which figures a chart shows.
+#[derive(Clone, Debug)]
+pub struct Choice {
+    meter: Option<Meter>,
+    group: String,
+    range: &'static str,
+    from: String,
+    to: String,
+}
+
+impl Choice {
+    /// Of what the address asks for what can be had: else the first meter that was used, by day, in the billing period.
+    pub fn new(
+        organization: &Organization,
+        meters: &[Meter],
+        standings: &Standings,
+        asked: impl Fn(&str) -> Option<String>,
+        now: &str,
+    ) -> Self {
+        let named = |key: &str| meters.iter().find(|meter| meter.key == key).cloned();
+        let used = standings.meters.iter().filter(|standing| !standing.used.is_zero()).map(|standing| &standing.meter);
+        let first = used.chain(standings.meters.iter().map(|standing| &standing.meter)).find_map(|key| named(key));
+        let meter = asked("meter").and_then(|key| named(&key)).or(first);
+        let group = asked("by").filter(|by| meter.as_ref().is_some_and(|meter| meter.dimensions.contains(by)));
+        let range = match asked("range").as_deref() {
+            Some("30d") => "30d",
+            Some("12m") => "12m",
+            _ => "period",
+        };
+        let zone = Zone::new(&organization.time_zone);
+        let period = &organization.current_period;
+        let (from, to) = match range {
+            "30d" => range::last_days(&zone, now, 30),
+            "12m" => range::last_months(&zone, now, 12),
+            _ => range::whole_days(&zone, &period.start, &period.end),
+        };
+        Self { meter, group: group.unwrap_or_default(), range, from, to }
+    }
+
+    fn step(&self) -> Step {
+        if self.range == "12m" { Step::Month } else { Step::Day }
+    }
+
+    /// What to ask the API for; nothing where there is no meter.
+    pub fn query(&self, organization: &Organization) -> Option<String> {
+        let meter = self.meter.as_ref()?;
+        let granularity = if self.step() == Step::Month { "month" } else { "day" };
+        let by = if self.group.is_empty() { String::new() } else { format!("&groupBy={}", in_query(&self.group)) };
+        let (from, to, key) = (in_query(&self.from), in_query(&self.to), in_query(&organization.key));
+        let meter = in_query(&meter.key);
+        Some(format!(
+            "/v1/usage?organization={key}&meter={meter}&from={from}&to={to}&granularity={granularity}{by}&numbers=string"
+        ))
+    }
+
+    /// The chart of these figures.
+    pub fn chart(&self, rows: &[UsageRow], zone: &Zone, now: &str) -> Markup {
+        let Some(meter) = &self.meter else { return Markup::default() };
+        let group = |row: &UsageRow| match row.group.get(&self.group) {
+            _ if row.other => "other".to_owned(),
+            Some(Some(value)) => value.clone(),
+            Some(None) => format!("no {}", self.group),
+            None => String::new(),
+        };
+        let groups: Vec<String> = rows.iter().map(group).collect();
+        let pairs = rows.iter().zip(&groups);
+        let rows: Vec<_> = pairs.map(|(row, group)| Row { start: &row.start, group, value: row.value }).collect();
+        let by = if self.group.is_empty() { String::new() } else { format!(" by {}", self.group) };
+        let title = format!("{}{by}", meter.name);
+        let unit = if meter.aggregation == "count" { "event" } else { &meter.unit };
+        let frame =
+            chart::Frame { id: "usage-chart", title: &title, start: &self.from, end: &self.to, zone, now, unit };
+        let additive = matches!(meter.aggregation.as_str(), "sum" | "count");
+        Bars { frame, step: self.step(), additive, rows: &rows }.markup()
+    }
+
+    pub(crate) fn is_meter(&self, key: &str) -> bool {
+        self.meter.as_ref().is_some_and(|meter| meter.key == key)
+    }
+
+    pub(crate) fn group(&self) -> &str {
+        &self.group
+    }
+
+    pub(crate) const fn range(&self) -> &str {
+        self.range
+    }
+
+    pub(crate) fn dimensions(&self) -> &[String] {
+        self.meter.as_ref().map_or(&[], |meter| &meter.dimensions)
+    }
+}
+
+/// What the tab shows.
+pub struct UsageParts {
+    /// All meters.
+    pub meters: Vec<Meter>,
+    /// Where each stands.
+    pub standings: Standings,
+    /// Which figures the chart shows.
+    pub choice: Choice,
+    /// The figures.
+    pub rows: Vec<UsageRow>,
+    /// Charts of the use against limits, with the forecast.
+    pub forecasts: Vec<Markup>,
+}
+
+/// The tab.
+#[derive(Template)]
+#[template(path = "organization/usage.html")]
+pub struct UsageTab {
+    frame: Frame,
+    head: Head,
+    parts: UsageParts,
+}
+
+impl UsageTab {
+    /// The page.
+    pub fn new(frame: Frame, head: Head, parts: UsageParts, place: Place) -> Self {
+        let title = format!("{} · Usage", head.organization.name);
+        Self { frame: frame.at(title, place), head, parts }
+    }
+
+    fn cards(&self) -> Vec<(&MeterStanding, Markup)> {
+        cards(&self.parts.meters, &self.parts.standings)
+    }
+
+    fn chart(&self) -> Markup {
+        self.parts.choice.chart(&self.parts.rows, &self.head.zone(), self.head.now())
+    }
+}
+
+/// Meters with bars: those that are limited, or that were used.
+pub(crate) fn cards<'a>(meters: &[Meter], standings: &'a Standings) -> Vec<(&'a MeterStanding, Markup)> {
+    let shown =
+        |standing: &&MeterStanding| standing.limit.is_some() || !standing.used.is_zero() || !standing.held.is_zero();
+    let card = |standing: &'a MeterStanding| {
+        let meter = meters.iter().find(|meter| meter.key == standing.meter);
+        let progress = Progress {
+            standing,
+            name: meter.map_or(&standing.meter, |meter| &meter.name),
+            unit: meter.map_or("", |meter| &meter.unit),
+            is_level: meter.is_some_and(|meter| meter.aggregation == "last"),
+        };
+        (standing, progress.markup())
+    };
+    standings.meters.iter().filter(shown).map(card).collect()
+}

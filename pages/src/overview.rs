@@ -1,0 +1,87 @@
+//! The dashboard's first page: all organizations together.
+
+use askama::Template;
+
+use crate::answers::{Fleet, FleetMeter, InFleet, Meter};
+use crate::chart::{self, Bars, Row, Step};
+use crate::format::{self, Amount, Markup, Zone};
+use crate::forms::window_name;
+use crate::frame::{Frame, Place};
+use crate::range;
+
+/// Days that are shown of what all used.
+const DAYS: i64 = 31;
+
+/// The first page.
+#[derive(Template)]
+#[template(path = "overview.html")]
+pub struct Overview {
+    frame: Frame,
+    fleet: Fleet,
+    meters: Vec<Meter>,
+    chosen: String,
+}
+
+impl Overview {
+    /// The page; `meter` is the one of which use is shown, else the one that is used most.
+    pub fn new(frame: Frame, fleet: Fleet, meters: Vec<Meter>, meter: Option<&str>) -> Self {
+        let frame = frame.at("Overview", Place::Overview);
+        let asked = meter.filter(|key| fleet.meters.iter().any(|meter| meter.meter == *key));
+        let events = |meter: &FleetMeter| meter.days.iter().map(|day| day.count).sum::<i64>();
+        let busiest = fleet.meters.iter().max_by_key(|meter| events(meter)).map(|meter| meter.meter.as_str());
+        let chosen = asked.or(busiest).unwrap_or_default().to_owned();
+        Self { frame, fleet, meters, chosen }
+    }
+
+    fn name<'a>(&'a self, key: &'a str) -> &'a str {
+        self.meters.iter().find(|meter| meter.key == key).map_or(key, |meter| &meter.name)
+    }
+
+    fn unit(&self, key: &str) -> &str {
+        self.meters.iter().find(|meter| meter.key == key).map_or("", |meter| &meter.unit)
+    }
+
+    fn status(&self, status: &str) -> u64 {
+        self.fleet.by_status.get(status).copied().unwrap_or(0)
+    }
+
+    fn amount(&self, meter: &str, amount: &Amount) -> String {
+        amount.compact(self.unit(meter))
+    }
+
+    fn window(&self, one: &InFleet) -> String {
+        window_name(&one.window).to_lowercase()
+    }
+
+    fn percent(&self, one: &InFleet) -> u32 {
+        one.percent.percent_of(Amount::whole(100))
+    }
+
+    fn relative(&self, time: &str) -> Markup {
+        format::relative_tag(time, &self.frame.now, &Zone::utc())
+    }
+
+    fn shown(&self) -> Option<&FleetMeter> {
+        self.fleet.meters.iter().find(|meter| meter.meter == self.chosen)
+    }
+
+    fn chart(&self) -> Markup {
+        let days = self.shown().map_or(&[][..], |meter| &meter.days);
+        let starts: Vec<String> = days.iter().map(|day| format!("{}T00:00:00Z", day.date)).collect();
+        let value = |day: &crate::answers::FleetDay| day.value.unwrap_or_else(|| Amount::whole(day.count));
+        let rows: Vec<_> =
+            days.iter().zip(&starts).map(|(day, start)| Row { start, group: "", value: value(day) }).collect();
+        let (from, to) = range::last_days(&Zone::utc(), &self.frame.now, DAYS);
+        let counts = days.iter().all(|day| day.value.is_none());
+        let frame = chart::Frame {
+            id: "fleet",
+            title: &format!("{}, all organizations", self.name(&self.chosen)),
+            start: &from,
+            end: &to,
+            zone: &Zone::utc(),
+            now: &self.frame.now,
+            unit: if counts { "event" } else { self.unit(&self.chosen) },
+        };
+        Bars { frame, step: Step::Day, additive: true, rows: &rows }.markup()
+    }
+}

@@ -1,0 +1,99 @@
+//! The portal: what an organization sees of its use and its plan.
+
+use askama::Template;
+
+use crate::answers::{Cycle, Grant, Meter, MeterStanding, Standings, UsageRow};
+use crate::format::{self, Amount, Markup};
+use crate::frame::{Frame, Place};
+use crate::organization::{Choice, Head};
+
+/// What the first page shows.
+pub struct PortalParts {
+    /// All meters.
+    pub meters: Vec<Meter>,
+    /// Where each stands.
+    pub standings: Standings,
+    /// Which figures the chart shows.
+    pub choice: Choice,
+    /// The figures.
+    pub rows: Vec<UsageRow>,
+    /// Charts of the use against limits, with the forecast.
+    pub forecasts: Vec<Markup>,
+}
+
+/// The first page.
+#[derive(Template)]
+#[template(path = "portal/usage.html")]
+pub struct Portal {
+    frame: Frame,
+    head: Head,
+    parts: PortalParts,
+}
+
+impl Portal {
+    /// The page.
+    pub fn new(frame: Frame, head: Head, parts: PortalParts) -> Self {
+        Self { frame: frame.at(format!("{} · Usage", head.organization.name), Place::Usage), head, parts }
+    }
+
+    fn cards(&self) -> Vec<(&MeterStanding, Markup)> {
+        crate::organization::cards(&self.parts.meters, &self.parts.standings)
+    }
+
+    fn chart(&self) -> Markup {
+        self.parts.choice.chart(&self.parts.rows, &self.head.zone(), self.head.now())
+    }
+}
+
+/// What the page about billing shows.
+pub struct BillingParts {
+    /// All meters.
+    pub meters: Vec<Meter>,
+    /// Where each stands.
+    pub standings: Standings,
+    /// The credit.
+    pub grants: Vec<Grant>,
+    /// The billing cycle.
+    pub cycle: Cycle,
+}
+
+/// The page about billing.
+#[derive(Template)]
+#[template(path = "portal/billing.html")]
+pub struct Billing {
+    frame: Frame,
+    head: Head,
+    parts: BillingParts,
+}
+
+impl Billing {
+    /// The page.
+    pub fn new(frame: Frame, head: Head, parts: BillingParts) -> Self {
+        Self { frame: frame.at(format!("{} · Billing", head.organization.name), Place::Billing), head, parts }
+    }
+
+    fn name<'a>(&'a self, key: &'a str) -> &'a str {
+        self.parts.meters.iter().find(|meter| meter.key == key).map_or(key, |meter| &meter.name)
+    }
+
+    fn amount(&self, meter: &str, amount: &Amount) -> String {
+        let unit = self.parts.meters.iter().find(|known| known.key == meter).map_or("", |meter| &meter.unit);
+        amount.in_unit(unit)
+    }
+
+    fn extras(&self) -> Vec<(&str, Amount)> {
+        let extra = self.parts.standings.meters.iter().filter(|standing| !standing.extra.is_zero());
+        extra.map(|standing| (standing.meter.as_str(), standing.extra)).collect()
+    }
+
+    fn open_grants(&self) -> Vec<&Grant> {
+        self.parts.grants.iter().filter(|grant| matches!(grant.state.as_str(), "active" | "pending")).collect()
+    }
+
+    /// Days of the trial that are left, in words.
+    fn trial(&self) -> Option<String> {
+        let ends =
+            self.head.organization.trial_ends_at.as_deref().filter(|_| self.head.organization.status == "trial")?;
+        Some(format::relative(ends, self.head.now()))
+    }
+}

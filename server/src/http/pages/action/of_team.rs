@@ -1,0 +1,41 @@
+//! What operators change that is the team's.
+
+use axum::body::Body;
+use axum::extract::Path;
+use axum::http::Response;
+
+use super::super::sent::{Sent, Typed};
+use super::super::trouble::Trouble;
+use super::super::visit::AtDashboard;
+use super::team_calls::{ACTIONS, Action, form, taken};
+use super::{send, show as shown};
+
+fn action(word: &str) -> Result<&'static Action, Trouble> {
+    ACTIONS.iter().find(|action| action.word == word).ok_or_else(Trouble::not_found)
+}
+
+/// The form of an action.
+pub(in super::super) async fn show(
+    AtDashboard(visit): AtDashboard,
+    Path(word): Path<String>,
+) -> Result<Response<Body>, Trouble> {
+    let action = action(&word)?;
+    let form = form(&visit, action, &Typed::default()).await?.back(action.back);
+    Ok(shown(&visit, form, action.place))
+}
+
+/// The same, sent.
+pub(in super::super) async fn sent(Path(word): Path<String>, sent: Sent) -> Result<Response<Body>, Trouble> {
+    if !sent.visit.me().operator {
+        return Err(Trouble::not_found());
+    }
+    let action = action(&word)?;
+    let form = form(&sent.visit, action, &sent.typed).await?.back(action.back);
+    if let Some(problem) = taken(&sent.visit, action, &sent.typed).await? {
+        return Ok(super::unsent(&sent.visit.frame, form, &sent.typed, &problem, action.place));
+    }
+    match (action.call)(&sent.typed) {
+        Ok(call) => send(&sent, form, &call, action.then(&sent.typed), action.place).await,
+        Err(problem) => Ok(super::unsent(&sent.visit.frame, form, &sent.typed, &problem, action.place)),
+    }
+}

@@ -1,0 +1,200 @@
+//! The actions on what is the team's: which form each shows, and which call of the API it becomes.
+
+use axum::http::{Method, StatusCode};
+use metergate_pages::answers::{Fault, Problem};
+use metergate_pages::form::Form;
+use metergate_pages::forms::{people, team};
+use metergate_pages::frame::Place;
+use serde_json::{Value, json};
+
+use super::super::api::Call;
+use super::super::sent::Typed;
+use super::super::trouble::Trouble;
+use super::super::visit::{Visit, in_path, unless};
+use super::Then;
+use super::calls::{new_key, present};
+
+/// An action on what is the team's.
+pub(super) struct Action {
+    /// Its word in the address.
+    pub(super) word: &'static str,
+    /// The page on which its effect is seen.
+    pub(super) back: &'static str,
+    pub(super) place: Place,
+    done: &'static str,
+    pub(super) call: fn(&Typed) -> Result<Call, Problem>,
+}
+
+const fn action(
+    word: &'static str,
+    back: &'static str,
+    place: Place,
+    done: &'static str,
+    call: fn(&Typed) -> Result<Call, Problem>,
+) -> Action {
+    Action { word, back, place, done, call }
+}
+
+pub(super) const ACTIONS: [Action; 13] = [
+    action("new-organization", "/admin/organizations", Place::Organizations, "created", new_organization),
+    action("plan", "/admin/plans", Place::Plans, "plan-saved", plan),
+    action("delete-plan", "/admin/plans", Place::Plans, "plan-deleted", |typed| deletion("/v1/plans", typed)),
+    action("meter", "/admin/meters", Place::Meters, "meter-saved", meter),
+    action("delete-meter", "/admin/meters", Place::Meters, "meter-deleted", |typed| deletion("/v1/meters", typed)),
+    action("key", "/admin/keys", Place::Keys, "settings", |typed| {
+        let mut body = new_key(typed);
+        if let (Some(object), Some(organization)) = (body.as_object_mut(), typed.text("organization")) {
+            object.insert("organization".to_owned(), organization.into());
+        }
+        Ok(Call::new(Method::POST, "/v1/api-keys", body))
+    }),
+    action("revoke-key", "/admin/keys", Place::Keys, "key-revoked", |typed| {
+        Ok(Call::new(Method::DELETE, format!("/v1/api-keys/{}", part(typed, "key")), Value::Null))
+    }),
+    action("rotate-key", "/admin/keys", Place::Keys, "settings", |typed| {
+        Ok(Call::new(Method::POST, format!("/v1/api-keys/{}/rotate", part(typed, "key")), Value::Null))
+    }),
+    action("settings", "/admin/settings", Place::Settings, "settings", settings),
+    action("administrator", "/admin/settings", Place::Settings, "settings", |typed| {
+        let body = present(json!({"email": typed.word("email"), "name": typed.value("name")}));
+        Ok(Call::new(Method::POST, "/v1/administrators", body))
+    }),
+    action("remove-administrator", "/admin/settings", Place::Settings, "administrator-removed", |typed| {
+        let path = format!("/v1/administrators/{}", part(typed, "administrator"));
+        Ok(Call::new(Method::DELETE, path, Value::Null))
+    }),
+    action("password-link", "/admin/settings", Place::Settings, "settings", |typed| {
+        Ok(Call::new(Method::POST, "/v1/password-resets", json!({"email": typed.word("email")})))
+    }),
+    action("resolve", "/admin/audit", Place::Audit, "resolved", |typed| {
+        let (organization, entry) = (part(typed, "organization"), part(typed, "entry"));
+        let path = format!("/v1/organizations/{organization}/audit-log/{entry}/resolve");
+        Ok(Call::new(Method::POST, path, json!({"note": typed.word("note")})))
+    }),
+];
+
+fn part(typed: &Typed, name: &str) -> String {
+    typed.text(name).map_or_else(|| "-".to_owned(), in_path)
+}
+
+fn deletion(path: &str, typed: &Typed) -> Result<Call, Problem> {
+    Ok(Call::new(Method::DELETE, format!("{path}/{}", part(typed, "key")), Value::Null))
+}
+
+fn new_organization(typed: &Typed) -> Result<Call, Problem> {
+    let body = json!({"name": typed.value("name"), "key": typed.word("key"), "plan": typed.value("plan"),
+        "timeZone": typed.value("timeZone"), "test": typed.is_checked("test")});
+    Ok(Call::new(Method::POST, "/v1/organizations", present(body)))
+}
+
+/// The API says what is wrong with a definition; only that it is JSON is seen here.
+fn plan(typed: &Typed) -> Result<Call, Problem> {
+    let definition: Value = serde_json::from_str(typed.text("definition").unwrap_or("{}")).map_err(|error| {
+        let detail = format!("This is no JSON: {error}.");
+        Problem { errors: vec![Fault { detail, pointer: "#/definition".to_owned() }], ..Problem::default() }
+    })?;
+    Ok(Call::new(Method::PUT, format!("/v1/plans/{}", part(typed, "key")), definition))
+}
+
+fn meter(typed: &Typed) -> Result<Call, Problem> {
+    let dimensions =
+        typed.text("dimensions").unwrap_or_default().split(',').map(str::trim).filter(|name| !name.is_empty());
+    let decimals = typed.text("decimals").unwrap_or("0");
+    let body = json!({"name": typed.value("name"), "unit": typed.value("unit"), "aggregation": typed.word("aggregation"),
+        "eventType": typed.value("eventType"), "valueProperty": typed.value("valueProperty"),
+        "decimals": decimals.parse::<u32>().map_or_else(|_| decimals.into(), Value::from),
+        "dimensions": dimensions.collect::<Vec<_>>(), "record": typed.is_checked("record")});
+    Ok(Call::new(Method::PUT, format!("/v1/meters/{}", part(typed, "key")), present(body)))
+}
+
+fn settings(typed: &Typed) -> Result<Call, Problem> {
+    let months = typed.text("bringForwardMonths").unwrap_or("12");
+    let body = json!({"teamName": typed.value("teamName"), "color": typed.value("color"), "contact": typed.value("contact"),
+        "logoUrl": typed.value("logoUrl"),
+        "bringForwardMonths": months.parse::<u32>().map_or_else(|_| months.into(), Value::from)});
+    Ok(Call::new(Method::PATCH, "/v1/settings", body))
+}
+
+impl Action {
+    /// What follows once it is done.
+    pub(super) fn then(&self, typed: &Typed) -> Then {
+        let back = self.back.to_owned();
+        let shows = |title, intro, secret| Then::Show { title, intro, secret, back: back.clone(), done: self.done };
+        match self.word {
+            "key" | "rotate-key" => {
+                shows("The API key", "Copy it now: it is kept as a hash, and cannot be shown again.", "key")
+            }
+            "administrator" => shows(
+                "Sign-in link",
+                "It signs the new administrator in, once. Pass it on to them and to nobody else.",
+                "signInUrl",
+            ),
+            "password-link" => {
+                shows("Password link", "It works once, within a day. Pass it on to the user and to nobody else.", "url")
+            }
+            "new-organization" => Then::Go(format!("/admin/organizations/{}", part(typed, "key")), self.done),
+            "plan" => Then::Go(format!("/admin/plans/{}", part(typed, "key")), self.done),
+            _ => Then::Go(back, self.done),
+        }
+    }
+}
+
+/// The form of an action, with what is there already.
+pub(super) async fn form(visit: &Visit, action: &Action, typed: &Typed) -> Result<Form, Trouble> {
+    let api = &visit.api;
+    let named = |name: &str| typed.text(name).or_else(|| visit.query(name)).unwrap_or_default().to_owned();
+    Ok(match action.word {
+        "new-organization" => team::new_organization(&api.all("/v1/plans").await?),
+        "plan" => {
+            let key = visit.query("key").unwrap_or_default();
+            let found: Option<Value> = match key {
+                "" => None,
+                key => unless(StatusCode::NOT_FOUND, api.get(&format!("/v1/plans/{}", in_path(key))).await)?,
+            };
+            team::plan(key, &definition(found))
+        }
+        "delete-plan" => team::delete("plan", &named("key")),
+        "meter" => {
+            let key = visit.query("key").unwrap_or_default();
+            let found = match key {
+                "" => None,
+                key => unless(StatusCode::NOT_FOUND, api.get(&format!("/v1/meters/{}", in_path(key))).await)?,
+            };
+            team::meter(found.as_ref())
+        }
+        "delete-meter" => team::delete("meter", &named("key")),
+        "key" => people::new_key(true),
+        "revoke-key" => people::revoke_key(&named("key"), &api.all("/v1/api-keys").await?),
+        "rotate-key" => people::rotate_key(&named("key"), &api.all("/v1/api-keys").await?),
+        "settings" => team::settings(&api.get("/v1/settings").await?),
+        "administrator" => team::new_administrator(),
+        "remove-administrator" => {
+            team::remove_administrator(&named("administrator"), &api.all("/v1/administrators").await?)
+        }
+        "resolve" => team::resolve(&named("organization"), &named("entry")),
+        _ => team::password_link(),
+    })
+}
+
+/// Why something new cannot be made under its key: there is one, which a form for a new one would replace.
+pub(super) async fn taken(visit: &Visit, action: &Action, typed: &Typed) -> Result<Option<Problem>, Trouble> {
+    let (Some(key), true) = (typed.text("key"), matches!(action.word, "plan" | "meter")) else { return Ok(None) };
+    if visit.query("key").is_some() {
+        return Ok(None);
+    }
+    let path = format!("/v1/{}s/{}", action.word, in_path(key));
+    let found: Option<Value> = unless(StatusCode::NOT_FOUND, visit.api.get(&path).await)?;
+    Ok(found.map(|_| {
+        let detail = "There is one with this key: edit that instead.".to_owned();
+        Problem { errors: vec![Fault { detail, pointer: "#/key".to_owned() }], ..Problem::default() }
+    }))
+}
+
+/// A plan as it is edited: what the server adds to it is left out.
+fn definition(found: Option<Value>) -> String {
+    let mut plan = found.unwrap_or_else(|| json!({"name": "", "limits": [], "features": {}}));
+    if let Some(object) = plan.as_object_mut() {
+        object.retain(|name, value| !matches!(name.as_str(), "key" | "version" | "createdAt") && !value.is_null());
+    }
+    serde_json::to_string_pretty(&plan).unwrap_or_default()
+}

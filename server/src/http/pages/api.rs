@@ -1,0 +1,160 @@
+//! The API, asked within the process as whoever sent a request to a page.
+
+use axum::Router;
+use axum::body::Body;
+use axum::http::header::{AUTHORIZATION, CONTENT_TYPE, COOKIE, HOST, HeaderName, HeaderValue, ORIGIN};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, Method, Request, Response, StatusCode};
+use bytes::Bytes;
+use http_body_util::BodyExt;
+use metergate_pages::answers::{Paged, Problem};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use tower::ServiceExt;
+
+use super::trouble::Trouble;
+use crate::http::error::ApiError;
+use crate::http::listen::Peer;
+
+/// What of a browser's request the API looks at: who it is, whether a page of this server sent it, and from where.
+const PASSED_ON: [HeaderName; 5] =
+    [COOKIE, HOST, ORIGIN, HeaderName::from_static("sec-fetch-site"), HeaderName::from_static("x-forwarded-for")];
+const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+/// Pages of a list that are put together where all of it is shown.
+const MOST_PAGES: usize = 20;
+
+/// The API as somebody sees it.
+#[derive(Clone)]
+pub(super) struct Api {
+    router: Router,
+    headers: HeaderMap,
+    peer: Option<Peer>,
+}
+
+/// A change that is asked of the API.
+pub(super) struct Call {
+    pub(super) method: Method,
+    pub(super) path: String,
+    pub(super) body: Value,
+}
+
+impl Call {
+    pub(super) fn new(method: Method, path: impl Into<String>, body: Value) -> Self {
+        Self { method, path: path.into(), body }
+    }
+}
+
+/// What the API answered.
+pub(super) struct Answer {
+    pub(super) status: StatusCode,
+    pub(super) headers: HeaderMap,
+    pub(super) body: Bytes,
+}
+
+impl Answer {
+    /// The body, read.
+    ///
+    /// # Errors
+    /// Where it has another form.
+    pub(super) fn read<T: DeserializeOwned>(&self) -> Result<T, Trouble> {
+        serde_json::from_slice(&self.body).map_err(|error| {
+            tracing::error!(%error, "the API answered in a form that pages do not know");
+            Trouble::broken()
+        })
+    }
+
+    /// Why it was refused.
+    pub(super) fn problem(&self) -> Problem {
+        serde_json::from_slice(&self.body).unwrap_or_default()
+    }
+}
+
+impl Api {
+    /// As whoever sent a request.
+    pub(super) fn of(parts: &Parts, router: &Router) -> Self {
+        let mut headers = HeaderMap::new();
+        for name in PASSED_ON {
+            // Every line of it: a proxy that is trusted may have added its own behind a client's.
+            for value in parts.headers.get_all(&name) {
+                headers.append(name.clone(), value.clone());
+            }
+        }
+        Self { router: router.clone(), headers, peer: parts.extensions.get::<Peer>().copied() }
+    }
+
+    /// As whoever holds a key, instead.
+    pub(super) fn with_key(&self, key: &str) -> Option<Self> {
+        let mut other = self.clone();
+        other.headers.remove(COOKIE);
+        other.headers.insert(AUTHORIZATION, HeaderValue::from_str(&format!("Bearer {key}")).ok()?);
+        Some(other)
+    }
+
+    /// Asks.
+    ///
+    /// # Errors
+    /// Where the answer breaks off.
+    pub(super) async fn ask(&self, call: &Call, key: Option<&str>) -> Result<Answer, Trouble> {
+        let body = if call.body.is_null() { Body::empty() } else { Body::from(call.body.to_string()) };
+        let mut request = Request::new(body);
+        *request.method_mut() = call.method.clone();
+        *request.uri_mut() = call.path.parse().map_err(|_| Trouble::not_found())?;
+        request.headers_mut().clone_from(&self.headers);
+        request.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        if let Some(key) = key.and_then(|key| HeaderValue::from_str(key).ok()) {
+            request.headers_mut().insert(IDEMPOTENCY_KEY, key);
+        }
+        request.extensions_mut().extend(self.extensions());
+        let response = match self.router.clone().oneshot(request).await {
+            Ok(response) => response,
+            Err(never) => match never {},
+        };
+        answered(response).await
+    }
+
+    fn extensions(&self) -> axum::http::Extensions {
+        let mut extensions = axum::http::Extensions::new();
+        if let Some(peer) = self.peer {
+            extensions.insert(peer);
+        }
+        extensions
+    }
+
+    /// Reads.
+    ///
+    /// # Errors
+    /// What the API refuses.
+    pub(super) async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, Trouble> {
+        let answer = self.ask(&Call::new(Method::GET, path, Value::Null), None).await?;
+        if answer.status.is_success() { answer.read() } else { Err(Trouble::refused(answer.status, answer.problem())) }
+    }
+
+    /// Reads all of a list; of one with more pages than anybody looks through its beginning.
+    ///
+    /// # Errors
+    /// As [`Self::get`].
+    pub(super) async fn all<T: DeserializeOwned>(&self, path: &str) -> Result<Vec<T>, Trouble> {
+        let (mut all, mut next) = (Vec::new(), None::<String>);
+        let joined = if path.contains('?') { '&' } else { '?' };
+        for _ in 0..MOST_PAGES {
+            let cursor = next.map_or_else(String::new, |cursor| format!("&cursor={cursor}"));
+            let page: Paged<T> = self.get(&format!("{path}{joined}limit=200{cursor}")).await?;
+            all.extend(page.data);
+            next = page.next_cursor;
+            if next.is_none() {
+                break;
+            }
+        }
+        Ok(all)
+    }
+}
+
+async fn answered(mut response: Response<Body>) -> Result<Answer, Trouble> {
+    if let Some(error) = response.extensions_mut().remove::<ApiError>() {
+        // Its body, and the cause in the log: outside this process the service does that.
+        response = error.response(None);
+    }
+    let (parts, body) = response.into_parts();
+    let body = body.collect().await.map_err(|_| Trouble::broken())?.to_bytes();
+    Ok(Answer { status: parts.status, headers: parts.headers, body })
+}

@@ -1,0 +1,174 @@
+//! The pages of one organization: for operators below `/admin`, for its members below `/organizations`.
+
+use axum::body::Body;
+use axum::extract::Path;
+use axum::http::Response;
+use metergate_pages::answers::{Explanation, Forecast, Meter, Organization, Paged, Standings, UsageRow};
+use metergate_pages::audit::AuditTab;
+use metergate_pages::cycle::CycleTab;
+use metergate_pages::format::{Markup, Zone};
+use metergate_pages::frame::Place;
+use metergate_pages::organization::{Choice, Explain, Head, LimitsParts, LimitsTab, UsageParts, UsageTab, forecasts};
+use metergate_pages::organizations::in_query;
+use metergate_pages::people::{KeysTab, MembersTab};
+use metergate_pages::typed::instant;
+
+use super::html;
+use super::trouble::Trouble;
+use super::visit::{AtDashboard, Visit, in_path};
+
+type Page = Result<Response<Body>, Trouble>;
+
+/// One organization as somebody sees it.
+struct Seen {
+    visit: Visit,
+    organization: Organization,
+    /// The address of its page.
+    base: String,
+    place: Place,
+}
+
+impl Seen {
+    async fn by_operator(visit: Visit, org: &str) -> Result<Self, Trouble> {
+        let organization: Organization = visit.api.get(&format!("/v1/organizations/{}", in_path(org))).await?;
+        let base = format!("/admin/organizations/{}", in_path(&organization.key));
+        Ok(Self { visit, organization, base, place: Place::Organizations })
+    }
+
+    async fn by_member(mut visit: Visit, org: &str) -> Result<Self, Trouble> {
+        let organization: Organization = visit.api.get(&format!("/v1/organizations/{}", in_path(org))).await?;
+        let base = format!("/organizations/{}/settings", in_path(&organization.key));
+        visit.0.frame.organization = Some(organization.key.clone());
+        Ok(Self { visit, organization, base, place: Place::OwnSettings })
+    }
+
+    fn path(&self, below: &str) -> String {
+        format!("/v1/organizations/{}{below}", in_path(&self.organization.key))
+    }
+
+    fn head(&self, tab: &'static str) -> Head {
+        let frame = &self.visit.frame;
+        let role = frame.role_in(&self.organization.key);
+        Head::new(frame, self.organization.clone(), self.base.clone(), role, tab)
+    }
+
+    async fn usage(self) -> Page {
+        let UseShown { meters, standings, choice, rows, forecasts } = use_of(&self.visit, &self.organization).await?;
+        let parts = UsageParts { meters, standings, choice, rows, forecasts };
+        Ok(html(&UsageTab::new(self.visit.frame.clone(), self.head(""), parts, self.place)))
+    }
+
+    async fn tab(self, tab: &str) -> Page {
+        match tab {
+            "limits" => self.limits().await,
+            "cycle" => {
+                let cycle = self.visit.api.get(&self.path("/billing-cycle")).await?;
+                Ok(html(&CycleTab::new(self.visit.frame.clone(), self.head("cycle"), cycle, self.place)))
+            }
+            "members" => {
+                let members = self.visit.api.all(&self.path("/members")).await?;
+                Ok(html(&MembersTab::new(self.visit.frame.clone(), self.head("members"), members, self.place)))
+            }
+            "keys" => {
+                let keys = self.visit.api.all(&self.path("/api-keys")).await?;
+                Ok(html(&KeysTab::new(self.visit.frame.clone(), self.head("keys"), keys, self.place)))
+            }
+            "audit" => self.audit().await,
+            "explain" => self.explain().await,
+            _ => Err(Trouble::not_found()),
+        }
+    }
+
+    /// The meters that its plan names, that were used, or on which it has credit.
+    async fn meters(&self) -> Result<Vec<Meter>, Trouble> {
+        let standings: Standings = self.visit.api.get(&self.path("/usage?numbers=string")).await?;
+        Ok(standings.known())
+    }
+
+    async fn limits(self) -> Page {
+        let api = &self.visit.api;
+        let parts = LimitsParts {
+            meters: self.meters().await?,
+            quota: api.get(&self.path("/quota?numbers=string")).await?,
+            grants: api.all(&self.path("/grants?numbers=string")).await?,
+        };
+        Ok(html(&LimitsTab::new(self.visit.frame.clone(), self.head("limits"), parts, self.place)))
+    }
+
+    async fn audit(self) -> Page {
+        let mut filter = super::admin::filter(&self.visit);
+        filter.organization.clear();
+        let zone = Zone::new(&self.organization.time_zone);
+        let found = super::admin::entries(&self.visit, &self.path("/audit-log"), &filter, &zone).await;
+        let (page, error) = super::admin::shown(found)?;
+        Ok(html(&AuditTab::new(self.visit.frame.clone(), self.head("audit"), (page, error), filter, self.place)))
+    }
+
+    async fn explain(self) -> Page {
+        let mut asked = vec!["numbers=string".to_owned()];
+        asked.extend(self.visit.query("meter").map(|meter| format!("meter={}", in_query(meter))));
+        let at = self.visit.query("at").map(|at| instant(at, &self.organization.time_zone));
+        asked.extend(at.iter().map(|at| format!("at={}", in_query(at))));
+        let explanation: Explanation = self.visit.api.get(&self.path(&format!("/explain?{}", asked.join("&")))).await?;
+        let meters = self.meters().await?;
+        let head = self.head("");
+        Ok(html(&Explain::new(self.visit.frame.clone(), head, explanation, meters, at.is_some(), self.place)))
+    }
+}
+
+/// What was used, and which of it a chart shows.
+pub(super) struct UseShown {
+    pub(super) meters: Vec<Meter>,
+    pub(super) standings: Standings,
+    pub(super) choice: Choice,
+    pub(super) rows: Vec<UsageRow>,
+    pub(super) forecasts: Vec<Markup>,
+}
+
+/// Reads what was used.
+pub(super) async fn use_of(visit: &Visit, organization: &Organization) -> Result<UseShown, Trouble> {
+    let api = &visit.api;
+    let key = in_path(&organization.key);
+    let standings: Standings = api.get(&format!("/v1/organizations/{key}/usage?numbers=string")).await?;
+    let meters = standings.known();
+    let asked = |name: &str| visit.query(name).map(str::to_owned);
+    let now = organization.clock.as_deref().unwrap_or(&visit.frame.now);
+    let choice = Choice::new(organization, &meters, &standings, asked, now);
+    let rows = match choice.query(organization) {
+        Some(path) => api.get::<Paged<UsageRow>>(&path).await?.data,
+        None => Vec::new(),
+    };
+    let forecast: Forecast = api.get(&format!("/v1/organizations/{key}/forecast?numbers=string")).await?;
+    let forecasts = forecasts(&forecast, &meters, &Zone::new(&organization.time_zone), now);
+    Ok(UseShown { meters, standings, choice, rows, forecasts })
+}
+
+pub(super) async fn usage(AtDashboard(visit): AtDashboard, Path(org): Path<String>) -> Page {
+    Seen::by_operator(visit, &org).await?.usage().await
+}
+
+pub(super) async fn tab(AtDashboard(visit): AtDashboard, Path((org, tab)): Path<(String, String)>) -> Page {
+    Seen::by_operator(visit, &org).await?.tab(&tab).await
+}
+
+pub(super) async fn own_usage(visit: Visit, Path(org): Path<String>) -> Page {
+    Seen::by_member(visit, &org).await?.usage().await
+}
+
+pub(super) async fn own_tab(visit: Visit, Path((org, tab)): Path<(String, String)>) -> Page {
+    Seen::by_member(visit, &org).await?.tab(&tab).await
+}
+
+/// `/dashboard/settings?org=`: to where the organization's settings are for whoever asks.
+pub(super) async fn dashboard_settings(visit: Visit) -> Page {
+    let org =
+        visit.query("org").map(str::to_owned).or_else(|| visit.me().organizations.first().map(|own| own.key.clone()));
+    let Some(org) = org else { return Err(Trouble::not_found()) };
+    let organization: Organization = visit.api.get(&format!("/v1/organizations/{}", in_path(&org))).await?;
+    let key = in_path(&organization.key);
+    Err(Trouble::Go(if visit.me().operator {
+        format!("/admin/organizations/{key}#overrides")
+    } else {
+        format!("/organizations/{key}/settings")
+    }))
+}

@@ -1,0 +1,39 @@
+//! The dashboard's pages about what is the team's.
+
+use axum::body::Body;
+use axum::extract::Path;
+use axum::http::Response;
+use metergate_pages::answers::Plan;
+use metergate_pages::catalog::{Meters, PlanPage, Plans};
+use metergate_pages::people::Keys;
+use metergate_pages::settings::Settings;
+
+use super::html;
+use super::trouble::Trouble;
+use super::visit::{AtDashboard, in_path};
+
+type Page = Result<Response<Body>, Trouble>;
+
+pub(super) async fn plans(AtDashboard(visit): AtDashboard) -> Page {
+    let (plans, meters) = (visit.api.all("/v1/plans").await?, visit.api.all("/v1/meters").await?);
+    Ok(html(&Plans::new(visit.frame.clone(), plans, meters)))
+}
+
+pub(super) async fn plan(AtDashboard(visit): AtDashboard, Path(key): Path<String>) -> Page {
+    let plan: Plan = visit.api.get(&format!("/v1/plans/{}", in_path(&key))).await?;
+    Ok(html(&PlanPage::new(visit.frame.clone(), plan, visit.api.all("/v1/meters").await?)))
+}
+
+pub(super) async fn meters(AtDashboard(visit): AtDashboard) -> Page {
+    Ok(html(&Meters::new(visit.frame.clone(), visit.api.all("/v1/meters").await?)))
+}
+
+pub(super) async fn keys(AtDashboard(visit): AtDashboard) -> Page {
+    Ok(html(&Keys::new(visit.frame.clone(), visit.api.all("/v1/api-keys").await?)))
+}
+
+pub(super) async fn settings(AtDashboard(visit): AtDashboard) -> Page {
+    let settings = visit.api.get("/v1/settings").await?;
+    let administrators = visit.api.all("/v1/administrators").await?;
+    Ok(html(&Settings::new(visit.frame.clone(), settings, administrators)))
+}

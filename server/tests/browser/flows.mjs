@@ -1,0 +1,165 @@
+// What people do, through the forms that they see: once in the dialogs that script makes of them, once on pages without it.
+
+import { PASSWORD, address } from './seed.mjs';
+
+/** Signs somebody in by address and password, and waits for the page that this leads to. */
+export async function signIn(page, name, to) {
+  await page.goto('/sign-in');
+  await page.getByLabel('E-mail address').fill(address(name));
+  await page.getByLabel('Password').fill(PASSWORD);
+  await page.getByRole('button', { name: 'Sign in' }).click();
+  await page.waitForURL((url) => url.pathname === to);
+}
+
+/** Somebody at a browser, with script or without. */
+export class Person {
+  constructor(page, { script }) {
+    this.page = page;
+    this.script = script;
+  }
+
+  /** Where a form is: in a dialog, or on a page of its own. */
+  get form() {
+    return this.script ? this.page.getByRole('dialog') : this.page.locator('main');
+  }
+
+  /** Follows a link to a form. */
+  async ask(link) {
+    await this.page.getByRole('link', { name: link }).first().click();
+    await this.form.locator('form').first().waitFor();
+  }
+
+  /** Fills fields by their labels. */
+  async fill(fields) {
+    for (const [label, value] of Object.entries(fields)) {
+      const field = this.form.getByLabel(new RegExp(`^${label}`)).first();
+      const kind = await field.evaluate((element) => element.type);
+      if (kind === 'select-one') await field.selectOption(value);
+      else if (kind === 'checkbox') await field.setChecked(value);
+      else await field.fill(value);
+    }
+  }
+
+  async send() {
+    await this.form.locator('form button[type=submit]').first().click();
+  }
+
+  /** Does what a link offers, and waits until it is said to be done. */
+  async act(link, fields, said) {
+    await this.ask(link);
+    await this.fill(fields);
+    await this.send();
+    await this.page.getByText(said).first().waitFor();
+  }
+
+  /** Waits until a text is shown. */
+  async sees(text) {
+    await this.page.getByText(text).first().waitFor();
+  }
+
+  /** Fails where a text is shown. */
+  async seesNo(role, name) {
+    const many = await this.page.getByRole(role, { name }).count();
+    if (many > 0) throw new Error(`${name} is shown`);
+  }
+}
+
+const reason = 'Asked for by their manager';
+
+/** A platform administrator's work on one organization. Both passes do it on an organization of their own. */
+export async function administer(person, key, api) {
+  const { page } = person;
+  const top = `/admin/organizations/${key}`;
+  await page.goto('/admin/organizations');
+  await page.getByRole('searchbox').fill(key);
+  await page.getByRole('button', { name: 'Search' }).click();
+  await page.getByRole('link', { name: `Flow ${key}` }).click();
+  await page.waitForURL(`**${top}`);
+
+  await person.act('Set extra quota', { Meter: 'messages', 'Extra quota': '250', Reason: reason }, 'Extra quota set');
+  await person.act('Grant credit', { Meter: 'messages', Amount: '75', Reason: reason }, 'Credit granted');
+  await person.act('Change plan', { Plan: 'pro', Reason: reason }, 'Plan changed');
+  await person.act('Override a limit', { Meter: 'conversations', Limit: '4321', Reason: reason }, 'Limit overridden');
+  await person.sees('4,321');
+  await page.goto(top);
+  await person.act('Reset quota', { Reason: reason }, 'Usage reset');
+  const { meters } = await api('GET', `/v1/organizations/${key}/usage?numbers=string`);
+  const messages = meters.find((meter) => meter.meter === 'messages');
+  if (messages.used !== '0' || messages.limit !== '100325') throw new Error(`messages: ${JSON.stringify(messages)}`);
+
+  await page.goto(top);
+  await person.act(/^Lock$/, { Reason: reason }, 'Organization locked');
+  await person.sees('Account locked');
+  await person.act(/^Unlock$/, { Reason: reason }, 'Organization unlocked');
+
+  // What is wrong is said at its field, and what was typed is kept.
+  await page.goto(`${top}/limits`);
+  await person.ask('Grant credit');
+  await person.fill({ Meter: 'messages', Amount: '0', Reason: reason });
+  await person.send();
+  await person.form.locator('[aria-invalid=true]').first().waitFor();
+  const kept = await person.form.getByLabel(/^Reason/).inputValue();
+  if (kept !== reason) throw new Error(`the reason was lost: ${kept}`);
+}
+
+/** The audit log, found by a filter, and verified. */
+export async function audit(person, key) {
+  const { page } = person;
+  await page.goto('/admin/audit');
+  await page.getByLabel('Organization').fill(key);
+  await page.getByLabel('Action').fill('quota.grant');
+  await page.getByRole('button', { name: 'Search' }).click();
+  await person.sees(reason);
+  await page.goto('/admin/audit');
+  await page.getByRole('link', { name: 'Verify' }).click();
+  await person.sees('Every chain is whole.');
+}
+
+/** An owner's own organization: its cycle, its members. */
+export async function own(person, key) {
+  const { page } = person;
+  const top = `/organizations/${key}/settings`;
+  await page.goto(top);
+  await person.seesNo('link', 'Reset Quota');
+  await person.ask('Change Billing Cycle');
+  await person.sees('The quota counter will not be reset immediately.');
+  await person.sees('Current billing period');
+  await person.fill({ 'Billing cycle starts on': new Date(Date.now() - 5 * 86_400_000).toISOString().slice(0, 10) });
+  await person.send();
+  await person.sees('Billing cycle updated');
+  await page.goto(`${top}/members`);
+  await person.ask('Invite somebody');
+  await person.fill({ 'E-mail address': `someone-${person.script}@example.com`, Role: 'editor' });
+  await person.send();
+  const link = await page.locator('input[readonly]').inputValue();
+  if (!link.includes('/join?token=')) throw new Error(`the invitation leads to ${link}`);
+  await page.goto(`${top}/members`);
+  await person.act(/^Change Viewer/, { Role: 'editor' }, 'Member changed');
+  await person.act(/^Change Viewer/, { Role: 'viewer' }, 'Member changed');
+}
+
+/** A viewer, who may look and nothing else. */
+export async function look(person, key) {
+  const { page } = person;
+  await page.goto(`/organizations/${key}/settings`);
+  await person.seesNo('link', 'Change Billing Cycle');
+  await person.seesNo('link', 'Reset Quota');
+  const refused = await page.request.get(`/organizations/${key}/settings/do/cycle`, { maxRedirects: 0 });
+  if (refused.status() < 400) throw new Error(`a viewer is shown how to move the cycle: ${refused.status()}`);
+  const other = await page.request.get('/organizations/globex/settings', { maxRedirects: 0 });
+  if (other.status() !== 404) throw new Error(`another organization is ${other.status()}`);
+}
+
+/** What a link into the portal opens, once, and nothing else. */
+export async function portal(context, api) {
+  const page = await context.newPage();
+  const { url } = await api('POST', '/v1/organizations/acme/portal-sessions', {});
+  await page.goto(new URL(url).pathname + new URL(url).search);
+  const open = page.getByRole('button');
+  if (await open.count()) await open.first().click();
+  await page.waitForURL((now) => now.pathname === '/portal');
+  await page.getByText('Messages').first().waitFor();
+  const other = await page.request.get('/portal?org=globex', { maxRedirects: 0 });
+  if (other.ok()) throw new Error('the portal of another organization opens');
+  return page;
+}
