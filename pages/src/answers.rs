@@ -11,6 +11,7 @@ mod organization;
 
 pub use audit::{AuditEntry, Finding, Head, Resolution, Verification};
 pub use catalog::{LimitSpec, Meter, Plan, TrialSpec};
+pub(crate) use catalog::{name_of, unit_of};
 pub use explain::{Explanation, MeterExplanation, WindowExplanation};
 pub use fleet::{Fleet, FleetDay, FleetMeter, InFleet, Leading, RefusedMost};
 pub use forecast::{Forecast, MeterForecast, Point, WindowForecast};

@@ -2,7 +2,7 @@
 
 use askama::Template;
 
-use crate::answers::{LimitSpec, Meter, Plan};
+use crate::answers::{LimitSpec, Meter, Plan, name_of, unit_of};
 use crate::format::{self, Markup, Zone};
 use crate::forms::window_name;
 use crate::frame::{Frame, Place};
@@ -45,7 +45,7 @@ impl Plans {
     }
 
     fn name<'a>(&'a self, key: &'a str) -> &'a str {
-        name(&self.meters, key)
+        name_of(&self.meters, key)
     }
 
     fn window<'a>(&self, window: &'a str) -> &'a str {
@@ -57,12 +57,8 @@ fn has(plan: &Plan, meter: &str) -> bool {
     plan.limits.iter().any(|limit| limit.meter == meter)
 }
 
-fn name<'a>(meters: &'a [Meter], key: &'a str) -> &'a str {
-    meters.iter().find(|meter| meter.key == key).map_or(key, |meter| &meter.name)
-}
-
 fn amount(meters: &[Meter], limit: &LimitSpec) -> String {
-    let unit = meters.iter().find(|meter| meter.key == limit.meter).map_or("", |meter| &meter.unit);
+    let unit = unit_of(meters, &limit.meter);
     limit.max().map_or_else(|| "unlimited".to_owned(), |max| max.in_unit(unit))
 }
 
@@ -82,7 +78,7 @@ impl PlanPage {
     }
 
     fn name<'a>(&'a self, key: &'a str) -> &'a str {
-        name(&self.meters, key)
+        name_of(&self.meters, key)
     }
 
     fn amount(&self, limit: &LimitSpec) -> String {

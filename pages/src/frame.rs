@@ -160,7 +160,7 @@ pub fn toast(word: &str) -> Option<&'static str> {
         "clock" => "Clock moved",
         "profile" => "Changes saved",
         "deleted" => "Organization deleted",
-        "invited" => "Invitation sent",
+        "member-added" => "Member added",
         "member" => "Member changed",
         "member-removed" => "Member removed",
         "key-revoked" => "API key revoked",

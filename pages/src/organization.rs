@@ -12,8 +12,8 @@ mod usage;
 pub use explain::Explain;
 pub use forecast::forecasts;
 pub use limits::{LimitsParts, LimitsTab};
+pub(crate) use usage::RANGES;
 pub use usage::{Choice, UsageParts, UsageTab};
-pub(crate) use usage::{RANGES, cards};
 
 /// What stands above every tab.
 #[derive(Clone, Debug)]
@@ -47,6 +47,11 @@ impl Head {
     /// The zone of its days and periods.
     pub(crate) fn zone(&self) -> Zone {
         Zone::new(&self.organization.time_zone)
+    }
+
+    /// Whether the page is the portal's, which names the organization in the query.
+    pub(crate) fn is_portal(&self) -> bool {
+        self.base == "/portal"
     }
 
     /// The time by its own clock.

@@ -2,7 +2,7 @@
 
 use askama::Template;
 
-use crate::answers::{Fleet, FleetMeter, InFleet, Meter};
+use crate::answers::{Fleet, FleetMeter, InFleet, Meter, name_of, unit_of};
 use crate::chart::{self, Bars, Row, Step};
 use crate::format::{self, Amount, Markup, Zone};
 use crate::forms::window_name;
@@ -34,11 +34,11 @@ impl Overview {
     }
 
     fn name<'a>(&'a self, key: &'a str) -> &'a str {
-        self.meters.iter().find(|meter| meter.key == key).map_or(key, |meter| &meter.name)
+        name_of(&self.meters, key)
     }
 
     fn unit(&self, key: &str) -> &str {
-        self.meters.iter().find(|meter| meter.key == key).map_or("", |meter| &meter.unit)
+        unit_of(&self.meters, key)
     }
 
     fn status(&self, status: &str) -> u64 {

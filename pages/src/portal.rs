@@ -2,24 +2,10 @@
 
 use askama::Template;
 
-use crate::answers::{Cycle, Grant, Meter, MeterStanding, Standings, UsageRow};
-use crate::format::{self, Amount, Markup};
+use crate::answers::{Cycle, Grant, Meter, Standings, name_of, unit_of};
+use crate::format::{self, Amount};
 use crate::frame::{Frame, Place};
-use crate::organization::{Choice, Head};
-
-/// What the first page shows.
-pub struct PortalParts {
-    /// All meters.
-    pub meters: Vec<Meter>,
-    /// Where each stands.
-    pub standings: Standings,
-    /// Which figures the chart shows.
-    pub choice: Choice,
-    /// The figures.
-    pub rows: Vec<UsageRow>,
-    /// Charts of the use against limits, with the forecast.
-    pub forecasts: Vec<Markup>,
-}
+use crate::organization::{Head, UsageParts};
 
 /// The first page.
 #[derive(Template)]
@@ -27,21 +13,13 @@ pub struct PortalParts {
 pub struct Portal {
     frame: Frame,
     head: Head,
-    parts: PortalParts,
+    parts: UsageParts,
 }
 
 impl Portal {
     /// The page.
-    pub fn new(frame: Frame, head: Head, parts: PortalParts) -> Self {
+    pub fn new(frame: Frame, head: Head, parts: UsageParts) -> Self {
         Self { frame: frame.at(format!("{} · Usage", head.organization.name), Place::Usage), head, parts }
-    }
-
-    fn cards(&self) -> Vec<(&MeterStanding, Markup)> {
-        crate::organization::cards(&self.parts.meters, &self.parts.standings)
-    }
-
-    fn chart(&self) -> Markup {
-        self.parts.choice.chart(&self.parts.rows, &self.head.zone(), self.head.now())
     }
 }
 
@@ -73,11 +51,11 @@ impl Billing {
     }
 
     fn name<'a>(&'a self, key: &'a str) -> &'a str {
-        self.parts.meters.iter().find(|meter| meter.key == key).map_or(key, |meter| &meter.name)
+        name_of(&self.parts.meters, key)
     }
 
     fn amount(&self, meter: &str, amount: &Amount) -> String {
-        let unit = self.parts.meters.iter().find(|known| known.key == meter).map_or("", |meter| &meter.unit);
+        let unit = unit_of(&self.parts.meters, meter);
         amount.in_unit(unit)
     }
 

@@ -42,6 +42,16 @@ impl Meter {
     }
 }
 
+/// A meter's name for people; its key where it is not known.
+pub(crate) fn name_of<'a>(meters: &'a [Meter], key: &'a str) -> &'a str {
+    meters.iter().find(|meter| meter.key == key).map_or(key, |meter| &meter.name)
+}
+
+/// What a meter counts; nothing where it is not known.
+pub(crate) fn unit_of<'a>(meters: &'a [Meter], key: &str) -> &'a str {
+    meters.iter().find(|meter| meter.key == key).map_or("", |meter| &meter.unit)
+}
+
 /// A plan's limit.
 #[derive(Clone, Debug, Deserialize)]
 pub struct LimitSpec {

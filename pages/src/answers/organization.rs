@@ -6,8 +6,8 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::Meter;
-use crate::format::Amount;
-use crate::progress::Standing;
+use crate::format::{Amount, Markup};
+use crate::progress::{Progress, Standing};
 
 /// A half-open span of time.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -71,6 +71,19 @@ pub struct MeterStanding {
     unit: String,
     aggregation: String,
     dimensions: Vec<String>,
+}
+
+impl MeterStanding {
+    /// Its name for people.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Its bar.
+    pub(crate) fn progress(&self) -> Markup {
+        let is_level = self.aggregation == "last";
+        Progress { standing: &self.standing, name: &self.name, unit: &self.unit, is_level }.markup()
+    }
 }
 
 impl std::ops::Deref for MeterStanding {

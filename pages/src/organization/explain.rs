@@ -3,7 +3,7 @@
 use askama::Template;
 
 use super::Head;
-use crate::answers::{Explanation, Meter, WindowExplanation};
+use crate::answers::{Explanation, Meter, WindowExplanation, name_of, unit_of};
 use crate::audit::Entry;
 use crate::format::{Amount, Markup};
 use crate::forms::window_name;
@@ -38,11 +38,11 @@ impl Explain {
     }
 
     fn name<'a>(&'a self, key: &'a str) -> &'a str {
-        self.meters.iter().find(|meter| meter.key == key).map_or(key, |meter| &meter.name)
+        name_of(&self.meters, key)
     }
 
     fn amount(&self, meter: &str, amount: &Amount) -> String {
-        let unit = self.meters.iter().find(|known| known.key == meter).map_or("", |meter| &meter.unit);
+        let unit = unit_of(&self.meters, meter);
         amount.in_unit(unit)
     }
 

@@ -3,7 +3,7 @@
 use askama::Template;
 
 use super::Head;
-use crate::answers::{Grant, Meter, Quota, QuotaLimit};
+use crate::answers::{Grant, Meter, Quota, QuotaLimit, name_of, unit_of};
 use crate::format::Amount;
 use crate::forms::window_name;
 use crate::frame::{Frame, Place};
@@ -35,17 +35,17 @@ impl LimitsTab {
     }
 
     fn name<'a>(&'a self, key: &'a str) -> &'a str {
-        self.parts.meters.iter().find(|meter| meter.key == key).map_or(key, |meter| &meter.name)
+        name_of(&self.parts.meters, key)
     }
 
     /// What the figures of a meter count, unless they say so themselves.
     fn unit(&self, key: &str) -> String {
-        let unit = self.parts.meters.iter().find(|meter| meter.key == key).map_or("", |meter| &meter.unit);
+        let unit = unit_of(&self.parts.meters, key);
         if unit == "byte" { String::new() } else { crate::format::plural(unit) }
     }
 
     fn amount(&self, meter: &str, amount: &Amount) -> String {
-        let unit = self.parts.meters.iter().find(|known| known.key == meter).map_or("", |meter| &meter.unit);
+        let unit = unit_of(&self.parts.meters, meter);
         amount.bare(unit)
     }
 

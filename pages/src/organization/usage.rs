@@ -8,7 +8,6 @@ use crate::chart::{self, Bars, Row, Step};
 use crate::format::{Markup, Zone};
 use crate::frame::{Frame, Place};
 use crate::organizations::in_query;
-use crate::progress::Progress;
 use crate::range;
 
 /// The spans that a chart can show, as an address and as people call them.
@@ -107,11 +106,9 @@ impl Choice {
     }
 }
 
-/// What the tab shows.
+/// What an organization has used, as its own tab and the portal show it.
 pub struct UsageParts {
-    /// All meters.
-    pub meters: Vec<Meter>,
-    /// Where each stands.
+    /// Where each meter stands.
     pub standings: Standings,
     /// Which figures the chart shows.
     pub choice: Choice,
@@ -119,6 +116,18 @@ pub struct UsageParts {
     pub rows: Vec<UsageRow>,
     /// Charts of the use against limits, with the forecast.
     pub forecasts: Vec<Markup>,
+}
+
+impl UsageParts {
+    /// Meters with bars: those that are limited, or that were used.
+    pub(crate) fn cards(&self) -> Vec<(&MeterStanding, Markup)> {
+        let is_shown = |one: &&MeterStanding| one.limit.is_some() || !one.used.is_zero() || !one.held.is_zero();
+        self.standings.meters.iter().filter(is_shown).map(|one| (one, one.progress())).collect()
+    }
+
+    pub(crate) fn chart(&self, head: &Head) -> Markup {
+        self.choice.chart(&self.rows, &head.zone(), head.now())
+    }
 }
 
 /// The tab.
@@ -136,29 +145,4 @@ impl UsageTab {
         let title = format!("{} · Usage", head.organization.name);
         Self { frame: frame.at(title, place), head, parts }
     }
-
-    fn cards(&self) -> Vec<(&MeterStanding, Markup)> {
-        cards(&self.parts.meters, &self.parts.standings)
-    }
-
-    fn chart(&self) -> Markup {
-        self.parts.choice.chart(&self.parts.rows, &self.head.zone(), self.head.now())
-    }
-}
-
-/// Meters with bars: those that are limited, or that were used.
-pub(crate) fn cards<'a>(meters: &[Meter], standings: &'a Standings) -> Vec<(&'a MeterStanding, Markup)> {
-    let shown =
-        |standing: &&MeterStanding| standing.limit.is_some() || !standing.used.is_zero() || !standing.held.is_zero();
-    let card = |standing: &'a MeterStanding| {
-        let meter = meters.iter().find(|meter| meter.key == standing.meter);
-        let progress = Progress {
-            standing,
-            name: meter.map_or(&standing.meter, |meter| &meter.name),
-            unit: meter.map_or("", |meter| &meter.unit),
-            is_level: meter.is_some_and(|meter| meter.aggregation == "last"),
-        };
-        (standing, progress.markup())
-    };
-    standings.meters.iter().filter(shown).map(card).collect()
 }

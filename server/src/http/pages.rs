@@ -8,7 +8,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::Request;
 use axum::http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY};
-use axum::http::{HeaderName, HeaderValue, Response};
+use axum::http::{HeaderName, HeaderValue, Response, StatusCode};
 use axum::middleware::{Next, from_fn};
 use axum::routing::get;
 
@@ -97,11 +97,16 @@ async fn guarded(request: Request, next: Next) -> Response<Body> {
 
 /// A page that was made.
 fn html(page: &impl askama::Template) -> Response<Body> {
-    let text = page.render().unwrap_or_else(|error| {
+    let made = page.render();
+    let is_made = made.is_ok();
+    let text = made.unwrap_or_else(|error| {
         tracing::error!(%error, "a page could not be made");
-        "This page could not be made.".to_owned()
+        "This page could not be made; the log says why.".to_owned()
     });
     let mut response = Response::new(Body::from(text));
+    if !is_made {
+        *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
+    }
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
     response
 }

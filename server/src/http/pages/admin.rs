@@ -10,7 +10,7 @@ use metergate_pages::overview::Overview;
 
 use super::html;
 use super::trouble::Trouble;
-use super::visit::{AtDashboard, Visit, in_path};
+use super::visit::{AtDashboard, Visit, in_path, unless};
 
 type Page = Result<Response<Body>, Trouble>;
 
@@ -43,7 +43,9 @@ pub(super) async fn organizations(AtDashboard(visit): AtDashboard) -> Page {
     let plans = visit.api.all("/v1/plans").await?;
     let mut lately = Lately::new(visit.api.all("/v1/meters").await?, &filter.meter, &visit.frame.now);
     if let Some(path) = lately.query(&page) {
-        lately = lately.with(visit.api.get::<Paged<UsageRow>>(&path).await?.data);
+        // One of them may be gone since it was listed: then there are no lines.
+        let found = unless(StatusCode::NOT_FOUND, visit.api.get::<Paged<UsageRow>>(&path).await)?;
+        lately = lately.with(found.map_or_else(Vec::new, |found| found.data));
     }
     Ok(html(&Organizations::new(visit.frame.clone(), page, plans, filter, lately, error)))
 }

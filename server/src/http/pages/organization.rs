@@ -6,7 +6,7 @@ use axum::http::Response;
 use metergate_pages::answers::{Explanation, Forecast, Meter, Organization, Paged, Standings, UsageRow};
 use metergate_pages::audit::AuditTab;
 use metergate_pages::cycle::CycleTab;
-use metergate_pages::format::{Markup, Zone};
+use metergate_pages::format::Zone;
 use metergate_pages::frame::Place;
 use metergate_pages::organization::{Choice, Explain, Head, LimitsParts, LimitsTab, UsageParts, UsageTab, forecasts};
 use metergate_pages::organizations::in_query;
@@ -53,8 +53,7 @@ impl Seen {
     }
 
     async fn usage(self) -> Page {
-        let UseShown { meters, standings, choice, rows, forecasts } = use_of(&self.visit, &self.organization).await?;
-        let parts = UsageParts { meters, standings, choice, rows, forecasts };
+        let parts = use_of(&self.visit, &self.organization).await?;
         Ok(html(&UsageTab::new(self.visit.frame.clone(), self.head(""), parts, self.place)))
     }
 
@@ -116,17 +115,8 @@ impl Seen {
     }
 }
 
-/// What was used, and which of it a chart shows.
-pub(super) struct UseShown {
-    pub(super) meters: Vec<Meter>,
-    pub(super) standings: Standings,
-    pub(super) choice: Choice,
-    pub(super) rows: Vec<UsageRow>,
-    pub(super) forecasts: Vec<Markup>,
-}
-
 /// Reads what was used.
-pub(super) async fn use_of(visit: &Visit, organization: &Organization) -> Result<UseShown, Trouble> {
+pub(super) async fn use_of(visit: &Visit, organization: &Organization) -> Result<UsageParts, Trouble> {
     let api = &visit.api;
     let key = in_path(&organization.key);
     let standings: Standings = api.get(&format!("/v1/organizations/{key}/usage?numbers=string")).await?;
@@ -140,7 +130,7 @@ pub(super) async fn use_of(visit: &Visit, organization: &Organization) -> Result
     };
     let forecast: Forecast = api.get(&format!("/v1/organizations/{key}/forecast?numbers=string")).await?;
     let forecasts = forecasts(&forecast, &meters, &Zone::new(&organization.time_zone), now);
-    Ok(UseShown { meters, standings, choice, rows, forecasts })
+    Ok(UsageParts { standings, choice, rows, forecasts })
 }
 
 pub(super) async fn usage(AtDashboard(visit): AtDashboard, Path(org): Path<String>) -> Page {

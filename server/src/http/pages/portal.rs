@@ -10,13 +10,13 @@ use metergate_pages::answers::{Organization, Standings};
 use metergate_pages::forms::entry;
 use metergate_pages::frame::Place;
 use metergate_pages::organization::Head;
-use metergate_pages::portal::{Billing, BillingParts, Portal, PortalParts};
+use metergate_pages::portal::{Billing, BillingParts, Portal};
 use serde_json::json;
 
 use super::action::once;
 use super::api::Call;
 use super::html;
-use super::organization::{UseShown, use_of};
+use super::organization::use_of;
 use super::sent::SentByAnybody;
 use super::trouble::{Trouble, see_other};
 use super::visit::{Anybody, Pages, Visit, in_path};
@@ -70,8 +70,7 @@ pub(super) async fn usage(coming: Coming) -> Page {
         Coming::Known(visit) => *visit,
     };
     let organization = seen(&mut visit).await?;
-    let UseShown { meters, standings, choice, rows, forecasts } = use_of(&visit, &organization).await?;
-    let parts = PortalParts { meters, standings, choice, rows, forecasts };
+    let parts = use_of(&visit, &organization).await?;
     let head = head(&visit, organization);
     Ok(html(&Portal::new(visit.frame.clone(), head, parts)))
 }

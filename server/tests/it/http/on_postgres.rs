@@ -49,6 +49,8 @@ mod openid;
 mod organizations;
 #[path = "overrides.rs"]
 mod overrides;
+#[path = "pages.rs"]
+mod pages;
 #[path = "past.rs"]
 mod past;
 #[path = "people.rs"]

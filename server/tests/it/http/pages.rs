@@ -5,7 +5,9 @@ use serde_json::{Value, json};
 use super::client::Answer;
 use super::server::{ADMIN_KEY, Server};
 
+#[path = "pages/browser.rs"]
 mod browser;
+#[path = "pages/members.rs"]
 mod members;
 
 use browser::Browser;

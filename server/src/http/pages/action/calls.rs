@@ -173,7 +173,7 @@ pub(super) const ACTIONS: [Action; 23] = [
     by_members(
         "invite",
         "members",
-        "invited",
+        "member-added",
         Needs::Nothing,
         |about| people::invite(about),
         |about, typed| {

@@ -50,6 +50,7 @@ pub(super) fn then(action: &Action, about: &About, typed: &Typed) -> Then {
             intro: "This link is for whom you invited, and for nobody else. It is shown once.",
             secret: "url",
             back,
+            // Without a link they are a member already.
             done: action.done,
         },
         "key" | "rotate-key" => Then::Show {
