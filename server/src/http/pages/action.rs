@@ -110,3 +110,28 @@ fn done(frame: &Frame, answer: &Answer, then: Then, place: Place) -> Response<Bo
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use askama::Template;
+    use axum::http::HeaderMap;
+
+    use super::*;
+
+    #[test]
+    fn what_may_have_been_done_is_sent_again_under_its_key_and_nothing_else_is() {
+        #[rustfmt::skip]
+        let cases = [ // the API's answer, whether the key stays
+            (422, false), (409, false), (403, false), (404, false),
+            (503, true), (500, true), (429, true),
+        ];
+        for (status, stays) in cases {
+            let typed = Typed::of(&[("once", "the-key"), ("reason", "why")]);
+            let status = StatusCode::from_u16(status).unwrap();
+            let answer = Answer { status, headers: HeaderMap::new(), body: bytes::Bytes::new() };
+            let form = again(Form::new("Lock", "Lock"), &typed, &answer);
+            let page = FormPage::new(Frame::nobody(), form).render().unwrap();
+            assert_eq!(page.contains("name=\"once\" value=\"the-key\""), stays, "{status}: {page}");
+        }
+    }
+}

@@ -158,3 +158,26 @@ async fn answered(mut response: Response<Body>) -> Result<Answer, Trouble> {
     let body = body.collect().await.map_err(|_| Trouble::broken())?.to_bytes();
     Ok(Answer { status: parts.status, headers: parts.headers, body })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_line_of_a_header_is_passed_on_and_no_key() {
+        let request = Request::builder()
+            .header("x-forwarded-for", "198.51.100.7")
+            .header("x-forwarded-for", "203.0.113.9")
+            .header("authorization", "Bearer of-a-page")
+            .header("cookie", "a=b");
+        let (parts, ()) = request.body(()).unwrap().into_parts();
+        let api = Api::of(&parts, &Router::new());
+        let said: Vec<_> = api.headers.get_all("x-forwarded-for").iter().collect();
+        assert_eq!(said, ["198.51.100.7", "203.0.113.9"], "the proxy's line is the last");
+        assert!(!api.headers.contains_key("authorization"), "pages know browsers by their cookie alone");
+        let by_key = api.with_key("secret").unwrap();
+        assert_eq!(by_key.headers.get("authorization").unwrap(), "Bearer secret");
+        assert!(!by_key.headers.contains_key("cookie"));
+        assert!(api.with_key("two\r\nlines").is_none());
+    }
+}

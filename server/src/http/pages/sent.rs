@@ -127,6 +127,13 @@ async fn read(headers: &axum::http::HeaderMap, body: axum::body::Body) -> Result
 }
 
 #[cfg(test)]
+impl Typed {
+    pub(super) fn of(pairs: &[(&str, &str)]) -> Self {
+        Self(pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect())
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
 

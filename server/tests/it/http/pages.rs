@@ -222,8 +222,8 @@ fn a_form_that_is_refused_keeps_what_was_typed_and_points_at_the_field() {
     assert!(server.admin().list("/v1/organizations/acme/grants").is_empty());
     let page = ops.submit("/admin/organizations/acme/do/lock", &[("reason", " ")]).is(422).text;
     assert!(page.contains("id=\"field-reason-error\""), "{page}");
-    let page = ops.submit("/admin/organizations/acme/do/delete", &[("confirm", "acne")]).is(422).text;
-    assert!(page.contains("Type acme to go on."), "{page}");
+    let page = ops.submit("/admin/organizations/acme/do/delete", &[("confirm", "acne"), ("reason", " ")]).is(422).text;
+    assert!(page.contains("Type acme to go on.") && page.contains("id=\"field-reason-error\""), "{page}");
     let page = ops.submit("/admin/do/plan?key=pro", &[("definition", "{\"limits\": [")]).is(422).text;
     assert!(page.contains("This is no JSON") && page.contains("{&#34;limits&#34;: ["), "{page}");
 }
@@ -279,6 +279,14 @@ fn what_is_the_teams_is_changed_by_forms() {
     let definition = r#"{"name": "Team", "limits": [{"meter": "pages", "window": "day", "max": 10}]}"#;
     done(&ops.submit("/admin/do/plan", &[("key", "team"), ("definition", definition)]).is(303), "plan-saved");
     assert!(ops.page("/admin/plans").contains("10 pages"), "plans stand side by side");
+    // What is meant as new replaces nothing.
+    for (form, typed) in
+        [("plan", [("key", "pro"), ("definition", "{}")]), ("meter", [("key", "tokens"), ("name", "x")])]
+    {
+        let page = ops.submit(&format!("/admin/do/{form}"), &typed).is(422).text;
+        assert!(page.contains("There is one with this key"), "{form}: {page}");
+    }
+    assert_eq!(server.admin().get("/v1/plans/pro").is(200).json()["version"], 1);
     let shown = ops.submit("/admin/do/key", &[("name", "backend"), ("scope.read", "true")]).is(200).text;
     let (_, rest) = shown.split_once("id=\"secret\" value=\"").unwrap();
     let key = rest.split_once('"').unwrap().0;

@@ -100,6 +100,10 @@ fn the_billing_cycle_is_previewed_and_moved_and_cards_change_at_once() {
     assert!(!preview.contains("csrf="), "the proof stands in no address");
     let wrong = ada.page(&format!("{path}?billingCycleStartDate=soon"));
     assert!(wrong.contains("id=\"field-billingCycleStartDate-error\""), "{wrong}");
+    let refused = ada.submit(path, &[("billingCycleStartDate", "2999-01-01")]).is(422).text;
+    for said in ["id=\"field-billingCycleStartDate-error\"", "value=\"2999-01-01\"", "will not be reset immediately"] {
+        assert!(refused.contains(said), "the dialog comes back as it was: {said} in {refused}");
+    }
     let decision = json!({"organization": "ada", "meter": "messages", "quantity": 7});
     server.admin().post("/v1/consume", decision).is(200);
     done(&ada.submit(path, &[("billingCycleStartDate", "2026-01-15")]).is(303), "cycle");
