@@ -270,3 +270,27 @@ fn summed(
 ) -> Looked {
     (id, account.and_then(|account| Ok(Summary::of(&account, catalogue, now)?)))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_shown_meanwhile_holds_up_no_scan() {
+        const MINUTE: i64 = 60 * SECOND;
+        #[rustfmt::skip]
+        let cases = [ // whether all was gone through, whether that goes on again, what an overview cost, the pause after it
+            (false, false, 0,          Some(SECOND)),
+            (false, false, SECOND / 2, Some(10 * SECOND)),
+            (false, false, 3 * SECOND, Some(MINUTE)),     // of a million organizations: a twentieth of the time
+            (true,  true,  0,          Some(SECOND)),
+            (true,  true,  3 * SECOND, Some(AGAIN)),      // none is too old
+            (true,  false, 3 * SECOND, None),
+        ];
+        for (complete, again, cost, expected) in cases {
+            let again = again.then(HashSet::new);
+            let kept = Kept { complete, again, cost, ..Kept::default() };
+            assert_eq!(kept.pause(), expected, "{complete} {cost}");
+        }
+    }
+}
