@@ -16,6 +16,7 @@ mod ingest;
 mod latency;
 mod memory;
 mod organizations;
+mod pages;
 mod reads;
 mod start_up;
 
@@ -40,6 +41,8 @@ pub enum Question {
     StartUp,
     /// Reports: an organization's year, a hundred organizations at once, pages of lists
     Reads,
+    /// Pages of the dashboard and the portal, and the list of a hundred thousand organizations
+    Pages,
     /// Bytes written to the disk and kept on it, per decision and event
     Disk,
     /// Nodes that share a PostgreSQL, beside PostgreSQL's own pgbench, and what a Redis carries
@@ -76,6 +79,7 @@ impl Question {
             Self::Memory => memory::ask(suite, stores).await,
             Self::StartUp => start_up::ask(suite, stores).await,
             Self::Reads => reads::ask(suite, stores).await,
+            Self::Pages => pages::ask(suite, stores).await,
             Self::Disk => disk::ask(suite, stores).await,
             Self::Cluster => cluster::ask(suite, stores).await,
         }

@@ -169,6 +169,11 @@ pub fn json_request(method: &str, path: &str, target: SocketAddr, key: &str, bod
     whole_request((method, path), "application/json", target, key, body)
 }
 
+/// A whole request for a page, with the cookies of a browser.
+pub fn page_request(path: &str, target: SocketAddr, cookies: &str) -> Vec<u8> {
+    format!("GET {path} HTTP/1.1\r\nhost: {target}\r\ncookie: {cookies}\r\naccept: text/html\r\n\r\n").into_bytes()
+}
+
 /// A whole request: method and path, the body's type, where to and with which key.
 pub fn whole_request(
     (method, path): (&str, &str),

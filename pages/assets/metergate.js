@@ -131,6 +131,7 @@ function follow(mark) {
     source.addEventListener("open", () => state("open", "Live"));
     source.addEventListener("message", happened);
     source.addEventListener("event", happened);
+    source.addEventListener("changed", happened);
     source.addEventListener("error", () => {
       if (source.readyState === EventSource.CLOSED) state("off", "Load the page anew for newer figures");
       else state("lost", "Reconnecting");
@@ -162,6 +163,42 @@ function preview(field) {
     } catch {
       toast("The preview cannot be loaded. The server decides in any case.", true);
     }
+  });
+}
+
+/** Rows of a form come and go at once: without script a submit brings one, and one without its first field is left out. */
+function rows(section) {
+  const all = () => section.querySelectorAll("[data-row]");
+  const removable = (row) => {
+    const words = { type: "button", className: "button is-quiet is-small", textContent: "Remove" };
+    const button = Object.assign(document.createElement("button"), words);
+    button.dataset.remove = "";
+    const legend = row.querySelector("legend").textContent;
+    button.append(Object.assign(document.createElement("span"), { className: "unseen", textContent: ` ${legend}` }));
+    button.addEventListener("click", () => {
+      row.remove();
+      section.querySelector("[data-add]").focus();
+    });
+    row.append(button);
+  };
+  // Names of rows that are gone are not used again: the server takes rows by their numbers, whatever these are.
+  let next = all().length;
+  const blank = section.querySelector("template");
+  all().forEach(removable);
+  section.querySelector("[data-add]").addEventListener("click", (event) => {
+    event.preventDefault();
+    const row = blank.content.firstElementChild.cloneNode(true);
+    for (const element of row.querySelectorAll("[name], [id], [for], [aria-describedby]")) {
+      for (const name of ["name", "id", "for", "aria-describedby"]) {
+        const value = element.getAttribute(name);
+        if (value) element.setAttribute(name, value.replaceAll(".new.", `.${next}.`));
+      }
+    }
+    next += 1;
+    row.querySelector("legend").textContent = row.querySelector("legend").textContent.replace(/\d+$/, next);
+    removable(row);
+    ([...all()].at(-1) ?? blank).after(row);
+    row.querySelector("select, input").focus();
   });
 }
 
@@ -199,6 +236,7 @@ function ready(root) {
     select.addEventListener("change", () => select.form.requestSubmit());
   }
   for (const field of root.querySelectorAll("input[data-preview-of]")) preview(field);
+  for (const section of root.querySelectorAll("[data-rows]")) rows(section);
   charts(root);
 }
 

@@ -6,167 +6,28 @@ use askama::Template;
 use crate::answers::Problem;
 use crate::frame::Frame;
 
-/// One choice among several.
+mod field;
+
+pub use field::{Choice, Field, Kind};
+
+/// Fields that belong together, again and again.
 #[derive(Clone, Debug)]
-pub struct Choice {
-    pub(crate) value: String,
-    pub(crate) label: String,
+pub struct Section {
+    pub(crate) name: &'static str,
+    pub(crate) title: &'static str,
+    pub(crate) hint: &'static str,
+    /// What the button says that adds a row.
+    pub(crate) add: &'static str,
+    pub(crate) rows: Vec<Row>,
+    /// An empty row as script adds it, under the number `new`.
+    pub(crate) blank: Row,
 }
 
-/// How something is asked for.
+/// One of them.
 #[derive(Clone, Debug)]
-pub enum Kind {
-    /// A line of text, by the browser's name for what it is: `text`, `email`, `password`, `date`, `datetime-local`.
-    Line(&'static str),
-    /// An amount, as decimal text.
-    Amount,
-    /// Several lines.
-    Area,
-    /// One of several.
-    Select(Vec<Choice>),
-    /// Yes or no.
-    Check,
-    /// Sent along, and not shown.
-    Hidden,
-}
-
-/// One thing that a form asks for.
-#[derive(Clone, Debug)]
-pub struct Field {
-    pub(crate) name: String,
-    pub(crate) label: String,
-    pub(crate) hint: String,
-    pub(crate) kind: Kind,
-    pub(crate) value: String,
-    pub(crate) error: Option<String>,
-    pub(crate) is_required: bool,
-    pub(crate) autocomplete: &'static str,
-    pub(crate) most: Option<u32>,
-}
-
-impl Field {
-    /// A field; required unless it is said otherwise.
-    pub fn new(name: &str, label: &str, kind: Kind) -> Self {
-        Self {
-            name: name.to_owned(),
-            label: label.to_owned(),
-            hint: String::new(),
-            is_required: !matches!(kind, Kind::Check | Kind::Hidden),
-            kind,
-            value: String::new(),
-            error: None,
-            autocomplete: "off",
-            most: None,
-        }
-    }
-
-    /// A line of text.
-    pub fn text(name: &str, label: &str) -> Self {
-        Self::new(name, label, Kind::Line("text"))
-    }
-
-    /// A quantity.
-    pub fn amount(name: &str, label: &str) -> Self {
-        Self::new(name, label, Kind::Amount)
-    }
-
-    /// Why something is done: it stands in the audit log.
-    pub fn reason() -> Self {
-        Self::new("reason", "Reason", Kind::Area).hint("Stands in the audit log, and cannot be changed later.")
-    }
-
-    /// One of several.
-    pub fn select<V: Into<String>, L: Into<String>>(
-        name: &str,
-        label: &str,
-        choices: impl IntoIterator<Item = (V, L)>,
-    ) -> Self {
-        let choice = |(value, label): (V, L)| Choice { value: value.into(), label: label.into() };
-        Self::new(name, label, Kind::Select(choices.into_iter().map(choice).collect()))
-    }
-
-    /// Yes or no.
-    pub fn check(name: &str, label: &str) -> Self {
-        Self::new(name, label, Kind::Check)
-    }
-
-    /// Sent along, and not shown.
-    pub fn hidden(name: &str, value: &str) -> Self {
-        Self::new(name, "", Kind::Hidden).value(value)
-    }
-
-    /// With words below it.
-    #[must_use]
-    pub fn hint(mut self, hint: impl Into<String>) -> Self {
-        self.hint = hint.into();
-        self
-    }
-
-    /// With a value to begin with.
-    #[must_use]
-    pub fn value(mut self, value: impl Into<String>) -> Self {
-        self.value = value.into();
-        self
-    }
-
-    /// That may be left empty.
-    #[must_use]
-    pub const fn optional(mut self) -> Self {
-        self.is_required = false;
-        self
-    }
-
-    /// That the browser may complete, by its name for what is asked.
-    #[must_use]
-    pub const fn autocomplete(mut self, what: &'static str) -> Self {
-        self.autocomplete = what;
-        self
-    }
-
-    /// Of at most so many characters.
-    #[must_use]
-    pub const fn most(mut self, characters: u32) -> Self {
-        self.most = Some(characters);
-        self
-    }
-
-    /// The browser's name for it, where it is a line.
-    pub(crate) const fn line(&self) -> Option<&'static str> {
-        match self.kind {
-            Kind::Line(kind) => Some(kind),
-            _ => None,
-        }
-    }
-
-    pub(crate) const fn is_amount(&self) -> bool {
-        matches!(self.kind, Kind::Amount)
-    }
-
-    pub(crate) const fn is_area(&self) -> bool {
-        matches!(self.kind, Kind::Area)
-    }
-
-    pub(crate) const fn is_check(&self) -> bool {
-        matches!(self.kind, Kind::Check)
-    }
-
-    pub(crate) const fn is_hidden(&self) -> bool {
-        matches!(self.kind, Kind::Hidden)
-    }
-
-    pub(crate) fn choices(&self) -> &[Choice] {
-        match &self.kind {
-            Kind::Select(choices) => choices,
-            _ => &[],
-        }
-    }
-
-    /// What names the words that belong to it.
-    pub(crate) fn described_by(&self) -> String {
-        let hint = (!self.hint.is_empty()).then(|| format!("field-{}-hint", self.name));
-        let error = self.error.is_some().then(|| format!("field-{}-error", self.name));
-        [hint, error].into_iter().flatten().collect::<Vec<_>>().join(" ")
-    }
+pub struct Row {
+    pub(crate) legend: String,
+    pub(crate) fields: Vec<Field>,
 }
 
 /// Something that will be different afterwards.
@@ -192,6 +53,7 @@ pub struct Form {
     pub(crate) intro: Vec<String>,
     pub(crate) changes: Vec<Change>,
     pub(crate) fields: Vec<Field>,
+    pub(crate) sections: Vec<Section>,
     pub(crate) submit: String,
     pub(crate) is_danger: bool,
     pub(crate) back: Option<String>,
@@ -201,6 +63,12 @@ pub struct Form {
     pub(crate) links: Vec<(String, String)>,
     /// Whether script sends it as soon as it is seen.
     pub(crate) is_at_once: bool,
+    /// The version of what it changes, as it was when the form was shown.
+    pub(crate) version: Option<String>,
+    /// Whether it has what was typed already.
+    is_filled: bool,
+    /// Where what was typed differs from what is there.
+    differences: Vec<Change>,
 }
 
 impl Form {
@@ -239,6 +107,48 @@ impl Form {
     #[must_use]
     pub fn field(mut self, field: Field) -> Self {
         self.fields.push(field);
+        self
+    }
+
+    /// With rows of fields.
+    #[must_use]
+    pub fn section(mut self, section: Section) -> Self {
+        self.sections.push(section);
+        self
+    }
+
+    /// That changes something in this version, and in no other.
+    #[must_use]
+    pub fn of_version(mut self, version: Option<String>) -> Self {
+        self.version = version;
+        self
+    }
+
+    /// Whether it changes something in one version alone.
+    pub const fn has_version(&self) -> bool {
+        self.version.is_some()
+    }
+
+    /// That has what was typed, which differs so from what is there.
+    #[must_use]
+    pub fn filled(mut self, differences: Vec<Change>) -> Self {
+        (self.is_filled, self.differences) = (true, differences);
+        self
+    }
+
+    /// Shown again since something else changed what it is about: with what is there now, and what was typed.
+    #[must_use]
+    pub fn overtaken(mut self) -> Self {
+        self.changes.append(&mut self.differences);
+        let advice = "Somebody changed this after the form was shown, so nothing was done.";
+        self.error = Some(match self.changes.is_empty() {
+            true => format!(
+                "{advice} The form is as you sent it, and fits what is there now: send it again if you still want it."
+            ),
+            false => format!(
+                "{advice} Above the fields stands what is there now and what you typed: check both, and send it again."
+            ),
+        });
         self
     }
 
@@ -286,12 +196,19 @@ impl Form {
     /// With what was typed; passwords are typed again.
     #[must_use]
     pub fn with(mut self, typed: impl Fn(&str) -> Option<String>) -> Self {
+        if self.is_filled {
+            return self;
+        }
         for field in &mut self.fields {
+            let (stood, was_empty) = (field.shown(), field.value.is_empty() && !field.is_check());
             let is_secret = matches!(field.kind, Kind::Line("password"));
             match (&field.kind, typed(&field.name)) {
                 (Kind::Check, typed) => field.value = typed.map_or_else(String::new, |_| "true".to_owned()),
                 (_, Some(value)) if !is_secret => field.value = value,
                 _ => {}
+            }
+            if !was_empty && !field.is_hidden() && field.shown() != stood {
+                self.differences.push(Change::new(field.label.clone(), stood, field.shown()));
             }
         }
         self
@@ -302,9 +219,7 @@ impl Form {
     pub fn refused(mut self, problem: &Problem) -> Self {
         let mut rest = Vec::new();
         for fault in &problem.errors {
-            let name = fault.pointer.trim_start_matches(['#', '?', '/']);
-            let name = name.split('/').next().unwrap_or(name);
-            match self.fields.iter_mut().find(|field| field.name == name && !field.is_hidden()) {
+            match self.field_at(&fault.pointer) {
                 Some(field) => field.error = Some(fault.detail.clone()),
                 None => rest.push(fault.detail.clone()),
             }
@@ -316,6 +231,27 @@ impl Form {
             (false, true) => Some(problem.detail.clone()),
         };
         self
+    }
+
+    /// The field that a pointer such as `#/limits/0/max` is about: the one of its name, else of the nearest thing around it, else
+    /// the first within it.
+    fn field_at(&mut self, pointer: &str) -> Option<&mut Field> {
+        let whole = pointer.trim_start_matches(['#', '?', '/']).replace('/', ".");
+        let rows = self.sections.iter().flat_map(|section| &section.rows).flat_map(|row| &row.fields);
+        let names: Vec<&str> = self
+            .fields
+            .iter()
+            .chain(rows)
+            .filter(|field| !field.is_hidden())
+            .map(|field| field.name.as_str())
+            .collect();
+        let around =
+            std::iter::successors(Some(whole.as_str()), |name| name.rsplit_once('.').map(|(around, _)| around));
+        let within = format!("{whole}.");
+        let exact = around.into_iter().find_map(|name| names.iter().find(|known| **known == name));
+        let name = (*exact.or_else(|| names.iter().find(|known| known.starts_with(&within)))?).to_owned();
+        let rows = self.sections.iter_mut().flat_map(|section| &mut section.rows).flat_map(|row| &mut row.fields);
+        self.fields.iter_mut().chain(rows).find(|field| field.name == name && !field.is_hidden())
     }
 }
 
@@ -369,6 +305,57 @@ mod tests {
         let form = form().with(|name| (name != "urgent").then(|| format!("{name}!")));
         let values: Vec<_> = form.fields.iter().map(|field| field.value.as_str()).collect();
         assert_eq!(values, ["amount!", "", ""]);
+    }
+
+    #[test]
+    fn what_is_wrong_in_a_row_stands_at_the_field_of_that_row() {
+        let row = |at: usize| Row {
+            legend: format!("Limit {at}"),
+            fields: ["meter", "max", "thresholds"].map(|name| Field::text(&format!("limits.{at}.{name}"), name)).into(),
+        };
+        let section = Section {
+            name: "limits",
+            title: "Limits",
+            hint: "",
+            add: "Add",
+            rows: vec![row(0), row(1)],
+            blank: row(2),
+        };
+        let form = Form::new("Plan", "Save").field(Field::text("trial.days", "Days")).section(section);
+        #[rustfmt::skip]
+        let cases = [ // pointer, the field
+            ("#/limits/1/max",          Some("limits.1.max")),
+            ("#/limits/1/thresholds/2", Some("limits.1.thresholds")), // of the list in it
+            ("#/limits/0",              Some("limits.0.meter")),      // of the row
+            ("#/trial/days",            Some("trial.days")),
+            ("#/trial",                 Some("trial.days")),
+            ("#/limits/2/max",          None),
+            ("#/degraded/tokens",       None),
+        ];
+        for (pointer, name) in cases {
+            let errors = vec![Fault { detail: "wrong".to_owned(), pointer: pointer.to_owned() }];
+            let form = form.clone().refused(&Problem { errors, ..Problem::default() });
+            let rows = form.sections[0].rows.iter().flat_map(|row| &row.fields);
+            let marked: Vec<_> = form.fields.iter().chain(rows).filter(|field| field.error.is_some()).collect();
+            assert_eq!(
+                marked.iter().map(|field| field.name.as_str()).collect::<Vec<_>>(),
+                Vec::from_iter(name),
+                "{pointer}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_form_that_was_overtaken_shows_what_is_there_and_what_was_typed() {
+        let shown = Form::new("Edit", "Save")
+            .field(Field::text("name", "Name").value("Acme"))
+            .field(Field::select("zone", "Zone", [("a", "Alpha"), ("b", "Beta")]).value("a"))
+            .field(Field::reason());
+        let typed = |name: &str| Some(if name == "zone" { "b" } else { "Acme" }.to_owned());
+        let form = shown.of_version(Some("v2".to_owned())).with(typed).overtaken();
+        let changes: Vec<_> = form.changes.iter().map(|one| (&*one.what, &*one.before, &*one.after)).collect();
+        assert_eq!(changes, [("Zone", "Alpha", "Beta")], "a reason differs from nothing");
+        assert!(form.error.is_some() && form.has_version());
     }
 
     #[test]

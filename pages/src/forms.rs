@@ -10,6 +10,7 @@ use crate::format::{Amount, Zone};
 pub mod entry;
 pub mod organization;
 pub mod people;
+pub mod plan;
 pub mod team;
 
 /// Windows as the API names them, and as people do.

@@ -17,6 +17,7 @@ pub mod frame;
 pub mod organization;
 pub mod organizations;
 pub mod overview;
+mod pager;
 pub mod people;
 pub mod portal;
 pub mod progress;

@@ -8,6 +8,7 @@ use crate::answers::{Meter, Organization, Paged, Plan, UsageRow};
 use crate::chart::Sparkline;
 use crate::format::{self, Amount, Markup, Zone};
 use crate::frame::{Frame, Place};
+use crate::pager::Pager;
 use crate::range;
 
 /// What is looked for.
@@ -140,6 +141,7 @@ pub struct Organizations {
     filter: Filter,
     lately: Lately,
     error: Option<String>,
+    pager: Pager,
 }
 
 impl Organizations {
@@ -152,7 +154,8 @@ impl Organizations {
         lately: Lately,
         error: Option<String>,
     ) -> Self {
-        Self { frame: frame.at("Organizations", Place::Organizations), page, plans, filter, lately, error }
+        let pager = Pager::of(&page, "/admin/organizations", &filter.query(), filter.is_later);
+        Self { frame: frame.at("Organizations", Place::Organizations), page, plans, filter, lately, error, pager }
     }
 
     fn statuses(&self) -> [(&'static str, &'static str); 5] {
@@ -165,13 +168,6 @@ impl Organizations {
 
     fn relative(&self, time: &str) -> Markup {
         format::relative_tag(time, &self.frame.now, &Zone::utc())
-    }
-
-    fn next(&self) -> Option<String> {
-        let cursor = self.page.next_cursor.as_deref()?;
-        let query = self.filter.query();
-        let joined = if query.is_empty() { "" } else { "&" };
-        Some(format!("/admin/organizations?{query}{joined}cursor={}", in_query(cursor)))
     }
 }
 

@@ -2,10 +2,50 @@
 
 use askama::Template;
 
-use crate::answers::{Key, Member};
+use crate::answers::{Key, Member, Paged};
 use crate::format::{self, Markup, Zone};
 use crate::frame::{Frame, Place};
 use crate::organization::Head;
+use crate::organizations::in_query;
+use crate::pager::Pager;
+
+/// What of a list is looked for.
+#[derive(Clone, Debug, Default)]
+pub struct Search {
+    /// Part of a name, an address, an id.
+    pub search: String,
+    /// Whether this is not the list's beginning.
+    pub is_later: bool,
+}
+
+impl Search {
+    /// As a query, for the API and for an address that shows the same; empty without one.
+    pub fn query(&self) -> String {
+        if self.search.is_empty() { String::new() } else { format!("search={}", in_query(&self.search)) }
+    }
+}
+
+/// The field above a list by which one looks for something in it.
+#[derive(Template)]
+#[template(path = "search.html")]
+struct Searching {
+    address: String,
+    looked_for: &'static str,
+    search: String,
+    /// Whether there is enough to look through.
+    is_long: bool,
+}
+
+impl Searching {
+    fn of<T>(page: &Paged<T>, address: &str, looked_for: &'static str, search: &Search) -> Self {
+        let is_long =
+            page.next_cursor.is_some() || search.is_later || !search.search.is_empty() || page.data.len() > FEW;
+        Self { address: address.to_owned(), looked_for, search: search.search.clone(), is_long }
+    }
+}
+
+/// So many are seen at a glance.
+const FEW: usize = 10;
 
 /// The members of an organization.
 #[derive(Template)]
@@ -14,13 +54,18 @@ pub struct MembersTab {
     frame: Frame,
     head: Head,
     members: Vec<Member>,
+    searching: Searching,
+    pager: Pager,
 }
 
 impl MembersTab {
     /// The page.
-    pub fn new(frame: Frame, head: Head, members: Vec<Member>, place: Place) -> Self {
+    pub fn new(frame: Frame, head: Head, page: Paged<Member>, search: &Search, place: Place) -> Self {
         let title = format!("{} · Members", head.organization.name);
-        Self { frame: frame.at(title, place), head, members }
+        let address = format!("{}/members", head.base);
+        let searching = Searching::of(&page, &address, "Name or e-mail address", search);
+        let pager = Pager::of(&page, &address, &search.query(), search.is_later);
+        Self { frame: frame.at(title, place), head, members: page.data, searching, pager }
     }
 }
 
@@ -46,6 +91,8 @@ pub struct Keys {
 #[template(path = "key_table.html")]
 struct KeyTable {
     keys: Vec<Key>,
+    searching: Searching,
+    pager: Pager,
     /// What an action's address begins with.
     actions: String,
     now: String,
@@ -53,6 +100,17 @@ struct KeyTable {
 }
 
 impl KeyTable {
+    fn new(page: Paged<Key>, address: &str, actions: String, now: String, zone: Zone, search: &Search) -> Self {
+        let searching = Searching::of(&page, address, "Name or id", search);
+        let pager = Pager::of(&page, address, &search.query(), search.is_later);
+        Self { keys: page.data, searching, pager, actions, now, zone }
+    }
+
+    /// Whether there is none at all.
+    fn is_empty(&self) -> bool {
+        self.keys.is_empty() && self.searching.search.is_empty() && self.pager.is_all()
+    }
+
     fn relative(&self, time: &str) -> Markup {
         format::relative_tag(time, &self.now, &self.zone)
     }
@@ -70,17 +128,18 @@ impl KeyTable {
 
 impl KeysTab {
     /// The page.
-    pub fn new(frame: Frame, head: Head, keys: Vec<Key>, place: Place) -> Self {
+    pub fn new(frame: Frame, head: Head, page: Paged<Key>, search: &Search, place: Place) -> Self {
         let title = format!("{} · API keys", head.organization.name);
-        let table = KeyTable { keys, actions: head.base.clone(), now: frame.now.clone(), zone: head.zone() };
+        let (address, base) = (format!("{}/keys", head.base), head.base.clone());
+        let table = KeyTable::new(page, &address, base, frame.now.clone(), head.zone(), search);
         Self { frame: frame.at(title, place), head, table }
     }
 }
 
 impl Keys {
     /// The page.
-    pub fn new(frame: Frame, keys: Vec<Key>) -> Self {
-        let table = KeyTable { keys, actions: "/admin".to_owned(), now: frame.now.clone(), zone: Zone::utc() };
+    pub fn new(frame: Frame, page: Paged<Key>, search: &Search) -> Self {
+        let table = KeyTable::new(page, "/admin/keys", "/admin".to_owned(), frame.now.clone(), Zone::utc(), search);
         Self { frame: frame.at("API keys", Place::Keys), table }
     }
 }

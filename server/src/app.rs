@@ -93,12 +93,20 @@ impl Running {
 /// # Errors
 /// Where the data folder or the address cannot be had.
 pub fn start(config: Config) -> anyhow::Result<Running> {
+    start_by(Clock::start(), config)
+}
+
+/// The same by a clock that is given.
+///
+/// # Errors
+/// As [`start`].
+pub fn start_by(clock: Clock, config: Config) -> anyhow::Result<Running> {
     // With PostgreSQL nothing in the folder must not be lost, and several nodes may have the same one.
     let folder = match config.database_url {
         Some(_) => None,
         None => Some(Locked::to_serve(&config.data_dir)?),
     };
-    let store = Store::open(settings(&config), Clock::start()).context("the store cannot be opened")?;
+    let store = Store::open(settings(&config), clock).context("the store cannot be opened")?;
     let (admin_key, made_key) = start::admin_key(&config, &store)?;
     let (stop, draining) = watch::channel(false);
     let shared = Arc::new(shared(&config, store, admin_key, draining.clone())?);

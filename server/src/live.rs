@@ -216,3 +216,19 @@ impl Live {
 
 /// Whose the journal of all organizations is.
 const ALL: OrganizationId = OrganizationId([0; 16]);
+
+/// A number that is another whenever anything was recorded or changed meanwhile, on any node. Where the engine counts more than
+/// that, it may be another without.
+///
+/// # Errors
+/// [`StoreError`] where the store cannot be asked.
+pub async fn mark(store: &Store) -> Result<u64, StoreError> {
+    let number = store.reader().read(|view| {
+        let rows = view.rows();
+        Ok(match rows.progress()? {
+            Some(progress) => progress.begun.unsigned_abs(),
+            None => rows.newest_block(ALL)?,
+        })
+    });
+    number.await
+}

@@ -44,13 +44,14 @@ struct Query {
     target: Option<f64>,
 }
 
-/// What a query gave in a round.
-struct Times {
-    p50: f64,
-    p99: f64,
-    /// CPU of the server, in milliseconds a query.
-    cpu: f64,
-    bytes: usize,
+/// What a query gave in a round, in milliseconds.
+pub(super) struct Times {
+    pub(super) p50: f64,
+    pub(super) p99: f64,
+    /// CPU of the server a query.
+    pub(super) cpu: f64,
+    /// Bytes of the answer.
+    pub(super) bytes: usize,
 }
 
 pub(super) async fn ask(suite: &Suite, stores: &mut Stores) -> Result<Answer, BenchError> {
@@ -124,14 +125,28 @@ fn queries(history: &History) -> Vec<Query> {
 async fn times(server: &ServerProcess, query: &Query) -> Result<Times, BenchError> {
     let target = server.target();
     let mut connection = Connection::open(target.address).await?;
-    let (mut cursor, mut size, mut took) = (None, 0, Vec::new());
+    let mut cursor = None;
+    timed(server, async || {
+        let (next, size) = read(&mut connection, &target, query, cursor.take()).await?;
+        cursor = next;
+        Ok(size)
+    })
+    .await
+}
+
+/// Has something asked of a server again and again, one after another; it says how many bytes it got.
+pub(super) async fn timed(
+    server: &ServerProcess,
+    mut ask: impl AsyncFnMut() -> Result<usize, BenchError>,
+) -> Result<Times, BenchError> {
+    let (mut size, mut took) = (0, Vec::new());
     for _ in 0..WARM_UP {
-        (cursor, size) = read(&mut connection, &target, query, cursor).await?;
+        size = ask().await?;
     }
     let (before, began) = (cpu_time(server.pid())?, Instant::now());
     while took.len() < ASKED && began.elapsed() < FOR {
         let start = Instant::now();
-        (cursor, size) = read(&mut connection, &target, query, cursor).await?;
+        size = ask().await?;
         took.push(start.elapsed());
     }
     let cpu = cpu_time(server.pid())?.saturating_sub(before);

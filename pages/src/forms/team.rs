@@ -20,8 +20,8 @@ pub fn new_organization(plans: &[Plan]) -> Form {
         )
 }
 
-/// A plan's definition.
-pub fn plan(key: &str, definition: &str) -> Form {
+/// A plan's definition as JSON; [`super::plan::PlanDraft`] is the form with a field for each thing.
+pub fn plan_as_json(key: &str, definition: &str) -> Form {
     let title = if key.is_empty() { "New plan".to_owned() } else { format!("Edit plan {key}") };
     let mut form = Form::new(title, "Save as a new version").say(
         "Every change is a new version. Organizations stay on theirs until they are moved, or until a catalogue is applied.",

@@ -3,10 +3,11 @@
 use askama::Template;
 
 use super::Head;
-use crate::answers::{Grant, Meter, Quota, QuotaLimit, name_of, unit_of};
+use crate::answers::{Grant, Meter, Paged, Quota, QuotaLimit, name_of, unit_of};
 use crate::format::Amount;
 use crate::forms::window_name;
 use crate::frame::{Frame, Place};
+use crate::pager::Pager;
 
 /// What the tab shows.
 pub struct LimitsParts {
@@ -14,8 +15,10 @@ pub struct LimitsParts {
     pub meters: Vec<Meter>,
     /// The limits.
     pub quota: Quota,
-    /// The credit.
-    pub grants: Vec<Grant>,
+    /// A page of the credit.
+    pub grants: Paged<Grant>,
+    /// Whether it is not the first.
+    pub is_later: bool,
 }
 
 /// The tab.
@@ -25,13 +28,15 @@ pub struct LimitsTab {
     frame: Frame,
     head: Head,
     parts: LimitsParts,
+    pager: Pager,
 }
 
 impl LimitsTab {
     /// The page.
     pub fn new(frame: Frame, head: Head, parts: LimitsParts, place: Place) -> Self {
         let title = format!("{} · Limits and credits", head.organization.name);
-        Self { frame: frame.at(title, place), head, parts }
+        let pager = Pager::of(&parts.grants, &format!("{}/limits", head.base), "", parts.is_later);
+        Self { frame: frame.at(title, place), head, parts, pager }
     }
 
     fn name<'a>(&'a self, key: &'a str) -> &'a str {

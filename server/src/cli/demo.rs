@@ -1,6 +1,7 @@
 //! `metergate demo`: a real server with made-up organizations, months of history and live traffic.
 //!
-//! Nothing goes past the API: organizations are created, events sent and decisions asked for as any application would.
+//! Nothing goes past the API: organizations are created, events sent and decisions asked for as any application would. The
+//! server of a new folder begins with its clock months back, and is taken through them in seconds.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -8,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::Context as _;
-use metergate_rules::time::Time;
+use metergate_rules::time::{DAY, HOUR};
 use serde_json::json;
 
 use super::Ending;
@@ -17,14 +18,17 @@ use super::row::{Row, cell};
 use super::screen::Screen;
 use super::serve::start_log;
 use crate::app;
-use crate::clock;
+use crate::clock::{self, Clock, Hand};
 use crate::config::{Config, Secret};
 use crate::hex::hex;
 
 mod history;
 mod organizations;
 mod random;
+mod story;
 mod traffic;
+
+use history::History;
 
 #[derive(clap::Args)]
 pub(super) struct Options {
@@ -52,10 +56,21 @@ pub(super) fn run(options: &Options, screen: &dyn Screen) -> anyhow::Result<Endi
     "warn".clone_into(&mut config.log);
     start_log(&config)?;
     let stop = stop_on_signal()?;
-    let server = app::start(config)?;
+    let (now, is_new) = (clock::wall(), is_empty(&folder.path));
+    // What is there already has happened by the wall clock.
+    let (clock, hand) = match is_new {
+        true => {
+            let (clock, hand) = Clock::by_hand(now.floor(HOUR).plus(-i64::from(options.days) * DAY));
+            (clock, Some(hand))
+        }
+        false => (Clock::start(), None),
+    };
+    let server = app::start_by(clock, config)?;
     let url = format!("http://{}", reachable(server.address));
     let client = Client::new(&url, Some(Secret::new(key.clone())))?.patient(Patience::LONG);
-    let shown = show(&client, options, &url, &key, &stop, screen);
+    let history = History { client: &client, now, days: options.days, stop: &stop };
+    let filled = fill(&history, hand, screen);
+    let shown = filled.and_then(|()| show(&client, options, &url, &key, &stop, screen));
     server.stop();
     shown.map(|()| Ending::Done)
 }
@@ -68,7 +83,6 @@ fn show(
     stop: &AtomicBool,
     screen: &dyn Screen,
 ) -> anyhow::Result<()> {
-    fill(client, clock::wall(), options.days, stop, screen)?;
     if stop.load(Ordering::Relaxed) {
         return Ok(());
     }
@@ -79,13 +93,20 @@ fn show(
     Ok(())
 }
 
-/// Creates the organizations and sends what they used until `now`.
-fn fill(client: &Client, now: Time, days: u16, stop: &AtomicBool, screen: &dyn Screen) -> anyhow::Result<()> {
-    organizations::create(client)?;
-    let events = history::send(client, now, days, stop)?;
+/// Lets happen what happened until now: all of it by hand, or what is missing.
+fn fill(history: &History<'_>, hand: Option<Hand>, screen: &dyn Screen) -> anyhow::Result<()> {
+    let events = match hand {
+        Some(hand) => history.happen(hand)?,
+        None => history.go_on()?,
+    };
     let organizations = organizations::ALL.len();
-    screen.note(&format!("{organizations} organizations, {days} days of history, {events} events"));
+    screen.note(&format!("{organizations} organizations, {} days of history, {events} events", history.days));
     Ok(())
+}
+
+/// Whether nothing is in a folder yet.
+fn is_empty(folder: &Path) -> bool {
+    std::fs::read_dir(folder).map_or(true, |mut files| files.next().is_none())
 }
 
 /// The address to connect to for a server that may listen on every one.

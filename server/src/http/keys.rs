@@ -13,7 +13,7 @@ use super::change::time;
 use super::decision::json as json_answer;
 use super::error::ApiError;
 use super::operation::Operation;
-use super::page::{PageQuery, Paged};
+use super::page::{Paged, SearchQuery};
 use super::path::Path;
 use super::people::{MembershipBody, UserBody, memberships};
 use super::query::Query;
@@ -132,12 +132,12 @@ fn key_answer(after: &TeamAfter<'_>) -> Answer {
 }
 
 /// All API keys, without their secrets.
-#[utoipa::path(get, operation_id = "list_api_keys", path = "/v1/api-keys", tag = "API keys", params(PageQuery), responses((status = 200, body = Paged<KeyBody>)))]
+#[utoipa::path(get, operation_id = "list_api_keys", path = "/v1/api-keys", tag = "API keys", params(SearchQuery), responses((status = 200, body = Paged<KeyBody>)))]
 pub async fn list(
     State(app): State<App>,
     _operator: Operator,
     uri: Uri,
-    Query(query): Query<PageQuery>,
+    Query(query): Query<SearchQuery>,
 ) -> Result<Response<Body>, ApiError> {
     listed(&app.snapshot(), &uri, &query, |_| true)
 }
@@ -145,7 +145,7 @@ pub async fn list(
 fn listed(
     snapshot: &Snapshot,
     uri: &Uri,
-    query: &PageQuery,
+    query: &SearchQuery,
     is_shown: impl Fn(&ApiKey) -> bool,
 ) -> Result<Response<Body>, ApiError> {
     let page = query.page()?;
@@ -154,7 +154,8 @@ fn listed(
         None => "",
     };
     let rest = snapshot.stored.keys.range::<str, _>((std::ops::Bound::Excluded(after), std::ops::Bound::Unbounded));
-    let shown = rest.filter(|(_, entry)| is_shown(entry));
+    let finds = query.finder();
+    let shown = rest.filter(|(_, entry)| is_shown(entry) && finds(&[&entry.name, &entry.id]));
     let data = shown.map(|(_, entry)| KeyBody::of(entry, None)).take(page.limit + 1).collect();
     Ok(Paged::cut(data, &page, |body| body.id.clone().into_bytes()).response(uri))
 }

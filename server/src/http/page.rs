@@ -47,6 +47,36 @@ pub struct Page {
     pub after: Option<Vec<u8>>,
 }
 
+/// The same of a list in which one can look for something.
+#[derive(Clone, Debug, Default, Deserialize, utoipa::IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct SearchQuery {
+    /// The most entries in the answer: 1 to 200, 50 if absent.
+    #[param(value_type = Option<u8>, minimum = 1, maximum = 200, default = 50)]
+    pub limit: Option<String>,
+    /// Where to go on: the `nextCursor` of the page before.
+    pub cursor: Option<String>,
+    /// What stands somewhere in a name, an address or an id, whatever its case.
+    pub search: Option<String>,
+}
+
+impl SearchQuery {
+    /// The page.
+    ///
+    /// # Errors
+    /// As [`PageQuery::page`].
+    pub fn page(&self) -> Result<Page, ApiError> {
+        PageQuery { limit: self.limit.clone(), cursor: self.cursor.clone() }.page()
+    }
+
+    /// Tells whether one of some texts has what is looked for.
+    pub fn finder(&self) -> impl Fn(&[&str]) -> bool + use<> {
+        let wanted = self.search.as_deref().unwrap_or("").trim().to_lowercase();
+        move |texts| wanted.is_empty() || texts.iter().any(|text| text.to_lowercase().contains(&wanted))
+    }
+}
+
 impl PageQuery {
     /// The page.
     ///
@@ -164,6 +194,16 @@ mod tests {
                 (&422.into(), &"?limit".into()),
                 "{bad}"
             );
+        }
+    }
+
+    #[test]
+    fn what_is_looked_for_stands_somewhere_in_one_of_the_texts() {
+        for (search, found) in
+            [(None, true), (Some(" "), true), (Some("RIB"), true), (Some("@example"), true), (Some("zoe"), false)]
+        {
+            let query = SearchQuery { search: search.map(str::to_owned), ..SearchQuery::default() };
+            assert_eq!(query.finder()(&["Tom Ribeiro", "tom@example.com"]), found, "{search:?}");
         }
     }
 

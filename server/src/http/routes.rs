@@ -35,6 +35,7 @@ fn api() -> OpenApiRouter<App> {
         .routes(routes!(voids::void))
         .routes(routes!(reports::usage))
         .routes(routes!(fleet::fleet))
+        .routes(routes!(fleet::stream))
         .routes(routes!(keys::get_import, keys::put_import))
         .routes(routes!(organizations::create, reports::list))
         .routes(routes!(organizations::update, organizations::delete, reports::get))

@@ -87,7 +87,7 @@ pub async fn stream(
     Ok(opened(chunks))
 }
 
-fn opened(chunks: Receiver<Bytes>) -> Response<Body> {
+pub(super) fn opened(chunks: Receiver<Bytes>) -> Response<Body> {
     let mut response = Response::new(Body::new(Chunks(chunks)));
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
@@ -97,7 +97,7 @@ fn opened(chunks: Receiver<Bytes>) -> Response<Body> {
     response
 }
 
-fn too_many(error: TooMany) -> ApiError {
+pub(super) fn too_many(error: TooMany) -> ApiError {
     match error {
         TooMany::OfOne => ApiError::new(
             StatusCode::TOO_MANY_REQUESTS,

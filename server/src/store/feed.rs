@@ -52,12 +52,12 @@ impl Refusals {
         }
     }
 
-    /// Hours that are past.
+    /// Hours that are past, whether something was refused in them or not.
     fn forget(&mut self, hour: i64) {
         while self.hours.front().is_some_and(|(first, _)| *first <= hour - HOURS) {
             self.hours.pop_front();
-            self.since = Time::from_micros((hour - HOURS + 1) * HOUR);
         }
+        self.since = self.since.max(Time::from_micros((hour - HOURS + 1) * HOUR));
     }
 }
 

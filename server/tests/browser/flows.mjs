@@ -150,6 +150,85 @@ export async function look(person, key) {
   if (other.status() !== 404) throw new Error(`another organization is ${other.status()}`);
 }
 
+/** A plan, edited in rows: with script they come and go at once. */
+export async function plan(person, key, api) {
+  const { page, script } = person;
+  await page.goto(`/admin/do/plan?key=${key}`);
+  const rows = page.locator('[data-rows=limits] [data-row]');
+  const before = await rows.count();
+  for (const expected of [before + 1, before + 2]) {
+    await page.getByRole('button', { name: 'Add a limit' }).click();
+    await page.waitForFunction((count) => document.querySelectorAll('[data-rows=limits] > [data-row]').length === count, expected);
+  }
+  const [first, second] = [before + 1, before + 2].map((number) => page.getByRole('group', { name: `Limit ${number}` }));
+  // The first of them is not wanted after all.
+  if (script) await first.getByRole('button', { name: 'Remove' }).click();
+  await second.getByLabel('Meter').selectOption('generations');
+  await second.getByLabel('Window').selectOption('month');
+  await page.getByRole('button', { name: 'Add a feature' }).click();
+  const feature = page.locator('[data-rows=features] > [data-row]').last();
+  await feature.getByLabel('Name').fill('seats');
+  await feature.getByLabel('Value').fill('25');
+  await second.getByLabel(/^Limit/).fill('12');
+  await page.getByRole('button', { name: 'Save as a new version' }).last().click();
+  await person.sees('Plan saved as a new version');
+  const saved = await api('GET', `/v1/plans/${key}`);
+  const limit = saved.limits.at(-1);
+  const found = JSON.stringify([saved.limits.length - before, limit.meter, limit.window, limit.max, saved.features.seats]);
+  if (found !== '[1,"generations","month",12,25]') throw new Error(`the plan became ${JSON.stringify(saved)}`);
+}
+
+/** Somebody else was quicker: what is there now is shown, and what was typed is kept. */
+export async function overtaken(person, key, api) {
+  const { page } = person;
+  await page.goto(`/admin/organizations/${key}`);
+  await person.ask('Edit');
+  await api('PATCH', `/v1/organizations/${key}`, { name: 'Renamed meanwhile' });
+  await person.fill({ Name: 'Renamed here' });
+  await person.send();
+  await person.sees('Somebody changed this');
+  await person.sees('Renamed meanwhile');
+  if ((await person.form.getByLabel(/^Name/).inputValue()) !== 'Renamed here') throw new Error('what was typed is lost');
+  await person.send();
+  await person.sees('Changes saved');
+}
+
+/** Links that open nothing: one whose time is over, and one that was used. */
+export async function spent(context, api) {
+  const page = await context.newPage();
+  const over = await api('POST', '/v1/organizations/acme/portal-sessions', { expiresInSeconds: 1 });
+  const used = await api('POST', '/v1/organizations/acme/portal-sessions', {});
+  await opened(page, used);
+  await page.waitForURL((now) => now.pathname === '/portal');
+  await context.clearCookies();
+  await new Promise((later) => setTimeout(later, 1_500));
+  for (const link of [over, used]) {
+    await opened(page, link);
+    await page.getByText(/used already|is over|no longer/).first().waitFor();
+    await page.goto('/portal');
+    if (new URL(page.url()).pathname !== '/sign-in') throw new Error('a link that is over has opened the portal');
+  }
+}
+
+/** Whoever opens another organization's link is in that one, and no longer in the first. */
+export async function another(context, api) {
+  const page = await context.newPage();
+  for (const [key, name] of [['acme', 'Acme'], ['globex', 'Globex Corporation']]) {
+    await opened(page, await api('POST', `/v1/organizations/${key}/portal-sessions`, {}));
+    await page.waitForURL((now) => now.pathname === '/portal');
+    await page.getByRole('heading', { name, level: 1 }).waitFor();
+  }
+  const left = await page.request.get('/portal?org=acme', { maxRedirects: 0 });
+  if (left.status() !== 404) throw new Error(`the organization that was left is ${left.status()}`);
+}
+
+/** Opens a link: by itself with script, unless somebody is signed in. */
+async function opened(page, { url }) {
+  await page.goto(new URL(url).pathname + new URL(url).search);
+  const button = page.getByRole('button', { name: 'Open' });
+  if (await button.count()) await button.first().click({ timeout: 2_000 }).catch(() => {});
+}
+
 /** What a link into the portal opens, once, and nothing else. */
 export async function portal(context, api) {
   const page = await context.newPage();

@@ -51,6 +51,7 @@ export async function work(page, faults) {
   await page.waitForURL('**/admin/organizations/acme');
 
   await dialog(page, faults);
+  await cycle(page);
   await chart(page);
 }
 
@@ -77,6 +78,28 @@ async function dialog(page, faults) {
   await tabTo(page, dialog.getByRole('button', { name: 'Set extra quota' }));
   await page.keyboard.press('Enter');
   await page.getByText('Extra quota set').waitFor();
+}
+
+/** A date, part by part with the arrows; the next resets are shown before anything is sent. */
+async function cycle(page) {
+  await page.goto('/admin/organizations/acme');
+  await tabTo(page, page.getByRole('link', { name: 'Change billing cycle' }));
+  await page.keyboard.press('Enter');
+  const dialog = page.getByRole('dialog');
+  await dialog.waitFor();
+  const field = dialog.getByLabel('Billing cycle starts on');
+  await field.focus();
+  const before = await field.inputValue();
+  await page.keyboard.press('ArrowDown');
+  const moved = await field.inputValue();
+  if (moved === before) throw new Error(`the arrow does not move the date ${before}`);
+  // Leaving the field shows what it would change.
+  await page.keyboard.press('Tab');
+  await page.keyboard.press('Tab');
+  await page.keyboard.press('Tab');
+  await dialog.getByRole('heading', { name: 'Preview' }).waitFor();
+  await page.keyboard.press('Escape');
+  await dialog.waitFor({ state: 'detached' });
 }
 
 /** One stop for the tabulator, and from there the arrows; what is focused shows its figures until Escape. */

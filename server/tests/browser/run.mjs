@@ -6,7 +6,7 @@
 
 import { readFileSync } from 'node:fs';
 import { crawl } from './crawl.mjs';
-import { Person, administer, audit, look, own, portal, signIn } from './flows.mjs';
+import { Person, administer, another, audit, look, overtaken, own, plan, portal, signIn, spent } from './flows.mjs';
 import { work } from './keyboard.mjs';
 import { address, seed } from './seed.mjs';
 import { start } from './server.mjs';
@@ -22,7 +22,7 @@ const READERS = [
     name: 'root',
     home: '/admin',
     pages: ['/admin', '/admin/organizations', '/admin/organizations/acme', '/admin/organizations/globex', '/admin/plans', '/admin/meters',
-      '/admin/audit', '/admin/audit/verify', '/admin/keys', '/admin/settings', '/dashboard/settings?org=acme'],
+      '/admin/do/plan', '/admin/do/plan?key=pro', '/admin/audit', '/admin/audit/verify', '/admin/keys', '/admin/settings', '/dashboard/settings?org=acme'],
   },
   {
     name: 'owner',
@@ -100,18 +100,26 @@ async function byLink(browser, server) {
     for (const path of ['/portal', '/portal/billing']) await visit(page, faults, 'by a link', path);
   });
   await context.close();
+  for (const [name, flow] of [['a link that is over opens nothing', spent], ['a link of another organization leads there alone', another]]) {
+    const context = await open(browser, server, faults, name, { expects: [401, 403, 404, 409, 410] });
+    await check(name, () => flow(context, server.api));
+    await context.close();
+  }
 }
 
 async function flows(browser, server) {
   for (const script of [true, false]) {
     const how = script ? 'with script' : 'without script';
-    const [key, options] = [`flow-${script ? 'with' : 'without'}`, { javaScriptEnabled: script, expects: [422] }];
+    const [key, options] = [`flow-${script ? 'with' : 'without'}`, { javaScriptEnabled: script, expects: [412, 422] }];
     await server.api('POST', '/v1/organizations', { key, name: `Flow ${key}`, plan: 'starter' });
     await server.api('POST', '/v1/consume', { organization: key, meter: 'messages', quantity: 1_234 });
     await as(browser, server, 'root', '/admin', options, async (page) => {
       const person = new Person(page, { script });
       await check(`an administrator works, ${how}`, () => administer(person, key, server.api));
       await check(`an administrator reads the audit log, ${how}`, () => audit(person, key));
+      await check(`somebody else was quicker, ${how}`, () => overtaken(person, key, server.api));
+      await server.api('PUT', `/v1/plans/${key}`, { name: `Plan of ${key}`, features: { sso: true } });
+      await check(`a plan is edited in rows, ${how}`, () => plan(person, key, server.api));
     });
     await as(browser, server, 'owner', '/portal', options, (page) => {
       return check(`an owner works, ${how}`, () => own(new Person(page, { script }), 'acme'));

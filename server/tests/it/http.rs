@@ -8,6 +8,7 @@ mod commands;
 mod consume;
 mod cycles;
 mod deletion;
+mod demo;
 mod documented;
 mod events;
 mod export;

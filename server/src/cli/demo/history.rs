@@ -1,53 +1,119 @@
-//! What the organizations used before the demo began.
+//! What happened before the demo began: the server's own clock goes through it, so that periods, trials and credit stand where
+//! they would.
 //!
 //! An event's id follows from its organization, meter and hour, so that a demo that is started again on the same folder
 //! adds the hours in between and counts none twice.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use jiff::civil::Weekday;
 use jiff::tz::TimeZone;
-use metergate_rules::time::{HOUR, Time};
+use metergate_rules::time::{DAY, HOUR, Time};
 use serde_json::{Value, json};
 
-use super::super::client::{Client, Repeat};
+use super::super::client::{Client, Repeat, with_query};
 use super::organizations::{ALL, Profile, Rhythm};
 use super::random::Random;
+use super::story;
+use crate::clock::Hand;
 
-/// Sends the history of every organization; says how many events it has.
-pub(super) fn send(client: &Client, now: Time, days: u16, stop: &AtomicBool) -> anyhow::Result<u64> {
-    let next = AtomicU64::new(0);
-    let sent = AtomicU64::new(0);
-    let work = || -> anyhow::Result<()> {
-        let take = || usize::try_from(next.fetch_add(1, Ordering::Relaxed)).ok().and_then(|i| ALL.get(i));
-        while let Some(profile) = take() {
-            let count = send_one(client, profile, now, days, stop)?;
-            sent.fetch_add(count, Ordering::Relaxed);
-        }
-        Ok(())
-    };
-    std::thread::scope(|scope| {
-        let threads: Vec<_> = (0..4).map(|_| scope.spawn(work)).collect();
-        let ended =
-            threads.into_iter().map(|thread| thread.join().map_err(|_| anyhow::anyhow!("a thread panicked"))?);
-        ended.collect::<anyhow::Result<Vec<()>>>()
-    })?;
-    Ok(sent.into_inner())
+/// A history of so many days that ends at a time.
+#[derive(Clone, Copy)]
+pub(super) struct History<'a> {
+    pub(super) client: &'a Client,
+    pub(super) now: Time,
+    pub(super) days: u16,
+    pub(super) stop: &'a AtomicBool,
 }
 
-fn send_one(client: &Client, profile: &Profile, now: Time, days: u16, stop: &AtomicBool) -> anyhow::Result<u64> {
-    let mut sent = 0;
-    let mut batch: Vec<Value> = Vec::new();
-    for hour in hours(now, days) {
-        batch.extend(events_of(profile, hour, days, now));
-        if batch.len() >= 900 {
-            sent += send_batch(client, &mut batch)?;
-        }
-        if stop.load(Ordering::Relaxed) {
-            return Ok(sent);
-        }
+impl History<'_> {
+    /// The hour in which it begins.
+    pub(super) fn begins(&self) -> Time {
+        self.now.floor(HOUR).plus(-i64::from(self.days) * DAY)
     }
-    Ok(sent + send_batch(client, &mut batch)?)
+
+    /// Lets all of it happen to a server whose clock stands where it begins: organizations sign up, operators act, and each day
+    /// is recorded at its end. Says how many events it has.
+    pub(super) fn happen(&self, hand: Hand) -> anyhow::Result<u64> {
+        let (mut acts, mut sent) = (story::acts(self), 0);
+        acts.sort_by_key(|act| act.at);
+        let mut acts = acts.into_iter().peekable();
+        let (begins, ends) = (self.begins(), self.now.floor(HOUR));
+        let mut day = begins;
+        while day < ends && !self.is_stopped() {
+            let next = day.plus(DAY).min(ends);
+            while let Some(act) = acts.next_if(|act| act.at < next) {
+                hand.move_to(act.at);
+                act.happen(self.client)?;
+            }
+            hand.move_to(next);
+            sent += self.send(|_| Some(day), next)?;
+            day = next;
+        }
+        for act in acts {
+            hand.move_to(act.at);
+            act.happen(self.client)?;
+        }
+        hand.catch_up();
+        Ok(sent)
+    }
+
+    /// Adds what is missing since the demo ran last on this folder.
+    pub(super) fn go_on(&self) -> anyhow::Result<u64> {
+        let mut known = BTreeMap::new();
+        for profile in ALL.iter().filter(|profile| profile.until == 0) {
+            profile.create(self.client)?;
+            known.insert(profile.key, self.last(profile)?);
+        }
+        self.send(|profile| known.get(profile.key).copied(), self.now.floor(HOUR))
+    }
+
+    /// The hour behind the last one that is recorded.
+    fn last(&self, profile: &Profile) -> anyhow::Result<Time> {
+        let query = [("organization", profile.key), ("source", SOURCE), ("limit", "1")];
+        let path = with_query("/v1/events", &query);
+        let found: Events = self.client.read(&path, &self.client.get(&path)?)?;
+        let last = found.data.first().map(|event| event.time.parse::<Time>()).transpose()?;
+        Ok(last.map_or_else(|| self.begins(), |last| last.floor(HOUR).plus(HOUR)))
+    }
+
+    /// Sends the hours of all organizations from where each begins, those of which none is told left out, to `end`.
+    fn send(&self, begins: impl Fn(&Profile) -> Option<Time>, end: Time) -> anyhow::Result<u64> {
+        let (mut sent, mut batch) = (0, Vec::new());
+        for profile in ALL {
+            let mut hour = begins(profile).unwrap_or(end);
+            while hour < end && !self.is_stopped() {
+                if profile.is_there(hour, self.now, self.days) {
+                    batch.extend(events_of(profile, hour, self.days, self.now));
+                }
+                if batch.len() >= BATCH {
+                    sent += send_batch(self.client, &mut batch)?;
+                }
+                hour = hour.plus(HOUR);
+            }
+        }
+        Ok(sent + send_batch(self.client, &mut batch)?)
+    }
+
+    fn is_stopped(&self) -> bool {
+        self.stop.load(Ordering::Relaxed)
+    }
+}
+
+/// Events in a request, about.
+const BATCH: usize = 1_500;
+/// What the history's events come from.
+const SOURCE: &str = "/demo/history";
+
+#[derive(serde::Deserialize)]
+struct Events {
+    data: Vec<Known>,
+}
+
+#[derive(serde::Deserialize)]
+struct Known {
+    time: String,
 }
 
 #[derive(serde::Deserialize)]
@@ -56,6 +122,9 @@ struct Answer {
 }
 
 fn send_batch(client: &Client, batch: &mut Vec<Value>) -> anyhow::Result<u64> {
+    if batch.is_empty() {
+        return Ok(0);
+    }
     let body = serde_json::to_vec(batch)?;
     let answer = client.post_as("/v1/events", "application/cloudevents-batch+json", &body, Repeat::Safe)?;
     let answer: Answer = client.read("/v1/events", &answer)?;
@@ -63,12 +132,6 @@ fn send_batch(client: &Client, batch: &mut Vec<Value>) -> anyhow::Result<u64> {
     let sent = u64::try_from(batch.len())?;
     batch.clear();
     Ok(sent)
-}
-
-/// The whole hours of the last days, oldest first; the last one has ended.
-fn hours(now: Time, days: u16) -> impl Iterator<Item = Time> {
-    let end = now.floor(HOUR);
-    (0..i64::from(days) * 24).rev().map(move |back| end.plus(-(back + 1) * HOUR))
 }
 
 /// An hour of an organization's life, as its people see it.
@@ -103,7 +166,7 @@ impl<'a> Hour<'a> {
     fn event(&self, meter: &str, name: &str, minute: i64, data: &Value) -> Value {
         let time = self.start.plus(minute * HOUR / 60);
         json!({
-            "specversion": "1.0", "id": format!("{meter}-{name}{}", self.start), "source": "/demo/history", "type": meter,
+            "specversion": "1.0", "id": format!("{meter}-{name}{}", self.start), "source": SOURCE, "type": meter,
             "subject": self.profile.key, "time": time.to_string(), "data": data,
         })
     }

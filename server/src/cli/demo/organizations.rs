@@ -1,5 +1,6 @@
 //! The made-up organizations.
 
+use metergate_rules::time::{DAY, Time};
 use serde_json::json;
 
 use super::super::client::Client;
@@ -19,9 +20,14 @@ pub(super) enum Rhythm {
 pub(super) struct Profile {
     pub(super) key: &'static str,
     pub(super) name: &'static str,
+    /// The plan with which it signs up.
     pub(super) plan: &'static str,
     pub(super) zone: &'static str,
     pub(super) rhythm: Rhythm,
+    /// How many days ago it signs up.
+    pub(super) since: u16,
+    /// How many days ago it stopped using anything; 0 where it goes on.
+    pub(super) until: u16,
     /// Thousandths of its use today that it began with: 600 grew by two thirds, 1100 shrank.
     pub(super) began: u64,
     pub(super) calls: u64,
@@ -34,40 +40,52 @@ pub(super) struct Profile {
 }
 
 macro_rules! profiles {
-    ($($key:literal $name:literal $plan:ident $zone:literal $rhythm:ident $began:literal: $calls:literal $conversations:literal $tokens:literal $users:literal $megabytes:literal, $weight:literal;)+) => {
+    ($($key:literal $name:literal $plan:ident $zone:literal $rhythm:ident $since:literal $until:literal $began:literal: $calls:literal $conversations:literal $tokens:literal $users:literal $megabytes:literal, $weight:literal;)+) => {
         &[$(Profile {
-            key: $key, name: $name, plan: stringify!($plan), zone: $zone, rhythm: Rhythm::$rhythm, began: $began,
+            key: $key, name: $name, plan: stringify!($plan), zone: $zone, rhythm: Rhythm::$rhythm, since: $since, until: $until, began: $began,
             calls: $calls, conversations: $conversations, tokens: $tokens, users: $users, megabytes: $megabytes, weight: $weight,
         }),+]
     };
 }
 
-/// All of them. Figures fit the shipped plans; `pixelpress`, `saltmarsh` and `bluebird` live close to their limits.
+/// All of them. Figures fit the shipped plans: `pixelpress` is close to its limit, `saltmarsh` beyond it, `lumen` draws on credit,
+/// the trial of `bluebird` is about to end, and that of `quarry` has.
 #[rustfmt::skip]
 pub(super) const ALL: &[Profile] = profiles! {
-    // key          name                     plan       zone                  rhythm began: calls convs tokens users MB, weight
-    "northwind"    "Northwind Traders"      pro        "Europe/Berlin"       Office   550: 14000  260   13000    34 21000, 12;
-    "globex"       "Globex Logistics"       enterprise "America/New_York"    Office   700: 82000 1400  310000    58 96000, 16;
-    "helios"       "Helios Energy"          enterprise "Asia/Tokyo"          Steady   800: 64000  900  190000    41 71000, 12;
-    "lumen"        "Lumen Health"           pro        "America/Los_Angeles" Office   450:  9500  190   11500    27 18000, 8;
-    "tandem"       "Tandem Travel"          pro        "Asia/Kolkata"        Evening  650: 11000  240   12500    30 14500, 8;
-    "kestrel"      "Kestrel Analytics"      starter    "Europe/London"       Office   400:  5200   26    2600    14  3900, 6;
-    "brightside"   "Brightside Learning"    starter    "Australia/Sydney"    Evening  500:  3900   24    2400    19  3100, 6;
-    "orchard"      "Orchard & Co"           starter    "America/Sao_Paulo"   Office  1150:  2600   17    1700     8  2200, 4;
-    "pixelpress"   "Pixelpress Studio"      free       "Europe/Paris"        Evening  600:  1900    3     290     5   430, 20;
-    "saltmarsh"    "Saltmarsh Ferries"      free       "Pacific/Auckland"    Steady   900:   700    3     270     3   210, 10;
-    "bluebird"     "Bluebird Robotics"      trial      "America/Chicago"     Office   100:   900    3     250     6    70, 10;
-    "quarry"       "Quarry Insurance"       trial      "UTC"                 Office   200:   400    2     120     4    35, 2;
+    // key          name                     plan       zone                  rhythm since until began: calls convs tokens users MB, weight
+    "northwind"    "Northwind Traders"      pro        "Europe/Berlin"       Office   80 0  550: 14000  260   13000    34 21000, 12;
+    "globex"       "Globex Logistics"       enterprise "America/New_York"    Office   87 0  700: 82000 1400  310000    58 96000, 16;
+    "helios"       "Helios Energy"          enterprise "Asia/Tokyo"          Steady   71 0  800: 64000  900  190000    41 71000, 12;
+    "lumen"        "Lumen Health"           pro        "America/Los_Angeles" Office   84 0  750:  9500  190   31000    27 18000, 8;
+    "tandem"       "Tandem Travel"          pro        "Asia/Kolkata"        Evening  75 0  650: 11000  240   12500    30 14500, 8;
+    "kestrel"      "Kestrel Analytics"      free       "Europe/London"       Office   58 0  400:  5200   26    2600    14  3900, 6;
+    "brightside"   "Brightside Learning"    starter    "Australia/Sydney"    Evening  45 0  500:  3900   24    2400    19  3100, 6;
+    "orchard"      "Orchard & Co"           starter    "America/Sao_Paulo"   Office   79 2 1150:  2600   17    1700     8  2200, 3;
+    "pixelpress"   "Pixelpress Studio"      free       "Europe/Paris"        Evening  56 0  800:  1900    3     360     5   430, 20;
+    "saltmarsh"    "Saltmarsh Ferries"      free       "Pacific/Auckland"    Steady   85 0  900:   700    3     480     3   210, 10;
+    "bluebird"     "Bluebird Robotics"      trial      "America/Chicago"     Office   27 0  100:   900    3     250     6    70, 10;
+    "quarry"       "Quarry Insurance"       trial      "UTC"                 Office   34 4  200:   400    2     120     4    35, 2;
 };
 
-/// Creates those that are not there yet.
-pub(super) fn create(client: &Client) -> anyhow::Result<()> {
-    for Profile { key, name, plan, zone, .. } in ALL {
+impl Profile {
+    /// When it signs up, in a history of so many days that ends at `now`.
+    pub(super) fn signs_up(&self, now: Time, days: u16) -> Time {
+        now.plus(-i64::from(self.since.min(days)) * DAY)
+    }
+
+    /// Whether it uses anything in the hour that begins then.
+    pub(super) fn is_there(&self, hour: Time, now: Time, days: u16) -> bool {
+        hour >= self.signs_up(now, days) && hour < now.plus(-i64::from(self.until) * DAY)
+    }
+
+    /// Creates it, as of now by the server's clock, unless it is there.
+    pub(super) fn create(&self, client: &Client) -> anyhow::Result<()> {
+        let Self { key, name, plan, zone, .. } = self;
         let body = json!({"key": key, "name": name, "plan": plan, "timeZone": zone});
         match client.post("/v1/organizations", &body) {
             Err(failure) if failure.status() == Some(409) => {}
             created => drop(created?),
         }
+        Ok(())
     }
-    Ok(())
 }

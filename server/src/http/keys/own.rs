@@ -14,7 +14,7 @@ use crate::catalogue::key::KeyScope;
 use crate::http::auth::Credential;
 use crate::http::error::ApiError;
 use crate::http::operation::{OfOrganization, Operation};
-use crate::http::page::{PageQuery, Paged};
+use crate::http::page::{Paged, SearchQuery};
 use crate::http::path::Path;
 use crate::http::people::members::admitted;
 use crate::http::query::Query;
@@ -38,13 +38,13 @@ pub struct NewOwnKeyBody {
 
 /// The API keys that are bound to an organization, without their secrets.
 #[utoipa::path(get, operation_id = "list_own_api_keys", path = "/v1/organizations/{org}/api-keys", tag = "API keys",
-    params(("org" = String, Path, description = "Id or key"), PageQuery), responses((status = 200, body = Paged<KeyBody>), (status = 404, description = "Unknown")))]
+    params(("org" = String, Path, description = "Id or key"), SearchQuery), responses((status = 200, body = Paged<KeyBody>), (status = 404, description = "Unknown")))]
 pub async fn list(
     State(app): State<App>,
     Path(org): Path<String>,
     credential: Credential,
     uri: Uri,
-    Query(query): Query<PageQuery>,
+    Query(query): Query<SearchQuery>,
 ) -> Result<Response<Body>, ApiError> {
     let own = admitted(&app, &credential, Right::ReadKeys, &org).await?;
     listed(&app.snapshot(), &uri, &query, |key| key.organization == Some(own))

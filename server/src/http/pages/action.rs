@@ -77,7 +77,11 @@ pub(super) async fn send(
 fn again(form: Form, typed: &Typed, answer: &Answer) -> Form {
     let is_open = answer.status.is_server_error() || answer.status == StatusCode::TOO_MANY_REQUESTS;
     let key = typed.once().filter(|_| is_open).map_or_else(once, str::to_owned);
-    form.with(|name| typed.raw(name).map(str::to_owned)).refused(&answer.problem()).once(key)
+    let form = form.with(|name| typed.raw(name).map(str::to_owned)).once(key);
+    match answer.status {
+        StatusCode::PRECONDITION_FAILED => form.overtaken(),
+        _ => form.refused(&answer.problem()),
+    }
 }
 
 /// The same where the API need not be asked.
@@ -105,6 +109,7 @@ fn done(frame: &Frame, answer: &Answer, then: Then, place: Place) -> Response<Bo
                     html(&Shown::new(frame, title, intro, secret.to_owned(), back))
                 }
                 // It was shown already, or nothing has to be passed on.
+                None if answer.status == StatusCode::ACCEPTED => gone_to(&back, "invited"),
                 None => gone_to(&back, done),
             }
         }

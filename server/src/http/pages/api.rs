@@ -2,7 +2,7 @@
 
 use axum::Router;
 use axum::body::Body;
-use axum::http::header::{AUTHORIZATION, CONTENT_TYPE, COOKIE, HOST, HeaderName, HeaderValue, ORIGIN};
+use axum::http::header::{AUTHORIZATION, CONTENT_TYPE, COOKIE, ETAG, HOST, HeaderName, HeaderValue, IF_MATCH, ORIGIN};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, Method, Request, Response, StatusCode};
 use bytes::Bytes;
@@ -36,11 +36,19 @@ pub(super) struct Call {
     pub(super) method: Method,
     pub(super) path: String,
     pub(super) body: Value,
+    /// The version of what it changes, where it may change that alone.
+    only_if: Option<String>,
 }
 
 impl Call {
     pub(super) fn new(method: Method, path: impl Into<String>, body: Value) -> Self {
-        Self { method, path: path.into(), body }
+        Self { method, path: path.into(), body, only_if: None }
+    }
+
+    /// Only if what it changes still has the version that its form was shown with.
+    pub(super) fn only_if(mut self, version: String) -> Self {
+        self.only_if = Some(version);
+        self
     }
 }
 
@@ -61,6 +69,17 @@ impl Answer {
             tracing::error!(%error, "the API answered in a form that pages do not know");
             Trouble::broken()
         })
+    }
+
+    /// The version of what was read, as it stands in the entity tag.
+    pub(super) fn version(&self) -> Option<String> {
+        let tag = self.headers.get(ETAG)?.to_str().ok()?;
+        Some(tag.trim_matches('"').to_owned())
+    }
+
+    /// The body's text.
+    pub(super) fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
     }
 
     /// Why it was refused.
@@ -104,6 +123,10 @@ impl Api {
         if let Some(key) = key.and_then(|key| HeaderValue::from_str(key).ok()) {
             request.headers_mut().insert(IDEMPOTENCY_KEY, key);
         }
+        if let Some(version) = &call.only_if {
+            let tag = HeaderValue::from_str(&format!("\"{version}\"")).map_err(|_| Trouble::unreadable())?;
+            request.headers_mut().insert(IF_MATCH, tag);
+        }
         request.extensions_mut().extend(self.extensions());
         let response = match self.router.clone().oneshot(request).await {
             Ok(response) => response,
@@ -125,8 +148,16 @@ impl Api {
     /// # Errors
     /// What the API refuses.
     pub(super) async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, Trouble> {
+        self.answer(path).await?.read()
+    }
+
+    /// The same with what stands around the body.
+    ///
+    /// # Errors
+    /// What the API refuses.
+    pub(super) async fn answer(&self, path: &str) -> Result<Answer, Trouble> {
         let answer = self.ask(&Call::new(Method::GET, path, Value::Null), None).await?;
-        if answer.status.is_success() { answer.read() } else { Err(Trouble::refused(answer.status, answer.problem())) }
+        if answer.status.is_success() { Ok(answer) } else { Err(Trouble::refused(answer.status, answer.problem())) }
     }
 
     /// Reads all of a list; of one with more pages than anybody looks through its beginning.

@@ -10,8 +10,9 @@ use metergate_pages::format::Zone;
 use metergate_pages::frame::Place;
 use metergate_pages::organization::{Choice, Explain, Head, LimitsParts, LimitsTab, UsageParts, UsageTab, forecasts};
 use metergate_pages::organizations::in_query;
-use metergate_pages::people::{KeysTab, MembersTab};
+use metergate_pages::people::{KeysTab, MembersTab, Search};
 use metergate_pages::typed::instant;
+use serde::de::DeserializeOwned;
 
 use super::html;
 use super::trouble::Trouble;
@@ -65,12 +66,13 @@ impl Seen {
                 Ok(html(&CycleTab::new(self.visit.frame.clone(), self.head("cycle"), cycle, self.place)))
             }
             "members" => {
-                let members = self.visit.api.all(&self.path("/members")).await?;
-                Ok(html(&MembersTab::new(self.visit.frame.clone(), self.head("members"), members, self.place)))
+                let (search, page) = listed(&self.visit, &self.path("/members")).await?;
+                let frame = self.visit.frame.clone();
+                Ok(html(&MembersTab::new(frame, self.head("members"), page, &search, self.place)))
             }
             "keys" => {
-                let keys = self.visit.api.all(&self.path("/api-keys")).await?;
-                Ok(html(&KeysTab::new(self.visit.frame.clone(), self.head("keys"), keys, self.place)))
+                let (search, page) = listed(&self.visit, &self.path("/api-keys")).await?;
+                Ok(html(&KeysTab::new(self.visit.frame.clone(), self.head("keys"), page, &search, self.place)))
             }
             "audit" => self.audit().await,
             "explain" => self.explain().await,
@@ -89,7 +91,8 @@ impl Seen {
         let parts = LimitsParts {
             meters: self.meters().await?,
             quota: api.get(&self.path("/quota?numbers=string")).await?,
-            grants: api.all(&self.path("/grants?numbers=string")).await?,
+            grants: api.get(&self.path(&format!("/grants?numbers=string&limit={ROWS}{}", cursor(&self.visit)))).await?,
+            is_later: self.visit.query("cursor").is_some(),
         };
         Ok(html(&LimitsTab::new(self.visit.frame.clone(), self.head("limits"), parts, self.place)))
     }
@@ -113,6 +116,22 @@ impl Seen {
         let head = self.head("");
         Ok(html(&Explain::new(self.visit.frame.clone(), head, explanation, meters, at.is_some(), self.place)))
     }
+}
+
+/// Rows in a page of a list.
+const ROWS: u32 = 50;
+
+/// Where a list goes on, as the rest of a query.
+fn cursor(visit: &Visit) -> String {
+    visit.query("cursor").map_or_else(String::new, |cursor| format!("&cursor={}", in_query(cursor)))
+}
+
+/// The page of a list that an address asks for, of what it looks for.
+pub(super) async fn listed<T: DeserializeOwned>(visit: &Visit, path: &str) -> Result<(Search, Paged<T>), Trouble> {
+    let search = visit.query("search").unwrap_or_default().to_owned();
+    let search = Search { search, is_later: visit.query("cursor").is_some() };
+    let page = visit.api.get(&format!("{path}?limit={ROWS}&{}{}", search.query(), cursor(visit))).await?;
+    Ok((search, page))
 }
 
 /// Reads what was used.

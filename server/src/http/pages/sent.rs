@@ -10,8 +10,8 @@ use super::trouble::Trouble;
 use super::visit::{Anybody, Pages, Visit};
 use crate::http::body;
 
-/// The most names in a form or a query.
-const MOST_PAIRS: usize = 1000;
+/// The most names in a form or a query: a plan of 600 limits has some thousands.
+const MOST_PAIRS: usize = 6_000;
 
 /// The pairs of a form, or of a query.
 ///
@@ -41,6 +41,16 @@ fn decoded(text: &[u8]) -> Result<String, Trouble> {
 pub(super) struct Typed(Vec<(String, String)>);
 
 impl Typed {
+    /// Whether nothing was sent.
+    pub(super) const fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Names and values, as they were sent.
+    pub(super) fn pairs(&self) -> &[(String, String)] {
+        &self.0
+    }
+
     /// What was typed under a name, without the blanks around it; nothing where that is empty.
     pub(super) fn text(&self, name: &str) -> Option<&str> {
         self.raw(name).map(str::trim).filter(|text| !text.is_empty())
@@ -146,6 +156,6 @@ mod tests {
         );
         assert_eq!((typed.text("reason"), typed.chosen("scope.")), (Some("one\ntwo"), vec!["read"]));
         assert!(pairs(b"a=%ff").is_err());
-        assert!(pairs("a=1&".repeat(1001).as_bytes()).is_err());
+        assert!(pairs("a=1&".repeat(MOST_PAIRS + 1).as_bytes()).is_err());
     }
 }

@@ -9,6 +9,7 @@ use metergate_pages::people::Keys;
 use metergate_pages::settings::Settings;
 
 use super::html;
+use super::organization::listed;
 use super::trouble::Trouble;
 use super::visit::{AtDashboard, in_path};
 
@@ -29,7 +30,8 @@ pub(super) async fn meters(AtDashboard(visit): AtDashboard) -> Page {
 }
 
 pub(super) async fn keys(AtDashboard(visit): AtDashboard) -> Page {
-    Ok(html(&Keys::new(visit.frame.clone(), visit.api.all("/v1/api-keys").await?)))
+    let (search, page) = listed(&visit, "/v1/api-keys").await?;
+    Ok(html(&Keys::new(visit.frame.clone(), page, &search)))
 }
 
 pub(super) async fn settings(AtDashboard(visit): AtDashboard) -> Page {

@@ -18,7 +18,7 @@ use crate::http::decision::json as json_answer;
 use crate::http::error::ApiError;
 use crate::http::json;
 use crate::http::operation::Operation;
-use crate::http::page::{PageQuery, Paged, bad_cursor};
+use crate::http::page::{Paged, SearchQuery, bad_cursor};
 use crate::http::path::Path;
 use crate::http::query::Query;
 use crate::http::reports::{organization, report_to};
@@ -105,22 +105,23 @@ pub(crate) async fn admitted(
     report_to(app, scope, false, move |report| Ok(report.view.account(report.scope, &org)?.id)).await
 }
 
-/// The members of an organization.
+/// The members of an organization, in the order of their ids.
 #[utoipa::path(get, operation_id = "list_members", path = "/v1/organizations/{org}/members", tag = "people",
-    params(("org" = String, Path, description = "Id or key"), PageQuery), responses((status = 200, body = Paged<MemberBody>), (status = 404, description = "Unknown")))]
+    params(("org" = String, Path, description = "Id or key"), SearchQuery), responses((status = 200, body = Paged<MemberBody>), (status = 404, description = "Unknown")))]
 pub async fn list(
     State(app): State<App>,
     Path(org): Path<String>,
     credential: Credential,
     uri: Uri,
-    Query(query): Query<PageQuery>,
+    Query(query): Query<SearchQuery>,
 ) -> Result<Response<Body>, ApiError> {
     let organization = admitted(&app, &credential, Right::ReadMembers, &org).await?;
     let (people, page) = (app.shared.store.people(), query.page()?);
     let after =
         page.after.as_deref().map(|bytes| bytes.try_into().map(UserId).map_err(|_| bad_cursor())).transpose()?;
-    let rest = people.members_after(organization, after).take(page.limit + 1);
-    let data = rest.map(|(member, user)| MemberBody::of(member, user)).collect();
+    let finds = query.finder();
+    let rest = people.members_after(organization, after).filter(|(_, user)| finds(&[&user.name, user.email.as_str()]));
+    let data = rest.take(page.limit + 1).map(|(member, user)| MemberBody::of(member, user)).collect();
     let key = |body: &MemberBody| UserId::parse(&body.id).map_or_else(Vec::new, |id| id.0.to_vec());
     Ok(Paged::cut(data, &page, key).response(&uri))
 }

@@ -110,6 +110,7 @@ pub(super) const RULES: &[Rule] = &[
     rule("POST /v1/backups", Right::Operator, "", "{}"),
     rule("GET /v1/export", Right::Operator, "", ""),
     rule("GET /v1/fleet", Right::Operator, "", ""),
+    rule("GET /v1/fleet/stream", Right::Operator, "", ""),
     rule("GET /v1/jobs/{id}", Right::Any, "", ""),
     rule("GET /v1/limits", Right::Any, "", ""),
     rule("GET /v1/me", Right::Any, "", ""),

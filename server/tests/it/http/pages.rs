@@ -7,6 +7,10 @@ use super::server::{ADMIN_KEY, Server};
 
 #[path = "pages/browser.rs"]
 mod browser;
+#[path = "pages/edits.rs"]
+mod edits;
+#[path = "pages/lists.rs"]
+mod lists;
 #[path = "pages/members.rs"]
 mod members;
 

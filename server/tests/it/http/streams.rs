@@ -31,7 +31,11 @@ impl Following {
 
     /// Behind the event of this id.
     fn after(client: &Client, query: &str, last: Option<&str>) -> Self {
-        let call = client.call("GET", &format!("/v1/events/stream{query}"));
+        Self::at(client, &format!("/v1/events/stream{query}"), last)
+    }
+
+    fn at(client: &Client, path: &str, last: Option<&str>) -> Self {
+        let call = client.call("GET", path);
         let call = last.into_iter().fold(call, |call, last| call.header("last-event-id", last));
         let response = call.open();
         let headers = response.headers().clone();
@@ -294,4 +298,22 @@ fn more_at_once_than_is_told_live_ends_the_stream_and_is_no_silent_gap() {
     assert_eq!(again.event().name, "gap");
     record(&admin, "acme", "after");
     assert_eq!(again.names(1), ["after"]);
+}
+
+#[test]
+fn that_something_happened_to_anybody_is_told_without_what_it_was() {
+    let server = Server::start();
+    let admin = server.admin();
+    organizations(&admin, &["acme"]);
+    let mut following = Following::at(&admin, "/v1/fleet/stream", None);
+    let mut told = || {
+        let sent = following.event();
+        (sent.name, sent.data.unwrap())
+    };
+    let changed = ("changed".to_owned(), json!({}));
+    assert_eq!(told(), changed, "what was shown before may be seconds old");
+    record(&admin, "acme", "one");
+    let began = std::time::Instant::now();
+    assert_eq!((told(), told()), (changed.clone(), changed), "and once more, for the same reason");
+    assert!(began.elapsed().as_secs() < 20, "{:?}", began.elapsed());
 }

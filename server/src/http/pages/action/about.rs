@@ -2,27 +2,32 @@
 
 use std::collections::BTreeMap;
 
-use metergate_pages::answers::{Key, Member, Organization};
-use metergate_pages::forms::{self, About as Facts};
+use axum::http::StatusCode;
+use metergate_pages::answers::{Key, Member, Organization, Paged};
+use metergate_pages::forms::About as Facts;
 use metergate_pages::typed::instant;
 use serde_json::Value;
 
 use super::super::sent::Typed;
 use super::super::trouble::Trouble;
-use super::super::visit::{Anybody, in_path};
+use super::super::visit::{Anybody, in_path, unless};
 
 /// What else its form needs to know.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Needs {
     Limits,
-    Members,
-    Keys,
+    Grants,
+    Member,
+    Key,
     Nothing,
 }
 
 /// Everything that a form and a call may need to know.
 pub(super) struct About {
     facts: Facts,
+    /// The version of the organization that all of it is of.
+    pub(super) version: Option<String>,
+    pub(super) sends_mail: bool,
     pub(super) members: Vec<Member>,
     pub(super) keys: Vec<Key>,
 }
@@ -35,16 +40,6 @@ impl std::ops::Deref for About {
 }
 
 impl About {
-    /// With what was typed in place of what the address says.
-    pub(super) fn typed(mut self, typed: &Typed) -> Self {
-        for name in ["meter", "window", "grant", "member", "key", "entry", "plan"] {
-            if let Some(text) = typed.text(name) {
-                self.facts.chosen.insert(name.to_owned(), text.to_owned());
-            }
-        }
-        self
-    }
-
     pub(super) fn path(&self, below: &str) -> String {
         format!("/v1/organizations/{}{below}", in_path(self.key()))
     }
@@ -64,29 +59,45 @@ impl About {
     }
 }
 
-/// Reads what a form needs to know.
-pub(super) async fn read(visitor: &Anybody, org: &str, base: String, needs: Needs) -> Result<About, Trouble> {
+const NAMES: [&str; 7] = ["meter", "window", "grant", "member", "key", "entry", "plan"];
+
+/// Reads what a form needs to know. `typed` says what is meant where that was sent; else the address does.
+pub(super) async fn read(
+    visitor: &Anybody,
+    org: &str,
+    base: String,
+    needs: Needs,
+    typed: &Typed,
+) -> Result<About, Trouble> {
     let api = &visitor.api;
     let path = format!("/v1/organizations/{}", in_path(org));
-    let organization: Organization = api.get(&path).await?;
-    let limits = if needs == Needs::Limits {
-        Some((
-            api.get(&format!("{path}/quota?numbers=string")).await?,
-            api.all(&format!("{path}/grants?numbers=string")).await?,
-        ))
-    } else {
-        None
-    };
-    let is_team = needs == Needs::Limits;
-    let (quota, grants) = limits.unwrap_or_default();
-    let meters = if is_team { api.all("/v1/meters").await? } else { Vec::new() };
-    let plans = if is_team { api.all("/v1/plans").await? } else { Vec::new() };
-    let members = if needs == Needs::Members { api.all(&format!("{path}/members")).await? } else { Vec::new() };
-    let keys = if needs == Needs::Keys { api.all(&format!("{path}/api-keys")).await? } else { Vec::new() };
-    let names = ["meter", "window", "grant", "member", "key", "entry", "plan"];
-    let chosen = names.into_iter().filter_map(|name| Some((name.to_owned(), visitor.query(name)?.to_owned())));
+    let found = api.answer(&path).await?;
+    let (organization, version): (Organization, _) = (found.read()?, found.version());
+    let named = |name: &str| typed.text(name).or_else(|| visitor.query(name));
+    let chosen = NAMES.into_iter().filter_map(|name| Some((name.to_owned(), named(name)?.to_owned())));
     let chosen: BTreeMap<_, _> = chosen.collect();
+    let is_of_limits = matches!(needs, Needs::Limits | Needs::Grants);
+    let quota = match is_of_limits {
+        true => api.get(&format!("{path}/quota?numbers=string")).await?,
+        false => Default::default(),
+    };
+    let grants = match needs {
+        Needs::Grants => api.all(&format!("{path}/grants?numbers=string")).await?,
+        _ => Vec::new(),
+    };
+    let (meters, plans) = match is_of_limits {
+        true => (api.all("/v1/meters").await?, api.all("/v1/plans").await?),
+        false => (Vec::new(), Vec::new()),
+    };
+    let (mut members, mut keys) = (Vec::new(), Vec::new());
+    if let (Needs::Member, Some(id)) = (needs, chosen.get("member")) {
+        let found = api.get::<Member>(&format!("{path}/members/{}", in_path(id))).await;
+        members.extend(unless(StatusCode::NOT_FOUND, found)?);
+    }
+    if let (Needs::Key, Some(id)) = (needs, chosen.get("key")) {
+        keys = api.get::<Paged<Key>>(&format!("{path}/api-keys?search={}", in_path(id))).await?.data;
+    }
     let now = visitor.frame.now.clone();
-    let facts = forms::About { organization, quota, grants, meters, plans, chosen, base, now };
-    Ok(About { facts, members, keys })
+    let facts = Facts { organization, quota, grants, meters, plans, chosen, base, now };
+    Ok(About { facts, version, sends_mail: visitor.app.shared.mails, members, keys })
 }

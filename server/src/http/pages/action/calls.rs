@@ -28,6 +28,8 @@ pub(super) struct Action {
     pub(super) done: &'static str,
     pub(super) whose: Whose,
     pub(super) needs: Needs,
+    /// Whether it puts something in the place of what its form shows: then it is done to that alone.
+    pub(super) edits: bool,
     pub(super) form: fn(&About) -> Form,
     pub(super) call: fn(&About, &Typed) -> Call,
 }
@@ -39,7 +41,7 @@ const fn by_operators(
     form: fn(&About) -> Form,
     call: fn(&About, &Typed) -> Call,
 ) -> Action {
-    Action { word, tab, done, whose: Whose::Operators, needs: Needs::Limits, form, call }
+    Action { word, tab, done, whose: Whose::Operators, needs: Needs::Limits, edits: false, form, call }
 }
 
 const fn by_members(
@@ -50,7 +52,30 @@ const fn by_members(
     form: fn(&About) -> Form,
     call: fn(&About, &Typed) -> Call,
 ) -> Action {
-    Action { word, tab, done, whose: Whose::Members, needs, form, call }
+    Action { word, tab, done, whose: Whose::Members, needs, edits: false, form, call }
+}
+
+impl Action {
+    /// That needs something else than is usual.
+    const fn that_needs(self, needs: Needs) -> Self {
+        Self { needs, ..self }
+    }
+
+    /// That puts something in the place of what its form shows.
+    const fn that_edits(self) -> Self {
+        Self { edits: true, ..self }
+    }
+
+    /// Its form, with what it is about.
+    pub(super) fn shown(&self, about: &About) -> Form {
+        (self.form)(about).of_version(about.version.clone().filter(|_| self.edits))
+    }
+
+    /// The call that it becomes: an edit only of the version that it was shown with.
+    pub(super) fn asked(&self, about: &About, typed: &Typed) -> Call {
+        let call = (self.call)(about, typed);
+        if self.edits { call.only_if(typed.word("version")) } else { call }
+    }
 }
 
 pub(super) const ACTIONS: [Action; 23] = [
@@ -64,7 +89,8 @@ pub(super) const ACTIONS: [Action; 23] = [
             let body = json!({"quantity": typed.word("quantity"), "reason": typed.word("reason")});
             Call::new(Method::PUT, about.path(&format!("/extra/{}", about.chosen("meter"))), body)
         },
-    ),
+    )
+    .that_edits(),
     by_operators("grant", "limits", "granted", |about| form::grant(about), grant),
     by_operators(
         "void-grant",
@@ -75,7 +101,8 @@ pub(super) const ACTIONS: [Action; 23] = [
             let path = about.path(&format!("/grants/{}", about.chosen("grant")));
             Call::new(Method::DELETE, path, json!({"reason": typed.word("reason")}))
         },
-    ),
+    )
+    .that_needs(Needs::Grants),
     by_operators(
         "plan",
         "limits",
@@ -86,8 +113,9 @@ pub(super) const ACTIONS: [Action; 23] = [
             "keepOverrides": typed.is_checked("keepOverrides"), "reason": typed.word("reason")});
             Call::new(Method::PUT, about.path("/plan"), body)
         },
-    ),
-    by_operators("override", "limits", "override", |about| form::set_override(about), set_override),
+    )
+    .that_edits(),
+    by_operators("override", "limits", "override", |about| form::set_override(about), set_override).that_edits(),
     by_operators(
         "clear-override",
         "limits",
@@ -97,7 +125,8 @@ pub(super) const ACTIONS: [Action; 23] = [
             let path = about.path(&format!("/overrides/{}/{}", about.chosen("meter"), about.chosen("window")));
             Call::new(Method::DELETE, path, json!({"reason": typed.word("reason")}))
         },
-    ),
+    )
+    .that_edits(),
     by_operators(
         "lock",
         "",
@@ -121,7 +150,8 @@ pub(super) const ACTIONS: [Action; 23] = [
             let body = json!({"endsAt": about.instant(typed, "endsAt"), "reason": typed.word("reason")});
             Call::new(Method::PUT, about.path("/trial"), body)
         },
-    ),
+    )
+    .that_edits(),
     by_operators("adjust", "", "adjusted", |about| form::adjust(about), adjust),
     by_operators(
         "clock",
@@ -132,7 +162,8 @@ pub(super) const ACTIONS: [Action; 23] = [
             let body = json!({"now": about.instant(typed, "now"), "reason": typed.word("reason")});
             Call::new(Method::PUT, about.path("/clock"), body)
         },
-    ),
+    )
+    .that_edits(),
     by_operators(
         "portal",
         "",
@@ -150,7 +181,7 @@ pub(super) const ACTIONS: [Action; 23] = [
             Call::new(Method::POST, path, json!({"note": typed.word("note")}))
         },
     ),
-    by_members("profile", "", "profile", Needs::Nothing, |about| form::profile(about), profile),
+    by_members("profile", "", "profile", Needs::Nothing, |about| form::profile(about), profile).that_edits(),
     by_members(
         "cycle",
         "cycle",
@@ -161,7 +192,8 @@ pub(super) const ACTIONS: [Action; 23] = [
             let body = json!({"billingCycleStartDate": typed.word("billingCycleStartDate")});
             Call::new(Method::PATCH, about.path("/billing-cycle"), body)
         },
-    ),
+    )
+    .that_edits(),
     by_members(
         "delete",
         "",
@@ -169,7 +201,8 @@ pub(super) const ACTIONS: [Action; 23] = [
         Needs::Nothing,
         |about| form::delete(about),
         |about, typed| Call::new(Method::DELETE, about.path(""), json!({"reason": typed.word("reason")})),
-    ),
+    )
+    .that_edits(),
     by_members(
         "invite",
         "members",
@@ -185,7 +218,7 @@ pub(super) const ACTIONS: [Action; 23] = [
         "member",
         "members",
         "member",
-        Needs::Members,
+        Needs::Member,
         |about| people::member(about, &about.members),
         |about, typed| {
             let body = json!({"role": typed.word("role"), "active": typed.is_checked("active")});
@@ -196,7 +229,7 @@ pub(super) const ACTIONS: [Action; 23] = [
         "remove-member",
         "members",
         "member-removed",
-        Needs::Members,
+        Needs::Member,
         |about| people::remove_member(about, &about.members),
         |about, _| Call::new(Method::DELETE, about.path(&format!("/members/{}", about.chosen("member"))), Value::Null),
     ),
@@ -212,7 +245,7 @@ pub(super) const ACTIONS: [Action; 23] = [
         "revoke-key",
         "keys",
         "key-revoked",
-        Needs::Keys,
+        Needs::Key,
         |about| people::revoke_key(about.named("key"), &about.keys),
         |about, _| Call::new(Method::DELETE, about.path(&format!("/api-keys/{}", about.chosen("key"))), Value::Null),
     ),
@@ -220,7 +253,7 @@ pub(super) const ACTIONS: [Action; 23] = [
         "rotate-key",
         "keys",
         "profile",
-        Needs::Keys,
+        Needs::Key,
         |about| people::rotate_key(about.named("key"), &about.keys),
         |about, _| {
             Call::new(Method::POST, about.path(&format!("/api-keys/{}/rotate", about.chosen("key"))), Value::Null)

@@ -47,7 +47,12 @@ pub(super) fn then(action: &Action, about: &About, typed: &Typed) -> Then {
     match action.word {
         "invite" => Then::Show {
             title: "Invitation",
-            intro: "This link is for whom you invited, and for nobody else. It is shown once.",
+            intro: match about.sends_mail {
+                true => "This link was sent to the address, and is for whom you invited alone. It is shown once.",
+                false => {
+                    "No mail is sent here: pass this link on to whom you invited, and to nobody else. It is shown once."
+                }
+            },
             secret: "url",
             back,
             // Without a link they are a member already.

@@ -5,7 +5,7 @@ use axum::extract::Path;
 use axum::http::Response;
 use metergate_pages::frame::Place;
 
-use super::super::sent::Sent;
+use super::super::sent::{Sent, Typed};
 use super::super::trouble::Trouble;
 use super::super::visit::{AtDashboard, in_path};
 use super::calls::{ACTIONS, Action};
@@ -22,8 +22,8 @@ pub(in super::super) async fn show(
 ) -> Result<Response<Body>, Trouble> {
     let action = action(&word)?;
     let base = format!("/admin/organizations/{}", in_path(&org));
-    let about = about::read(&visit, &org, base.clone(), action.needs).await?;
-    let form = (action.form)(&about).back(following::back(&base, action));
+    let about = about::read(&visit, &org, base.clone(), action.needs, &Typed::default()).await?;
+    let form = action.shown(&about).back(following::back(&base, action));
     if action.word == cycle::WORD {
         return cycle::show(&visit, &about, form, Place::Organizations).await;
     }
@@ -40,12 +40,12 @@ pub(in super::super) async fn sent(
     }
     let action = action(&word)?;
     let base = format!("/admin/organizations/{}", in_path(&org));
-    let about = about::read(&sent.visit, &org, base.clone(), action.needs).await?.typed(&sent.typed);
-    let form = (action.form)(&about).back(following::back(&base, action));
+    let about = about::read(&sent.visit, &org, base.clone(), action.needs, &sent.typed).await?;
+    let form = action.shown(&about).back(following::back(&base, action));
     if let Some(problem) = following::unconfirmed(action, &about, &sent.typed) {
         return Ok(super::unsent(&sent.visit.frame, form, &sent.typed, &problem, Place::Organizations));
     }
-    let call = (action.call)(&about, &sent.typed);
+    let call = action.asked(&about, &sent.typed);
     let then = following::then(action, &about, &sent.typed);
     if action.word == cycle::WORD {
         return cycle::sent(&sent, &about, form, &call, then, Place::Organizations).await;

@@ -5,7 +5,7 @@ use axum::extract::Path;
 use axum::http::Response;
 use metergate_pages::frame::Place;
 
-use super::super::sent::Sent;
+use super::super::sent::{Sent, Typed};
 use super::super::trouble::Trouble;
 use super::super::visit::{Visit, in_path};
 use super::calls::{ACTIONS, Action, Whose};
@@ -26,10 +26,10 @@ pub(in super::super) async fn show(
     Path((org, word)): Path<(String, String)>,
 ) -> Result<Response<Body>, Trouble> {
     let action = action(&word, visit.me().operator)?;
-    let about = about::read(&visit, &org, base(&org), action.needs).await?;
+    let about = about::read(&visit, &org, base(&org), action.needs, &Typed::default()).await?;
     following::may(&visit, &about, action)?;
     visit.0.frame.organization = Some(about.key().to_owned());
-    let form = (action.form)(&about).back(following::back(&base(&org), action));
+    let form = action.shown(&about).back(following::back(&base(&org), action));
     if action.word == cycle::WORD {
         return cycle::show(&visit, &about, form, Place::OwnSettings).await;
     }
@@ -42,13 +42,13 @@ pub(in super::super) async fn sent(
     mut sent: Sent,
 ) -> Result<Response<Body>, Trouble> {
     let action = action(&word, sent.visit.me().operator)?;
-    let about = about::read(&sent.visit, &org, base(&org), action.needs).await?.typed(&sent.typed);
+    let about = about::read(&sent.visit, &org, base(&org), action.needs, &sent.typed).await?;
     sent.visit.0.frame.organization = Some(about.key().to_owned());
-    let form = (action.form)(&about).back(following::back(&base(&org), action));
+    let form = action.shown(&about).back(following::back(&base(&org), action));
     if let Some(problem) = following::unconfirmed(action, &about, &sent.typed) {
         return Ok(super::unsent(&sent.visit.frame, form, &sent.typed, &problem, Place::OwnSettings));
     }
-    let call = (action.call)(&about, &sent.typed);
+    let call = action.asked(&about, &sent.typed);
     let then = following::then(action, &about, &sent.typed);
     if action.word == cycle::WORD {
         return cycle::sent(&sent, &about, form, &call, then, Place::OwnSettings).await;

@@ -31,11 +31,18 @@ pub(in super::super) async fn sent(Path(word): Path<String>, sent: Sent) -> Resu
     }
     let action = action(&word)?;
     let form = form(&sent.visit, action, &sent.typed).await?.back(action.back);
+    // A form that wants another row is shown with it, and nothing is asked of the API.
+    if sent.typed.text("add").is_some() {
+        return Ok(shown(&sent.visit, form, action.place));
+    }
     if let Some(problem) = taken(&sent.visit, action, &sent.typed).await? {
         return Ok(super::unsent(&sent.visit.frame, form, &sent.typed, &problem, action.place));
     }
     match (action.call)(&sent.typed) {
-        Ok(call) => send(&sent, form, &call, action.then(&sent.typed), action.place).await,
+        Ok(call) => {
+            let call = if form.has_version() { call.only_if(sent.typed.word("version")) } else { call };
+            send(&sent, form, &call, action.then(&sent.typed), action.place).await
+        }
         Err(problem) => Ok(super::unsent(&sent.visit.frame, form, &sent.typed, &problem, action.place)),
     }
 }

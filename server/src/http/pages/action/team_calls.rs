@@ -1,13 +1,14 @@
 //! The actions on what is the team's: which form each shows, and which call of the API it becomes.
 
 use axum::http::{Method, StatusCode};
-use metergate_pages::answers::{Fault, Problem};
+use metergate_pages::answers::{Fault, Key, Paged, Problem};
 use metergate_pages::form::Form;
+use metergate_pages::forms::plan::PlanDraft;
 use metergate_pages::forms::{people, team};
 use metergate_pages::frame::Place;
 use serde_json::{Value, json};
 
-use super::super::api::Call;
+use super::super::api::{Answer, Api, Call};
 use super::super::sent::Typed;
 use super::super::trouble::Trouble;
 use super::super::visit::{Visit, in_path, unless};
@@ -89,10 +90,13 @@ fn new_organization(typed: &Typed) -> Result<Call, Problem> {
 
 /// The API says what is wrong with a definition; only that it is JSON is seen here.
 fn plan(typed: &Typed) -> Result<Call, Problem> {
-    let definition: Value = serde_json::from_str(typed.text("definition").unwrap_or("{}")).map_err(|error| {
-        let detail = format!("This is no JSON: {error}.");
-        Problem { errors: vec![Fault { detail, pointer: "#/definition".to_owned() }], ..Problem::default() }
-    })?;
+    let definition = match typed.raw("definition") {
+        None => PlanDraft::typed(typed.pairs()).compact().definition(),
+        Some(definition) => serde_json::from_str(definition).map_err(|error| {
+            let detail = format!("This is no JSON: {error}.");
+            Problem { errors: vec![Fault { detail, pointer: "#/definition".to_owned() }], ..Problem::default() }
+        })?,
+    };
     Ok(Call::new(Method::PUT, format!("/v1/plans/{}", part(typed, "key")), definition))
 }
 
@@ -145,14 +149,7 @@ pub(super) async fn form(visit: &Visit, action: &Action, typed: &Typed) -> Resul
     let named = |name: &str| typed.text(name).or_else(|| visit.query(name)).unwrap_or_default().to_owned();
     Ok(match action.word {
         "new-organization" => team::new_organization(&api.all("/v1/plans").await?),
-        "plan" => {
-            let key = visit.query("key").unwrap_or_default();
-            let found: Option<Value> = match key {
-                "" => None,
-                key => unless(StatusCode::NOT_FOUND, api.get(&format!("/v1/plans/{}", in_path(key))).await)?,
-            };
-            team::plan(key, &definition(found))
-        }
+        "plan" => plan_form(visit, typed).await?,
         "delete-plan" => team::delete("plan", &named("key")),
         "meter" => {
             let key = visit.query("key").unwrap_or_default();
@@ -164,8 +161,8 @@ pub(super) async fn form(visit: &Visit, action: &Action, typed: &Typed) -> Resul
         }
         "delete-meter" => team::delete("meter", &named("key")),
         "key" => people::new_key(true),
-        "revoke-key" => people::revoke_key(&named("key"), &api.all("/v1/api-keys").await?),
-        "rotate-key" => people::rotate_key(&named("key"), &api.all("/v1/api-keys").await?),
+        "revoke-key" => people::revoke_key(&named("key"), &keys(api, &named("key")).await?),
+        "rotate-key" => people::rotate_key(&named("key"), &keys(api, &named("key")).await?),
         "settings" => team::settings(&api.get("/v1/settings").await?),
         "administrator" => team::new_administrator(),
         "remove-administrator" => {
@@ -174,6 +171,43 @@ pub(super) async fn form(visit: &Visit, action: &Action, typed: &Typed) -> Resul
         "resolve" => team::resolve(&named("organization"), &named("entry")),
         _ => team::password_link(),
     })
+}
+
+/// The key of an id, and others that are like it.
+async fn keys(api: &Api, id: &str) -> Result<Vec<Key>, Trouble> {
+    Ok(api.get::<Paged<Key>>(&format!("/v1/api-keys?search={}", in_path(id))).await?.data)
+}
+
+/// The form of a plan: a field for each thing, or all of it as JSON.
+async fn plan_form(visit: &Visit, typed: &Typed) -> Result<Form, Trouble> {
+    let (api, key) = (&visit.api, visit.query("key"));
+    let found = match key {
+        Some(key) => unless(StatusCode::NOT_FOUND, api.answer(&format!("/v1/plans/{}", in_path(key))).await)?,
+        None => None,
+    };
+    let version = found.as_ref().and_then(Answer::version);
+    let address =
+        key.map_or_else(|| "/admin/do/plan?".to_owned(), |key| format!("/admin/do/plan?key={}&", in_path(key)));
+    let is_json = typed.raw("definition").is_some() || (typed.is_empty() && visit.query("as") == Some("json"));
+    if is_json {
+        let form =
+            team::plan_as_json(key.unwrap_or_default(), &definition(found.map(|found| found.read()).transpose()?));
+        return Ok(form.of_version(version).link(address.trim_end_matches(['?', '&']), "Edit in fields"));
+    }
+    let (meters, plans) = (api.all("/v1/meters").await?, api.all("/v1/plans").await?);
+    let there = found.map(|found| PlanDraft::of(&found.text()));
+    let draft = match typed.is_empty() {
+        true => there.clone().unwrap_or_else(PlanDraft::new),
+        false => PlanDraft::typed(typed.pairs()),
+    };
+    let draft = match typed.text("add") {
+        Some(section) => draft.with_row(section),
+        None if typed.is_empty() => draft,
+        None => draft.compact(),
+    };
+    let differences = there.map_or_else(Vec::new, |there| draft.differences(&there, &meters));
+    let form = draft.form(key, &meters, &plans).of_version(version).link(format!("{address}as=json"), "Edit as JSON");
+    Ok(if typed.is_empty() { form } else { form.filled(differences) })
 }
 
 /// Why something new cannot be made under its key: there is one, which a form for a new one would replace.

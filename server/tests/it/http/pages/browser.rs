@@ -45,7 +45,7 @@ fn unescaped(text: &str) -> String {
 }
 
 /// What the form of a page sends that nobody typed: hidden fields, and the button's own.
-fn standing(page: &str) -> BTreeMap<String, String> {
+pub(super) fn standing(page: &str) -> BTreeMap<String, String> {
     let form =
         page.split_once("data-form").map_or("", |(_, rest)| rest.split_once("</form>").map_or(rest, |(form, _)| form));
     let mut fields = BTreeMap::new();

@@ -16,7 +16,7 @@ pub(super) fn signed_up(server: &Server, email: &str) -> Browser {
 }
 
 /// A member of an organization with a role.
-fn joined(server: &Server, organization: &str, email: &str, role: &str) -> Browser {
+pub(super) fn joined(server: &Server, organization: &str, email: &str, role: &str) -> Browser {
     let body = json!({"email": email, "role": role});
     let path = format!("/v1/organizations/{organization}/invitations");
     let link = server.admin().post(&path, body).is(201).json()["url"].as_str().unwrap().to_owned();
