@@ -86,7 +86,7 @@ async function troubles(browser, server) {
   const context = await open(browser, server, faults, 'somebody lost', { expects: [404] });
   const page = await context.newPage();
   await signIn(page, 'viewer', '/portal');
-  for (const path of ['/organizations/globex/settings', '/admin', '/nowhere']) {
+  for (const path of ['/organizations/globex/settings', '/admin', '/portal/nothing']) {
     await check(`somebody lost sees ${path}`, () => visit(page, faults, 'somebody lost', path, { status: 404 }));
   }
   await context.close();
