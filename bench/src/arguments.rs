@@ -248,7 +248,7 @@ mod tests {
             let Action::Suite(arguments) = Arguments::parse_from(words).command else { panic!("another command") };
             (arguments.questions().len(), Suite::from(arguments).settings)
         };
-        assert_eq!(questions(&[]), (11, vec![]));
+        assert_eq!(questions(&[]), (12, vec![]));
         let words = ["--question", "ids", "--question", "start-up", "--set", "A=b=c"];
         assert_eq!(questions(&words), (2, vec![("A".into(), "b=c".into())]));
         assert!(Arguments::try_parse_from(["bench", "suite", "--metergate", "m", "--set", "A"]).is_err());

@@ -8,6 +8,10 @@ mod explain;
 mod fleet;
 mod forecast;
 mod organization;
+mod prices;
+mod subscription;
+mod webhooks;
+mod what_if;
 
 pub use audit::{AuditEntry, Finding, Head, Resolution, Verification};
 pub use catalog::{LimitSpec, Meter, Plan, TrialSpec};
@@ -19,6 +23,11 @@ pub use organization::{
     Cycle, Extra, Grant, Lock, MeterStanding, Organization, Period, Quota, QuotaLimit, ScheduledPlan, Standings,
     UsageRow,
 };
+pub(crate) use prices::dollars;
+pub use prices::{Price, Prices, Repriced, RepricedModel, RepricedOrganization, UnpricedRow};
+pub use subscription::{Offer, StripeEvent, Subscription};
+pub use webhooks::{WebhookAttempt, WebhookDelivery, WebhookEndpoint};
+pub use what_if::{Job, JobProgress, WhatIf, WhatIfDay, WhatIfEstimate, WhatIfLimit, WhatIfMeter, WhatIfOrganization};
 
 /// A list, and from where it goes on.
 #[derive(Clone, Debug, Deserialize)]

@@ -234,7 +234,7 @@ impl Form {
     }
 
     /// The field that a pointer such as `#/limits/0/max` is about: the one of its name, else of the nearest thing around it, else
-    /// the first within it.
+    /// the first within it, else, where a form asks for a part of a list, what is called as its last part is.
     fn field_at(&mut self, pointer: &str) -> Option<&mut Field> {
         let whole = pointer.trim_start_matches(['#', '?', '/']).replace('/', ".");
         let rows = self.sections.iter().flat_map(|section| &section.rows).flat_map(|row| &row.fields);
@@ -249,7 +249,10 @@ impl Form {
             std::iter::successors(Some(whole.as_str()), |name| name.rsplit_once('.').map(|(around, _)| around));
         let within = format!("{whole}.");
         let exact = around.into_iter().find_map(|name| names.iter().find(|known| **known == name));
-        let name = (*exact.or_else(|| names.iter().find(|known| known.starts_with(&within)))?).to_owned();
+        let last = whole.rsplit('.').next();
+        let inner = || names.iter().find(|known| known.starts_with(&within));
+        let name = exact.or_else(inner).or_else(|| names.iter().find(|known| Some(**known) == last));
+        let name = (*name?).to_owned();
         let rows = self.sections.iter_mut().flat_map(|section| &mut section.rows).flat_map(|row| &mut row.fields);
         self.fields.iter_mut().chain(rows).find(|field| field.name == name && !field.is_hidden())
     }

@@ -12,9 +12,10 @@ pub mod organization;
 pub mod people;
 pub mod plan;
 pub mod team;
+pub mod webhooks;
 
 /// Windows as the API names them, and as people do.
-const WINDOWS: [(&str, &str); 6] = [
+pub(crate) const WINDOWS: [(&str, &str); 6] = [
     ("billingPeriod", "Billing period"),
     ("month", "Calendar month"),
     ("lifetime", "Lifetime"),

@@ -83,6 +83,7 @@ impl Head {
             ("", "Usage", true),
             ("limits", "Limits and credits", true),
             ("cycle", "Billing cycle", true),
+            ("subscription", "Subscription", true),
             ("members", "Members", true),
             ("keys", "API keys", self.can_change),
             ("audit", "Audit log", self.can_change),

@@ -2,7 +2,7 @@
 
 use askama::Template;
 
-use crate::answers::{Fleet, FleetMeter, InFleet, Meter, name_of, unit_of};
+use crate::answers::{Fleet, FleetMeter, InFleet, Meter, WebhookEndpoint, name_of, unit_of};
 use crate::chart::{self, Bars, Row, Step};
 use crate::format::{self, Amount, Markup, Zone};
 use crate::forms::window_name;
@@ -20,6 +20,8 @@ pub struct Overview {
     fleet: Fleet,
     meters: Vec<Meter>,
     chosen: String,
+    /// Webhook endpoints that were disabled by what they answered.
+    stopped: Vec<WebhookEndpoint>,
 }
 
 impl Overview {
@@ -30,7 +32,14 @@ impl Overview {
         let events = |meter: &FleetMeter| meter.days.iter().map(|day| day.count).sum::<i64>();
         let busiest = fleet.meters.iter().max_by_key(|meter| events(meter)).map(|meter| meter.meter.as_str());
         let chosen = asked.or(busiest).unwrap_or_default().to_owned();
-        Self { frame, fleet, meters, chosen }
+        Self { frame, fleet, meters, chosen, stopped: Vec::new() }
+    }
+
+    /// With those webhook endpoints of which somebody has to look after.
+    #[must_use]
+    pub fn with_webhooks(mut self, endpoints: Vec<WebhookEndpoint>) -> Self {
+        self.stopped = endpoints.into_iter().filter(WebhookEndpoint::is_stopped).collect();
+        self
     }
 
     fn name<'a>(&'a self, key: &'a str) -> &'a str {

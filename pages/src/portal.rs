@@ -2,7 +2,7 @@
 
 use askama::Template;
 
-use crate::answers::{Cycle, Grant, Meter, Standings, name_of, unit_of};
+use crate::answers::{Cycle, Grant, Meter, Offer, Standings, Subscription, name_of, unit_of};
 use crate::format::{self, Amount};
 use crate::frame::{Frame, Place};
 use crate::organization::{Head, UsageParts};
@@ -33,6 +33,8 @@ pub struct BillingParts {
     pub grants: Vec<Grant>,
     /// The billing cycle.
     pub cycle: Cycle,
+    /// The subscription.
+    pub subscription: Subscription,
 }
 
 /// The page about billing.
@@ -57,6 +59,20 @@ impl Billing {
     fn amount(&self, meter: &str, amount: &Amount) -> String {
         let unit = unit_of(&self.parts.meters, meter);
         amount.in_unit(unit)
+    }
+
+    /// Whether whoever looks can be sent to Stripe's page for their subscription.
+    fn can_manage(&self) -> bool {
+        self.head.can_change && self.parts.subscription.manageable
+    }
+
+    /// Other plans that whoever looks can pay for. Who has a subscription changes it on Stripe's page.
+    fn offers(&self) -> Vec<&Offer> {
+        let pays = self.parts.subscription.subscription_status.as_deref();
+        let pays = pays.is_some_and(|status| !matches!(status, "canceled" | "incomplete_expired" | "incomplete"));
+        let is_other = |offer: &&Offer| offer.plan != self.parts.subscription.plan;
+        let can = self.head.can_change && !pays;
+        self.parts.subscription.offers.iter().filter(|_| can).filter(is_other).collect()
     }
 
     fn extras(&self) -> Vec<(&str, Amount)> {

@@ -6,11 +6,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::grant::{self, Draw, Grant};
 use crate::id::{GrantId, MeterId, OrganizationId, OrganizationKey, PlanId};
+use crate::notice::{OfCounter, OfRefusal, OfTrial};
 use crate::outcome::VoidedEvent;
 use crate::period::{Anchor, Grid, Zone};
 use crate::plan::{Enforcement, Max};
 use crate::quantity::Quantity;
 use crate::reservation::Reservation;
+use crate::subscription::Subscription;
 use crate::time::{Span, Time};
 use crate::window::{Sliding, Window};
 
@@ -137,6 +139,8 @@ pub struct Counter {
     pub epoch: u32,
     /// Its last reset in this window: events from before it do not touch it.
     pub reset_at: Option<Time>,
+    /// What others were told of it since it began.
+    pub told: OfCounter,
 }
 
 impl Counter {
@@ -238,6 +242,8 @@ pub struct Account {
     pub trial: Option<TrialState>,
     /// The locks on it, at most one of each cause.
     pub locks: Vec<Lock>,
+    /// What is known of its subscription, if it ever had one.
+    pub subscription: Option<Box<Subscription>>,
     /// From where its billing periods are counted.
     pub anchor: Anchor,
     /// The windows that are open.
@@ -264,6 +270,10 @@ pub struct Account {
     pub reserved: u32,
     /// Events that are void, as long as another void of them is conceivable.
     pub voided: Arc<Vec<VoidedEvent>>,
+    /// The refusals of an hour that others were told.
+    pub refusals: Vec<OfRefusal>,
+    /// What others were told of the end of its trial.
+    pub trial_told: Option<OfTrial>,
     /// The time of its last entry: an organization's time never runs back.
     pub time: Time,
     /// How often something but its use changed: the `v<n>` of its entity tag.
@@ -300,7 +310,8 @@ impl Account {
 
     /// Whether nothing was recorded and nothing given, so that it could have been created at any time.
     pub fn is_untouched(&self) -> bool {
-        self.meters.is_empty() && self.grants.is_empty() && self.overrides.is_empty() && self.reserved == 0
+        let used = !self.meters.is_empty() || self.reserved > 0;
+        !used && self.grants.is_empty() && self.overrides.is_empty() && self.subscription.is_none()
     }
 
     /// Whether setting its clock to this lets time pass. The first setting of one that is untouched does not: it is as if it

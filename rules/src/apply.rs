@@ -7,9 +7,11 @@ use crate::decide::correct::OLDEST_VOID;
 use crate::grant::{Draw, Ended};
 use crate::id::{GrantId, MeterId, OrganizationId, ReservationId};
 use crate::meter::Measure;
+use crate::notice;
 use crate::outcome::{Change, Effect, Entry, Hold, PlanState, Rebased, Use, What};
 use crate::quantity::Quantity;
 use crate::reservation::Reservation;
+use crate::subscription::Subscribed;
 use crate::time::{HOUR, MINUTE, Span, Time};
 use crate::window::{Sliding, Window, WindowSet};
 
@@ -24,6 +26,7 @@ pub fn create(id: OrganizationId, entry: &Entry) -> Option<Account> {
         status: *status,
         trial: *trial,
         locks: Vec::new(),
+        subscription: None,
         anchor: *anchor,
         windows: *windows,
         shown_start: None,
@@ -37,6 +40,8 @@ pub fn create(id: OrganizationId, entry: &Entry) -> Option<Account> {
         reservations: Vec::new(),
         reserved: 0,
         voided: Arc::default(),
+        refusals: Vec::new(),
+        trial_told: None,
         time: entry.at,
         changes: 1,
     })
@@ -53,6 +58,7 @@ pub fn apply(account: &mut Account, entry: &Entry) {
             account.changes += 1;
             change(account, changed, entry.at);
         }
+        What::Noticed(noticed) => notice::note(account, noticed, entry.at),
         What::Image(_) => {}
     }
 }
@@ -88,6 +94,13 @@ fn due(account: &mut Account, effect: &Effect, at: Time) {
             account.changes += 1;
             set_plan(account, state);
         }
+        Effect::GraceEnded(lock) => {
+            account.changes += 1;
+            account.locks.extend(lock.clone());
+            if let Some(state) = account.subscription.as_mut().and_then(|known| known.state.as_mut()) {
+                state.grace_ends = None;
+            }
+        }
         Effect::ReservationLapsed(id) => end_hold(account, *id, Quantity::ZERO, at),
     }
 }
@@ -105,9 +118,8 @@ fn reservation(account: &mut Account, hold: &Hold, at: Time) {
             }
         }
         Hold::Settled(settled) => {
-            let quantity = if let Measure::Add(quantity) = settled.used.measure { quantity } else { Quantity::ZERO };
-            end_hold(account, settled.id, quantity, at);
-            count(account, &settled.used);
+            end_hold(account, settled.id, settled.quantity().unwrap_or_default(), at);
+            settled.uses.iter().for_each(|used| count(account, used));
         }
         Hold::Released(id) => end_hold(account, *id, Quantity::ZERO, at),
     }
@@ -272,6 +284,7 @@ fn change(account: &mut Account, change: &Change, at: Time) {
                 voided.push(event);
             }
         }
+        Change::Subscribed(after) => subscribe(account, after),
         Change::Locked(lock) => put_lock(&mut account.locks, lock),
         Change::Unlocked => account.locks.clear(),
         Change::Reset { meters, windows } => {
@@ -287,6 +300,18 @@ fn set_plan(account: &mut Account, state: &PlanState) {
     account.locks.clone_from(&state.locks);
     account.overrides.clone_from(&state.overrides);
     account.scheduled = None;
+}
+
+fn subscribe(account: &mut Account, after: &Subscribed) {
+    account.subscription = Some(Box::new(after.subscription.clone()));
+    account.plan = after.plan;
+    account.status = after.status;
+    account.trial = after.trial;
+    account.locks.clone_from(&after.locks);
+    account.anchor = after.anchor;
+    account.windows.period = after.period;
+    account.shown_start = after.shown_start;
+    account.scheduled = after.scheduled;
 }
 
 /// The only thing that can bring an organization's time back: nothing has happened in it yet.

@@ -4,8 +4,9 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::id::{EventType, MeterId, MeterKey, PlanId, PlanKey};
-use crate::meter::Meter;
+use crate::meter::{Aggregation, Meter};
 use crate::plan::Plan;
+use crate::price::{self, PriceTable};
 
 /// All meters, and every version of every plan. Never changed: a new one takes its place.
 #[derive(Clone, Debug, Default)]
@@ -17,6 +18,7 @@ pub struct Catalogue {
     versions: HashMap<(PlanKey, u32), PlanId>,
     newest: HashMap<PlanKey, PlanId>,
     bring_forward_months: Option<u32>,
+    prices: Arc<PriceTable>,
 }
 
 impl Catalogue {
@@ -49,6 +51,24 @@ impl Catalogue {
     pub fn with_bring_forward_months(mut self, months: u32) -> Self {
         self.bring_forward_months = Some(months);
         self
+    }
+
+    /// The same catalogue, by which the tokens of language models cost this.
+    #[must_use]
+    pub fn with_prices(mut self, prices: PriceTable) -> Self {
+        self.prices = Arc::new(prices);
+        self
+    }
+
+    /// What the tokens of language models cost.
+    pub fn prices(&self) -> &PriceTable {
+        &self.prices
+    }
+
+    /// The meter that counts what tokens cost, if there is one that can: a sum with nine places.
+    pub fn cost_meter(&self) -> Option<&Arc<Meter>> {
+        let can = |meter: &&Arc<Meter>| meter.aggregation == Aggregation::Sum && meter.decimals == price::PLACES;
+        self.meter_by_key(price::COST).filter(can)
     }
 
     /// In how many months members may bring the next reset forward once.
@@ -100,6 +120,15 @@ impl Catalogue {
     /// One version of a plan.
     pub fn plan_version(&self, key: &PlanKey, version: u32) -> Option<&Arc<Plan>> {
         self.plans.get(self.versions.get(&(key.clone(), version))?)
+    }
+
+    /// The plan that a price of Stripe's stands for: of those whose newest version lists it the first by key, else the newest
+    /// version that ever did.
+    pub fn plan_of_price(&self, price: &str) -> Option<&Arc<Plan>> {
+        let lists = |plan: &&Arc<Plan>| plan.stripe_prices.iter().any(|listed| listed.as_str() == price);
+        let newest =
+            self.newest.values().filter_map(|id| self.plans.get(id)).filter(lists).min_by(|a, b| a.key.cmp(&b.key));
+        newest.or_else(|| self.plans.values().filter(lists).max_by_key(|plan| plan.id))
     }
 
     /// The newest version of every plan, by key.

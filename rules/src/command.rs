@@ -5,14 +5,18 @@ use serde::{Deserialize, Serialize};
 use crate::account::{ExtraQuota, LockCause, Profile};
 pub use crate::decide::adjust::{Adjustment, Room};
 pub use crate::decide::correct::Void;
+pub use crate::decide::reprice::{Repriced, Repricing};
 use crate::id::{
-    DecisionId, EventId, EventSource, EventType, GrantId, MeterId, OrganizationKey, PlanId, ReservationId,
+    CustomerId, DecisionId, EventId, EventSource, EventType, GrantId, MeterId, OrganizationKey, PlanId, ReservationId,
+    SubscriptionId,
 };
 use crate::meter::Measure;
 use crate::outcome::VoidedEvent;
 use crate::period::{Anchor, Zone};
 use crate::plan::{Enforcement, Max};
+use crate::price::LlmUse;
 use crate::quantity::Quantity;
+use crate::subscription::News;
 use crate::time::Time;
 use crate::window::{Window, WindowSet};
 
@@ -111,12 +115,23 @@ pub enum Command {
     Adjust(Adjustment),
     /// Takes back what an event counted.
     Void(Voiding),
+    /// Corrects what was charged for tokens.
+    Reprice(Repricing),
     /// Sets counters to zero.
     Reset {
         /// These meters, or all.
         meters: Option<Vec<MeterId>>,
         /// These windows.
         windows: WindowSet,
+    },
+    /// Takes in what was told of its subscription.
+    SetSubscription(Box<News>),
+    /// Links it with a subscription and a customer of Stripe's; with neither it is on its own.
+    LinkSubscription {
+        /// The subscription.
+        id: Option<SubscriptionId>,
+        /// The customer.
+        customer: Option<CustomerId>,
     },
     /// Deletes it, for good.
     Delete,
@@ -236,6 +251,8 @@ pub struct Consume {
     pub properties: String,
     /// How long it took, in milliseconds, and how it ended.
     pub outcome: Completion,
+    /// What it said of a language model's tokens, which are to be priced.
+    pub llm: Option<Box<LlmUse>>,
 }
 
 /// A reservation asked for.
@@ -258,8 +275,10 @@ pub struct Commit {
     pub quantity: Box<str>,
     /// How long it took and how it ended.
     pub outcome: Completion,
-    /// What the caller said when it was made, which the store looks up.
+    /// What the caller says of it now, to which the store adds what was said when it was made.
     pub properties: String,
+    /// What both say of a language model's tokens, which the store finds in them.
+    pub llm: Option<Box<LlmUse>>,
 }
 
 /// So much of one meter.
@@ -299,6 +318,8 @@ pub struct Event {
     pub items: Vec<Item>,
     /// How long it took and how it ended.
     pub outcome: Completion,
+    /// What it says of a language model's tokens, until they are priced.
+    pub llm: Option<Box<LlmUse>>,
 }
 
 /// Credit to give.

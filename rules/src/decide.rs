@@ -4,11 +4,14 @@
 //! before the first entry is made; after that nothing can fail.
 
 use crate::account::Account;
+use crate::apply::apply;
 use crate::catalogue::Catalogue;
 use crate::command::{Command, Item, NewGrant, Voiding};
 use crate::id::{InvalidId, MeterId};
 use crate::meter::{Measure, ValueHash};
-use crate::outcome::{Entry, Outcome, Reply, What};
+use crate::notice::{Notice, triggered};
+use crate::outcome::{Entry, Outcome, Reply, Use, What};
+use crate::price::NotAPart;
 use crate::quantity::{Decimal, InvalidQuantity};
 use crate::reservation::State;
 use crate::time::{Span, Time};
@@ -17,6 +20,7 @@ use crate::window::{Window, WindowSet};
 pub(crate) mod adjust;
 mod consume;
 pub(crate) mod correct;
+pub mod cost;
 mod create;
 pub mod cycle;
 mod grants;
@@ -24,12 +28,14 @@ mod note;
 mod operate;
 pub mod rate;
 mod record;
+pub mod reprice;
 mod reserve;
+pub(crate) mod subscription;
 mod tally;
 pub mod undecided;
 
 pub use create::create;
-pub(crate) use operate::{kept, plan_after, plan_change};
+pub(crate) use operate::{counted, kept, locks_fields, plan_after, plan_change};
 
 /// Why a command cannot be decided at all. Nothing happens, and the same command fails again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -37,6 +43,9 @@ pub enum Problem {
     /// A quantity is out of range, alone or with what is counted already.
     #[error("invalid quantity: {0}")]
     InvalidQuantity(#[from] InvalidQuantity),
+    /// What is said of a language model's tokens does not add up.
+    #[error(transparent)]
+    TokenKinds(#[from] NotAPart),
     /// A name is not of its kind.
     #[error(transparent)]
     InvalidId(#[from] InvalidId),
@@ -70,6 +79,9 @@ pub enum Problem {
     /// A member has brought the next reset forward lately.
     #[error("the next reset was brought forward within the last {0} months")]
     CycleMovedRecently(u32),
+    /// A subscription rules the dates.
+    #[error("the billing cycle is that of the organization's subscription: change it there")]
+    CycleOwnedBySubscription,
     /// The organization has never been in a trial.
     #[error("the organization has never had a trial")]
     NoTrial,
@@ -212,6 +224,9 @@ pub fn decide(
         Command::VoidGrant(id) => grants::void(account, *id, catalogue, now),
         Command::Append(entry) => note::append(entry, now),
         Command::Resolve { seq, note, before } => Ok(note::resolve(*seq, note, before.as_deref(), now)),
+        Command::Adjust(_) | Command::Reprice(_) => {
+            with_notices(account, operate::operate(account, command, catalogue, now)?, catalogue, now)
+        }
         Command::Void(Voiding::Found(void)) => {
             Ok(operate::outcome(correct::void(account, void, seen, catalogue, now)?, now))
         }
@@ -219,6 +234,25 @@ pub fn decide(
         Command::Touch => Ok(Outcome { entries: Vec::new(), reply: Reply::Done, audit: Vec::new() }),
         other => operate::operate(account, other, catalogue, now),
     }
+}
+
+/// With what others are told of a correction, which is of one meter: as the account stands after all of its parts.
+fn with_notices(account: &Account, outcome: Outcome, catalogue: &Catalogue, now: Time) -> Result<Outcome, Problem> {
+    let plan = catalogue.plan(account.plan).ok_or(Problem::UnknownPlan)?;
+    let (mut notices, mut outcome) = (Vec::new(), outcome);
+    let uses = outcome.entries.iter().flat_map(|entry| entry.what.uses());
+    let more: Vec<&Use> = uses.filter(|used| !used.measure.is_less()).collect();
+    if let Some(first) = more.first() {
+        let meter = catalogue.meter(first.meter).ok_or(Problem::UnknownMeter)?;
+        let is_touched = |window: &Window| more.iter().any(|used| used.windows.has(*window));
+        let windows: WindowSet = Window::COUNTED.into_iter().filter(is_touched).collect();
+        let mut after = account.clone();
+        outcome.entries.iter().for_each(|entry| apply(&mut after, entry));
+        triggered::of_meter(&after, plan, meter, windows, now, &mut notices);
+        triggered::of_drawn(&after, &more, &mut notices);
+    }
+    outcome.entries.extend(noticed(notices, now));
+    Ok(outcome)
 }
 
 /// The time at which a command happens that is asked at `now`: by the organization's own clock, where it has one. What is due
@@ -234,6 +268,11 @@ pub fn time_of(account: &Account, command: &Command, now: Time) -> Time {
 fn refuse_meter_twice(items: &[Item]) -> Result<(), Problem> {
     let twice = items.iter().enumerate().any(|(i, item)| items[..i].iter().any(|other| other.meter == item.meter));
     if twice { Err(Problem::MeterTwice) } else { Ok(()) }
+}
+
+/// What others are told, as entries.
+fn noticed(notices: Vec<Notice>, now: Time) -> impl Iterator<Item = Entry> {
+    notices.into_iter().map(move |notice| entry(now, What::Noticed(notice)))
 }
 
 /// An entry about what the command did.

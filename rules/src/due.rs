@@ -6,7 +6,9 @@ use crate::account::{Account, Lock, LockCause, Status};
 use crate::apply::apply;
 use crate::audit::{Draft, Fields};
 use crate::catalogue::Catalogue;
-use crate::decide::{Problem, kept, plan_after, plan_change};
+use crate::decide::subscription::unpaid;
+use crate::decide::{Problem, kept, locks_fields, plan_after, plan_change};
+use crate::notice::{Notice, ahead};
 use crate::outcome::{Effect, Entry, What};
 use crate::period;
 use crate::plan::TrialEnd;
@@ -41,9 +43,11 @@ impl Account {
         let open = self.grants.iter().filter(|grant| grant.ended.is_none() && grant.used < grant.amount);
         let lapses = self.reservations.iter().map(|held| held.ends_at);
         let scheduled = self.scheduled.map(|scheduled| scheduled.at);
+        let told = ahead::earliest(self);
         let times = overrides.chain(open.filter_map(|grant| grant.expires_at)).chain(trial).chain(lapses);
-        let times = times.chain(scheduled);
-        times.fold(self.windows.period.end, Time::min)
+        let grace = self.subscribed_as().and_then(|state| state.grace_ends);
+        let times = times.chain(scheduled).chain(grace);
+        times.fold(self.windows.period.end.min(told), Time::min)
     }
 
     /// When something asked for at `now` happens: never before the last entry, and never in the instant at which the
@@ -59,7 +63,7 @@ impl Account {
     /// [`Problem::UnknownPlan`] if its plan is not in the catalogue, [`Problem::Inconsistent`] if what is due has no end.
     pub fn at(&self, catalogue: &Catalogue, now: Time) -> Result<Settled<'_>, Problem> {
         let now = self.moment(now);
-        let most = STEPS + self.overrides.len() + self.grants.len() + self.reservations.len();
+        let most = STEPS + self.overrides.len() + 3 * self.grants.len() + self.reservations.len();
         let mut settled = Settled { account: Cow::Borrowed(self), entries: Vec::new(), audit: Vec::new() };
         while settled.account.next_due() <= now {
             if settled.entries.len() >= most {
@@ -88,7 +92,7 @@ fn next_effect(account: &Account, catalogue: &Catalogue, now: Time) -> Result<En
     }
     if account.windows.period.end <= now {
         let start = account.windows.period.end;
-        let end = account.grid().end_of(start);
+        let end = account.period_end(start);
         due.push((start, Effect::PeriodBegan(Span { start, end })));
     }
     if let Some(trial) = account.trial.filter(|trial| !trial.over && trial.ends_at <= now) {
@@ -99,13 +103,25 @@ fn next_effect(account: &Account, catalogue: &Catalogue, now: Time) -> Result<En
             plan_after(account, scheduled.plan, kept(account, scheduled.keep_overrides), catalogue, scheduled.at)?;
         due.push((scheduled.at, Effect::PlanChanged(state)));
     }
+    if let Some(ends) = account.subscribed_as().and_then(|state| state.grace_ends).filter(|ends| *ends <= now) {
+        let lock = account.lock(LockCause::Billing).is_none().then(|| unpaid(ends));
+        due.push((ends, Effect::GraceEnded(lock)));
+    }
     due.extend(ended_overrides(account, now));
     due.extend(expired_grants(account, now));
     let lapsed = account.reservations.iter().filter(|held| held.ends_at <= now);
     due.extend(lapsed.map(|held| (held.ends_at, Effect::ReservationLapsed(held.id))));
+    let mut due: Vec<(Time, What)> = due.into_iter().map(|(at, effect)| (at, What::Due(effect))).collect();
+    due.extend(notices(account, now).map(|(at, notice)| (at, What::Noticed(notice))));
     let earliest = due.into_iter().min_by_key(|(at, _)| *at);
-    let (at, effect) = earliest.ok_or(Problem::Inconsistent("something is due, but nothing is"))?;
-    Ok(Entry { at, what: What::Due(effect) })
+    let (at, what) = earliest.ok_or(Problem::Inconsistent("something is due, but nothing is"))?;
+    Ok(Entry { at, what })
+}
+
+/// What others are told before something ends.
+fn notices(account: &Account, now: Time) -> impl Iterator<Item = (Time, Notice)> {
+    let of_grants = account.grants.iter().filter_map(|grant| ahead::of_grant(account, grant));
+    ahead::of_trial(account).into_iter().chain(of_grants).filter(move |(at, _)| *at <= now)
 }
 
 fn ended_overrides(account: &Account, now: Time) -> impl Iterator<Item = (Time, Effect)> {
@@ -125,7 +141,9 @@ fn expired_grants(account: &Account, now: Time) -> impl Iterator<Item = (Time, E
 fn trial_end(account: &Account, catalogue: &Catalogue, end: Time) -> Result<Effect, Problem> {
     let plan = catalogue.plan(account.plan).ok_or(Problem::UnknownPlan)?;
     let over = if account.status == Status::Trial { Status::Active } else { account.status };
-    let (status, lock, plan) = match plan.trial.as_ref().map(|trial| &trial.on_end) {
+    // How a subscribed organization goes on, its subscription says.
+    let on_end = plan.trial.as_ref().map(|trial| &trial.on_end).filter(|_| !account.is_subscribed());
+    let (status, lock, plan) = match on_end {
         None | Some(TrialEnd::Continue) => (over, None, None),
         Some(TrialEnd::Lock) => {
             let new = Lock { cause: LockCause::Trial, reason: None, since: end };
@@ -138,11 +156,19 @@ fn trial_end(account: &Account, catalogue: &Catalogue, end: Time) -> Result<Effe
     Ok(Effect::TrialEnded { status, lock, plan })
 }
 
-/// Of what time brings about only the end of a trial and a change of plan are entries of the audit log here.
+/// Of what time brings about only the end of a trial, a change of plan and the lock after the grace time are entries of the
+/// audit log.
 fn draft(account: &Account, entry: &Entry, catalogue: &Catalogue) -> Option<Draft> {
     if let What::Due(Effect::PlanChanged(state)) = &entry.what {
         let (before, after) = plan_change(account, state, catalogue);
         return Some(Draft { by_system: true, ..Draft::new(entry.at, "plan.change", "quota", before, after) });
+    }
+    if let What::Due(Effect::GraceEnded(lock)) = &entry.what {
+        let locks: Vec<Lock> = account.locks.iter().chain(lock).cloned().collect();
+        let before = locks_fields(&account.locks).with("lockReason", None::<String>);
+        let after = locks_fields(&locks).with("lockReason", lock.as_ref().and_then(|lock| lock.reason.clone()));
+        let locked = Draft { by_system: true, ..Draft::new(entry.at, "billing.lock", "billing", before, after) };
+        return lock.is_some().then_some(locked);
     }
     let What::Due(Effect::TrialEnded { status, lock, plan }) = &entry.what else { return None };
     let name = |plan| catalogue.plan(plan).map(|plan| plan.key.to_string());

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::id::{GrantId, MeterId};
+use crate::notice::OfGrant;
 use crate::quantity::Quantity;
 use crate::time::Time;
 
@@ -31,6 +32,8 @@ pub struct Grant {
     pub ended: Option<Ended>,
     /// Why it was given.
     pub reason: String,
+    /// What others were told of it.
+    pub told: OfGrant,
 }
 
 /// How the remainder of a grant was lost.
@@ -146,6 +149,7 @@ mod tests {
             created_at: Time::from_micros(i64::try_from(i).unwrap()),
             ended: None,
             reason: String::new(),
+            told: OfGrant::default(),
         };
         text.split(' ').enumerate().map(parse).collect()
     }

@@ -172,6 +172,23 @@ text_id! {
     IdempotencyKey, "idempotency key", "1 to 255 bytes without control characters", is_opaque
 }
 
+text_id! {
+    /// Stripe's id of a subscription.
+    SubscriptionId, "subscription id", "1 to 255 bytes without control characters", is_opaque
+}
+text_id! {
+    /// Stripe's id of a customer.
+    CustomerId, "customer id", "1 to 255 bytes without control characters", is_opaque
+}
+text_id! {
+    /// Stripe's id of a price.
+    PriceId, "price id", "1 to 255 bytes without control characters", is_opaque
+}
+text_id! {
+    /// Stripe's id of an invoice.
+    InvoiceId, "invoice id", "1 to 255 bytes without control characters", is_opaque
+}
+
 macro_rules! number_id {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::account::{Account, MeterUse};
 use crate::grant;
 use crate::meter::{Aggregation, Meter};
+use crate::notice::THRESHOLDS;
 use crate::plan::{Enforcement, Limit, Max, MeterLimits, Plan, RefusalStatus};
 use crate::quantity::Quantity;
 use crate::reservation::Reservation;
@@ -43,6 +44,16 @@ impl<'a> Limits<'a> {
         self.meter
     }
 
+    /// The account that they are the limits of.
+    pub(crate) const fn account(&self) -> &'a Account {
+        self.account
+    }
+
+    /// The percentages of a window's limit at which others are told: the plan's, also where an override is in its place.
+    pub(crate) fn thresholds(&self, window: Window) -> &'a [u8] {
+        self.of_plan.and_then(|limits| limits.get(window)).map_or(&THRESHOLDS, |limit| &limit.thresholds)
+    }
+
     /// Whether plan or override names the meter.
     pub fn is_named(&self) -> bool {
         self.of_plan.is_some() || self.account.overrides.iter().any(|o| o.meter == self.meter.id)
@@ -62,6 +73,14 @@ impl<'a> Limits<'a> {
                 overridden: true,
             }),
             None => planned.map(of_plan),
+        }
+    }
+
+    /// The maximum of a window by plan or override, without extra quota and credit; zero where nothing limits it.
+    pub(crate) fn max(&self, window: Window) -> Quantity {
+        match self.in_force(window).map(|in_force| in_force.max) {
+            Some(Max::Units(max)) => max,
+            Some(Max::Unlimited) | None => Quantity::ZERO,
         }
     }
 

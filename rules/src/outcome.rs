@@ -7,11 +7,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::account::{Account, Lock, Status};
 use crate::audit::Draft;
-use crate::command::{Completion, Event};
+use crate::command::{Completion, Event, Item};
 use crate::grant::Draw;
 use crate::id::{GrantId, MeterId, PlanId, ReservationId};
 use crate::meter::Measure;
+use crate::notice::Notice;
 use crate::plan::{Enforcement, RefusalStatus};
+use crate::price::Cost;
 use crate::quantity::Quantity;
 use crate::reservation::{Reservation, State};
 use crate::time::{Span, Time};
@@ -45,6 +47,8 @@ pub enum What {
     Reservation(Box<Hold>),
     /// Nothing: the account as it stood. From here on the past can be told when what went before is no longer kept.
     Image(Box<Account>),
+    /// Others are told something that follows from use or from time: from now on they have been.
+    Noticed(Notice),
 }
 
 impl What {
@@ -54,14 +58,14 @@ impl What {
             Self::Decided(decided) => &decided.uses,
             Self::Recorded(recorded) => &recorded.uses,
             Self::Reservation(hold) => match &**hold {
-                Hold::Settled(settled) => std::slice::from_ref(&settled.used),
+                Hold::Settled(settled) => &settled.uses,
                 Hold::Made { .. } | Hold::Extended { .. } | Hold::Released(_) => &[],
             },
             Self::Changed(change) => match &**change {
                 Change::Corrected(correction) => &correction.uses,
                 _ => &[],
             },
-            Self::Due(_) | Self::Image(_) => &[],
+            Self::Due(_) | Self::Image(_) | Self::Noticed(_) => &[],
         }
     }
 
@@ -112,6 +116,8 @@ pub enum Effect {
     ReservationLapsed(ReservationId),
     /// A change of plan that had waited.
     PlanChanged(PlanState),
+    /// The time was up in which a missing payment could come; the lock that begins, unless there is one of billing's.
+    GraceEnded(Option<Lock>),
 }
 
 /// What one decision or event did to one meter.
@@ -139,6 +145,8 @@ pub struct Use {
     pub dimensions: String,
     /// Of a distinct value: the start of the bucket in which it is remembered.
     pub bucket: Option<Time>,
+    /// Of what something cost: the meter whose use brought it about, with which it stands and is taken back.
+    pub follows: Option<MeterId>,
 }
 
 /// An answered decision.
@@ -146,12 +154,25 @@ pub struct Use {
 pub struct Decided {
     /// What was used; empty for a refusal.
     pub uses: Vec<Use>,
+    /// What was asked for and refused, so that it can be decided anew under other terms; empty where it was allowed.
+    pub refused: Vec<Asked>,
     /// The answer, kept where the caller gave an id, so that repeating it gets the same.
     pub verdicts: Option<Vec<Verdict>>,
     /// What the caller said about it.
     pub properties: String,
     /// How long it took and how it ended.
     pub outcome: Completion,
+}
+
+/// What was asked for of one meter.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Asked {
+    /// The meter, and what it was told.
+    pub item: Item,
+    /// Of a value that counts once: the windows in which it had been seen.
+    pub seen: WindowSet,
+    /// Of what it would have cost: the meter whose use that follows.
+    pub follows: Option<MeterId>,
 }
 
 /// A recorded event.
@@ -191,12 +212,22 @@ pub enum Hold {
 pub struct Settled {
     /// Which.
     pub id: ReservationId,
-    /// What it used, in the windows in which it was held.
-    pub used: Use,
+    /// What it used, in the windows in which it was held; after it what that cost.
+    pub uses: Vec<Use>,
     /// What the caller said about it.
     pub properties: String,
     /// How long it took and how it ended.
     pub outcome: Completion,
+}
+
+impl Settled {
+    /// What of the meter was used that was reserved.
+    pub fn quantity(&self) -> Option<Quantity> {
+        match self.uses.first()?.measure {
+            Measure::Add(quantity) => Some(quantity),
+            _ => None,
+        }
+    }
 }
 
 /// Why a decision was a refusal, in the order in which they take precedence.
@@ -264,13 +295,29 @@ pub struct Verdict {
     pub retry_at: Option<Time>,
     /// The status for gateways where the reason is a limit.
     pub status: RefusalStatus,
+    /// What its tokens cost, or would.
+    pub cost: Option<Box<CostVerdict>>,
+}
+
+/// What the tokens of a decision cost, and how the limits of the meter stand that counts it. Where one of them is passed, that
+/// is the decision's reason.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CostVerdict {
+    /// The meter that counts it.
+    pub meter: MeterId,
+    /// The cost.
+    pub cost: Cost,
+    /// What of it went or would go beyond a soft limit.
+    pub overage: Quantity,
+    /// The meter's limits, shortest window first; unlimited ones are left out.
+    pub limits: Vec<LimitState>,
 }
 
 impl Verdict {
     /// That of a decision which nobody made: it passes, and of what is left nothing is known.
     pub const fn undecided(meter: MeterId) -> Self {
         let (overage, status) = (Quantity::ZERO, RefusalStatus::TooManyRequests);
-        Self { meter, reason: None, overage, limits: Vec::new(), retry_at: None, status }
+        Self { meter, reason: None, overage, limits: Vec::new(), retry_at: None, status, cost: None }
     }
 }
 

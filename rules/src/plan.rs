@@ -2,7 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::id::{MeterId, PlanId, PlanKey};
+use crate::id::{MeterId, PlanId, PlanKey, PriceId};
+use crate::price::Markup;
 use crate::quantity::Quantity;
 use crate::window::Window;
 
@@ -137,6 +138,14 @@ pub struct Plan {
     pub cycle: Cycle,
     /// What callers get where a meter cannot be decided; of one that is not here [`Degraded::Deny`].
     pub degraded: Vec<(MeterId, Degraded)>,
+    /// What is added to the price of a language model's tokens.
+    pub llm_markup: Markup,
+    /// Days of 24 hours in which a missing payment stops nothing; 7 unless the plan says otherwise.
+    pub grace_days: u16,
+    /// The prices of Stripe's that stand for it.
+    pub stripe_prices: Vec<PriceId>,
+    /// The plan that follows the end of a subscription to this one; `free` unless the plan says otherwise.
+    pub fallback: PlanKey,
 }
 
 impl Plan {

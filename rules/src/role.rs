@@ -99,6 +99,8 @@ pub enum Right {
     Delete,
     /// To list an organization's keys.
     ReadKeys,
+    /// To be sent to where an organization's subscription is paid: also while it is locked because it is not.
+    Pay,
     /// To mint a link into an organization's portal.
     Link,
     /// To do what operators do.
@@ -118,7 +120,7 @@ pub enum Users {
 
 impl Right {
     /// All of them.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::Any,
         Self::Person,
         Self::Consume,
@@ -131,6 +133,7 @@ impl Right {
         Self::Administer,
         Self::Delete,
         Self::ReadKeys,
+        Self::Pay,
         Self::Link,
         Self::Operate,
     ];
@@ -152,6 +155,7 @@ impl Right {
             Self::Administer => (&[], Users::From(Role::Admin), true),
             Self::Delete => (&[], Users::From(Role::Owner), true),
             Self::ReadKeys => (&[], Users::From(Role::Admin), false),
+            Self::Pay => (&[], Users::From(Role::Admin), false),
             Self::Link => (&[Consume], Users::None, false),
             Self::Operate => (&[], Users::None, true),
         }

@@ -29,6 +29,8 @@ use crate::http::state::{App, Shared};
 use crate::live::Live;
 use crate::mail::{self, Mailing};
 use crate::openid::{self, Provider};
+use crate::outbox::address::Guard;
+use crate::outbox::{self, Outbox};
 use crate::people::password::Passwords;
 use crate::redis::Link;
 use crate::redis::address::Address;
@@ -38,6 +40,7 @@ use crate::retention::Retention;
 use crate::spool::Spool;
 use crate::start;
 use crate::store::{Settings, Store};
+use crate::stripe::{Stripe, Syncing};
 use crate::sweep::{Daily, sweep};
 
 /// Seconds of answer times, for `/metrics`.
@@ -60,6 +63,8 @@ pub struct Running {
     stop: watch::Sender<bool>,
     sweeping: JoinHandle<()>,
     mailing: Option<Mailing>,
+    outbox: Outbox,
+    syncing: Option<Syncing>,
     _folder: Option<Locked>,
 }
 
@@ -77,6 +82,10 @@ impl Running {
         }
         if let Some(mailing) = self.mailing {
             mailing.stop();
+        }
+        self.outbox.stop();
+        if let Some(syncing) = self.syncing {
+            syncing.stop();
         }
         if let Some(spool) = &self.shared.spool {
             spool.stop();
@@ -113,6 +122,9 @@ pub fn start_by(clock: Clock, config: Config) -> anyhow::Result<Running> {
     backup::sweep(&config.backups());
     let serving = Arc::clone(&shared);
     let make_service = move |_core| service(&serving);
+    if let Some(stripe) = &shared.stripe {
+        stripe.note_newest(&shared.store);
+    }
     let server = listen::serve(listening(&config), config.cores, make_service, draining.clone())
         .with_context(|| format!("cannot listen on {}", config.listen))?;
     shared.cookies.listens_on(server.address());
@@ -120,8 +132,23 @@ pub fn start_by(clock: Clock, config: Config) -> anyhow::Result<Running> {
         start::keep_admin_key(&shared.store, &admin_key)?;
     }
     let mailing = mailing(&shared, &config, draining.clone())?;
+    let sender = outbox::Sender::new(shared.webhooks.clone());
+    let outbox =
+        Outbox::start(Arc::clone(&shared.store), sender, draining.clone()).context("no thread for webhooks")?;
+    let syncing = syncing(&shared, &config, draining.clone())?;
     let sweeping = sweeping(&shared, &config, draining)?;
-    Ok(Running { address: server.address(), made_key, server, shared, stop, sweeping, mailing, _folder: folder })
+    Ok(Running {
+        address: server.address(),
+        made_key,
+        server,
+        shared,
+        stop,
+        sweeping,
+        mailing,
+        outbox,
+        syncing,
+        _folder: folder,
+    })
 }
 
 fn sweeping(shared: &Arc<Shared>, config: &Config, stop: watch::Receiver<bool>) -> anyhow::Result<JoinHandle<()>> {
@@ -132,7 +159,7 @@ fn sweeping(shared: &Arc<Shared>, config: &Config, stop: watch::Receiver<bool>) 
         folder: shared.audit_dir.clone(),
         alone: Arc::clone(&shared.pruning),
     });
-    let daily = daily(config);
+    let (daily, kept) = (daily(config), i64::from(config.webhook_retention_days) * DAY);
     let run = move || {
         runtime.block_on(async {
             let comparing = async {
@@ -140,7 +167,7 @@ fn sweeping(shared: &Arc<Shared>, config: &Config, stop: watch::Receiver<bool>) 
                     daily.go_on(&shared.store, every, stop.clone()).await;
                 }
             };
-            tokio::join!(sweep(&shared.store, every, retention.as_ref(), stop.clone()), comparing);
+            tokio::join!(sweep(&shared.store, every, (retention.as_ref(), kept), stop.clone()), comparing);
         })
     };
     std::thread::Builder::new().name("sweep".to_owned()).spawn(run).context("no thread for the sweep")
@@ -163,6 +190,13 @@ fn mailing(shared: &Arc<Shared>, config: &Config, stop: watch::Receiver<bool>) -
     let store = Arc::clone(&shared.store);
     let mailing = Mailing::start(store, shared.cookies.clone(), server, sender, stop);
     Ok(Some(mailing.context("no thread for mail")?))
+}
+
+/// Follows Stripe, if it is configured.
+fn syncing(shared: &Arc<Shared>, config: &Config, stop: watch::Receiver<bool>) -> anyhow::Result<Option<Syncing>> {
+    let Some(stripe) = shared.stripe.clone() else { return Ok(None) };
+    let syncing = Syncing::start(Arc::clone(&shared.store), stripe, config.stripe_look_seconds, stop);
+    Ok(Some(syncing.context("no thread for Stripe")?))
 }
 
 /// Makes an opened store usable: what all cores share. Nothing listens yet.
@@ -191,7 +225,9 @@ pub fn shared(
         attempts: Attempts::default(),
         trusted_proxies: config.trusted_proxies.clone(),
         mails: config.smtp_url.is_some(),
+        webhooks: Guard::new(config.webhook_allow.clone()),
         provider: provider(config)?,
+        stripe: Stripe::of(config).map(Arc::new),
         rates,
         marks,
         degradation: Degradation::default(),

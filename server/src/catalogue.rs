@@ -12,14 +12,18 @@ use metergate_rules::plan::{Degraded, Plan};
 use metergate_rules::time::Time;
 
 pub mod change;
+pub mod endpoint;
 pub mod file;
 pub mod follow;
 pub mod key;
+pub mod price;
 pub mod settings;
 pub mod spec;
 
 pub use change::{TeamAfter, TeamCommand, TeamReply, TeamRequest};
+use endpoint::{EndpointEntry, EndpointId};
 use key::ApiKey;
+use price::StoredPrices;
 use settings::TeamSettings;
 use spec::{Invalid, MeterSpec, PlanSpec};
 
@@ -67,8 +71,12 @@ pub struct Stored {
     pub plans: BTreeMap<PlanId, PlanEntry>,
     /// All keys, revoked ones too.
     pub keys: BTreeMap<String, ApiKey>,
+    /// What language models' tokens cost.
+    pub prices: StoredPrices,
     /// What operators change while the server runs.
     pub settings: TeamSettings,
+    /// Where the team wants to be told.
+    pub endpoints: BTreeMap<EndpointId, EndpointEntry>,
 }
 
 /// What is in force, ready to be asked.
@@ -115,6 +123,7 @@ impl Snapshot {
         let passable = plans.iter().flat_map(|plan| plan.degraded.iter().filter_map(lets_pass)).collect();
         let rules = Catalogue::new(active, plans)
             .with_deleted(deleted)
+            .with_prices(price::table(&stored.prices.prices)?)
             .with_bring_forward_months(stored.settings.bring_forward_months);
         Ok(Self { rules, meter_ids, newest, passable, stored })
     }

@@ -35,6 +35,7 @@ mod member;
 mod moving;
 mod organization;
 mod plan;
+mod price;
 mod problem;
 mod restore;
 mod row;
@@ -42,6 +43,7 @@ mod screen;
 mod serve;
 mod settings;
 mod usage;
+mod what_if;
 
 /// Usage metering, quotas and entitlements.
 #[derive(Parser)]
@@ -77,6 +79,9 @@ enum Command {
     Unlock(RemoteOptions<lock::Options>),
     /// List and show plans, and move an organization to one
     Plan(Remote<plan::Command>),
+    /// Show what language models' tokens cost, and price past ones again
+    #[command(alias = "price")]
+    Prices(Remote<price::Command>),
     /// Show, preview and move an organization's billing cycle
     Cycle(Remote<cycle::Command>),
     /// List, set and clear limits in place of the plan's
@@ -91,6 +96,8 @@ enum Command {
     Void(RemoteOptions<correction::Void>),
     /// Report usage
     Usage(RemoteOptions<usage::Options>),
+    /// Replay past usage under a changed plan or catalogue: who would have been refused?
+    WhatIf(RemoteOptions<what_if::Options>),
     /// Make the reports of some days again from the records, and apply the retention
     Aggregate(RemoteOptions<aggregate::Options>),
     /// List, export and verify the audit log
@@ -173,6 +180,7 @@ fn run(command: Command, screen: &dyn Screen) -> anyhow::Result<Ending> {
         Command::Lock(lock) => lock::lock(&lock.connection.client()?, &lock.options, screen),
         Command::Unlock(lock) => lock::unlock(&lock.connection.client()?, &lock.options, screen),
         Command::Plan(plan) => plan::run(&plan.connection.client()?, &plan.command, screen),
+        Command::Prices(prices) => price::run(&prices.connection.client()?, &prices.command, screen),
         Command::Cycle(cycle) => cycle::run(&cycle.connection.client()?, &cycle.command, screen),
         Command::Override(limit) => limit::run(&limit.connection.client()?, &limit.command, screen),
         Command::Extra(extra) => limit::set_extra(&extra.connection.client()?, &extra.options, screen),
@@ -180,6 +188,7 @@ fn run(command: Command, screen: &dyn Screen) -> anyhow::Result<Ending> {
         Command::Adjust(adjust) => correction::adjust(&adjust.connection.client()?, &adjust.options, screen),
         Command::Void(void) => correction::void(&void.connection.client()?, &void.options, screen),
         Command::Usage(usage) => usage::run(&usage.connection.client()?, &usage.options, screen),
+        Command::WhatIf(asked) => what_if::run(&asked.connection.client()?, &asked.options, screen),
         Command::Aggregate(days) => aggregate::run(&days.connection.client()?, &days.options, screen),
         Command::Audit(audit) => audit::run(&audit.connection.client()?, &audit.command, screen),
         Command::Import(import) => {

@@ -108,10 +108,22 @@ settings! {
     oidc_client_id: Option<String> = "", |text| optional(text, value::printable), ["METERGATE_OIDC_CLIENT_ID"];
     /// The secret that goes with it.
     oidc_client_secret: Option<Secret> = "", |text| optional(text, value::short_secret), ["METERGATE_OIDC_CLIENT_SECRET"], secret;
+    /// The signing secrets of Stripe's webhook endpoint, separated by commas while one takes another's place; POST /webhooks/stripe is 404 where not given.
+    stripe_webhook_secret: Option<Secret> = "", |text| optional(text, value::secrets), ["METERGATE_STRIPE_WEBHOOK_SECRET"], secret;
+    /// The key by which Stripe is asked for subscriptions, customers' pages and events that were missed; webhooks' payloads alone count where not given.
+    stripe_api_key: Option<Secret> = "", |text| optional(text, value::short_secret), ["METERGATE_STRIPE_API_KEY"], secret;
+    /// Where Stripe is asked; https but for this machine.
+    stripe_api_url: String = "https://api.stripe.com", value::issuer, ["METERGATE_STRIPE_API_URL"];
+    /// Seconds between two looks at every linked subscription, where Stripe can be asked, 1 to 86400.
+    stripe_look_seconds: Duration = "3600", |text| seconds(text, 1, 86_400), ["METERGATE_STRIPE_LOOK_SECONDS"];
     /// The server that sends mail: smtp://user:password@host:587?tls=required or smtps://user:password@host:465; without TLS only where no password is sent, or to this machine. None is sent where not given.
     smtp_url: Option<Secret> = "", |text| optional(text, value::smtp), ["METERGATE_SMTP_URL"], secret;
     /// Whom mail is from: an address, or a name and the address in angle brackets; needed with smtp_url.
     smtp_from: Option<String> = "", |text| optional(text, value::mailbox), ["METERGATE_SMTP_FROM"];
+    /// Networks, separated by commas, to which webhooks may go though they are not global, and to which they may go over http, such as 10.0.0.0/8. None where not given.
+    webhook_allow: Networks = "", networks, ["METERGATE_WEBHOOK_ALLOW"];
+    /// Days for which webhooks that were delivered or given up can be seen and sent again, 1 to 3650.
+    webhook_retention_days: u32 = "30", |text| whole(text, 1, 3650), ["METERGATE_WEBHOOK_RETENTION_DAYS"];
     /// The Redis that decides on meters of which nothing is recorded: redis://host:6379, redis+sentinel://host:26379,host:26379/master or redis+cluster://host:6379,host:6379; rediss for TLS. None where not given.
     redis_url: Option<Secret> = "", |text| optional(text, value::redis), ["METERGATE_REDIS_URL", "REDIS_URL"], secret;
     /// What the keys in Redis begin with, 1 to 64 letters, digits, hyphens, dots and underscores. All nodes of one installation have the same.

@@ -40,6 +40,8 @@ pub struct Job {
 pub enum Ending {
     /// It has made this.
     Done(Value),
+    /// It has made this: JSON with numbers that a value would not keep exactly.
+    Written(Arc<str>),
     /// It has made nothing, for this reason.
     Failed(String),
 }
@@ -81,8 +83,19 @@ pub struct Jobs {
 impl Jobs {
     /// A job of this kind, if none is going on. It begins with [`Begun::run`].
     pub fn begin(self: &Arc<Self>, kind: &'static str, starter: Option<Arc<str>>, now: Time) -> Option<Begun> {
+        self.begin_among(1, kind, starter, now)
+    }
+
+    /// The same, if fewer than so many are going on.
+    pub fn begin_among(
+        self: &Arc<Self>,
+        most: usize,
+        kind: &'static str,
+        starter: Option<Arc<str>>,
+        now: Time,
+    ) -> Option<Begun> {
         let mut jobs = self.jobs.lock();
-        if jobs.iter().any(|job| job.kind == kind && job.ending.lock().is_none()) {
+        if jobs.iter().filter(|job| job.kind == kind && job.ending.lock().is_none()).count() >= most {
             return None;
         }
         while jobs.len() >= KEPT {
@@ -129,7 +142,24 @@ pub struct Begun {
 
 impl Begun {
     /// Runs it. A text says why it failed.
-    pub fn run(mut self, work: impl FnOnce(&Job) -> Result<Value, String> + Send + 'static) {
+    pub fn run(self, work: impl FnOnce(&Job) -> Result<Value, String> + Send + 'static) {
+        self.run_to(|job| work(job).map(Ending::Done), || ());
+    }
+
+    /// Runs what makes JSON with exact numbers; `then` runs once it has ended.
+    pub fn write_then(
+        self,
+        work: impl FnOnce(&Job) -> Result<String, String> + Send + 'static,
+        then: impl FnOnce() + Send + 'static,
+    ) {
+        self.run_to(|job| work(job).map(|made| Ending::Written(made.into())), then);
+    }
+
+    fn run_to(
+        mut self,
+        work: impl FnOnce(&Job) -> Result<Ending, String> + Send + 'static,
+        then: impl FnOnce() + Send + 'static,
+    ) {
         let job = Arc::clone(&self.job);
         let attempt = move || {
             let _ = rustix::process::nice(NICE);
@@ -139,7 +169,8 @@ impl Begun {
             if let Err(reason) = &result {
                 tracing::error!(job = job.id, kind = job.kind, reason, "a job failed");
             }
-            *job.ending.lock() = Some(result.map_or_else(Ending::Failed, Ending::Done));
+            *job.ending.lock() = Some(result.unwrap_or_else(Ending::Failed));
+            then();
         };
         match std::thread::Builder::new().name(self.job.kind.to_owned()).spawn(attempt) {
             Ok(thread) => {

@@ -1,5 +1,7 @@
 //! Mail to people (N5): a thread that sends the letters which wait ([`crate::people::letter`]), one node at a time.
 //!
+//! Notices about an organization are mails, too; they wait among the deliveries of messages (`notices.rs`).
+//!
 //! No request waits for it. A letter's link is made when it is sent; what fails is tried again for a day, ever more seldom. A
 //! letter whose sending nobody heard the end of is sent again, with another link.
 
@@ -20,6 +22,7 @@ use crate::people::token;
 use crate::people::{Link, Opens};
 use crate::store::{Answer, Caller, Job, Port, Scope, Store, StoreError};
 
+mod notices;
 mod written;
 
 use written::{Words, written};
@@ -152,11 +155,11 @@ impl Post {
         let receiving = tokio::spawn(self.port.clone().receive());
         while !*stop.borrow() {
             let mut rest = EVERY;
-            if self.due().is_some() {
+            if self.due().is_some() || self.notices().await.is_ok_and(|due| !due.is_empty()) {
                 // While another node sends, this one only looks again.
                 if let Ok(Some(_turn)) = self.store.turn(Job::Mail).await {
                     tokio::select! {
-                        failed = self.send_all() => if failed { rest = AFTER_FAILURE },
+                        failed = self.send_due() => if failed { rest = AFTER_FAILURE },
                         _ = stop.changed() => break,
                     }
                 }
@@ -175,7 +178,19 @@ impl Post {
         due.min_by_key(|letter| letter.due_at).map(|letter| letter.id)
     }
 
-    /// Sends what is due, until the server fails. Whether it did.
+    /// Sends what is due, until the server fails. Whether it did. Somebody waits for a letter, so each goes before all notices,
+    /// also before those that were due when it was asked for.
+    async fn send_due(&self) -> bool {
+        loop {
+            if self.send_all().await || self.send_notices().await {
+                return true;
+            } else if self.due().is_none() {
+                return false;
+            }
+        }
+    }
+
+    /// Sends the letters that are due, until the server fails. Whether it did.
     async fn send_all(&self) -> bool {
         while let Some(letter) = self.due() {
             match self.send(letter).await {
@@ -199,23 +214,26 @@ impl Post {
         self.change(PeopleCommand::BeginLetter(letter, hash)).await?;
         let Some(link) = self.store.people().link(&hash, self.store.now()).cloned() else { return Ok(Sent::Done) };
         let Some(words) = self.words(&link, &token).await? else { return Ok(Sent::Done) };
-        let sent = match written(&self.sender.0, &words) {
-            Ok(message) => {
-                let server = self.server.0.clone();
-                let sending = tokio::task::spawn_blocking(move || server.send(&message)).await;
-                match sending {
-                    Ok(Ok(_)) => Sent::Done,
-                    Ok(Err(error)) if is_final(&error) => Sent::Never(shown(&error)),
-                    Ok(Err(error)) => Sent::Later(shown(&error)),
-                    Err(_) => return Err(StoreError::Internal),
-                }
-            }
-            Err(error) => Sent::Never(error.to_string()),
-        };
+        let sent = self.hand_over(&words).await?;
         if !matches!(sent, Sent::Later(_)) {
             self.change(PeopleCommand::EndLetter(letter)).await?;
         }
         Ok(sent)
+    }
+
+    /// Hands a mail over to the server.
+    async fn hand_over(&self, words: &Words) -> Result<Sent, StoreError> {
+        let message = match written(&self.sender.0, words) {
+            Ok(message) => message,
+            Err(error) => return Ok(Sent::Never(error.to_string())),
+        };
+        let server = self.server.0.clone();
+        match tokio::task::spawn_blocking(move || server.send(&message)).await {
+            Ok(Ok(_)) => Ok(Sent::Done),
+            Ok(Err(error)) if is_final(&error) => Ok(Sent::Never(shown(&error))),
+            Ok(Err(error)) => Ok(Sent::Later(shown(&error))),
+            Err(_) => Err(StoreError::Internal),
+        }
     }
 
     /// What the mail with a link says, and to whom.

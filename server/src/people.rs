@@ -16,6 +16,7 @@ pub mod letter;
 pub mod password;
 pub mod portal;
 pub mod token;
+pub mod told;
 
 use email::Email;
 use identity::{Identity, IdentityKey, Verified};

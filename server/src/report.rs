@@ -30,15 +30,18 @@ mod figures;
 pub mod fleet;
 pub mod forecast;
 pub mod grants;
+pub mod notice;
 pub mod organization;
 pub mod organizations;
 pub mod quota;
 pub mod reservations;
 pub mod standing;
+pub mod subscription;
 #[cfg(test)]
 mod tests;
 pub mod usage;
 pub mod void;
+pub mod what_if;
 
 /// From what a report is made, for whom, and when.
 #[derive(Clone, Copy)]

@@ -44,12 +44,15 @@ mod inbox;
 mod job;
 pub mod known;
 mod ledger;
+pub mod message;
 pub mod moving;
 mod open;
+pub mod outbox;
 mod people;
 pub mod postgres;
 pub mod reader;
 mod receipt;
+mod refusals;
 pub mod remade;
 mod replay;
 pub mod rollup;
@@ -59,6 +62,7 @@ mod shared;
 pub mod slice;
 mod slicing;
 pub mod sqlite;
+pub mod stripe;
 mod team;
 pub mod totals;
 pub mod unread;
@@ -161,6 +165,10 @@ pub enum Work {
     Deletion(Box<ChangeRequest>),
     /// Older entries of the audit log, which were exported, go.
     Cut(Vec<audit::Cut>),
+    /// What came of sending webhooks; old ones go.
+    Outbox(Box<outbox::OutboxWork>),
+    /// What Stripe tells.
+    Stripe(Box<stripe::StripeWork>),
 }
 
 /// One command on one organization.
@@ -352,6 +360,9 @@ pub enum StoreError {
     /// The key is another organization's.
     #[error("another organization has this key")]
     OrganizationKeyTaken,
+    /// The subscription is another organization's.
+    #[error("another organization has this subscription")]
+    SubscriptionTaken,
     /// The id or key was used for another request.
     #[error("this id was used for a different request")]
     Mismatch,

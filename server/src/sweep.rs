@@ -12,6 +12,7 @@ use metergate_rules::command::{Command, ProfileChange};
 use metergate_rules::id::{OrganizationId, OrganizationRef};
 use tokio::sync::watch;
 
+use crate::outbox;
 use crate::retention::Retention;
 use crate::store::{Answer, Caller, ChangeRequest, Job, Port, Request, Scope, Store, StoreError};
 
@@ -37,8 +38,13 @@ pub struct Swept {
     pub failed: u64,
 }
 
-/// Sweeps again and again until it is told to stop, `every` so long.
-pub async fn sweep(store: &Store, every: Duration, retention: Option<&Retention>, mut stop: watch::Receiver<bool>) {
+/// Sweeps again and again until it is told to stop, `every` so long. Webhooks are kept for so many microseconds.
+pub async fn sweep(
+    store: &Store,
+    every: Duration,
+    (retention, webhooks_kept): (Option<&Retention>, i64),
+    mut stop: watch::Receiver<bool>,
+) {
     let port = store.port();
     let (mut heads, mut pruned) = (Heads::default(), None);
     let receiving = tokio::spawn(port.clone().receive());
@@ -62,6 +68,9 @@ pub async fn sweep(store: &Store, every: Duration, retention: Option<&Retention>
             Ok(Swept { failed: 0, .. }) => {}
             Ok(swept) => tracing::error!(?swept, "what has fallen due could not be applied everywhere"),
             Err(error) => tracing::warn!(%error, "a sweep was broken off; the next one begins anew"),
+        }
+        if let Err(error) = outbox::tend(store, &port, webhooks_kept, &stop).await {
+            tracing::warn!(%error, "old webhooks could not be dropped; the next sweep tries again");
         }
         // Whoever could tell has gone when this fails, and so has the server.
         if let Ok(Err(_)) = tokio::time::timeout(every, stop.changed()).await {

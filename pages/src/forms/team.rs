@@ -28,7 +28,9 @@ pub fn plan_as_json(key: &str, definition: &str) -> Form {
     );
     form = match key {
         "" => form.field(Field::text("key", "Key").hint("Such as pro.")),
-        key => form.field(Field::hidden("key", key)),
+        key => form
+            .field(Field::hidden("key", key))
+            .link(format!("/admin/what-if?plan={key}"), "What if? Past usage under other limits"),
     };
     form.field(
         Field::new("definition", "Definition (JSON)", Kind::Area)

@@ -8,7 +8,7 @@ use crate::apply;
 use crate::audit::Fields;
 use crate::catalogue::Catalogue;
 use crate::command::Item;
-use crate::grant;
+use crate::grant::{self, Draw};
 use crate::id::MeterId;
 use crate::limits::{Claim, Limits, use_in};
 use crate::meter::{Aggregation, Measure, Meter};
@@ -87,13 +87,13 @@ pub(super) fn adjust(
         return Err(Problem::FutureAdjustment);
     }
     let size = Quantity::new(asked.units.saturating_abs())?;
-    let mut correction = Correction { uses: Vec::new(), stays: Vec::new(), voided: None };
+    let mut correction = Correction { uses: Vec::new(), stays: Vec::new(), voided: None, repriced: false };
     match meter.aggregation {
         Aggregation::Sum | Aggregation::Count if asked.units == 0 => return Err(InvalidQuantity::Zero.into()),
         Aggregation::Sum | Aggregation::Count if asked.units > 0 => {
             let item = item(asked, Measure::Add(size), "");
             let touch = Touch::new(account, &item, WindowSet::NONE, time)?;
-            let fact = record::fact(account, plan, &item, &touch, catalogue, now)?;
+            let fact = record::fact(&Limits::new(account, plan, meter), &touch, now, &mut Vec::new());
             correction.uses.push(Use { measure: Measure::Adjust(asked.units), ..fact });
         }
         Aggregation::Sum | Aggregation::Count => correction = less(account, plan, meter, asked, now)?,
@@ -136,6 +136,13 @@ fn less(account: &Account, plan: &Plan, meter: &Meter, asked: &Adjustment, now: 
     if !left.is_zero() {
         return Err(Problem::AdjustsTooMuch(size.minus(left).display(meter.decimals)));
     }
+    let stays = give_back(account, plan, meter, &mut uses, now);
+    Ok(Correction { uses, stays, voided: None, repriced: false })
+}
+
+/// Has what these corrections take off return to the grants that gave it, with the first of them that touches the counter that
+/// grants lift. Answers what came from grants that have ended.
+pub(super) fn give_back(account: &Account, plan: &Plan, meter: &Meter, uses: &mut [Use], now: Time) -> Vec<Draw> {
     let limits = Limits::new(account, plan, meter);
     let lifted = limits.period_window().and_then(|window| Some((window, limits.standing(window, now)?)));
     let (mut returning, mut first) = (Returning::default(), None);
@@ -155,7 +162,7 @@ fn less(account: &Account, plan: &Plan, meter: &Meter, asked: &Adjustment, now: 
     if let Some(first) = first {
         uses[first].draws = returning.returned;
     }
-    Ok(Correction { uses, stays: returning.stays, voided: None })
+    returning.stays
 }
 
 fn told(account: &Account, meter: &Meter, correction: Correction, asked: &Adjustment, now: Time) -> Told {

@@ -6,14 +6,16 @@ use crate::command::{Consume, Item};
 use crate::id::MeterId;
 use crate::limits::{Claim, Limits, Standing};
 use crate::meter::Meter;
-use crate::outcome::{Decided, LimitState, Outcome, Reason, Reply, Verdict, What};
+use crate::notice::{Notice, triggered};
+use crate::outcome::{Asked, Decided, LimitState, Outcome, Reason, Reply, Use, Verdict, What};
 use crate::plan::{Enforcement, Plan, RefusalStatus};
 use crate::quantity::Quantity;
 use crate::time::Time;
 use crate::window::{Window, WindowSet};
 
+use super::cost::Costed;
 use super::tally::Touch;
-use super::{Problem, entry, refuse_meter_twice};
+use super::{Problem, entry, noticed, refuse_meter_twice};
 
 /// Decides all items together: all or nothing.
 pub(super) fn consume(
@@ -32,16 +34,62 @@ pub(super) fn consume(
         let seen = seen.get(i).copied().unwrap_or_default();
         weighed.push(Weighed::new(account, plan, meter, item, seen, now)?);
     }
-    let allowed = weighed.iter().all(|w| w.reason.is_none());
+    let costed = Costed::of(asked.llm.as_deref(), &asked.items, plan, catalogue, now)?;
+    let costed = match &costed {
+        Some(costed) => Some((costed, costed.weighed(account, plan, catalogue, now)?)),
+        None => None,
+    };
+    let affordable = costed.as_ref().is_none_or(|(_, w)| !w.is_exceeded());
+    let allowed = affordable && weighed.iter().all(|w| w.reason.is_none());
     let taken = Taken::Used.only_if(allowed);
     let answered = weighed.iter().zip(&asked.items).map(|(w, item)| w.verdict(item.meter, taken, now));
-    let verdicts: Vec<Verdict> = answered.collect();
+    let mut verdicts: Vec<Verdict> = answered.collect();
+    if let Some((costed, w)) = &costed {
+        costed.tell(&mut verdicts, w, taken, now);
+    }
     let written = |w: &Weighed<'_>| w.touch.written(w.claim(), &account.grants, now, true);
-    let uses = if allowed { weighed.iter().map(written).collect() } else { Vec::new() };
+    let cost = costed.iter().map(|(costed, w)| costed.follow(written(w)));
+    let uses = if allowed { weighed.iter().map(written).chain(cost).collect() } else { Vec::new() };
     let kept = with_receipt.then(|| verdicts.clone());
-    let decided = Decided { uses, verdicts: kept, properties: asked.properties.clone(), outcome: asked.outcome };
-    let entries = if allowed || with_receipt { vec![entry(now, What::Decided(decided))] } else { Vec::new() };
+    let cost = costed.iter().map(|(costed, _)| costed.asked());
+    let refused = if allowed || !with_receipt { Vec::new() } else { refused(&asked.items, seen).chain(cost).collect() };
+    let (properties, outcome) = (asked.properties.clone(), asked.outcome);
+    let decided = Decided { uses, refused, verdicts: kept, properties, outcome };
+    let all = weighed.iter().chain(costed.iter().map(|(_, w)| w));
+    let notices = set_off(account, all, &decided.uses, &verdicts, now);
+    let mut entries = if allowed || with_receipt { vec![entry(now, What::Decided(decided))] } else { Vec::new() };
+    entries.extend(noticed(notices, now));
     Ok(Outcome { entries, reply: Reply::Decided(verdicts), audit: Vec::new() })
+}
+
+/// What was weighed, for whoever weighs it again.
+fn refused(items: &[Item], seen: &[WindowSet]) -> impl Iterator<Item = Asked> {
+    items.iter().enumerate().map(|(i, item)| {
+        let seen = seen.get(i).copied().unwrap_or_default();
+        Asked { item: item.clone(), seen, follows: None }
+    })
+}
+
+/// What others are told of a decision that used this, or of a refusal.
+fn set_off<'w>(
+    account: &Account,
+    weighed: impl Iterator<Item = &'w Weighed<'w>>,
+    uses: &[Use],
+    verdicts: &[Verdict],
+    now: Time,
+) -> Vec<Notice> {
+    let mut notices = Vec::new();
+    if uses.is_empty() {
+        // A limit that came down to what was used already is told of by what it refuses: nothing is used any more.
+        weighed.for_each(|weighed| weighed.notice(Taken::Nothing, &mut notices));
+        triggered::of_refusals(account, verdicts, now, &mut notices);
+        return notices;
+    }
+    for (weighed, used) in weighed.zip(uses) {
+        weighed.notice(Taken::Used, &mut notices);
+        triggered::of_draws(&account.grants, &used.draws, &mut notices);
+    }
+    notices
 }
 
 /// What becomes of what was asked for.
@@ -107,21 +155,42 @@ impl<'a> Weighed<'a> {
         self.reason.is_none()
     }
 
+    /// Whether a hard limit would be passed.
+    pub(super) fn is_exceeded(&self) -> bool {
+        self.weights.iter().any(|w| w.violated)
+    }
+
+    /// Whether paying helps, by one of the limits that would be passed.
+    pub(super) fn pays(&self) -> bool {
+        self.weights.iter().any(|w| w.violated && w.standing.status == RefusalStatus::PaymentRequired)
+    }
+
     pub(super) fn claim(&self) -> Claim {
         Claim::largest(self.weights.iter().map(|w| w.claim))
+    }
+
+    /// What the limits set off once it is taken.
+    pub(super) fn notice(&self, taken: Taken, notices: &mut Vec<Notice>) {
+        for weight in &self.weights {
+            triggered::of_limit(&self.limits, self.used, &self.standing_after(weight, taken), notices);
+        }
     }
 
     /// The answer; `used` and `remaining` are those after the decision.
     pub(super) fn verdict(&self, meter: MeterId, taken: Taken, now: Time) -> Verdict {
         let exceeded = self.reason == Some(Reason::QuotaExceeded);
-        let pays = self.weights.iter().any(|w| w.violated && w.standing.status == RefusalStatus::PaymentRequired);
         Verdict {
             meter,
             reason: self.reason,
             overage: if taken == Taken::Nothing { Quantity::ZERO } else { self.claim().beyond },
             limits: self.weights.iter().map(|w| self.state(w, taken, now)).collect(),
             retry_at: if exceeded { self.retry_at(now) } else { None },
-            status: if exceeded && pays { RefusalStatus::PaymentRequired } else { RefusalStatus::TooManyRequests },
+            status: if exceeded && self.pays() {
+                RefusalStatus::PaymentRequired
+            } else {
+                RefusalStatus::TooManyRequests
+            },
+            cost: None,
         }
     }
 
@@ -145,10 +214,7 @@ impl<'a> Weighed<'a> {
         let available = before.available.minus(drawn);
         match taken {
             Taken::Nothing => before,
-            Taken::Used => {
-                let drawn = before.drawn.saturating_add(drawn);
-                Standing { used: self.touch.used_after(&before), drawn, available, ..before }
-            }
+            Taken::Used => self.touch.standing_after(&before, weight.claim),
             Taken::Held => {
                 let held = before.held.saturating_add(self.touch.added(before.window));
                 Standing { held, held_drawn: before.held_drawn.saturating_add(drawn), available, ..before }
@@ -172,7 +238,7 @@ impl<'a> Weighed<'a> {
     }
 
     /// When every violated limit has freed enough; `None` if one never does.
-    fn retry_at(&self, now: Time) -> Option<Time> {
+    pub(super) fn retry_at(&self, now: Time) -> Option<Time> {
         let violated = self.weights.iter().filter(|w| w.violated);
         violated.map(|w| self.frees_at(w, now)).try_fold(now, |latest, frees| Some(latest.max(frees?)))
     }

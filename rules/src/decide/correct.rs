@@ -99,7 +99,7 @@ pub(super) fn void(
     } else if account.voided.len() >= MOST_VOID {
         return Err(Problem::TooManyVoids);
     }
-    let mut correction = Correction { uses: Vec::new(), stays: Vec::new(), voided: Some(asked.event) };
+    let mut correction = Correction { uses: Vec::new(), stays: Vec::new(), voided: Some(asked.event), repriced: false };
     for (i, used) in asked.uses.iter().enumerate() {
         let given = match used.measure {
             Measure::Add(quantity) => {
@@ -193,6 +193,7 @@ fn base(account: &Account, used: &Use) -> Use {
         overage: Quantity::ZERO,
         dimensions: used.dimensions.clone(),
         bucket: None,
+        follows: used.follows,
     }
 }
 

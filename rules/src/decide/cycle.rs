@@ -30,8 +30,12 @@ pub struct Moved {
 /// What a move of the cycle to `anchor` would make of the open period.
 ///
 /// # Errors
-/// [`Problem::CycleTooFar`] where it would begin more than a year ahead.
+/// [`Problem::CycleTooFar`] where it would begin more than a year ahead, [`Problem::CycleOwnedBySubscription`] while a
+/// subscription rules the dates.
 pub fn moved(account: &Account, anchor: Anchor, now: Time) -> Result<Moved, Problem> {
+    if account.ruling_period().is_some() {
+        return Err(Problem::CycleOwnedBySubscription);
+    }
     let (grid, open) = (Grid { anchor, zone: &account.profile.zone }, account.windows.period);
     let start = grid.boundary(0);
     if start > later(now, FURTHEST, grid.zone) {

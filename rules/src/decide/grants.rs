@@ -7,6 +7,7 @@ use crate::command::NewGrant;
 use crate::grant::{Ended, Grant};
 use crate::id::GrantId;
 use crate::meter::Meter;
+use crate::notice::OfGrant;
 use crate::outcome::{Change, Outcome, Reply, What};
 use crate::quantity::{InvalidQuantity, Quantity};
 use crate::time::Time;
@@ -38,6 +39,7 @@ pub(super) fn give(account: &Account, new: &NewGrant, catalogue: &Catalogue, now
         created_at: now,
         ended: None,
         reason: new.reason.clone(),
+        told: OfGrant::default(),
     };
     let audit = draft("credit.grant", now, Fields::default(), described(&grant, meter));
     let entries = vec![entry(now, What::Changed(Box::new(Change::Granted(grant))))];

@@ -19,7 +19,7 @@ use crate::quantity::{InvalidQuantity, Quantity};
 use crate::time::{DAY, Span, Time};
 use crate::window::{Window, WindowSet};
 
-use super::{Problem, adjust, cycle, entry};
+use super::{Problem, adjust, cycle, entry, reprice, subscription};
 
 mod limits;
 
@@ -50,8 +50,13 @@ pub(super) fn operate(
         Command::MoveCycle { start, by_member } => {
             cycle::move_cycle(account, start.anchor(&account.profile.zone), *by_member, catalogue, now)?
         }
+        Command::SetSubscription(news) => subscription::set(account, news, catalogue, now)?,
+        Command::LinkSubscription { id, customer } => {
+            subscription::link(account, id.as_ref(), customer.as_ref(), catalogue, now)
+        }
         Command::SetTrial { ends_at } => cycle::set_trial(account, *ends_at, now)?,
         Command::Adjust(adjustment) => adjust::adjust(account, adjustment, catalogue, now)?,
+        Command::Reprice(repricing) => reprice::reprice(account, repricing, catalogue, now)?,
         Command::SetClock(to) => cycle::set_clock(account, *to, catalogue)?,
         Command::SetLimits { plan, limits } => limits::set_limits(account, *plan, limits, catalogue, now)?,
         Command::SetOverride { meter, window, max, enforcement, until } => {
@@ -132,7 +137,8 @@ fn change_plan(
 
 /// What comes with a plan. One without trial ends a trial that runs and lifts its lock; one with a trial begins none for an
 /// organization that has had one. To one whose trial is over already, the new plan is what says how it goes on: unless that
-/// locks too, the lock is lifted.
+/// locks too, the lock is lifted. Of one with a subscription that says status and trial; without one nothing is unpaid or canceled
+/// any more.
 pub(crate) fn plan_after(
     account: &Account,
     plan: PlanId,
@@ -142,12 +148,14 @@ pub(crate) fn plan_after(
 ) -> Result<PlanState, Problem> {
     let new = catalogue.plan(plan).ok_or(Problem::UnknownPlan)?;
     let (mut status, mut trial, mut locks) = (account.status, account.trial, account.locks.clone());
+    let is_subscribed = account.is_subscribed();
     let goes_on = match &new.trial {
         None => {
-            trial = trial.map(|trial| TrialState { ends_at: trial.ends_at.min(now), over: true });
+            let ended = |trial: TrialState| TrialState { ends_at: trial.ends_at.min(now), over: true };
+            trial = if is_subscribed { trial } else { trial.map(ended) };
             true
         }
-        Some(begins) if trial.is_none() => {
+        Some(begins) if trial.is_none() && !is_subscribed => {
             trial = Some(TrialState { ends_at: now.plus(i64::from(begins.days) * DAY), over: false });
             status = Status::Trial;
             false
@@ -155,8 +163,13 @@ pub(crate) fn plan_after(
         Some(new) => trial.is_some_and(|trial| trial.over) && new.on_end != TrialEnd::Lock,
     };
     if goes_on {
-        status = if status == Status::Trial { Status::Active } else { status };
+        status = if status == Status::Trial && !is_subscribed { Status::Active } else { status };
         locks.retain(|lock| lock.cause != LockCause::Trial);
+    }
+    if !is_subscribed && matches!(status, Status::PastDue | Status::Canceled) {
+        // Nothing is left of the subscription that said so.
+        status = subscription::of_its_own(trial);
+        locks.retain(|lock| lock.cause != LockCause::Billing);
     }
     Ok(PlanState { plan, status, trial, locks, overrides })
 }
@@ -267,7 +280,7 @@ fn override_fields(meter: &Meter, window: Window, it: Option<&Override>) -> Fiel
         .with("until", it.and_then(|o| o.until))
 }
 
-pub(super) fn locks_fields(locks: &[Lock]) -> Fields {
+pub(crate) fn locks_fields(locks: &[Lock]) -> Fields {
     let names = locks.iter().map(|lock| cause_name(lock.cause).to_owned()).collect::<Vec<_>>();
     Fields::default().with("locked", !locks.is_empty()).with("locks", names)
 }
@@ -349,7 +362,7 @@ fn counts(used: &MeterUse, windows: WindowSet, now: Time) -> bool {
 }
 
 /// What a meter counts in a window. A level is not counted: it stands.
-fn counted(used: &MeterUse, window: Window, now: Time) -> Quantity {
+pub(crate) fn counted(used: &MeterUse, window: Window, now: Time) -> Quantity {
     match (window.sliding_length(), used.sliding(window)) {
         (Some(length), Some(sliding)) => sliding.used(length, now),
         _ => used.counter(window).map_or(Quantity::ZERO, |counter| counter.used),

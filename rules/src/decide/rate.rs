@@ -126,6 +126,7 @@ impl Rate {
                 true => RefusalStatus::PaymentRequired,
                 false => RefusalStatus::TooManyRequests,
             },
+            cost: None,
         }
     }
 

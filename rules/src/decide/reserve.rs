@@ -8,6 +8,7 @@ use crate::grant::{self, Draw};
 use crate::id::ReservationId;
 use crate::limits::{Claim, Limits};
 use crate::meter::{Measure, Meter};
+use crate::notice::triggered;
 use crate::outcome::{Hold, Outcome, Reply, Reserved, Settled, Use, Verdict, What};
 use crate::plan::{Plan, RefusalStatus};
 use crate::quantity::Quantity;
@@ -16,7 +17,8 @@ use crate::time::Time;
 use crate::window::{Window, WindowSet};
 
 use super::consume::{Taken, Weighed};
-use super::{Problem, entry};
+use super::cost::Costed;
+use super::{Problem, entry, noticed};
 
 impl Reserve {
     /// Whether it makes sense of whatever organization.
@@ -40,8 +42,11 @@ pub(super) fn hold(account: &Account, asked: &Reserve, catalogue: &Catalogue, no
     let weighed = Weighed::new(account, plan, meter, &asked.item, WindowSet::NONE, now)?;
     let allowed = weighed.is_allowed();
     let verdict = weighed.verdict(meter.id, Taken::Held.only_if(allowed), now);
+    let mut notices = Vec::new();
     if !allowed {
-        return Ok(answered(Vec::new(), None, State::Held, quantity, verdict));
+        weighed.notice(Taken::Nothing, &mut notices);
+        triggered::of_refusals(account, std::slice::from_ref(&verdict), now, &mut notices);
+        return Ok(answered(noticed(notices, now).collect(), None, State::Held, quantity, verdict));
     } else if account.reservations.len() >= MOST_OPEN || would_be_too_much(account, &asked.item.dimensions) {
         return Err(Problem::TooManyReservations);
     }
@@ -58,7 +63,9 @@ pub(super) fn hold(account: &Account, asked: &Reserve, catalogue: &Catalogue, no
     };
     let properties = asked.properties.clone();
     let made = What::Reservation(Box::new(Hold::Made { reservation: reservation.clone(), properties }));
-    Ok(answered(vec![entry(now, made)], Some(reservation), State::Held, quantity, verdict))
+    weighed.notice(Taken::Held, &mut notices);
+    let entries = std::iter::once(entry(now, made)).chain(noticed(notices, now)).collect();
+    Ok(answered(entries, Some(reservation), State::Held, quantity, verdict))
 }
 
 fn would_be_too_much(account: &Account, dimensions: &str) -> bool {
@@ -124,11 +131,31 @@ pub(super) fn commit(account: &Account, asked: &Commit, catalogue: &Catalogue, n
         overage: claim.beyond,
         dimensions: held.dimensions.clone(),
         bucket: None,
+        follows: None,
     };
-    let settled = Settled { id, used, properties: asked.properties.clone(), outcome: asked.outcome };
+    let (mut uses, mut notices) = (vec![used], Vec::new());
+    let plan = catalogue.plan(account.plan).ok_or(Problem::UnknownPlan)?;
+    let costed = Costed::of(asked.llm.as_deref(), &[], plan, catalogue, held.at)?;
+    if let Some(costed) = &costed {
+        uses.push(costed.fact(account, plan, catalogue, (held.at, now), &mut notices)?);
+    }
+    let beyond = uses.last().map_or(Quantity::ZERO, |cost| cost.overage);
+    let settled = Settled { id, uses, properties: asked.properties.clone(), outcome: asked.outcome };
     let settled = entry(now, What::Reservation(Box::new(Hold::Settled(settled))));
-    let verdict = verdict_after(account, held, &settled, catalogue, claim.beyond, now)?;
-    Ok(answered(vec![settled], Some(held.clone()), State::Committed, quantity, verdict))
+    let mut after = account.clone();
+    apply::apply(&mut after, &settled);
+    let mut verdict = verdict_now(&after, held, catalogue, claim.beyond, now)?;
+    if let Some(costed) = &costed {
+        costed.tell_recorded(&mut verdict, &after, plan, catalogue, beyond, now)?;
+    }
+    let mut set_off = Vec::new();
+    triggered::of_meter(&after, plan, meter, windows, now, &mut set_off);
+    if let Some(used) = settled.what.uses().first() {
+        triggered::of_draws(&account.grants, &used.draws, &mut set_off);
+    }
+    set_off.extend(notices);
+    let entries = std::iter::once(settled).chain(noticed(set_off, now)).collect();
+    Ok(answered(entries, Some(held.clone()), State::Committed, quantity, verdict))
 }
 
 /// What the true quantity takes: of the base what is free or was held, then from grants. And the windows that are still those

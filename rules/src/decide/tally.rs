@@ -137,6 +137,16 @@ impl<'a> Touch<'a> {
         }
     }
 
+    /// Where a limit stands once this much of it is used.
+    pub(super) fn standing_after(&self, before: &Standing, claim: Claim) -> Standing {
+        Standing {
+            used: self.used_after(before),
+            drawn: before.drawn.saturating_add(claim.from_grants),
+            available: before.available.minus(claim.from_grants),
+            ..*before
+        }
+    }
+
     /// Whether it takes the place of what is there.
     pub(super) const fn is_level(&self) -> bool {
         matches!(self.item.measure, Measure::Level(_))
@@ -156,6 +166,7 @@ impl<'a> Touch<'a> {
             overage: claim.beyond,
             dimensions: self.item.dimensions.clone(),
             bucket: self.bucket,
+            follows: None,
         }
     }
 }

@@ -10,6 +10,7 @@ use crate::id::{GrantId, MeterId, PlanId};
 use crate::outcome::Use;
 use crate::period::Anchor;
 use crate::quantity::Quantity;
+use crate::subscription::Subscribed;
 use crate::time::{Span, Time};
 use crate::window::{Window, WindowSet};
 
@@ -56,6 +57,8 @@ pub struct Correction {
     pub stays: Vec<Draw>,
     /// The event that is void; `None` of an amount.
     pub voided: Option<VoidedEvent>,
+    /// Whether it is what tokens cost by other prices than before: what was corrected so is not corrected twice.
+    pub repriced: bool,
 }
 
 /// An event that is void.
@@ -166,4 +169,6 @@ pub enum Change {
     },
     /// The organization was deleted: its last entry.
     Deleted,
+    /// Something was told of its subscription, or it was linked with one.
+    Subscribed(Box<Subscribed>),
 }

@@ -7,7 +7,7 @@ use metergate_rules::time::Time;
 use metergate_rules::window::Window;
 
 use crate::kit::script::table;
-use crate::kit::{API, BYTES, PEAK, World, plan, q, time, uses};
+use crate::kit::{API, BYTES, PEAK, World, plan, q, time};
 
 /// What each counted window holds: day, month, period, lifetime.
 fn counted(world: &World) -> [i64; 4] {
@@ -109,7 +109,7 @@ fn overage_is_what_a_fact_adds_beyond_the_limits() {
     for (limits, before, event, overage) in cases {
         let mut world = World::new([plan(1, limits)]);
         world.play(&format!("{before}; {event}"));
-        assert_eq!(uses(world.entries.last().unwrap())[0].overage, q(overage), "{limits}: {before}; {event}");
+        assert_eq!(world.last_use().overage, q(overage), "{limits}: {before}; {event}");
     }
 }
 
@@ -144,7 +144,7 @@ fn a_peak_is_one_of_its_window() {
 fn an_event_without_a_time_happens_now_and_keeps_what_arrived() {
     let mut world = World::new([plan(1, "")]);
     world.play("wait 1h; event api 3");
-    let used = &uses(world.entries.last().unwrap())[0];
+    let used = world.last_use();
     assert_eq!((used.time, used.measure, used.sliding), (time("2026-11-22T12:06:00Z"), Measure::Add(q(3)), false));
 }
 

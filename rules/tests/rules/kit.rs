@@ -19,6 +19,7 @@ use metergate_rules::meter::{Aggregation, Measure, Meter, ValueHash};
 use metergate_rules::outcome::{Entry, Hold, Outcome, Reply, Use, Verdict, VoidedEvent, What};
 use metergate_rules::period::Zone;
 use metergate_rules::plan::{Cycle, Plan, Trial, TrialEnd};
+use metergate_rules::price::Markup;
 use metergate_rules::quantity::Quantity;
 use metergate_rules::time::{MINUTE, Time};
 use metergate_rules::window::{Window, WindowSet};
@@ -86,6 +87,10 @@ pub(crate) fn plan(id: u32, limits: &str) -> Plan {
         trial: None,
         cycle: Cycle::SignUp,
         degraded: Vec::new(),
+        llm_markup: Markup::NONE,
+        grace_days: 7,
+        stripe_prices: vec![format!("price-{id}").parse().unwrap()],
+        fallback: "free".parse().unwrap(),
     }
 }
 
@@ -177,7 +182,7 @@ impl World {
         let is_event = |entry: &&Entry| match &entry.what {
             What::Decided(_) | What::Recorded(_) => true,
             What::Reservation(hold) => matches!(**hold, Hold::Settled(_)),
-            What::Due(_) | What::Changed(_) | What::Image(_) => false,
+            What::Due(_) | What::Changed(_) | What::Image(_) | What::Noticed(_) => false,
         };
         let entry = self.entries.iter().filter(is_event).nth(nth - 1).unwrap();
         let uses = uses(entry).to_vec();
@@ -237,7 +242,7 @@ impl World {
 
     pub(crate) fn consumption(&self, items: &[(MeterId, i64)]) -> Command {
         let items = items.iter().map(|(meter, quantity)| self.item(*meter, *quantity)).collect();
-        Command::Consume(Consume { items, properties: String::new(), outcome: Completion::default() })
+        Command::Consume(Consume { items, properties: String::new(), outcome: Completion::default(), llm: None })
     }
 
     pub(crate) fn event(&self, meter: MeterId, quantity: i64, time: Option<Time>) -> Command {
@@ -249,6 +254,7 @@ impl World {
             data: String::new(),
             items: vec![self.item(meter, quantity)],
             outcome: Completion::default(),
+            llm: None,
         })
     }
 
@@ -266,6 +272,12 @@ impl World {
     pub(crate) fn used(&self, meter: MeterId, window: Window) -> i64 {
         let meter = self.catalogue.meter(meter).unwrap();
         use_in(self.settled().meter(meter.id), meter, window, self.now).units()
+    }
+
+    /// What was used last: what it has others told stands behind it.
+    pub(crate) fn last_use(&self) -> &Use {
+        let entry = self.entries.iter().rfind(|entry| !matches!(entry.what, What::Noticed(_)));
+        &uses(entry.unwrap())[0]
     }
 
     pub(crate) fn profile(&self) -> &Arc<Profile> {

@@ -118,6 +118,7 @@ fn command(world: &World, model: &Model, step: &Step) -> Command {
             quantity: n.to_string().into(),
             outcome: Completion::default(),
             properties: String::new(),
+            llm: None,
         }),
         Step::Release(nth) => Command::Release(reservation(model, *nth)),
         Step::Adjust(meter, units, after) => {
@@ -170,8 +171,10 @@ impl StateMachineTest for Machine {
         let (entries, audit) = (world.entries.len(), world.audit.len());
         let command = command(&world, model, &step);
         let reply = world.run(&command);
-        let by_command: Vec<&Entry> =
-            world.entries[entries..].iter().filter(|entry| !matches!(entry.what, What::Due(_))).collect();
+        let by_command: Vec<&Entry> = world.entries[entries..]
+            .iter()
+            .filter(|entry| !matches!(entry.what, What::Due(_) | What::Noticed(_)))
+            .collect();
         let told = world.audit[audit..].iter().filter(|draft| !draft.by_system).count();
         let overages = || by_command.iter().flat_map(|entry| uses(entry)).map(|used| used.overage.units()).max();
         match (&model.answer, reply) {

@@ -7,6 +7,7 @@
 
 mod adjustments;
 mod arithmetic;
+mod costs;
 mod cycles;
 mod events;
 mod fold;
@@ -15,12 +16,15 @@ mod kit;
 mod limits;
 mod machine;
 mod model;
+mod notices;
 mod operators;
 mod rates;
 mod reservations;
 mod sliding;
+mod subscriptions;
 mod together;
 mod trials;
 mod uniques;
 mod voids;
+mod what_if;
 mod windows;

@@ -94,7 +94,7 @@ fn the_bucket_of_a_value_lies_in_every_window_in_which_it_counts_and_in_no_other
         world.now = world.now.max(world.account.time);
         let at = world.now.plus((phase % 20 - 15) * MINUTE);
         world.run(&world.event(USERS, 1, Some(at))).unwrap();
-        let used = &crate::kit::uses(world.entries.last().unwrap())[0];
+        let used = world.last_use();
         let (bucket, counter) = (used.bucket.unwrap(), world.account.meter(USERS).unwrap());
         for window in used.windows.iter() {
             let reset = counter.counter(window).unwrap().reset_at;

@@ -7,8 +7,10 @@ use metergate_rules::audit::{Draft, Fields, Object};
 use metergate_rules::id::{MeterId, MeterKey, OrganizationRef, PlanKey};
 use metergate_rules::time::Time;
 
+use super::endpoint::EndpointId;
 use super::file::CatalogueFile;
 use super::key::{ApiKey, KeyScope};
+use super::price::{PriceSpec, StoredPrices};
 use super::settings::{SettingsChange, TeamSettings};
 use super::spec::{Invalid, MeterSpec, PlanSpec};
 use super::{MeterEntry, PlanEntry, Snapshot, Stored};
@@ -16,13 +18,19 @@ use crate::hex::hex;
 use crate::people::UserId;
 use crate::retention::Pruned;
 use crate::store::audit::Checkpoint;
+use crate::store::message::MessageRow;
+use crate::store::outbox::DeliveryKey;
 use crate::store::{Answer, ReceiptKey, Scope, StoreError};
 
+mod endpoints;
 mod keys;
 mod plans;
+mod prices;
 mod settings;
 
+pub use endpoints::{EndpointChange, EndpointCommand, EndpointRow, NewEndpoint, Resent};
 pub use keys::{Ended, end_made_by};
+pub use prices::Recompute;
 
 /// A change of what is the team's.
 #[derive(Clone, Debug)]
@@ -33,6 +41,17 @@ pub enum TeamCommand {
     DeleteMeter(MeterKey),
     /// Defines a plan: a new version where it differs.
     PutPlan(PlanKey, PlanSpec),
+    /// Puts prices in the place of all that there are.
+    PutPrices(Vec<PriceSpec>, Option<u64>),
+    /// Adds or changes single prices, and removes those of the same names as these.
+    PatchPrices {
+        /// To be added or changed.
+        set: Vec<PriceSpec>,
+        /// To be removed.
+        remove: Vec<PriceSpec>,
+    },
+    /// Notes that what was charged for tokens is priced again.
+    Recompute(Recompute),
     /// Deletes a plan that nobody needs; whether an organization was found that is on it, or comes to it.
     DeletePlan(PlanKey, bool),
     /// Defines all that a file names.
@@ -47,6 +66,8 @@ pub enum TeamCommand {
     OfOrganization(Scope, OrganizationRef, Box<TeamCommand>),
     /// Changes the team's settings.
     ChangeSettings(SettingsChange),
+    /// Changes a webhook endpoint, or sends something to it.
+    Endpoint(EndpointCommand),
     /// Notes how far a file has been imported.
     PutImport(ImportRecord),
     /// Notes where the chains of the audit log end.
@@ -119,12 +140,20 @@ pub enum TeamReply {
     Plan(PlanKey, bool),
     /// An API key, with the whole of it where it may be shown.
     Key(String, Option<String>),
+    /// The table of prices.
+    Prices,
+    /// Pricing again is begun.
+    RecomputeBegun,
     /// A catalogue file was applied.
     Applied,
     /// What was named is gone.
     Gone,
     /// The team's settings.
     Settings,
+    /// A webhook endpoint; whether its secret may be shown.
+    Endpoint(EndpointId, bool),
+    /// A delivery that is to be sent.
+    Delivery(DeliveryKey),
     /// An import's record.
     Import(ImportRecord),
     /// A backup is begun.
@@ -146,8 +175,16 @@ pub enum TeamRow {
     Key(ApiKey),
     /// A key of an organization that is deleted.
     KeyGone(String),
+    /// A version of the table of prices.
+    Prices(StoredPrices),
     /// The team's settings.
     Settings(TeamSettings),
+    /// A webhook endpoint, new or changed.
+    Endpoint(EndpointRow),
+    /// A webhook endpoint that is deleted.
+    EndpointGone(EndpointId),
+    /// A message that is to be sent at once.
+    Resent(Resent),
     /// An import's record.
     Import(ImportRecord),
 }
@@ -158,6 +195,8 @@ pub struct TeamOutcome {
     pub stored: Stored,
     /// What to write.
     pub rows: Vec<TeamRow>,
+    /// What is sent to webhook endpoints because somebody asked for it.
+    pub messages: Vec<MessageRow>,
     /// What the audit log keeps.
     pub audit: Option<Draft>,
     /// What to answer.
@@ -175,18 +214,23 @@ pub fn decide(snapshot: &Snapshot, command: &TeamCommand, actor: &str, now: Time
         _ => None,
     };
     let actor = member.as_deref().unwrap_or(actor);
-    let mut change = Changing { stored: snapshot.stored.clone(), rows: Vec::new(), actor, now };
+    let stored = snapshot.stored.clone();
+    let mut change = Changing { stored, rows: Vec::new(), messages: Vec::new(), actor, now };
     let (reply, audit) = match command {
         TeamCommand::OfOrganization(_, organization, command) => change.of_organization(organization, command)?,
         TeamCommand::PutMeter(key, spec) => change.put_meter(snapshot, key, spec)?,
         TeamCommand::DeleteMeter(key) => change.delete_meter(snapshot, key)?,
         TeamCommand::PutPlan(key, spec) => change.put_plan(snapshot, key, spec)?,
         TeamCommand::DeletePlan(key, is_used) => change.delete_plan(snapshot, key, *is_used)?,
+        TeamCommand::PutPrices(prices, version) => change.put_prices(prices, *version)?,
+        TeamCommand::PatchPrices { set, remove } => change.patch_prices(set, remove)?,
+        TeamCommand::Recompute(begun) => change.recompute(begun)?,
         TeamCommand::Apply(file) => change.apply(snapshot, file)?,
         TeamCommand::CreateKey(new) => change.create_key(new)?,
         TeamCommand::RevokeKey(id) => change.revoke_key(id)?,
         TeamCommand::RotateKey(id, until) => change.rotate_key(id, *until)?,
         TeamCommand::ChangeSettings(settings) => change.change_settings(settings)?,
+        TeamCommand::Endpoint(command) => change.change_endpoint(command)?,
         TeamCommand::PutImport(record) => {
             change.rows.push(TeamRow::Import(record.clone()));
             (TeamReply::Import(record.clone()), None)
@@ -199,7 +243,8 @@ pub fn decide(snapshot: &Snapshot, command: &TeamCommand, actor: &str, now: Time
             (TeamReply::BackupBegun, change.draft("backup.create", "config", Fields::default(), after))
         }
     };
-    Ok(TeamOutcome { stored: change.stored, rows: change.rows, audit, reply })
+    let Changing { stored, rows, messages, .. } = change;
+    Ok(TeamOutcome { stored, rows, messages, audit, reply })
 }
 
 type Decided = Result<(TeamReply, Option<Draft>), StoreError>;
@@ -207,6 +252,7 @@ type Decided = Result<(TeamReply, Option<Draft>), StoreError>;
 struct Changing<'a> {
     stored: Stored,
     rows: Vec<TeamRow>,
+    messages: Vec<MessageRow>,
     actor: &'a str,
     now: Time,
 }
@@ -298,11 +344,13 @@ impl Changing<'_> {
                 plans.push(name.clone());
             }
         }
+        let prices = self.merge_prices(&file.prices)?;
         self.check()?;
-        if meters.is_empty() && plans.is_empty() {
+        if meters.is_empty() && plans.is_empty() && prices.is_empty() {
             return Ok((TeamReply::Applied, None));
         }
         let after = Fields::default().with("meters", meters).with("plans", plans);
+        let after = if prices.is_empty() { after } else { after.with("prices", prices) };
         Ok((TeamReply::Applied, self.draft("catalog.apply", "config", Fields::default(), after)))
     }
 }

@@ -1,15 +1,16 @@
-//! The catalogue file: meters and plans as TOML.
+//! The catalogue file: meters, plans and prices as TOML.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::price::PriceSpec;
 use super::spec::{MeterSpec, PlanSpec};
 
 /// The file that is shipped, in force from the first start.
 pub const SHIPPED: &str = include_str!("../../../catalogue.toml");
 
-/// Meters and plans, by key.
+/// Meters and plans by key, and prices.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CatalogueFile {
@@ -19,6 +20,9 @@ pub struct CatalogueFile {
     /// Plans by key.
     #[serde(default)]
     pub plans: BTreeMap<String, PlanSpec>,
+    /// Prices of language models' tokens: those that it does not name stay.
+    #[serde(default)]
+    pub prices: Vec<PriceSpec>,
 }
 
 /// Why a text is not a catalogue: what, and where.
@@ -65,6 +69,10 @@ mod tests {
         let file = CatalogueFile::parse(SHIPPED).unwrap();
         assert_eq!(file.meters.len(), 11);
         assert_eq!(file.plans.keys().collect::<Vec<_>>(), ["enterprise", "free", "pro", "starter", "trial"]);
+        let named = |model: &str| file.prices.iter().filter(|price| price.model == model).count();
+        assert_eq!((named("gpt-4o"), named("claude-haiku-5-5"), named("gemini-2.5-pro")), (2, 2, 2));
+        super::super::price::table(&file.prices).unwrap();
+        assert!(file.prices.iter().all(|price| price.source.is_some()), "each says where it comes from");
     }
 
     #[test]

@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 
 use metergate_rules::account::Status;
-use metergate_rules::id::{EventType, MeterId, MeterKey, PlanId, PlanKey};
+use metergate_rules::id::{EventType, MeterId, MeterKey, PlanId, PlanKey, PriceId};
 use metergate_rules::meter::{Aggregation, MAX_DECIMALS, Meter};
 use metergate_rules::plan::{
     Cycle, Degraded, Enforcement, Limit, Max, MeterLimits, Plan, RefusalStatus, Trial, TrialEnd,
 };
+use metergate_rules::price::Markup;
 use metergate_rules::quantity::Quantity;
 use metergate_rules::window::Window;
 use serde::{Deserialize, Serialize};
@@ -22,6 +23,14 @@ const MOST_DIMENSIONS: usize = 16;
 /// Features in a plan at most.
 const MOST_FEATURES: usize = 500;
 
+/// Days of grace for a missing payment unless a plan says otherwise, and the most that one may say.
+const GRACE_DAYS: u16 = 7;
+const MOST_GRACE_DAYS: u16 = 365;
+/// Prices of a plan at most.
+const MOST_PRICES: usize = 100;
+/// The plan after a subscription's end unless a plan says otherwise.
+const FALLBACK_PLAN: &str = "free";
+
 /// What is wrong with a definition, and where.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{pointer}: {detail}")]
@@ -32,7 +41,18 @@ pub struct Invalid {
     pub detail: String,
 }
 
-fn invalid<T>(pointer: impl Into<String>, detail: impl Into<String>) -> Result<T, Invalid> {
+impl Invalid {
+    /// The same, where what is wrong stands in another place.
+    #[must_use]
+    pub fn below(self, from: &str, to: &str) -> Self {
+        match self.pointer.strip_prefix(from) {
+            Some(rest) => Self { pointer: format!("{to}{rest}"), detail: self.detail },
+            None => self,
+        }
+    }
+}
+
+pub(super) fn invalid<T>(pointer: impl Into<String>, detail: impl Into<String>) -> Result<T, Invalid> {
     Err(Invalid { pointer: pointer.into(), detail: detail.into() })
 }
 
@@ -213,13 +233,17 @@ pub struct PlanSpec {
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schema(value_type = Object)]
     pub degraded: BTreeMap<String, DegradedSpec>,
-    /// Days of grace for a missing payment.
+    /// What is added to the price of a language model's tokens, in percent: 0 to 10000, with at most four decimal places.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<f64>)]
+    pub llm_markup: Option<QuantityText>,
+    /// Days of grace for a missing payment, 0 to 365; 7 unless given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub grace_days: Option<u16>,
     /// The Stripe price ids that stand for it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub stripe_prices: Vec<String>,
-    /// The plan after the subscription's end.
+    /// The plan after the subscription's end; `free` unless given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fallback_plan: Option<String>,
 }
@@ -228,6 +252,12 @@ impl PlanSpec {
     /// Whether organizations come from it to another plan by themselves.
     pub fn leads_to(&self, key: &PlanKey) -> bool {
         self.trial_leads_to(key) || self.fallback_plan.as_deref() == Some(key.as_str())
+    }
+
+    fn markup(&self) -> Result<Markup, Invalid> {
+        let Some(text) = &self.llm_markup else { return Ok(Markup::NONE) };
+        Markup::parse(text.as_str())
+            .or_else(|_| invalid("#/llmMarkup", "must be percent, 0 to 10000, with at most four decimal places"))
     }
 
     /// Whether its trial ends in another plan.
@@ -278,9 +308,36 @@ impl PlanSpec {
             version,
             meters,
             other_meters: self.other_meters == OtherMeters::Unlimited,
+            llm_markup: self.markup()?,
             trial: self.trial.as_ref().map(TrialSpec::trial).transpose()?,
             cycle: self.cycle,
+            grace_days: self.grace()?,
+            stripe_prices: self.prices()?,
+            fallback: self.fallback()?,
         })
+    }
+
+    fn grace(&self) -> Result<u16, Invalid> {
+        let days = self.grace_days.unwrap_or(GRACE_DAYS);
+        if days > MOST_GRACE_DAYS { invalid("#/graceDays", "must be 0 to 365") } else { Ok(days) }
+    }
+
+    fn prices(&self) -> Result<Vec<PriceId>, Invalid> {
+        if self.stripe_prices.len() > MOST_PRICES {
+            return invalid("#/stripePrices", format!("at most {MOST_PRICES} prices"));
+        }
+        let read = |(i, text): (usize, &String)| match PriceId::new(text) {
+            Ok(price) => Ok(price),
+            Err(_) => {
+                invalid(format!("#/stripePrices/{i}"), "must be the id of a price, such as price_1MoBy5LkdIwHu7ix")
+            }
+        };
+        self.stripe_prices.iter().enumerate().map(read).collect()
+    }
+
+    fn fallback(&self) -> Result<PlanKey, Invalid> {
+        let key = self.fallback_plan.as_deref().unwrap_or(FALLBACK_PLAN);
+        PlanKey::new(key).or_else(|error| invalid("#/fallbackPlan", error.to_string()))
     }
 }
 

@@ -1,4 +1,4 @@
-//! `metergate catalogue`: the meters and plans of the server, and a file that changes them.
+//! `metergate catalogue`: the meters, plans and prices of the server, and a file that changes them.
 
 use std::path::{Path, PathBuf};
 
@@ -11,6 +11,7 @@ use super::Ending;
 use super::client::{Client, Repeat, with_query};
 use super::row::{Row, cell, list, rows};
 use super::screen::{Align, Screen, Table, plain};
+use super::what_if::{self, Foreseen};
 
 #[derive(Subcommand)]
 pub(super) enum Command {
@@ -28,7 +29,7 @@ pub(super) enum Command {
         #[arg(long)]
         json: bool,
     },
-    /// Show the meters and plans in force
+    /// Show the meters, plans and prices in force
     Show {
         /// Print JSON
         #[arg(long)]
@@ -48,8 +49,12 @@ pub(super) fn run(client: &Client, command: &Command, screen: &dyn Screen) -> an
     match command {
         Command::Show { json } => show(client, *json, screen),
         Command::Diff { file, json } => {
-            let changes = Changes::ask(client, &content(file)?, false)?;
+            let content = content(file)?;
+            let changes = Changes::ask(client, &content, false)?;
             screen.print(if *json { changes.answer.trim_end() } else { &changes.text });
+            if changes.of_plans {
+                what_if::before_applying(client, &content, None, screen);
+            }
             Ok(Ending::Done)
         }
         Command::Apply { file, keep, yes, json } => {
@@ -61,10 +66,18 @@ pub(super) fn run(client: &Client, command: &Command, screen: &dyn Screen) -> an
                 (true, true) => screen.note(&changes.text),
                 (_, false) => screen.print(&changes.text),
             }
-            match changes.any {
-                false => Ok(Ending::Done),
-                true if *yes || confirmed(screen) => apply(client, &content, *keep, *json, screen),
-                true => Ok(Ending::Unconfirmed),
+            if !changes.any {
+                return Ok(Ending::Done);
+            }
+            // Whoever stays on the old version is refused nothing by the new one.
+            let foreseen = match changes.of_plans && !keep {
+                true => what_if::before_applying(client, &content, yes.then_some(what_if::UNASKED), screen),
+                false => Foreseen::Nothing,
+            };
+            if *yes || confirmed(foreseen, screen) {
+                apply(client, &content, *keep, *json, screen)
+            } else {
+                Ok(Ending::Unconfirmed)
             }
         }
     }
@@ -74,8 +87,12 @@ fn content(file: &Path) -> anyhow::Result<String> {
     std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))
 }
 
-fn confirmed(screen: &dyn Screen) -> bool {
-    let answer = screen.confirm("Apply these changes?");
+fn confirmed(foreseen: Foreseen, screen: &dyn Screen) -> bool {
+    let answer = screen.confirm(match foreseen {
+        Foreseen::Refusals => "Requests that were allowed would have been refused. Apply these changes all the same?",
+        Foreseen::Unknown => "What they would have refused is not known. Apply these changes all the same?",
+        Foreseen::Nothing => "Apply these changes?",
+    });
     match answer {
         Some(true) => {}
         Some(false) => screen.note("nothing was changed"),
@@ -94,6 +111,8 @@ struct Changes {
     text: String,
     /// Whether there is any difference.
     any: bool,
+    /// Whether a plan changes, or whoever is on an older version of one.
+    of_plans: bool,
 }
 
 impl Changes {
@@ -101,9 +120,10 @@ impl Changes {
     fn ask(client: &Client, content: &str, keep: bool) -> anyhow::Result<Self> {
         let path = "/v1/catalog/diff";
         let answer = client.post_as(path, TOML, content.as_bytes(), Repeat::Safe)?;
-        let lines = change_lines(&client.read(path, &answer)?, keep);
-        let any = !lines.is_empty();
-        Ok(Self { answer, text: if any { lines.join("\n") } else { "nothing differs".to_owned() }, any })
+        let changes: Row = client.read(path, &answer)?;
+        let lines = change_lines(&changes, keep);
+        let (any, of_plans) = (!lines.is_empty(), rows(&changes, "plans").iter().any(|plan| is_changed(plan, keep)));
+        Ok(Self { answer, of_plans, text: if any { lines.join("\n") } else { "nothing differs".to_owned() }, any })
     }
 }
 
@@ -117,17 +137,22 @@ fn apply(client: &Client, content: &str, keep: bool, json: bool, screen: &dyn Sc
 
 /// A line for each meter and plan that changes, or by which an organization does, and one below it for each detail.
 fn change_lines(changes: &Row, keep: bool) -> Vec<String> {
-    let is_behind = |change: &Row| !keep && !matches!(cell(change, "organizations").as_str(), "–" | "0");
     let mut lines = Vec::new();
-    for (kind, field) in [("meter", "meters"), ("plan", "plans")] {
+    for (kind, field) in [("meter", "meters"), ("plan", "plans"), ("price", "prices")] {
         let rows = rows(changes, field);
-        for change in rows.iter().filter(|change| cell(change, "change") != "unchanged" || is_behind(change)) {
+        for change in rows.iter().filter(|change| is_changed(change, keep)) {
             lines.push(plain(&headline(kind, change)));
             let details = change.get("details").and_then(|raw| list(raw)).unwrap_or_default();
             lines.extend(details.iter().map(|detail| format!("    {}", plain(detail))));
         }
     }
     lines
+}
+
+/// Whether it changes, or an organization does by it.
+fn is_changed(change: &Row, keep: bool) -> bool {
+    let is_behind = !keep && !matches!(cell(change, "organizations").as_str(), "–" | "0");
+    cell(change, "change") != "unchanged" || is_behind
 }
 
 fn headline(kind: &str, change: &Row) -> String {
@@ -152,13 +177,15 @@ fn headline(kind: &str, change: &Row) -> String {
 
 fn show(client: &Client, json: bool, screen: &dyn Screen) -> anyhow::Result<Ending> {
     let (meters, plans) = (client.list("/v1/meters", &[])?, client.list("/v1/plans", &[])?);
+    let prices = super::price::all(client)?;
     if json {
-        screen.print(&serde_json::to_string(&json!({ "meters": meters, "plans": plans }))?);
+        screen.print(&serde_json::to_string(&json!({ "meters": meters, "plans": plans, "prices": prices }))?);
         return Ok(Ending::Done);
     }
     let columns = ["key", "unit", "eventType", "aggregation", "decimals", "dimensions"];
     screen.print(&format!("{}\n", Table::of(&columns.map(|name| (name, Align::Left)), &meters)?.text()));
-    screen.print(&limits(&plans)?.text());
+    screen.print(&format!("{}\n", limits(&plans)?.text()));
+    screen.print(&super::price::table(&prices)?.text());
     Ok(Ending::Done)
 }
 

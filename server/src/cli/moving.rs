@@ -39,11 +39,12 @@ pub(super) fn run(options: &FolderOptions, screen: &dyn Screen) -> anyhow::Resul
 }
 
 fn told(moved: &Moved) -> String {
-    let Moved { organizations, blocks, ids, rollups, values, audit_chains, audit_entries, answers, people } = moved;
+    let Moved { organizations, blocks, ids, rollups, values, audit_chains, audit_entries, answers, people, messages } =
+        moved;
     format!(
         "  organizations  {organizations}\n  journal        {blocks} blocks, {ids} ids\n  reports        {rollups} rows, {values} \
          distinct values\n  audit log      {audit_entries} entries in {audit_chains} chains, every hash verified\n  \
-         answers        {answers}\n  people         {people} rows"
+         answers        {answers}\n  people         {people} rows\n  messages       {messages}"
     )
 }
 

@@ -6,6 +6,7 @@ use super::fake::{Fake, Fault, Paper};
 use super::*;
 
 mod audit;
+mod what_if;
 
 /// Runs a command line against the fake.
 fn run_line(fake: &Fake, line: &str, paper: &Paper) -> anyhow::Result<Ending> {

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::net::IpAddr;
+use std::str::FromStr;
 
 /// Networks at most in one setting.
 const MOST: usize = 100;
@@ -47,6 +48,14 @@ impl Network {
         let width = if address.is_ipv4() { 32 } else { 128 };
         let bits = bits.unwrap_or(width);
         (bits <= width).then_some(Self { address, bits })
+    }
+}
+
+impl FromStr for Networks {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        networks(text)
     }
 }
 

@@ -169,6 +169,12 @@ pub(super) fn short_secret(text: &str) -> Result<Secret, String> {
     secret_of(text, 8)
 }
 
+/// Several that others chose, separated by commas.
+pub(super) fn secrets(text: &str) -> Result<Secret, String> {
+    text.split(',').try_for_each(|one| short_secret(one).map(drop))?;
+    Ok(Secret::new(text.to_owned()))
+}
+
 fn secret_of(text: &str, least: usize) -> Result<Secret, String> {
     let fits = (least..=255).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic());
     let rule = || format!("must have {least} to 255 printable ASCII characters, no spaces");

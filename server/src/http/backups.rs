@@ -20,7 +20,7 @@ use crate::jobs::{Begun, Job};
 use crate::store::{Answer, StoreError};
 
 /// The kind of the jobs that make backups.
-const KIND: &str = "backup";
+pub(super) const KIND: &str = "backup";
 
 /// A backup to be made.
 #[derive(Debug, Default, Deserialize, ToSchema)]

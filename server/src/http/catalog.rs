@@ -18,6 +18,7 @@ use crate::catalogue::Snapshot;
 use crate::catalogue::change::{TeamAfter, TeamCommand};
 use crate::catalogue::file::CatalogueFile;
 use crate::catalogue::follow::follow;
+use crate::catalogue::price::PriceSpec;
 
 /// What a catalogue file would change, or has changed.
 #[derive(Serialize, ToSchema)]
@@ -26,6 +27,8 @@ pub struct CatalogueDiff {
     pub meters: Vec<ChangedMeter>,
     /// The plans of the file.
     pub plans: Vec<ChangedPlan>,
+    /// The prices of the file.
+    pub prices: Vec<ChangedPrice>,
     /// Whether it is in force now.
     pub applied: bool,
 }
@@ -34,6 +37,17 @@ pub struct CatalogueDiff {
 #[derive(Serialize, ToSchema)]
 pub struct ChangedMeter {
     /// Its key.
+    pub key: String,
+    /// `added`, `changed` or `unchanged`.
+    pub change: &'static str,
+    /// Each member that differs.
+    pub details: Vec<String>,
+}
+
+/// What happens to the price of a model.
+#[derive(Serialize, ToSchema)]
+pub struct ChangedPrice {
+    /// The model, its provider, and from when.
     pub key: String,
     /// `added`, `changed` or `unchanged`.
     pub change: &'static str,
@@ -117,7 +131,17 @@ async fn differences(app: &App, file: &CatalogueFile, applied: bool) -> Result<C
         let details = details(old_spec, spec);
         plans.push(ChangedPlan { key: key.clone(), change, from_version, to_version, details, organizations });
     }
-    Ok(CatalogueDiff { meters: meters.collect(), plans, applied })
+    let prices = changed_prices(&snapshot.stored.prices.prices, &file.prices);
+    Ok(CatalogueDiff { meters: meters.collect(), plans, prices, applied })
+}
+
+/// A price is changed by one of the same models and provider from the same time.
+fn changed_prices(old: &[PriceSpec], new: &[PriceSpec]) -> Vec<ChangedPrice> {
+    let changed = |spec: &PriceSpec| {
+        let old = old.iter().find(|old| old.names_the_same(spec));
+        ChangedPrice { key: spec.label(), change: kind(old, spec), details: details(old, spec) }
+    };
+    new.iter().map(changed).collect()
 }
 
 async fn organizations_behind(

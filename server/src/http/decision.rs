@@ -5,6 +5,8 @@ use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderMap};
 use axum::http::{HeaderValue, Response, StatusCode};
 use metergate_rules::outcome::{LimitState, Reason, Verdict};
 use metergate_rules::plan::{Enforcement, RefusalStatus};
+use metergate_rules::price::{self, Cost};
+use metergate_rules::quantity::Quantity;
 use metergate_rules::time::Time;
 use serde::Serialize;
 use serde::ser::Serializer;
@@ -42,7 +44,17 @@ pub struct DecisionBody<'a> {
     pub quantity: Number,
     /// What of it went beyond a soft limit.
     pub overage: Number,
-    /// Every limit of the meter after the decision, shortest window first; unlimited ones are left out.
+    /// Of `tokens` with a model: what they cost in US dollars, which is counted on `llm_cost` with them; of a refusal, what they
+    /// would have cost.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(required = false)]
+    pub cost: Option<Number>,
+    /// Why their cost is not known, so that nothing is charged: `no-model`, `no-tokens`, `unknown-model`, `no-provider` or
+    /// `no-price`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unpriced: Option<&'static str>,
+    /// Every limit of the meter after the decision, shortest window first; unlimited ones are left out. After them those of
+    /// `llm_cost`, where tokens are priced.
     pub limits: Vec<LimitBody<'a>>,
     /// Present where it could not be decided, and the plan says what is answered then; what is left is not known.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
@@ -126,19 +138,35 @@ pub struct Answered<'a> {
     pub degraded: bool,
 }
 
+/// A limit's state as the answer shows it; with its meter's key where that is another than the decision's.
+fn limit_body<'a>(meter: Option<&'a str>, state: &LimitState, decimals: u8, text: bool) -> LimitBody<'a> {
+    let number = |quantity: Quantity| Number { units: i128::from(quantity.units()), decimals, text };
+    LimitBody {
+        meter,
+        window: state.window.as_str(),
+        enforcement: if state.enforcement == Enforcement::Hard { "hard" } else { "soft" },
+        limit: number(state.limit),
+        used: number(state.used),
+        held: number(state.held),
+        remaining: number(state.remaining),
+        resets_at: state.resets_at,
+    }
+}
+
 impl<'a> Answered<'a> {
     /// The body. `text`: quantities as strings.
     pub fn body(&self, text: bool) -> DecisionBody<'a> {
         let number = |units: i64| Number { units: i128::from(units), decimals: self.decimals, text };
-        let limit = |state: &LimitState| LimitBody {
-            meter: None,
-            window: state.window.as_str(),
-            enforcement: if state.enforcement == Enforcement::Hard { "hard" } else { "soft" },
-            limit: number(state.limit.units()),
-            used: number(state.used.units()),
-            held: number(state.held.units()),
-            remaining: number(state.remaining.units()),
-            resets_at: state.resets_at,
+        let own = self.verdict.limits.iter().map(|state| limit_body(None, state, self.decimals, text));
+        let cost = self.verdict.cost.as_deref();
+        let of_cost = cost.iter().flat_map(|cost| &cost.limits);
+        let of_cost = of_cost.map(|state| limit_body(Some(price::COST), state, price::PLACES, text));
+        let (cost, unpriced) = match cost.map(|cost| cost.cost) {
+            Some(Cost::Priced(cost)) => {
+                (Some(Number { units: i128::from(cost.units()), decimals: price::PLACES, text }), None)
+            }
+            Some(Cost::Unpriced(why)) => (None, Some(why.as_str())),
+            None => (None, None),
         };
         DecisionBody {
             allowed: self.allowed,
@@ -148,21 +176,30 @@ impl<'a> Answered<'a> {
             id: self.id,
             quantity: number(self.quantity),
             overage: number(self.verdict.overage.units()),
-            limits: self.verdict.limits.iter().map(limit).collect(),
+            cost,
+            unpriced,
+            limits: own.chain(of_cost).collect(),
             degraded: self.degraded,
             retry_after_seconds: self.wait(),
         }
     }
 
     fn policies(&self) -> Vec<Policy<'a>> {
-        let policy = |state: &LimitState| Policy {
-            meter: self.meter,
+        let policy = |(meter, state): (&'a str, &LimitState)| Policy {
+            meter,
             window: state.window.as_str(),
             limit: state.limit.units(),
             remaining: state.remaining.units(),
             reset_seconds: state.resets_at.map(|at| at.seconds_from(self.at)),
         };
-        self.verdict.limits.iter().map(policy).collect()
+        self.limits().map(policy).collect()
+    }
+
+    /// All limits that it was held against, each with its meter's key.
+    fn limits(&self) -> impl Iterator<Item = (&'a str, &'a LimitState)> {
+        let own = self.verdict.limits.iter().map(|state| (self.meter, state));
+        let of_cost = self.verdict.cost.iter().flat_map(|cost| &cost.limits).map(|state| (price::COST, state));
+        own.chain(of_cost)
     }
 
     /// Seconds to wait, from when it was decided, by the organization's own clock.
@@ -191,8 +228,8 @@ impl<'a> Answered<'a> {
 
     /// A refusal as a problem that contains the decision: what `?status=native` asks for.
     pub fn problem(&self, text: bool) -> ApiError {
-        let violated = self.verdict.limits.iter().filter(|state| state.violated);
-        let policies = violated.map(|state| format!("{}-{}", self.meter, state.window.as_str())).collect();
+        let violated = self.limits().filter(|(_, state)| state.violated);
+        let policies = violated.map(|(meter, state)| format!("{meter}-{}", state.window.as_str())).collect();
         let error = match self.verdict.reason {
             Some(Reason::QuotaExceeded) => ApiError::quota_exceeded(self.status(), policies),
             Some(reason) => ApiError::new(self.status(), reason.as_str(), refusal(reason)),

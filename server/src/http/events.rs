@@ -8,6 +8,7 @@ use metergate_rules::command::{Completion, Event, Item};
 use metergate_rules::decide::Problem;
 use metergate_rules::id::{EventId, EventSource, EventType, OrganizationRef};
 use metergate_rules::meter::Meter;
+use metergate_rules::price::LlmUse;
 use metergate_rules::role::Right;
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -19,6 +20,7 @@ use super::error::ApiError;
 use super::measure::{self, Properties};
 use super::state::App;
 use crate::catalogue::Snapshot;
+use crate::llm;
 use crate::store::{Caller, Receipt, RecordRequest, Request, StoreError};
 
 /// What became of the events in a body.
@@ -117,6 +119,9 @@ struct Reading<'a> {
 
 type Refused = (&'static str, String);
 
+/// What an event says to its meters, how it ended, and what it says of a language model's tokens.
+type Told = (Vec<Item>, Completion, Option<Box<LlmUse>>);
+
 fn organization(subject: &str) -> Result<OrganizationRef, Refused> {
     let unknown =
         |_| ("unknown-organization", "There is no such organization: subject must be its key or id.".to_owned());
@@ -130,7 +135,7 @@ impl Reading<'_> {
             let detail = format!("No meter counts events of type {:?}; GET /v1/meters lists them.", event.kind);
             return Err(("unknown-meter", detail));
         }
-        let (items, outcome) = self.items(event.data, meters)?;
+        let (items, outcome, llm) = self.items(event.data, meters)?;
         let invalid = |error: metergate_rules::id::InvalidId| ("invalid-event", error.to_string());
         let recorded = Event {
             id: EventId::new(&event.id).map_err(invalid)?,
@@ -140,12 +145,13 @@ impl Reading<'_> {
             data: event.data.map_or("", RawValue::get).to_owned(),
             items,
             outcome,
+            llm,
         };
         let organization = organization(&event.subject)?;
         Ok(RecordRequest { caller: self.caller.clone(), organization, event: recorded, under: None })
     }
 
-    fn items(&self, data: Option<&RawValue>, meters: &[Arc<Meter>]) -> Result<(Vec<Item>, Completion), Refused> {
+    fn items(&self, data: Option<&RawValue>, meters: &[Arc<Meter>]) -> Result<Told, Refused> {
         let refuse = |why: measure::Unmeasured| match why.property.is_empty() {
             true => (why.code, why.detail),
             false => (why.code, format!("data.{}: {}", why.property, why.detail)),
@@ -154,6 +160,11 @@ impl Reading<'_> {
         let values_key = self.app.shared.store.values_key();
         let item = |meter: &Arc<Meter>| measure::item(meter, None, &properties, values_key);
         let items = meters.iter().map(item).collect::<Result<_, _>>().map_err(refuse)?;
-        Ok((items, properties.completion()))
+        let rules = &self.snapshot.rules;
+        let llm = match meters.iter().find(|meter| llm::is_priced(meter, rules)) {
+            Some(meter) => llm::said(meter, data, rules).map_err(refuse)?,
+            None => None,
+        };
+        Ok((items, properties.completion(), llm))
     }
 }

@@ -15,11 +15,13 @@ use tokio::sync::mpsc::{Receiver, Sender, channel};
 
 use super::error::ApiError;
 use super::keys::KeyBody;
+use super::prices::PricesBody;
 use super::query::Pairs;
 use super::reports::report_to;
 use super::settings::SettingsBody;
 use super::state::{App, Operator};
 use super::team::{MeterBody, PlanBody};
+use super::webhook_endpoints::EndpointBody;
 use crate::report::export::Lines;
 use crate::report::{Report, Timestamp};
 use crate::store::reader::ReadError;
@@ -40,8 +42,8 @@ struct Begin {
 }
 
 /// Everything at one point in time, as lines of JSON, each `{"kind", "organization"?, "data"}`: `begin`, then `settings`, each
-/// `meter`, each version of each `plan`, each API `key` without its secret, then of each organization `organization`, `quota`,
-/// `grant`, `usage` (quarter hours of a day and set of dimension values), `audit` and, where asked for, `event`; then the team's
+/// `meter`, each version of each `plan`, each API `key` and webhook `endpoint` without its secret, then of each organization `organization`, `quota`,
+/// `subscription` where it has one, `grant`, `usage` (quarter hours of a day and set of dimension values), `audit` and, where asked for, `event`; then the team's
 /// `audit`. The last line is `end`: without it the answer was cut off. One export goes on at a time; one whose caller reads
 /// nothing for 30 s ends.
 #[utoipa::path(get, operation_id = "export", path = "/v1/export", tag = "server",
@@ -86,7 +88,11 @@ fn write(
         lines.put("meter", None, &meter)?;
     }
     stored.plans.values().try_for_each(|plan| lines.put("plan", None, &PlanBody::of(plan)))?;
+    lines.put("prices", None, &PricesBody::from(&stored.prices))?;
     stored.keys.values().try_for_each(|key| lines.put("key", None, &KeyBody::of(key, None)))?;
+    for endpoint in stored.endpoints.values() {
+        lines.put("endpoint", None, &EndpointBody::without_secret(endpoint, report.now))?;
+    }
     report.export(with_events, &mut lines)?;
     lines.end()
 }

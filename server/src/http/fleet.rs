@@ -9,6 +9,7 @@ use axum::http::{HeaderMap, Method, Response, StatusCode, Uri};
 use bytes::Bytes;
 use metergate_rules::role::Right;
 use tokio::sync::mpsc::{Sender, channel};
+use utoipa::ToSchema;
 
 use super::auth;
 use super::decision::json;
@@ -51,11 +52,24 @@ pub async fn fleet(State(app): State<App>, _operator: Operator, uri: Uri) -> Res
     Ok(json(StatusCode::OK, &body))
 }
 
+/// One event of the stream.
+#[derive(ToSchema)]
+#[schema(as = FleetEvent)]
+#[allow(dead_code, reason = "it is there for the document alone")]
+pub struct FleetEventBody {
+    /// `changed`.
+    #[schema(example = "changed")]
+    pub event: String,
+    /// An empty object.
+    #[schema(example = "{}")]
+    pub data: String,
+}
+
 /// That something was recorded or changed, as server-sent events named `changed`, at most one every 5 s: whoever shows all
 /// organizations together asks for the view again. What it was `/v1/events/stream` tells. It costs one look at the store's
 /// progress every 5 s, however much happens. Every 15 s without any a comment is sent. It ends when the credential does.
 #[utoipa::path(get, operation_id = "stream_fleet", path = "/v1/fleet/stream", tag = "usage",
-    responses((status = 200, content_type = "text/event-stream", body = String), (status = 429, description = "This credential follows as often as it may")))]
+    responses((status = 200, content_type = "text/event-stream", body = FleetEventBody), (status = 429, description = "This credential follows as often as it may")))]
 pub async fn stream(
     State(app): State<App>,
     operator: Operator,

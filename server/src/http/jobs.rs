@@ -4,16 +4,18 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::http::{Response, StatusCode};
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::value::{RawValue, to_raw_value};
 use utoipa::ToSchema;
 
 use super::auth::Credential;
-use super::backups::BackupBody;
+use super::backups::{self, BackupBody};
 use super::decision::json as json_answer;
 use super::error::ApiError;
 use super::path::Path;
+use super::prices::recompute::RepricedBody;
 use super::state::App;
 use crate::jobs::{Ending, Job};
+use crate::report::what_if::WhatIfReport;
 
 /// A piece of long work.
 #[derive(Debug, Serialize, ToSchema)]
@@ -21,7 +23,7 @@ use crate::jobs::{Ending, Job};
 pub struct JobBody {
     /// Its id.
     pub id: String,
-    /// What it does: `backup`.
+    /// What it does: `backup`, `what-if`, `recompute-prices`.
     pub kind: &'static str,
     /// `running`, `done` or `failed`.
     pub state: &'static str,
@@ -31,8 +33,8 @@ pub struct JobBody {
     pub created_at: String,
     /// What it has made, once it is done.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<BackupBody>)]
-    pub result: Option<Value>,
+    #[schema(value_type = Option<Made>)]
+    pub result: Option<Box<RawValue>>,
     /// Why it has made nothing, once it has failed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
@@ -45,8 +47,25 @@ pub struct Progress {
     pub done: u64,
     /// To be done; 0 as long as that is not known.
     pub total: u64,
-    /// Of what: `bytes`.
+    /// Of what: `bytes` of a backup, else `organizations`.
     pub unit: &'static str,
+}
+
+/// What jobs make.
+#[derive(Serialize, ToSchema)]
+#[serde(untagged)]
+#[schema(as = JobResult)]
+#[allow(dead_code, clippy::large_enum_variant, reason = "it is there for the document alone")]
+pub enum Made {
+    /// Of a `backup`.
+    #[schema(title = "backup")]
+    Backup(BackupBody),
+    /// Of a `what-if`.
+    #[schema(title = "what-if")]
+    WhatIf(WhatIfReport),
+    /// Of a `recompute-prices`.
+    #[schema(title = "recompute-prices")]
+    Recompute(RepricedBody),
 }
 
 impl From<&Job> for JobBody {
@@ -54,10 +73,12 @@ impl From<&Job> for JobBody {
         let (done, total) = job.progress();
         let (state, result, error) = match job.ending() {
             None => ("running", None, None),
-            Some(Ending::Done(made)) => ("done", Some(made), None),
+            Some(Ending::Done(made)) => ("done", to_raw_value(&made).ok(), None),
+            Some(Ending::Written(made)) => ("done", RawValue::from_string(made.to_string()).ok(), None),
             Some(Ending::Failed(reason)) => ("failed", None, Some(reason)),
         };
-        let progress = Progress { done, total, unit: "bytes" };
+        let unit = if job.kind == backups::KIND { "bytes" } else { "organizations" };
+        let progress = Progress { done, total, unit };
         Self {
             id: job.id.clone(),
             kind: job.kind,

@@ -22,6 +22,7 @@ use super::team::{answer, nothing};
 use super::{cloudevents, consume, page};
 use crate::catalogue::Snapshot;
 use crate::catalogue::change::{ImportRecord, NewKey, TeamAfter, TeamCommand, TeamReply};
+use crate::catalogue::endpoint::MOST_ENDPOINTS;
 use crate::catalogue::key::{ApiKey, KeyScope};
 use crate::live;
 use crate::store::Answer;
@@ -290,6 +291,8 @@ pub struct CapsBody {
     pub event_streams: usize,
     /// The same of one credential.
     pub event_streams_per_credential: usize,
+    /// Webhook endpoints at most.
+    pub webhook_endpoints: usize,
 }
 
 /// The caps of this server.
@@ -306,6 +309,7 @@ pub async fn caps(State(app): State<App>, _credential: Credential) -> Response<B
         dimension_sets: 1000,
         event_streams: live::MOST_OF_ALL,
         event_streams_per_credential: live::MOST_OF_ONE,
+        webhook_endpoints: MOST_ENDPOINTS,
     };
     json_answer(StatusCode::OK, &body)
 }

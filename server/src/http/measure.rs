@@ -29,12 +29,14 @@ pub struct Unmeasured {
     pub why: Option<InvalidQuantity>,
 }
 
-fn wrong<T>(property: &str, detail: &str) -> Result<T, Unmeasured> {
+/// A property that is wrong, with what to do.
+pub fn wrong(property: &str, detail: &str) -> Unmeasured {
     let (property, detail) = (property.to_owned(), detail.to_owned());
-    Err(Unmeasured { code: "invalid-property", property, detail, why: None })
+    Unmeasured { code: "invalid-property", property, detail, why: None }
 }
 
-fn not_a_quantity(property: &str, why: InvalidQuantity) -> Unmeasured {
+/// A property that is no quantity.
+pub fn not_a_quantity(property: &str, why: InvalidQuantity) -> Unmeasured {
     let detail = format!("Not a quantity of this meter: {why}.");
     Unmeasured { code: "invalid-quantity", property: property.to_owned(), detail, why: Some(why) }
 }
@@ -62,7 +64,7 @@ impl<'n, 'a> Properties<'n, 'a> {
         let mut values = vec![None; names.len()];
         match pick(data, &names, &mut values) {
             Ok(()) => Ok(Self { names, values }),
-            Err(error) => wrong("", &error.to_string()),
+            Err(error) => Err(wrong("", &error.to_string())),
         }
     }
 
@@ -129,10 +131,10 @@ fn amount(meter: &Meter, given: Option<&str>, properties: &Properties<'_, '_>) -
 fn value(meter: &Meter, properties: &Properties<'_, '_>, key: &[u8; 16]) -> Result<ValueHash, Unmeasured> {
     let token = properties.get(&meter.value_property).or_else(|| properties.get("value"));
     let Some(text) = token.and_then(scalar) else {
-        return wrong(&meter.value_property, "is required: the value to count once, a string or a number");
+        return Err(wrong(&meter.value_property, "is required: the value to count once, a string or a number"));
     };
     if text.is_empty() || text.len() > MOST_VALUE_BYTES {
-        return wrong(&meter.value_property, "must have 1 to 1024 bytes");
+        return Err(wrong(&meter.value_property, "must have 1 to 1024 bytes"));
     }
     let digest = Sha256::new().chain_update(key).chain_update(text.as_bytes()).finalize();
     let mut hash = [0; 16];
@@ -141,7 +143,7 @@ fn value(meter: &Meter, properties: &Properties<'_, '_>, key: &[u8; 16]) -> Resu
 }
 
 /// The text of a string, a number, true or false.
-fn scalar(token: &RawValue) -> Option<Cow<'_, str>> {
+pub fn scalar(token: &RawValue) -> Option<Cow<'_, str>> {
     match token.get() {
         text @ ("true" | "false") => Some(Cow::Borrowed(text)),
         _ => decimal_text(token),
@@ -150,15 +152,27 @@ fn scalar(token: &RawValue) -> Option<Cow<'_, str>> {
 
 /// The values of the meter's dimensions as a JSON object with sorted names; empty where none is given.
 fn dimensions(meter: &Meter, properties: &Properties<'_, '_>) -> Result<String, Unmeasured> {
+    dimensions_of(meter.dimensions.iter(), |name| properties.get(name))
+}
+
+/// The values of these dimensions, which are sorted, as a JSON object; empty where none is given.
+///
+/// # Errors
+/// [`Unmeasured`] of a value that is none for a dimension.
+pub fn dimensions_of<'n, 'a>(
+    names: impl Iterator<Item = &'n String>,
+    get: impl Fn(&str) -> Option<&'a RawValue>,
+) -> Result<String, Unmeasured> {
     let mut object = String::new();
-    for name in &meter.dimensions {
-        let Some(token) = properties.get(name) else { continue };
+    for name in names {
+        let Some(token) = get(name) else { continue };
         let Some(text) = scalar(token).filter(|text| text.len() <= MOST_DIMENSION_BYTES) else {
-            return wrong(name, "must be a string of at most 256 bytes, a number, true or false: it is a dimension");
+            let detail = "must be a string of at most 256 bytes, a number, true or false: it is a dimension";
+            return Err(wrong(name, detail));
         };
         object.push(if object.is_empty() { '{' } else { ',' });
         let pair = serde_json::to_string(name).and_then(|name| Ok((name, serde_json::to_string(&text)?)));
-        let Ok((name, text)) = pair else { return wrong(name, "cannot be written as JSON") };
+        let Ok((name, text)) = pair else { return Err(wrong(name, "cannot be written as JSON")) };
         object.push_str(&name);
         object.push(':');
         object.push_str(&text);

@@ -20,18 +20,22 @@ mod api;
 mod assets;
 mod organization;
 mod portal;
+mod prices;
 mod sent;
 mod signing;
 mod team;
 mod trouble;
 mod visit;
+mod webhooks;
+mod what_if;
 
 use action::{of_organization, of_own, of_team};
 use visit::Pages;
 
-/// Nothing from elsewhere, nothing inline, in nobody's frame. Logos may stand in the settings themselves.
+/// Nothing from elsewhere, nothing inline, in nobody's frame. Logos may stand in the settings themselves; forms lead on to
+/// Stripe's own pages, where customers pay.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; \
-     form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
+     form-action 'self' https://billing.stripe.com https://checkout.stripe.com; base-uri 'none'; frame-ancestors 'none'";
 
 /// All pages; `api` has every route of the API.
 pub(super) fn router(app: App, api: Router) -> Router {
@@ -53,10 +57,17 @@ pub(super) fn router(app: App, api: Router) -> Router {
         .route("/admin/plans", get(team::plans))
         .route("/admin/plans/{key}", get(team::plan))
         .route("/admin/meters", get(team::meters))
+        .route("/admin/prices", get(prices::prices))
+        .route("/admin/prices/recompute", get(prices::show).post(prices::sent))
+        .route("/admin/what-if", get(what_if::show).post(what_if::sent))
+        .route("/admin/webhooks", get(webhooks::all))
+        .route("/admin/webhooks/{id}", get(webhooks::one))
+        .route("/admin/webhooks/{id}/secret", get(webhooks::secret))
         .route("/admin/audit", get(admin::audit))
         .route("/admin/audit/verify", get(admin::verify))
         .route("/admin/keys", get(team::keys))
         .route("/admin/settings", get(team::settings))
+        .route("/admin/stripe", get(team::stripe))
         .route("/admin/do/{action}", get(of_team::show).post(of_team::sent))
         .route("/dashboard/settings", get(organization::dashboard_settings))
         .route("/organizations/{org}/settings", get(organization::own_usage))
@@ -64,6 +75,8 @@ pub(super) fn router(app: App, api: Router) -> Router {
         .route("/organizations/{org}/settings/do/{action}", get(of_own::show).post(of_own::sent))
         .route("/portal", get(portal::usage).post(portal::open))
         .route("/portal/billing", get(portal::billing))
+        .route("/portal/billing/manage", axum::routing::post(portal::manage))
+        .route("/portal/billing/upgrade", axum::routing::post(portal::upgrade))
         .route("/admin/{*rest}", get(nowhere))
         .route("/portal/{*rest}", get(nowhere))
         .route("/organizations/{org}/{*rest}", get(nowhere))

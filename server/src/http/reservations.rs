@@ -26,6 +26,7 @@ use super::operation::Operation;
 use super::path::Path;
 use super::query::Pairs;
 use super::state::App;
+use crate::llm;
 use crate::report::reservations::{ReservationDetail, ReservationRef};
 use crate::report::{Report, Timestamp};
 use crate::store::{After, Answer, Caller, ChangeRequest, Receipt, ReceiptKey, Request, Respond, StoreError};
@@ -65,6 +66,10 @@ pub struct CommitBody {
     pub duration_ms: Option<u32>,
     /// How it ended, such as an HTTP status.
     pub status: Option<u16>,
+    /// What there is to say of it, beside what was said when it was made: of `tokens` how many of which kind, so that they can
+    /// be priced.
+    #[schema(value_type = Option<Object>)]
+    pub properties: Option<Box<RawValue>>,
 }
 
 /// Nothing more has to be said.
@@ -103,6 +108,8 @@ pub async fn create(operation: Operation<Credential, ()>) -> Result<Response<Bod
     let picked = Properties::pick(properties, std::iter::once(&**meter)).map_err(wrong)?;
     let quantity = asked.quantity.as_ref().map(QuantityText::as_str);
     let item = measure::item(meter, quantity, &picked, app.shared.store.values_key()).map_err(wrong)?;
+    // What is held is tokens alone: what they cost is known, and counts, once they are used.
+    llm::said(meter, properties, &snapshot.rules).map_err(wrong)?;
     let properties = properties.map_or_else(String::new, |properties| properties.get().to_owned());
     let reserve = Reserve { item, ttl: i64::from(asked.ttl_seconds) * SECOND, properties };
     // Before it gets to the store, which may create the organization for it.
@@ -147,9 +154,15 @@ pub async fn commit(operation: Operation<Credential>) -> Result<Response<Body>, 
     let caller = operation.by.may(Right::Consume)?;
     let (id, asked) = (reference(&operation.named)?, operation.json::<CommitBody>()?);
     // A repeated call is answered from what is kept of the first, also when nothing else is known of the reservation.
-    let (quantity, properties) = (asked.quantity.as_str().into(), String::new());
+    let properties = asked.properties.as_deref().map_or("", RawValue::get);
+    if properties.len() > MOST_PROPERTIES {
+        return Err(ApiError::invalid("#/properties", "At most 16 KiB."));
+    } else if !properties.is_empty() && !properties.starts_with('{') {
+        return Err(ApiError::invalid("#/properties", "Send a JSON object."));
+    }
+    let (quantity, properties) = (asked.quantity.as_str().into(), properties.to_owned());
     let outcome = Completion { duration_ms: asked.duration_ms, status: asked.status };
-    let command = Command::Commit(Commit { id: id.number, quantity, outcome, properties });
+    let command = Command::Commit(Commit { id: id.number, quantity, outcome, properties, llm: None });
     on(&operation, caller, id, "POST /v1/reservations/{id}/commit", command).await
 }
 

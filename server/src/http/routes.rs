@@ -17,7 +17,7 @@ use super::service::{Route, not_found};
 use super::state::App;
 use super::{
     adjustments, audit, backups, catalog, cycle, docs, document, export, fleet, health, hot, jobs, keys, organizations,
-    quota, reports, reservations, settings, stream, team, voids,
+    prices, quota, reports, reservations, settings, stream, stripe, team, voids, webhook_endpoints, what_if,
 };
 
 /// Every route of the API, in the order in which they are shown.
@@ -45,6 +45,7 @@ fn api() -> OpenApiRouter<App> {
         .routes(routes!(reports::forecast))
         .routes(routes!(reports::quota))
         .routes(routes!(cycle::get, cycle::update))
+        .merge(subscriptions())
         .routes(routes!(cycle::trial))
         .routes(routes!(cycle::clock))
         .routes(routes!(organizations::lock, organizations::unlock))
@@ -65,19 +66,40 @@ fn api() -> OpenApiRouter<App> {
         .routes(routes!(team::get_meter, team::put_meter, team::delete_meter))
         .routes(routes!(team::list_plans))
         .routes(routes!(team::get_plan, team::put_plan, team::delete_plan))
+        .routes(routes!(prices::get, prices::put, prices::update))
+        .routes(routes!(prices::recompute::recompute))
         .routes(routes!(catalog::diff))
         .routes(routes!(catalog::apply))
+        .routes(routes!(what_if::what_if))
         .merge(of_keys())
+        .merge(webhooks())
         .routes(routes!(backups::create))
         .routes(routes!(export::export))
+        .merge(people())
+        .merge(documented_paths())
+        .merge(of_server())
+}
+
+/// The server itself: long work, its bounds, who asks, and what probes and collectors want to know.
+fn of_server() -> OpenApiRouter<App> {
+    OpenApiRouter::new()
         .routes(routes!(jobs::get))
         .routes(routes!(keys::caps))
         .routes(routes!(keys::me))
-        .merge(people())
-        .merge(documented_paths())
         .routes(routes!(health::livez))
         .routes(routes!(health::readyz))
         .routes(routes!(health::metrics))
+}
+
+/// Subscriptions, and what Stripe tells of them.
+fn subscriptions() -> OpenApiRouter<App> {
+    OpenApiRouter::new()
+        .routes(routes!(stripe::get, stripe::link))
+        .routes(routes!(stripe::paying::portal))
+        .routes(routes!(stripe::paying::checkout))
+        .routes(routes!(stripe::events))
+        .routes(routes!(stripe::retry))
+        .routes(routes!(stripe::webhook))
 }
 
 /// API keys, the team's and those of organizations.
@@ -89,6 +111,17 @@ fn of_keys() -> OpenApiRouter<App> {
         .routes(routes!(keys::own::create, keys::own::list))
         .routes(routes!(keys::own::revoke))
         .routes(routes!(keys::own::rotate))
+}
+
+/// Webhook endpoints, and what is sent to them.
+fn webhooks() -> OpenApiRouter<App> {
+    OpenApiRouter::new()
+        .routes(routes!(webhook_endpoints::create, webhook_endpoints::list))
+        .routes(routes!(webhook_endpoints::get, webhook_endpoints::update, webhook_endpoints::delete))
+        .routes(routes!(webhook_endpoints::rotate))
+        .routes(routes!(webhook_endpoints::deliveries::list))
+        .routes(routes!(webhook_endpoints::deliveries::resend))
+        .routes(routes!(webhook_endpoints::deliveries::test))
 }
 
 /// Users, members, sessions; the team's settings.

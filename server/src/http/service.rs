@@ -26,6 +26,7 @@ use super::events;
 use super::linger;
 use super::request_id::{RequestId, RequestIds, X_REQUEST_ID};
 use super::state::App;
+use super::stripe;
 use crate::clock;
 
 /// A body that is read before it is known who sends it, in bytes.
@@ -135,6 +136,10 @@ impl Service {
         let announced = body.size_hint().upper();
         if announced.is_some_and(|bytes| bytes <= SMALL_BODY) {
             return Ok(None);
+        }
+        if stripe::may_send(&self.app, parts) {
+            let limits = Limits { bytes: stripe::MOST_BYTES, ..self.limits() };
+            return body::read(Limited::new(body, limits)).await.map(Some);
         }
         let (shared, now) = (&self.app.shared, self.app.now());
         let known = auth::authenticate(&parts.headers, &parts.method, shared, &shared.store.catalogue(), now);

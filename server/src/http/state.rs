@@ -26,6 +26,7 @@ use crate::fleet::Fleet;
 use crate::jobs::Jobs;
 use crate::live::Live;
 use crate::openid::Provider;
+use crate::outbox::address::Guard;
 use crate::people::change::PeopleRequest;
 use crate::people::password::Passwords;
 use crate::redis::marks::Marks;
@@ -33,6 +34,7 @@ use crate::redis::rates::Rates;
 use crate::spool::Spool;
 use crate::store::reader::{ReadError, View};
 use crate::store::{Answer, Caller, ChangeRequest, Port, Receipt, Request, Store, StoreError};
+use crate::stripe::Stripe;
 
 /// What all cores share.
 pub struct Shared {
@@ -56,8 +58,12 @@ pub struct Shared {
     pub trusted_proxies: Networks,
     /// Whether mail is sent to people.
     pub mails: bool,
+    /// Where webhooks may go.
+    pub webhooks: Guard,
     /// By what people sign in, apart from passwords.
     pub provider: Option<Provider>,
+    /// What is configured of Stripe.
+    pub stripe: Option<Arc<Stripe>>,
     /// What is decided in Redis, where there is one.
     pub rates: Option<Rates>,
     /// Refusals that the record need not give again, where a Redis stands beside a PostgreSQL.
@@ -251,6 +257,10 @@ impl From<StoreError> for ApiError {
             StoreError::OrganizationKeyTaken => {
                 Self::conflict("organization-key-taken", "Another organization has this key.")
             }
+            StoreError::SubscriptionTaken => Self::conflict(
+                "subscription-taken",
+                "Another organization has this subscription: take it from there first.",
+            ),
             StoreError::Mismatch => Self::idempotency_mismatch(),
             StoreError::Changed => Self::precondition_failed(),
             StoreError::Problem(problem) => problem.into(),
@@ -270,6 +280,7 @@ impl From<Problem> for ApiError {
     fn from(problem: Problem) -> Self {
         match problem {
             Problem::InvalidQuantity(why) => Self::invalid_quantity("#/quantity", why),
+            Problem::TokenKinds(why) => Self::invalid("#/properties/cachedInputTokens", why.to_string()),
             Problem::UnknownMeter => Self::unknown_meter(),
             Problem::UnknownPlan => Self::unknown_plan(),
             Problem::NotAdjustable => Self::invalid("#/meter", problem.to_string()),
@@ -281,6 +292,10 @@ impl From<Problem> for ApiError {
                 format!(
                     "The next reset was brought forward within the last {months} months. Ask an operator of the platform to do it."
                 ),
+            ),
+            Problem::CycleOwnedBySubscription => Self::conflict(
+                "cycle-owned-by-subscription",
+                "The billing cycle is that of the organization's subscription: change it there.",
             ),
             Problem::NoTrial => Self::conflict("no-trial", "The organization has never had a trial."),
             Problem::Locked => Self::new(

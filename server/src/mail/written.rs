@@ -2,6 +2,8 @@
 
 use lettre::message::{Mailbox, MultiPart};
 use lettre::{Address, Message};
+use serde::Deserialize;
+use serde_json::value::RawValue;
 
 use crate::hex::hex;
 use crate::http::docs::escape;
@@ -53,6 +55,58 @@ impl Words {
         Self { to, team, subject, lead, action: "Join", url, rest }
     }
 
+    /// What happened to an organization, by the message that says so; nothing of what is not told by mail. `name` knows what meters
+    /// are called.
+    pub(super) fn notice(
+        to: Email,
+        team: Option<String>,
+        url: String,
+        message: &str,
+        name: impl Fn(&str) -> Option<String>,
+    ) -> Option<Self> {
+        let Notice { r#type: kind, data } = serde_json::from_str(message).ok()?;
+        let (team, organization) = (named(team), plain(&data.organization.name));
+        let (subject, lead) = match kind.as_str() {
+            "usage.threshold" => {
+                let meter = plain(&name(data.meter.as_deref()?).or(data.meter)?);
+                let (limit, soft) = (data.limit?, data.enforcement.as_deref() == Some("soft"));
+                let goes_on = match data.resets_at.as_deref().map(day) {
+                    _ if soft => "What goes beyond it is counted as overage.".to_owned(),
+                    Some(day) => format!("More is refused until {day}."),
+                    None => "More is refused.".to_owned(),
+                };
+                // What is reserved may be given back.
+                let is_held =
+                    data.held.is_some_and(|held| held.get().bytes().any(|digit| matches!(digit, b'1'..=b'9')));
+                let used = if is_held { "used or reserved" } else { "used" };
+                let lead =
+                    format!("{organization} has {used} all of its {meter} on {team}: {}. {goes_on}", limit.get());
+                (format!("{organization}: all of {meter} is {used}"), lead)
+            }
+            "trial.ending" => {
+                let end = day(data.trial_ends_at.as_deref()?);
+                (
+                    format!("{organization}: the trial ends on {end}"),
+                    format!("The trial of {organization} on {team} ends on {end}."),
+                )
+            }
+            "trial.ended" => {
+                let after = match data.plan {
+                    _ if data.locked == Some(true) => "It is locked until it has another plan.".to_owned(),
+                    Some(plan) => format!("It is on the plan {} now.", plain(&plan)),
+                    None => String::new(),
+                };
+                (
+                    format!("{organization}: the trial is over"),
+                    format!("The trial of {organization} on {team} is over. {after}"),
+                )
+            }
+            _ => return None,
+        };
+        let rest = "This mail goes to the owners and admins of the organization.";
+        Some(Self { to, team, subject, lead, action: "See the usage", url, rest })
+    }
+
     fn text(&self) -> String {
         let Self { lead, action, url, rest, team, .. } = self;
         format!("{lead}\n\n{action}:\n{url}\n\n{rest}\n\n{team}\n")
@@ -67,6 +121,37 @@ impl Words {
              </body></html>\n"
         )
     }
+}
+
+/// What of a message is said in a mail.
+#[derive(Deserialize)]
+struct Notice {
+    r#type: String,
+    data: NoticeData,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct NoticeData {
+    organization: NoticeOrganization,
+    meter: Option<String>,
+    enforcement: Option<String>,
+    limit: Option<Box<RawValue>>,
+    held: Option<Box<RawValue>>,
+    resets_at: Option<String>,
+    trial_ends_at: Option<String>,
+    plan: Option<String>,
+    locked: Option<bool>,
+}
+
+#[derive(Deserialize)]
+struct NoticeOrganization {
+    name: String,
+}
+
+/// The day of a time, and that it is UTC.
+fn day(time: &str) -> String {
+    format!("{} (UTC)", time.split('T').next().unwrap_or(time))
 }
 
 /// The mail.
@@ -147,5 +232,60 @@ mod tests {
         let words = Words::reset(Email::new("ann@example.com").unwrap(), None, "https://x/reset?token=t".to_owned());
         assert_eq!(words.subject, "Choose another password for Metergate");
         assert!(words.text().contains("\nhttps://x/reset?token=t\n"), "{}", words.text());
+    }
+
+    #[test]
+    fn a_notice_says_what_its_message_tells_and_nothing_is_said_of_other_messages() {
+        let organization = r#""organization": {"id": "1", "key": "acme", "name": "Acme\nInc"}"#;
+        let limit = r#""meter": "tokens", "limit": 1000.5, "resetsAt": "2026-12-22T11:06:00Z", "enforcement": "#;
+        let cases = [
+            (
+                "usage.threshold",
+                format!(r#"{limit} "hard""#),
+                "Acme Inc has used all of its Tokens on Grace: 1000.5. More is refused until 2026-12-22 (UTC).",
+            ),
+            (
+                "usage.threshold",
+                format!(r#"{limit} "soft""#),
+                "Acme Inc has used all of its Tokens on Grace: 1000.5. What goes beyond it is counted as overage.",
+            ),
+            (
+                "usage.threshold",
+                format!(r#""held": 0.5, {limit} "soft""#),
+                "Acme Inc has used or reserved all of its Tokens on Grace: 1000.5. What goes beyond it is counted as overage.",
+            ),
+            (
+                "usage.threshold",
+                format!(r#""held": 0.0, {limit} "soft""#),
+                "Acme Inc has used all of its Tokens on Grace: 1000.5. What goes beyond it is counted as overage.",
+            ),
+            (
+                "trial.ending",
+                r#""trialEndsAt": "2026-12-22T11:06:00Z""#.to_owned(),
+                "The trial of Acme Inc on Grace ends on 2026-12-22 (UTC).",
+            ),
+            (
+                "trial.ended",
+                r#""plan": "free", "locked": false"#.to_owned(),
+                "The trial of Acme Inc on Grace is over. It is on the plan free now.",
+            ),
+            (
+                "trial.ended",
+                r#""plan": "trial", "locked": true"#.to_owned(),
+                "The trial of Acme Inc on Grace is over. It is locked until it has another plan.",
+            ),
+        ];
+        let words = |message: &str| {
+            let to = Email::new("ann@example.com").unwrap();
+            let name = |key: &str| (key == "tokens").then(|| "Tokens".to_owned());
+            Words::notice(to, Some("Grace".to_owned()), "https://x/portal".to_owned(), message, name)
+        };
+        for (kind, data, lead) in cases {
+            let message = format!(r#"{{"type": "{kind}", "timestamp": "", "data": {{{organization}, {data}}}}}"#);
+            let words = words(&message).unwrap_or_else(|| panic!("{message}"));
+            assert_eq!((words.lead.as_str(), words.subject.starts_with("Acme Inc: ")), (lead, true));
+        }
+        let other = format!(r#"{{"type": "usage.reset", "timestamp": "", "data": {{{organization}}}}}"#);
+        assert!(words(&other).is_none() && words("{}").is_none());
     }
 }

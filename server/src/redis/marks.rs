@@ -55,9 +55,10 @@ pub struct Mark {
 
 impl Mark {
     /// Whether an answer leaves a mark. One that was allowed says nothing of those that follow, nor one that was refused for
-    /// another reason than a limit, whose end nobody would see in time.
+    /// another reason than a limit, whose end nobody would see in time; nor one that says what tokens would have cost.
     pub fn is_of(verdict: &Verdict) -> bool {
-        verdict.reason == Some(Reason::QuotaExceeded) && verdict.limits.iter().any(|limit| limit.violated)
+        let by_own_limit = verdict.limits.iter().any(|limit| limit.violated) && verdict.cost.is_none();
+        verdict.reason == Some(Reason::QuotaExceeded) && by_own_limit
     }
 
     /// Whether so much would be refused too, at this time of the record's, in the same words.

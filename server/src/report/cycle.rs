@@ -40,15 +40,15 @@ impl BillingCycle {
     /// The cycle of an account on which everything has been applied that has fallen due.
     pub fn of(account: &Account) -> Self {
         let shown_start = account.shown_period().start;
-        Self::with(account, account.anchor, Moved { period: account.windows.period, shown_start: Some(shown_start) })
+        let moved = Moved { period: account.windows.period, shown_start: Some(shown_start) };
+        Self::with(account, account.anchor, moved, account.resets())
     }
 
-    fn with(account: &Account, anchor: Anchor, moved: Moved) -> Self {
+    fn with(account: &Account, anchor: Anchor, moved: Moved, resets: impl Iterator<Item = Time>) -> Self {
         let profile = &account.profile;
         let end = moved.period.end;
         let start = moved.shown_start.unwrap_or(moved.period.start);
-        let following = Grid { anchor, zone: &profile.zone }.resets_after(end);
-        let resets = std::iter::once(end).chain(following).take(RESETS).map(Timestamp).collect();
+        let resets = resets.take(RESETS).map(Timestamp).collect();
         Self {
             organization: profile.key.to_string(),
             billing_cycle_start_date: anchor.to_string(),
@@ -66,7 +66,10 @@ impl BillingCycle {
     /// As [`moved`].
     pub fn preview(account: &Account, start: CycleStart, now: Time) -> Result<Self, StoreError> {
         let anchor = start.anchor(&account.profile.zone);
-        Ok(Self::with(account, anchor, moved(account, anchor, now)?))
+        let moved = moved(account, anchor, now)?;
+        let end = moved.period.end;
+        let following = Grid { anchor, zone: &account.profile.zone }.resets_after(end);
+        Ok(Self::with(account, anchor, moved, std::iter::once(end).chain(following)))
     }
 }
 

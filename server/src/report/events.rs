@@ -189,6 +189,15 @@ impl Report<'_> {
     }
 }
 
+/// A use of a decision, with what it cost.
+fn with_cost<'u>(used: &'u Use, all: &'u [Use]) -> Vec<&'u Use> {
+    std::iter::once(used).chain(all.iter().filter(|other| other.follows == Some(used.meter))).collect()
+}
+
+fn meters(uses: &[&Use]) -> Vec<MeterId> {
+    uses.iter().map(|used| used.meter).collect()
+}
+
 impl<'a> Filling<'a> {
     fn new(
         report: &'a Report<'a>,
@@ -222,7 +231,7 @@ impl<'a> Filling<'a> {
                     self.pass(Position { sequence, offset, item: u16::MAX })
                 }
             },
-            What::Due(_) | What::Changed(_) | What::Image(_) => {
+            What::Due(_) | What::Changed(_) | What::Image(_) | What::Noticed(_) => {
                 self.pass(Position { sequence, offset, item: u16::MAX })
             }
         }
@@ -243,14 +252,15 @@ impl<'a> Filling<'a> {
 
     /// An allowed decision is an event on each of its meters; a refusal is none.
     fn take_decided(&mut self, sequence: u64, offset: u32, record: &Record, decided: &Decided) -> bool {
-        for (item, used) in (0..).zip(&decided.uses) {
+        for (item, used) in (0..).zip(decided.uses.iter().filter(|used| used.follows.is_none())) {
             let id = match &record.key {
                 Some(Key::Decision(_, id) | Key::Together(id)) => id.to_string(),
                 Some(Key::Header(..) | Key::Reservation(_) | Key::Ended(_)) | None => format!("{sequence}-{offset}"),
             };
-            let mut event = self.decision(id, record, used, &decided.properties, decided.outcome);
+            let uses = with_cost(used, &decided.uses);
+            let mut event = self.decision(id, record, &uses, &decided.properties, decided.outcome);
             event.voided = self.is_void(sequence, offset, Some(used.meter));
-            if !self.put(Position { sequence, offset, item }, &[used.meter], event) {
+            if !self.put(Position { sequence, offset, item }, &meters(&uses), event) {
                 return false;
             }
         }
@@ -260,25 +270,29 @@ impl<'a> Filling<'a> {
     /// What a reservation came to is one, under the reservation's id.
     fn take_settled(&mut self, sequence: u64, offset: u32, record: &Record, settled: &Settled) -> bool {
         let id = ReservationRef { organization: self.organization, number: settled.id }.to_string();
-        let mut event = self.decision(id, record, &settled.used, &settled.properties, settled.outcome);
-        event.voided = self.is_void(sequence, offset, Some(settled.used.meter));
-        self.put(Position { sequence, offset, item: 0 }, &[settled.used.meter], event)
+        let Some(used) = settled.uses.first() else { return true };
+        let uses = with_cost(used, &settled.uses);
+        let mut event = self.decision(id, record, &uses, &settled.properties, settled.outcome);
+        event.voided = self.is_void(sequence, offset, Some(used.meter));
+        self.put(Position { sequence, offset, item: 0 }, &meters(&uses), event)
     }
 
-    fn decision(&self, id: String, record: &Record, used: &Use, properties: &str, outcome: Completion) -> EventBody {
-        let meter = self.report.catalogue.rules.meter(used.meter);
-        let meter_key = self.report.catalogue.meter_key(used.meter);
+    /// What the first of these uses says, and after it what that cost.
+    fn decision(&self, id: String, record: &Record, uses: &[&Use], properties: &str, outcome: Completion) -> EventBody {
+        let first = uses.first().map_or(MeterId(0), |used| used.meter);
+        let meter = self.report.catalogue.rules.meter(first);
+        let meter_key = self.report.catalogue.meter_key(first);
         EventBody {
             id,
             source: format!("{DECISION_SOURCE}{meter_key}"),
             event_type: meter.map_or(meter_key, |meter| meter.event_type.as_str()).to_owned(),
-            time: Timestamp(used.time),
+            time: Timestamp(uses.first().map_or(record.entry.at, |used| used.time)),
             recorded_at: Timestamp(record.entry.at),
             data: stored_object(properties),
             duration_ms: outcome.duration_ms,
             status: outcome.status,
             voided: false,
-            uses: vec![self.report.use_body(used)],
+            uses: uses.iter().map(|used| self.report.use_body(used)).collect(),
         }
     }
 

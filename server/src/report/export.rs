@@ -11,6 +11,7 @@ use serde_json::value::RawValue;
 use super::audit::AuditFilter;
 use super::events::EventFilter;
 use super::organization::OrganizationBody;
+use super::subscription::SubscriptionBody;
 use super::{Listed, Report, Timestamp};
 use crate::http::number::Number;
 use crate::store::error::EngineError;
@@ -133,6 +134,9 @@ impl Report<'_> {
         let (organization, of) = (OrganizationRef::Id(id), Some(key.as_str()));
         let account = self.current(&organization)?.account;
         lines.put("organization", of, &OrganizationBody::of(&account, self.catalogue))?;
+        if account.subscription.is_some() {
+            lines.put("subscription", of, &SubscriptionBody::of(&account, self.catalogue, false))?;
+        }
         lines.put("quota", of, &self.quota(&organization)?)?;
         pages(|after| self.grants(&organization, STEP, after), |grant| lines.put("grant", of, grant))?;
         for meter in self.catalogue.rules.meters() {

@@ -5,7 +5,6 @@ use std::str::FromStr;
 
 use metergate_rules::decide::Problem;
 use metergate_rules::id::{InvalidId, OrganizationId, OrganizationRef, ReservationId};
-use metergate_rules::meter::Measure;
 use metergate_rules::outcome::{Effect, Hold, What};
 use metergate_rules::quantity::Quantity;
 use metergate_rules::reservation::{Reservation, State};
@@ -87,9 +86,7 @@ impl Found {
             What::Due(Effect::ReservationLapsed(lapsed)) if *lapsed == id => self.end = Some((State::Lapsed, None)),
             What::Reservation(hold) => match &**hold {
                 Hold::Settled(settled) if settled.id == id => {
-                    let quantity =
-                        if let Measure::Add(quantity) = settled.used.measure { Some(quantity) } else { None };
-                    self.end = Some((State::Committed, quantity));
+                    self.end = Some((State::Committed, settled.quantity()));
                 }
                 Hold::Released(released) if *released == id => self.end = Some((State::Released, None)),
                 Hold::Extended { id: extended, ends_at } if *extended == id => {

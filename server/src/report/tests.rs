@@ -183,6 +183,7 @@ impl Kit {
                 data: format!("{{\"quantity\": {}}}", it.units),
                 items: vec![self.item(it.meter, it.units, &it.dimensions)],
                 outcome: Completion { duration_ms: Some(12), status: Some(200) },
+                llm: None,
             };
             let record = RecordRequest { caller: caller(), organization: organization(key), event, under: None };
             Request::Record(Box::new(record))
@@ -201,7 +202,12 @@ impl Kit {
             organization: organization(key),
             key: id.map(|id| if items.len() == 1 { Key::Decision(items[0].meter, id) } else { Key::Together(id) }),
             fingerprint: 1,
-            consume: Consume { items, properties: "{\"user\": \"u\"}".to_owned(), outcome: Completion::default() },
+            consume: Consume {
+                items,
+                properties: "{\"user\": \"u\"}".to_owned(),
+                outcome: Completion::default(),
+                llm: None,
+            },
         };
         match self.execute(vec![Request::Consume(Box::new(request))]).pop() {
             Some(Receipt::Decided(decided)) => decided.verdicts,

@@ -58,16 +58,17 @@ impl Report<'_> {
                         format!("{sequence}-{offset}") == id
                     }
                 };
-                let mut uses = decided.uses.iter().filter(|_| is_it);
+                let mut uses = decided.uses.iter().filter(|used| is_it && used.follows.is_none());
                 uses.find(|used| Some(self.catalogue.meter_key(used.meter)) == meter).map(|used| at(Some(used.meter)))
             }
             What::Reservation(hold) => {
                 let Hold::Settled(settled) = &**hold else { return None };
                 let own = ReservationRef { organization, number: settled.id }.to_string();
-                let is_it = own == id && Some(self.catalogue.meter_key(settled.used.meter)) == meter;
-                is_it.then(|| at(Some(settled.used.meter)))
+                let used = settled.uses.first()?;
+                let is_it = own == id && Some(self.catalogue.meter_key(used.meter)) == meter;
+                is_it.then(|| at(Some(used.meter)))
             }
-            What::Due(_) | What::Changed(_) | What::Image(_) => None,
+            What::Due(_) | What::Changed(_) | What::Image(_) | What::Noticed(_) => None,
         }
     }
 }

@@ -236,6 +236,7 @@ mod tests {
             data: String::new(),
             items: Vec::new(),
             outcome: Completion::default(),
+            llm: None,
         };
         let organization = OrganizationId([1; 16]);
         Entry::new(Passed { organization, name: "acme".parse().unwrap(), under: None, event }).unwrap()

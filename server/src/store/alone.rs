@@ -5,6 +5,7 @@ use super::batch::{Batch, Stop};
 use super::decided::Decided;
 use super::deletion::decide_deletion;
 use super::people::decide_people;
+use super::stripe::decide_stripe;
 use super::team::decide_team;
 use super::{Answer, Receipt, StoreError, Work};
 use crate::catalogue::Snapshot;
@@ -52,7 +53,10 @@ pub(super) fn decide_alone(work: &Work, batch: Batch<'_>) -> Result<Alone, Stop>
         Work::People(request) => decide_people(batch, request),
         Work::Deletion(request) => decide_deletion(batch, request),
         Work::Cut(cuts) => decide_cut(batch, cuts),
-        Work::Requests(_) | Work::Replace(_) | Work::Retain | Work::Keep(..) => Err(StoreError::Internal.into()),
+        Work::Stripe(work) => decide_stripe(batch, work),
+        Work::Requests(_) | Work::Replace(_) | Work::Retain | Work::Keep(..) | Work::Outbox(_) => {
+            Err(StoreError::Internal.into())
+        }
     }
 }
 
@@ -63,7 +67,10 @@ pub(super) const fn unwritten(work: &Work) -> &'static str {
         Work::People(_) => "a change of people could not be written",
         Work::Deletion(_) => "the deletion of an organization could not be written",
         Work::Cut(_) => "the audit log could not be made to begin later",
-        Work::Requests(_) | Work::Replace(_) | Work::Retain | Work::Keep(..) => "it could not be written",
+        Work::Stripe(_) => "what Stripe told could not be written",
+        Work::Requests(_) | Work::Replace(_) | Work::Retain | Work::Keep(..) | Work::Outbox(_) => {
+            "it could not be written"
+        }
     }
 }
 

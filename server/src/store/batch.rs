@@ -19,9 +19,12 @@ use super::block::Record;
 use super::error::EngineError;
 use super::known::Id;
 use super::ledger::{Head, Ledger, Map};
+use super::message::MessageRow;
 use super::open::Settings;
+use super::refusals::Tally;
 use super::rollup::Derived;
 use super::rows::Rows;
+use super::stripe::StripeRow;
 use super::{
     After, Answer, ChangeRequest, ConsumeRequest, DecidedReceipt, KeptAnswer, Receipt, ReceiptKey, RecordRequest,
     Request, StoreError,
@@ -33,6 +36,7 @@ mod correct;
 mod entries;
 mod keep;
 mod search;
+mod told;
 
 /// Why a batch cannot go on.
 #[derive(Debug, thiserror::Error)]
@@ -138,6 +142,12 @@ pub(super) struct Batch<'a> {
     pub(super) receipts: Vec<KeptAnswer>,
     /// Organizations of which something was refused, each as often. A refusal without id stands nowhere else.
     pub(super) refused: Vec<OrganizationId>,
+    /// The same by what refused.
+    pub(super) tally: Vec<Tally>,
+    /// What webhook endpoints are told of it.
+    pub(super) messages: Vec<MessageRow>,
+    /// What of Stripe's events is to be written.
+    pub(super) stripe: Vec<StripeRow>,
 }
 
 impl<'a> Batch<'a> {
@@ -159,6 +169,9 @@ impl<'a> Batch<'a> {
             heads: Map::default(),
             receipts: Vec::new(),
             refused: Vec::new(),
+            tally: Vec::new(),
+            messages: Vec::new(),
+            stripe: Vec::new(),
         }
     }
 
@@ -194,23 +207,27 @@ impl<'a> Batch<'a> {
         }
         let command = Command::Consume(request.consume.clone());
         let with_receipt = request.key.is_some() && !planted("refusal-not-recorded");
-        let (now, outcome) = self.run(organization, &command, with_receipt)?;
+        let (now, mut outcome) = self.run(organization, &command, with_receipt)?;
         let Reply::Decided(verdicts) = outcome.reply else { return Err(StoreError::Internal.into()) };
         if verdicts.iter().any(|verdict| verdict.reason.is_some()) {
             self.refused.push(organization);
+            self.ledger.refusals.tally(&mut self.tally, organization, &verdicts, &mut outcome.entries);
         }
         let first = self.records.len();
         self.keep(organization, outcome.entries, request.key.clone(), request.fingerprint)?;
-        if let (Some(Search::New(hash)), true) = (search, self.records.len() > first) {
+        if let (Some(Search::New(hash)), true) = (search, self.last_record(first).is_some()) {
             self.remember(hash);
         }
         let organization = self.account(organization)?.profile.key.clone();
-        let recorded = self.records[first..].last().is_some_and(|(_, r)| matches!(r.entry.what, What::Decided(_)));
         let receipt = DecidedReceipt::new(organization, verdicts, now);
-        if recorded {
-            return Ok(Pending::Placed(receipt, self.records.len() - 1));
+        if let Some(record) = self.last_record(first).filter(|record| self.is_decision(*record)) {
+            return Ok(Pending::Placed(receipt, record));
         }
         Ok(Pending::Ready(Ok(Receipt::Decided(receipt))))
+    }
+
+    fn is_decision(&self, record: usize) -> bool {
+        matches!(self.records[record].1.entry.what, What::Decided(_))
     }
 
     /// The answer that was given under this id before.
@@ -226,7 +243,10 @@ impl<'a> Batch<'a> {
         }
         let (verdicts, degraded) = match &record.entry.what {
             What::Decided(decided) => (decided.verdicts.clone().ok_or(StoreError::Internal)?, false),
-            What::Recorded(passed) => (passed.uses.iter().map(|used| Verdict::undecided(used.meter)).collect(), true),
+            What::Recorded(passed) => {
+                let asked = passed.uses.iter().filter(|used| used.follows.is_none());
+                (asked.map(|used| Verdict::undecided(used.meter)).collect(), true)
+            }
             _ => return Err(StoreError::Internal.into()),
         };
         let organization = self.account(organization)?.profile.key.clone();
@@ -312,16 +332,24 @@ impl<'a> Batch<'a> {
         {
             return Err(StoreError::OrganizationKeyTaken.into());
         }
+        self.refuse_if_linked(organization, command)?;
         let command = &*self.informed(organization, command)?;
-        let (_, outcome) = match (self.run(organization, command, false), command) {
+        let (_, mut outcome) = match (self.run(organization, command, false), command) {
             (
                 Err(Stop::Request(StoreError::Problem(Problem::ReservationOver(None)))),
                 Command::Extend { id, .. } | Command::Commit(Commit { id, .. }) | Command::Release(id),
             ) => return Err(Problem::ReservationOver(self.end_of(organization, *id)?).into()),
             (ran, _) => ran?,
         };
+        if let Reply::Reserved(reserved) = &outcome.reply {
+            let verdicts = std::slice::from_ref(&reserved.verdict);
+            self.ledger.refusals.tally(&mut self.tally, organization, verdicts, &mut outcome.entries);
+        }
         self.write_audit(organization, &outcome.audit, &request.caller.actor, &request.reason)?;
         self.keep(organization, outcome.entries, None, 0)?;
+        if matches!(command, Command::LinkSubscription { .. }) {
+            self.tell_linked(&account, organization)?;
+        }
         let key = self.account(organization)?.profile.key.clone();
         if key != account.profile.key {
             self.keys.insert(account.profile.key.clone(), None);

@@ -14,6 +14,9 @@ use super::block::{Place, Record};
 use super::dirty::{Dirty, DirtyAccount};
 use super::fold::Step;
 use super::ledger::{Head, Ledger, Map};
+use super::message::MessageRow;
+use super::refusals::Tally;
+use super::stripe::StripeRow;
 use super::totals::Totals;
 use crate::catalogue::change::TeamRow;
 use crate::people::PersonRow;
@@ -32,23 +35,59 @@ pub(super) struct Decided {
     pub(super) receipts: Vec<KeptAnswer>,
     pub(super) team: Vec<TeamRow>,
     pub(super) people: Vec<PersonRow>,
+    pub(super) stripe: Vec<StripeRow>,
     pub(super) refused: Vec<OrganizationId>,
+    pub(super) tally: Vec<Tally>,
+    pub(super) messages: Vec<MessageRow>,
     /// The organization that it deletes, whose account is not among those that it changed.
     pub(super) deleted: Option<OrganizationId>,
 }
 
 impl Decided {
     pub(super) fn of(batch: Batch<'_>) -> Self {
-        let Batch { now, working, changed, keys, records, ids, audit, heads, receipts, refused, .. } = batch;
+        let Batch {
+            now,
+            working,
+            changed,
+            keys,
+            records,
+            ids,
+            audit,
+            heads,
+            receipts,
+            refused,
+            stripe,
+            tally,
+            messages,
+            ..
+        } = batch;
         let (team, people) = (Vec::new(), Vec::new());
         let deleted = None;
-        Self { now, working, changed, keys, records, ids, audit, heads, receipts, team, people, refused, deleted }
+        Self {
+            now,
+            working,
+            changed,
+            keys,
+            records,
+            ids,
+            audit,
+            heads,
+            receipts,
+            team,
+            people,
+            refused,
+            tally,
+            messages,
+            deleted,
+            stripe,
+        }
     }
 
     /// The same where the batch deleted this organization: nothing of its account is left.
     pub(super) fn deleting(mut self, organization: OrganizationId) -> Self {
         self.working.remove(&organization);
         self.changed.remove(&organization);
+        self.messages.retain(|message| message.organization != organization);
         self.deleted = Some(organization);
         self
     }
@@ -60,7 +99,11 @@ impl Decided {
 
     pub(super) fn is_empty(&self) -> bool {
         let of_organizations = self.records.is_empty() && self.audit.is_empty() && self.receipts.is_empty();
-        of_organizations && self.team.is_empty() && self.people.is_empty()
+        of_organizations
+            && self.team.is_empty()
+            && self.people.is_empty()
+            && self.stripe.is_empty()
+            && self.messages.is_empty()
     }
 
     pub(super) fn remember(&self, ledger: &mut Ledger, sequence: u64, offsets: &[u32]) {
@@ -140,6 +183,7 @@ impl Decided {
             ledger.deleted.push_back(organization);
         }
         ledger.feed.tell(self.organizations(order));
+        ledger.feed.tell_messages(&self.messages);
         ledger.accounts.extend(self.working);
         ledger.bound(step.accounts.iter().map(|written| written.account.id));
         ledger.heads.extend(self.heads);

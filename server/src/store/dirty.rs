@@ -191,8 +191,10 @@ pub(super) fn is_change(entry: &Entry) -> bool {
             let is_of_use = matches!(**change, Change::Reset { .. } | Change::Corrected(_) | Change::Granted(_));
             !is_of_use && !matches!(**change, Change::Extra { .. } | Change::Extras(_))
         }
-        What::Due(effect) => matches!(effect, Effect::TrialEnded { .. } | Effect::PlanChanged(_)),
-        What::Decided(_) | What::Recorded(_) | What::Reservation(_) | What::Image(_) => false,
+        What::Due(effect) => {
+            matches!(effect, Effect::TrialEnded { .. } | Effect::PlanChanged(_) | Effect::GraceEnded(_))
+        }
+        What::Decided(_) | What::Recorded(_) | What::Reservation(_) | What::Image(_) | What::Noticed(_) => false,
     }
 }
 

@@ -79,6 +79,13 @@ impl Store {
 
 impl Turn {
     const fn of(held: Option<Postgres>) -> Self {
-        Self { _held: held }
+        Self { held }
+    }
+
+    /// The same where it still is this node's: PostgreSQL gives it to another one when it restarts, or ends the session.
+    pub async fn still(self) -> Option<Self> {
+        let Some(session) = self.held else { return Some(Self::of(None)) };
+        let look = move || session.run("SELECT 1").is_ok().then(|| Self::of(Some(session)));
+        tokio::task::spawn_blocking(look).await.ok().flatten()
     }
 }

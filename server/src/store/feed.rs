@@ -11,6 +11,7 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use super::ledger::Map;
+use super::message::MessageRow;
 
 /// Hours for which refusals are counted.
 const HOURS: i64 = 24;
@@ -26,6 +27,8 @@ pub struct Feed {
     /// How many follow the journal, and what wakes them.
     followers: AtomicUsize,
     grown: Notify,
+    /// Wakes who sends messages.
+    messages: Notify,
 }
 
 /// How often organizations were refused, by hour. In memory only: a refusal without id leaves no trace in the journal.
@@ -75,6 +78,18 @@ impl Feed {
         if self.followers.load(Ordering::Relaxed) > 0 {
             self.grown.notify_one();
         }
+    }
+
+    /// A commit wrote messages to webhook endpoints.
+    pub(super) fn tell_messages(&self, messages: &[MessageRow]) {
+        if !messages.is_empty() {
+            self.messages.notify_one();
+        }
+    }
+
+    /// Waits until a commit of this node has written messages, if none has since this was waited for last. For one who waits.
+    pub async fn messages(&self) {
+        self.messages.notified().await;
     }
 
     /// From now on commits wake who waits for [`Following::grown`], until it is dropped. One at a time is woken.

@@ -252,7 +252,8 @@ impl Port {
     pub(super) fn call(&self, work: Work) -> impl Future<Output = Answers> + Send + use<> {
         let since = self.inbox.patience.map_or(0, |_| boot());
         // Upkeep may take long, and has nobody who waits for it in a hurry.
-        let is_upkeep = matches!(work, Work::Replace(_) | Work::Retain | Work::Keep(..) | Work::Cut(_));
+        let is_upkeep =
+            matches!(work, Work::Replace(_) | Work::Retain | Work::Keep(..) | Work::Cut(_) | Work::Outbox(_));
         let patience = self.inbox.patience.filter(|_| !is_upkeep);
         let until = patience.map_or(i64::MAX, |patience| since + patience);
         let claim = patience.map(|_| Arc::<Claim>::default());

@@ -4,7 +4,7 @@ use super::postgres::Postgres;
 
 /// While this lives no other node does the same work.
 pub struct Turn {
-    pub(super) _held: Option<Postgres>,
+    pub(super) held: Option<Postgres>,
 }
 
 /// Work that one node does at a time.
@@ -16,4 +16,8 @@ pub enum Job {
     Mail = 2,
     /// Rollups compared with the records.
     Rollups = 3,
+    /// What Stripe told is applied, and Stripe is asked.
+    Stripe = 5,
+    /// Webhooks that wait are sent.
+    Outbox = 4,
 }

@@ -15,6 +15,7 @@ use super::dirty::Dirty;
 use super::error::{EngineError, unreadable};
 use super::feed::Feed;
 use super::known::Known;
+use super::refusals::Refusals;
 use super::rollup::ValueKey;
 use super::rows::Rows;
 use super::slice::{Chunk, Records};
@@ -72,6 +73,8 @@ pub(super) struct Ledger {
     pub(super) people: Arc<People>,
     /// What the fleet view is told.
     pub(super) feed: Arc<Feed>,
+    /// Refusals of which others were not told yet.
+    pub(super) refusals: Refusals,
     /// Organizations that are deleted and of which rows are left.
     pub(super) deleted: VecDeque<OrganizationId>,
     /// Chains of the audit log of which dropped entries are left.

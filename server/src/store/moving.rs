@@ -18,7 +18,7 @@ use metergate_rules::meter::ValueHash;
 use metergate_rules::time::{Span, Time};
 use serde::Serialize;
 
-use super::audit::{TEAM, chain_of, walk};
+use super::audit::chain_of;
 use super::block::{Block, Place, Run, pack_alone};
 use super::error::{EngineError, unreadable};
 use super::examine::examine;
@@ -28,13 +28,15 @@ use super::postgres::moving::{Blocks, Days, Ids, Links, Receipt};
 use super::postgres::write::Changed;
 use super::postgres::{self, Postgres};
 use super::rollup::{RollupRow, ValueKey};
-use super::rows::Rows;
 use super::slice::Files;
 use super::sqlite::Sqlite;
 use super::totals::Totals;
-use crate::catalogue::change::TeamRow;
 use crate::clock::Clock;
 use crate::config::Secret;
+
+mod outbox;
+mod team;
+mod verify;
 
 /// Bytes of blocks that are written at a time.
 const BYTES: usize = 1 << 20;
@@ -68,6 +70,8 @@ pub struct Moved {
     pub answers: u64,
     /// Users, members, sessions and what else is people's.
     pub people: u64,
+    /// Messages to webhook endpoints, sent or not.
+    pub messages: u64,
 }
 
 /// Moves the store of a folder, which nobody else uses, into the database of a URL. `watch` hears what is being done, and how
@@ -106,6 +110,7 @@ pub fn move_store(
     moving.accounts()?;
     moving.audit()?;
     moving.answers()?;
+    moving.outbox()?;
     moving.verify()?;
     let moved = moving.moved;
     target.commit()?;
@@ -156,29 +161,6 @@ struct Moving<'a> {
 }
 
 impl Moving<'_> {
-    fn team(&mut self, now: Time) -> Result<(), EngineError> {
-        for name in SETTINGS {
-            if let Some(value) = self.sqlite.setting(name)? {
-                self.target.keep_setting(name, &value)?;
-            }
-        }
-        let stored = self.sqlite.stored()?;
-        let meters = stored.meters.into_values().map(TeamRow::Meter);
-        let plans = stored.plans.into_values().map(TeamRow::Plan);
-        let keys = stored.keys.into_values().map(TeamRow::Key);
-        let rows: Vec<_> = meters.chain(plans).chain(keys).chain([TeamRow::Settings(stored.settings)]).collect();
-        let people = self.sqlite.people()?;
-        self.moved.people = self.target.put_team(&rows, people.rows(), self.sqlite.audit_head(TEAM)?, now)?;
-        let mut query =
-            self.sqlite.connection().prepare("SELECT source, rows_done, digest, updated_at FROM imports")?;
-        let mut rows = query.query([])?;
-        while let Some(row) = rows.next()? {
-            let (source, digest): (String, String) = (row.get(0)?, row.get(2)?);
-            self.target.put_import(&source, row.get(1)?, &digest, row.get(3)?)?;
-        }
-        self.target.put_derived(BTreeMap::new(), self.sqlite.totals()?)
-    }
-
     fn journal(&mut self, folder: &Path) -> Result<(), EngineError> {
         let files = Files::open(folder, self.sqlite)?;
         let mut sliced_to = 0;
@@ -328,67 +310,6 @@ impl Moving<'_> {
             }
         }
         self.target.flush()
-    }
-
-    /// Counts what is there, goes through the chains of the audit log, and compares their ends.
-    fn verify(&mut self) -> Result<(), EngineError> {
-        (self.watch)("counting and verifying", 0, 0);
-        self.target.analyze()?;
-        let Moved { organizations, blocks, ids, rollups, values, audit_entries, answers, people, .. } = self.moved;
-        #[rustfmt::skip]
-        let counted = [
-            ("accounts", organizations), ("organizations", organizations), ("blocks", blocks), ("event_ids", ids),
-            ("rollups", rollups), ("unique_values", values), ("audit", audit_entries), ("receipts", answers), ("people", people),
-        ];
-        for (table, expected) in counted {
-            let found = self.target.count(table)?;
-            if found != expected {
-                return Err(unreadable(
-                    format!("what was moved into {table}"),
-                    format!("{found} rows instead of {expected}"),
-                ));
-            }
-        }
-        for (table, listed) in
-            [("accounts", "id"), ("rollups", "day"), ("unique_values", "count"), ("audit", "at"), ("receipts", "at")]
-        {
-            let sql = format!("SELECT count({listed}) FROM {table}");
-            let there: i64 = self.sqlite.connection().query_row(&sql, [], |row| row.get(0))?;
-            let found = self.target.count(table)?;
-            if there.unsigned_abs() != found {
-                return Err(unreadable(
-                    format!("what was moved into {table}"),
-                    format!("{found} rows instead of {there}"),
-                ));
-            }
-        }
-        self.compare_ends()?;
-        let mut from = None;
-        loop {
-            let walked = walk(self.target, from, ROWS)?;
-            if let Some(finding) = walked.findings.first() {
-                return Err(unreadable("what was moved of the audit log", format!("{finding:?}")));
-            }
-            from = match walked.next {
-                Some(next) => Some(next),
-                None => return Ok(()),
-            };
-        }
-    }
-
-    /// Whether each chain of the audit log ends where it did.
-    fn compare_ends(&mut self) -> Result<(), EngineError> {
-        let differ = || Err(unreadable("what was moved of the audit log", "its chains end elsewhere"));
-        let (ours, theirs): (&dyn Rows, &dyn Rows) = (self.sqlite, self.target);
-        let mut next = (ours.audit_chain_from(TEAM)?, theirs.audit_chain_from(TEAM)?);
-        while let (Some(chain), Some(moved)) = next {
-            if chain != moved || ours.audit_head(chain)? != theirs.audit_head(chain)? {
-                return differ();
-            }
-            self.moved.audit_chains += 1;
-            next = (ours.audit_chain_after(chain)?, theirs.audit_chain_after(chain)?);
-        }
-        if next == (None, None) { Ok(()) } else { differ() }
     }
 }
 

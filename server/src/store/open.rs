@@ -342,7 +342,7 @@ impl Drop for Store {
     }
 }
 
-fn upkept(answers: Answers) -> Result<u64, StoreError> {
+pub(super) fn upkept(answers: Answers) -> Result<u64, StoreError> {
     match answers?.pop() {
         Some(Ok(Receipt::Upkeep(done))) => Ok(done),
         Some(Err(error)) => Err(error),

@@ -96,14 +96,27 @@ impl Reader {
         read: impl FnOnce(&View<'_>) -> Result<T, ReadError> + Send + 'static,
     ) -> Result<T, StoreError> {
         let (source, people) = (self.source.clone(), Arc::clone(&self.people));
-        let task = move || match source {
-            Source::Embedded(embedded) => embedded.read(&people.load(), read),
-            Source::Postgres(pool) => {
-                let (dirty, people) = (Dirty::default(), people.load());
-                pool.read(|rows| read(&View::new(rows, None, &dirty, &people)))
+        waited(move || source.read(&people.load(), read)).await
+    }
+
+    /// The same on a thread of one's own, which may wait.
+    ///
+    /// # Errors
+    /// What `read` answers; [`ReadError::Engine`] if the engine cannot be read.
+    pub fn read_here<T>(&self, read: impl FnOnce(&View<'_>) -> Result<T, ReadError>) -> Result<T, ReadError> {
+        self.source.read(&self.people.load(), read)
+    }
+}
+
+impl Source {
+    fn read<T>(&self, people: &People, read: impl FnOnce(&View<'_>) -> Result<T, ReadError>) -> Result<T, ReadError> {
+        match self {
+            Self::Embedded(embedded) => embedded.read(people, read),
+            Self::Postgres(pool) => {
+                let dirty = Dirty::default();
+                pool.read(|rows| read(&View::new(rows, None, &dirty, people)))
             }
-        };
-        waited(task).await
+        }
     }
 }
 

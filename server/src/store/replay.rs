@@ -15,6 +15,7 @@ use super::error::{EngineError, unreadable};
 use super::known::{IdHasher, Known};
 use super::ledger::{Kept, Ledger, Map, is_within};
 use super::reader::Recent;
+use super::refusals::Refusals;
 use super::slice::{Files, Records};
 use super::sqlite::Sqlite;
 use super::unread::{Unsorted, take_in};
@@ -91,6 +92,7 @@ pub(super) fn replay(
         catalogue,
         people: Arc::default(),
         feed: Arc::default(),
+        refusals: Refusals::default(),
         deleted: sqlite.deletions()?.into(),
         cut: sqlite.cut_chains()?.into(),
     };

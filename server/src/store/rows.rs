@@ -13,7 +13,9 @@ use super::audit::AuditRow;
 use super::block::Place;
 use super::error::EngineError;
 use super::ledger::Head;
+use super::outbox::OutboxRows;
 use super::rollup::{RollupKey, Slot, ValueKey};
+use super::stripe::StripeRows;
 use super::totals::Totals;
 use super::{Answer, ReceiptKey};
 use crate::catalogue::change::ImportRecord;
@@ -110,7 +112,7 @@ pub type EachDayTotal<'a> = &'a mut dyn FnMut(MeterId, i32, Slot);
 pub type EachRow<'a> = &'a mut dyn FnMut((MeterId, i32), &str, &[u8]) -> Result<(), EngineError>;
 
 /// Reading from an engine. Each method fails with [`EngineError`] where it cannot be read, or is not what was written.
-pub trait Rows {
+pub trait Rows: OutboxRows + StripeRows {
     /// An organization's account with the last block that is in it.
     ///
     /// # Errors

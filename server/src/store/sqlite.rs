@@ -23,7 +23,9 @@ mod deletion;
 mod derived;
 mod durable;
 mod find;
+mod messages;
 mod migrate;
+mod outbox;
 #[cfg(test)]
 mod pages;
 mod people;
@@ -32,6 +34,7 @@ mod remade;
 mod rows;
 mod settings;
 mod slices;
+mod stripe;
 mod totals;
 mod values;
 mod wal;

@@ -53,6 +53,12 @@ fn resolved(batch: &mut Batch<'_>, request: &TeamRequest) -> Result<([u8; 16], T
 }
 
 fn check_version(snapshot: &Snapshot, request: &TeamRequest) -> Result<(), StoreError> {
+    if let (TeamCommand::PutPrices(..) | TeamCommand::PatchPrices { .. }, Some(version)) =
+        (&request.command, request.only_if_version)
+    {
+        let current = snapshot.stored.prices.version;
+        return if current == version { Ok(()) } else { Err(StoreError::Changed) };
+    }
     let (TeamCommand::PutPlan(key, _) | TeamCommand::DeletePlan(key, _), Some(version)) =
         (&request.command, request.only_if_version)
     else {
@@ -71,6 +77,7 @@ impl Batch<'_> {
         outcome: &TeamOutcome,
         snapshot: &Snapshot,
     ) -> Result<Answer, Stop> {
+        self.messages.extend(outcome.messages.iter().cloned());
         if let Some(draft) = &outcome.audit {
             self.append_audit(chain, draft, &request.actor, &request.reason)?;
         }
@@ -92,6 +99,7 @@ impl Batch<'_> {
 fn without_secret(reply: &TeamReply) -> TeamReply {
     match reply {
         TeamReply::Key(id, _) => TeamReply::Key(id.clone(), None),
+        TeamReply::Endpoint(id, _) => TeamReply::Endpoint(id.clone(), false),
         other => other.clone(),
     }
 }

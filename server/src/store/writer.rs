@@ -148,6 +148,7 @@ impl Writer {
             Work::Replace(remade) => self.replace(remade),
             Work::Retain => self.retain(),
             Work::Keep(name, value) => self.keep(name, value),
+            Work::Outbox(work) => self.keep_outbox(work),
             work => self.change(work),
         };
         let answer = catch_unwind(AssertUnwindSafe(change)).unwrap_or(Err(StoreError::Internal));
@@ -218,7 +219,7 @@ impl Writer {
             pending.push(requests.iter().map(|request| batch.decide(request)).collect::<Result<_, _>>()?);
         }
         let mut decided = Decided::of(batch);
-        let refused = std::mem::take(&mut decided.refused);
+        let (refused, tally) = (std::mem::take(&mut decided.refused), std::mem::take(&mut decided.tally));
         if planted("answer-before-fsync") {
             let early = pending.iter().map(|call| call.iter().map(early).collect());
             deliver(calls.iter().zip(early.map(Ok)).collect());
@@ -226,6 +227,7 @@ impl Writer {
         }
         let offsets = self.commit(decided)?;
         self.ledger.feed.refused(&refused, now);
+        self.ledger.refusals.take_in(tally);
         let sequence = self.ledger.sequence;
         dies_at!("commit-unanswered");
         if planted("answer-before-fsync") {
@@ -278,6 +280,8 @@ impl Writer {
             receipts: &decided.receipts,
             team: &decided.team,
             people: &decided.people,
+            messages: &decided.messages,
+            stripe: &decided.stripe,
             deleted: decided.deleted,
             deleted_lacking: last.as_deref(),
         };

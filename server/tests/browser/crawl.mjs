@@ -4,9 +4,9 @@
 const OF_A_KIND = 3;
 const IN_ALL = 500;
 
-/** What varies in an address is left out of its kind: names of organizations and plans, and values of queries. */
+/** What varies in an address is left out of its kind: names of organizations, plans and endpoints, and values of queries. */
 export function kind(url) {
-  const path = url.pathname.replace(/\/(organizations|plans)\/[^/]+/g, '/$1/*');
+  const path = url.pathname.replace(/\/(organizations|plans|webhooks)\/[^/]+/g, '/$1/*');
   const query = [...new Set(url.searchParams.keys())].sort().join('&');
   return query ? `${path}?${query}` : path;
 }

@@ -22,7 +22,8 @@ const READERS = [
     name: 'root',
     home: '/admin',
     pages: ['/admin', '/admin/organizations', '/admin/organizations/acme', '/admin/organizations/globex', '/admin/plans', '/admin/meters',
-      '/admin/do/plan', '/admin/do/plan?key=pro', '/admin/audit', '/admin/audit/verify', '/admin/keys', '/admin/settings', '/dashboard/settings?org=acme'],
+      '/admin/do/plan', '/admin/do/plan?key=pro', '/admin/prices', '/admin/prices/recompute', '/admin/audit', '/admin/audit/verify', '/admin/keys',
+      '/admin/webhooks', '/admin/settings', '/dashboard/settings?org=acme'],
   },
   {
     name: 'owner',

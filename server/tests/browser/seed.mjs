@@ -18,6 +18,7 @@ export async function seed(api) {
   }
   await people(api);
   await use(api);
+  await webhooks(api);
   await api('PUT', '/v1/organizations/globex/lock', { reason: 'Invoice 2026-10 is open' });
 }
 
@@ -33,6 +34,15 @@ async function people(api) {
     await api('POST', '/api/auth/register', who, { key: null });
   }
   await api('POST', '/v1/organizations/acme/invitations', { email: address('invited'), role: 'editor' });
+}
+
+/** An endpoint that hears of everything and where nobody listens, and one that is disabled. */
+async function webhooks(api) {
+  const url = 'http://127.0.0.1:1025/hooks';
+  const billing = await api('POST', '/v1/webhook-endpoints', { url, description: 'Billing' });
+  await api('POST', `/v1/webhook-endpoints/${billing.id}/test`);
+  const support = await api('POST', '/v1/webhook-endpoints', { url: `${url}/support`, types: ['usage.refused', 'organization.locked'] });
+  await api('PATCH', `/v1/webhook-endpoints/${support.id}`, { enabled: false });
 }
 
 /** Weeks of use by many models, limits near and reached, extra quota, credit and something held. */

@@ -17,6 +17,7 @@ export async function start(metergate) {
     METERGATE_ADMIN_KEY: ADMIN_KEY,
     METERGATE_CORES: '1',
     METERGATE_LOG: 'info',
+    METERGATE_WEBHOOK_ALLOW: '127.0.0.0/8',
   };
   // By its mark ./check finds what tests leave behind.
   if (process.env.METERGATE_CHECK) env.METERGATE_CHECK = process.env.METERGATE_CHECK;

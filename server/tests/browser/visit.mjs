@@ -11,8 +11,14 @@ const LOOKS = [
   { theme: 'dark', width: 360, height: 740 },
   { theme: 'light', width: 360, height: 740 },
 ];
-/** Folded parts of a page that are unfolded, and how much of a page stands in a picture, in pixels: browsers end with larger ones. */
-const UNFOLDED = 40;
+/**
+ * A page of more elements than this has most of its articles taken out before axe looks at it: /docs has some 27,000, of which axe
+ * takes minutes a look, even of those that are hidden. Its operations are all rendered by the same code, so the first two of each
+ * section stand for the others. No other page comes near it, and how wide a page is, is always judged of the whole.
+ */
+const LARGE = 10_000;
+const OF_A_SECTION = 2;
+/** How much of a page stands in a picture, in pixels. */
 const TALLEST = 12_000;
 /** Where pictures go, if they are wanted. */
 const SCREENSHOTS = process.env.METERGATE_BROWSER_SCREENSHOTS;
@@ -26,18 +32,37 @@ export async function visit(page, faults, name, path, { status = 200 } = {}) {
 
 /** Judges what a page shows now, in every look. */
 export async function judge(page, faults, place) {
-  // What is folded is judged too; of hundreds that are alike, as operations of the API are, some.
-  await page.evaluate((most) => [...document.querySelectorAll('details')].slice(0, most).forEach((details) => (details.open = true)), UNFOLDED);
-  for (const { theme, width, height } of LOOKS) {
-    const look = `${place} (${theme}, ${width})`;
-    await page.emulateMedia({ colorScheme: theme, reducedMotion: 'reduce' });
-    await page.setViewportSize({ width, height });
-    await page.evaluate(() => new Promise((drawn) => requestAnimationFrame(() => requestAnimationFrame(drawn))));
-    const wide = await page.evaluate(tooWide);
-    if (wide) faults.add(look, `scrolls sideways: ${wide}`);
-    await axe(page, faults, look);
-    await picture(page, `${place} ${width} ${theme}`);
+  // What is folded is judged too.
+  await page.evaluate(() => document.querySelectorAll('details').forEach((details) => (details.open = true)));
+  if (await page.evaluate((large) => document.querySelectorAll('*').length > large, LARGE)) {
+    for (const look of LOOKS) await fit(page, faults, place, look);
+    const left = await page.evaluate(thin, OF_A_SECTION);
+    if (left > LARGE) faults.add(place, `has ${left} elements even without most of its articles`);
   }
+  for (const look of LOOKS) {
+    await fit(page, faults, place, look);
+    await axe(page, faults, named(place, look));
+    await picture(page, `${place} ${look.width} ${look.theme}`);
+  }
+}
+
+const named = (place, { theme, width }) => `${place} (${theme}, ${width})`;
+
+/** Puts a page into a look; it must fit the screen. */
+async function fit(page, faults, place, look) {
+  await page.emulateMedia({ colorScheme: look.theme, reducedMotion: 'reduce' });
+  await page.setViewportSize({ width: look.width, height: look.height });
+  await page.evaluate(() => new Promise((drawn) => requestAnimationFrame(() => requestAnimationFrame(drawn))));
+  const wide = await page.evaluate(tooWide);
+  if (wide) faults.add(named(place, look), `scrolls sideways: ${wide}`);
+}
+
+/** Leaves the first articles of each section, and says how many elements are left. Runs in the page. */
+function thin(most) {
+  for (const section of document.querySelectorAll('section')) {
+    [...section.querySelectorAll(':scope > article')].slice(most).forEach((article) => article.remove());
+  }
+  return document.querySelectorAll('*').length;
 }
 
 async function axe(page, faults, look) {

@@ -10,6 +10,7 @@ mod conservation;
 mod image;
 mod journal;
 mod reservation;
+mod told;
 
 use audit::audit;
 pub(crate) use clock::clock;
@@ -17,6 +18,7 @@ pub(crate) use conservation::{conservation, folded};
 pub(crate) use image::{Image, stored_rollups};
 pub(crate) use journal::{Journal, most_in_any};
 pub(crate) use reservation::reservation;
+pub(crate) use told::told;
 
 /// An invariant that did not hold.
 #[derive(Clone, Debug, PartialEq, Eq)]

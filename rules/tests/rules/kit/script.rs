@@ -112,7 +112,8 @@ impl World {
             "extend" => Command::Extend { id: reservation(words[1]), ttl: micros(words[2]) },
             "commit" => {
                 let (outcome, properties) = (Completion::default(), String::new());
-                Command::Commit(Commit { id: reservation(words[1]), quantity: words[2].into(), outcome, properties })
+                let (id, quantity) = (reservation(words[1]), words[2].into());
+                Command::Commit(Commit { id, quantity, outcome, properties, llm: None })
             }
             _ => Command::Release(reservation(words[1])),
         }
@@ -186,7 +187,7 @@ fn place(text: &str) -> (MeterId, Window) {
     (meter_named(meter), window(name))
 }
 
-/// `api.day=5`, `api.day=5!soft`, `api.month=inf`, `api.period=5!402`.
+/// `api.day=5`, `api.day=5!soft`, `api.month=inf`, `api.period=5!402`, `api.period=5!@80,100` (thresholds).
 pub(crate) fn limit(text: &str) -> (MeterId, Window, Limit) {
     let (at, value) = text.split_once('=').unwrap();
     let mut parts = value.split('!');
@@ -198,6 +199,9 @@ pub(crate) fn limit(text: &str) -> (MeterId, Window, Limit) {
     for flag in parts {
         match flag {
             "soft" => limit.enforcement = Enforcement::Soft,
+            _ if flag.starts_with('@') => {
+                limit.thresholds = flag[1..].split(',').map(|percent| percent.parse().unwrap()).collect();
+            }
             _ => limit.status = RefusalStatus::PaymentRequired,
         }
     }

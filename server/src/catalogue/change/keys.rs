@@ -30,7 +30,8 @@ pub fn end_made_by(snapshot: &Snapshot, maker: &str, now: Time) -> Result<Ended,
     let made = |key: &&ApiKey| key.is_valid(now) && key.created_by.as_deref() == Some(maker);
     let made: Vec<_> =
         snapshot.stored.keys.values().filter(made).map(|key| (key.id.clone(), key.organization)).collect();
-    let mut change = Changing { stored: snapshot.stored.clone(), rows: Vec::new(), actor: maker, now };
+    let stored = snapshot.stored.clone();
+    let mut change = Changing { stored, rows: Vec::new(), messages: Vec::new(), actor: maker, now };
     let mut audit = Vec::new();
     for (id, organization) in made {
         let (_, draft) = change.revoke_key(&id)?;

@@ -84,6 +84,17 @@ impl Changing<'_> {
             {
                 return refuse(&format!("plan {}: its trial ends in plan {key}, which does not exist", plan.key));
             }
+            if let Some(key) = plan.spec.fallback_plan.as_deref()
+                && snapshot.plan_entry(key).is_none()
+            {
+                return refuse(&format!("plan {}: its fallback is plan {key}, which does not exist", plan.key));
+            }
+            let other = |price: &&String| {
+                snapshot.newest_plans().any(|other| other.key < plan.key && other.spec.stripe_prices.contains(price))
+            };
+            if let Some(price) = plan.spec.stripe_prices.iter().find(other) {
+                return refuse(&format!("plan {}: its price {price} stands for another plan already", plan.key));
+            }
         }
         Ok(())
     }

@@ -238,7 +238,8 @@ fn conversations(hour: &Hour<'_>, events: &mut Vec<Value>) {
 }
 
 /// The models in use, with the thousandths of all tokens that each takes and of its own that it writes.
-const MODELS: [(&str, u64, u64); 3] = [("gpt-4o", 450, 220), ("gpt-4o-mini", 350, 300), ("claude-sonnet-4", 200, 260)];
+const MODELS: [(&str, u64, u64); 3] =
+    [("gpt-4o", 450, 220), ("gpt-4o-mini", 350, 300), ("claude-sonnet-4-5", 200, 260)];
 
 fn tokens(hour: &Hour<'_>, events: &mut Vec<Value>) {
     for (model, part, written) in MODELS {

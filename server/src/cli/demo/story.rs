@@ -85,7 +85,7 @@ pub(super) fn acts(history: &History<'_>) -> Vec<Act> {
         let Some(profile) = ALL.iter().find(|profile| profile.key == *key) else { continue };
         let at = history.now.plus(-ago * HOUR).max(signs_up(profile).plus(HOUR));
         let zone = TimeZone::get(profile.zone).unwrap_or(TimeZone::UTC);
-        let what = What::Asks(*method, of_organization(key, below), body(at, &zone));
+        let what = What::Asks(method, of_organization(key, below), body(at, &zone));
         acts.push(Act { at, what });
     }
     if let Some(northwind) = ALL.first() {

@@ -120,6 +120,14 @@ impl Cookies {
         Some(self.public_url.as_deref() == Some(origin) || (host.is_some() && host == text(&HOST)))
     }
 
+    /// The address of a page of this server.
+    ///
+    /// # Errors
+    /// As [`Self::base`].
+    pub fn page(&self, path: &str) -> Result<String, ApiError> {
+        Ok(format!("{}{path}", self.base()?))
+    }
+
     /// A link to a page of this server.
     ///
     /// # Errors

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use metergate_rules::command::{Completion, Consume, Item};
 use metergate_rules::id::{DecisionId, OrganizationRef};
 use metergate_rules::meter::{Measure, Meter};
+use metergate_rules::price::LlmUse;
 use metergate_rules::quantity::Quantity;
 use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
@@ -14,6 +15,7 @@ use super::super::json as json_body;
 use super::super::measure::{self, Properties, Unmeasured};
 use super::super::number::decimal_text;
 use super::{Asking, ConsumeBody, HeaderKey, MOST_PROPERTIES, MOST_TOGETHER, Mode};
+use crate::llm;
 use crate::store::{ConsumeRequest, Key};
 
 /// The route in the key of a decision that is repeated by header.
@@ -48,7 +50,12 @@ impl<'s> Asking<'s> {
         let key = self.key(asked, &meters, header)?;
         let fingerprint = if key.is_some() { fingerprint(asked, &items) } else { 0 };
         let outcome = Completion { duration_ms: asked.duration_ms, status: asked.status };
-        let consume = Consume { items, properties: properties_of(asked)?, outcome };
+        let llm = self.llm(asked, &meters)?;
+        let mut properties = properties_of(asked)?;
+        if llm.is_some() {
+            properties = self.with_tokens(properties, asked, &meters)?;
+        }
+        let consume = Consume { items, properties, outcome, llm };
         Ok(ConsumeRequest { caller: self.caller.clone(), organization, key, fingerprint, consume })
     }
 
@@ -74,6 +81,36 @@ impl<'s> Asking<'s> {
         let values_key = self.app.shared.store.values_key();
         let item = measure::item(meter, text.as_deref(), &picked, values_key).map_err(wrong)?;
         Ok((meter, item))
+    }
+
+    /// What is said of a language model's tokens, where it is asked for some.
+    fn llm(&self, asked: &ConsumeBody<'_>, meters: &[&Arc<Meter>]) -> Result<Option<Box<LlmUse>>, ApiError> {
+        let rules = &self.snapshot.rules;
+        let Some(i) = meters.iter().position(|meter| llm::is_priced(meter, rules)) else { return Ok(None) };
+        let (properties, at) = match &asked.together {
+            Some(together) => (together[i].properties, format!("#/together/{i}")),
+            None => (asked.properties, "#".to_owned()),
+        };
+        llm::said(meters[i], properties, rules).map_err(|why| unmeasured(&at, why))
+    }
+
+    /// What is said of tokens among several meters is kept too: by that they can be priced again.
+    fn with_tokens(
+        &self,
+        properties: String,
+        asked: &ConsumeBody<'_>,
+        meters: &[&Arc<Meter>],
+    ) -> Result<String, ApiError> {
+        let rules = &self.snapshot.rules;
+        let Some(i) = meters.iter().position(|meter| llm::is_priced(meter, rules)) else { return Ok(properties) };
+        let Some(said) = asked.together.as_ref().and_then(|together| together[i].properties) else {
+            return Ok(properties);
+        };
+        let all = llm::merged(&properties, said.get());
+        if all.len() > MOST_PROPERTIES {
+            return Err(ApiError::invalid(format!("#/together/{i}/properties"), "At most 16 KiB."));
+        }
+        Ok(all)
     }
 
     fn key(

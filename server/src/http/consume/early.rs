@@ -57,6 +57,9 @@ impl Asking<'_> {
 
     /// What is asked for, where a mark may stand for the answer: of one meter that adds up, by a call that nobody repeats.
     fn markable(&self, request: &ConsumeRequest) -> Option<Markable> {
+        if request.consume.llm.is_some() {
+            return None;
+        }
         match (&request.consume.items[..], &request.key, self.mode) {
             ([item], None, Mode::Consume) => match item.measure {
                 Measure::Add(quantity) => {

@@ -101,6 +101,7 @@ impl Asking<'_> {
             data: consume.properties,
             items: consume.items,
             outcome: consume.outcome,
+            llm: consume.llm,
         };
         let (organization, name) = (account.id, account.profile.key.clone());
         Ok(Passed { organization, name, under: key.map(|key| (key, fingerprint)), event })

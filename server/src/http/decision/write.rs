@@ -61,6 +61,14 @@ impl Text {
         self.value(&body.quantity)?;
         self.raw(",\"overage\":");
         self.value(&body.overage)?;
+        if let Some(cost) = &body.cost {
+            self.raw(",\"cost\":");
+            self.value(cost)?;
+        }
+        if let Some(why) = body.unpriced {
+            self.raw(",\"unpriced\":");
+            self.value(why)?;
+        }
         self.raw(",\"limits\":[");
         for (i, limit) in body.limits.iter().enumerate() {
             self.raw(if i == 0 { "{" } else { ",{" });
@@ -162,6 +170,8 @@ mod tests {
                 id,
                 quantity: number(1, 0, false),
                 overage: number(0, 9, true),
+                cost: (i == 0).then(|| number(4_500_000, 9, false)),
+                unpriced: (i == 1).then_some("unknown-model"),
                 limits,
                 degraded: i == 1,
                 retry_after_seconds: (i > 1).then_some(37),

@@ -21,6 +21,7 @@ pub(super) mod of_organization;
 pub(super) mod of_own;
 pub(super) mod of_team;
 mod team_calls;
+mod webhook_calls;
 
 /// What follows once it is done.
 pub(super) enum Then {

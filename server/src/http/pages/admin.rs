@@ -23,7 +23,9 @@ const MOST_PARTS: usize = 200;
 pub(super) async fn overview(AtDashboard(visit): AtDashboard) -> Page {
     let fleet: Fleet = visit.api.get(&format!("/v1/fleet?limit={LEADING}&numbers=string")).await?;
     let meters = visit.api.all("/v1/meters").await?;
-    Ok(html(&Overview::new(visit.frame.clone(), fleet, meters, visit.query("meter"))))
+    let endpoints = visit.api.all("/v1/webhook-endpoints").await?;
+    let page = Overview::new(visit.frame.clone(), fleet, meters, visit.query("meter"));
+    Ok(html(&page.with_webhooks(endpoints)))
 }
 
 pub(super) async fn organizations(AtDashboard(visit): AtDashboard) -> Page {

@@ -11,6 +11,7 @@ use metergate_pages::frame::Place;
 use metergate_pages::organization::{Choice, Explain, Head, LimitsParts, LimitsTab, UsageParts, UsageTab, forecasts};
 use metergate_pages::organizations::in_query;
 use metergate_pages::people::{KeysTab, MembersTab, Search};
+use metergate_pages::subscription::SubscriptionTab;
 use metergate_pages::typed::instant;
 use serde::de::DeserializeOwned;
 
@@ -64,6 +65,11 @@ impl Seen {
             "cycle" => {
                 let cycle = self.visit.api.get(&self.path("/billing-cycle")).await?;
                 Ok(html(&CycleTab::new(self.visit.frame.clone(), self.head("cycle"), cycle, self.place)))
+            }
+            "subscription" => {
+                let subscription = self.visit.api.get(&self.path("/subscription")).await?;
+                let head = self.head("subscription");
+                Ok(html(&SubscriptionTab::new(self.visit.frame.clone(), head, subscription, self.place)))
             }
             "members" => {
                 let (search, page) = listed(&self.visit, &self.path("/members")).await?;

@@ -11,13 +11,13 @@ use metergate_pages::forms::entry;
 use metergate_pages::frame::Place;
 use metergate_pages::organization::Head;
 use metergate_pages::portal::{Billing, BillingParts, Portal};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::action::once;
 use super::api::Call;
 use super::html;
 use super::organization::use_of;
-use super::sent::SentByAnybody;
+use super::sent::{Sent, SentByAnybody};
 use super::trouble::{Trouble, see_other};
 use super::visit::{Anybody, Pages, Visit, in_path};
 
@@ -98,7 +98,31 @@ pub(super) async fn billing(mut visit: Visit) -> Page {
         standings,
         grants: api.all(&format!("/v1/organizations/{key}/grants?numbers=string")).await?,
         cycle: api.get(&format!("/v1/organizations/{key}/billing-cycle")).await?,
+        subscription: api.get(&format!("/v1/organizations/{key}/subscription")).await?,
     };
     let head = head(&visit, organization);
     Ok(html(&Billing::new(visit.frame.clone(), head, parts)))
+}
+
+/// Sends whoever may to Stripe's page for their subscription.
+pub(super) async fn manage(sent: Sent) -> Page {
+    pay(sent, "portal", Value::Null).await
+}
+
+/// Sends whoever may to where a plan is paid for.
+pub(super) async fn upgrade(sent: Sent) -> Page {
+    let plan = json!({"plan": sent.typed.word("plan")});
+    pay(sent, "checkout", plan).await
+}
+
+async fn pay(sent: Sent, way: &str, body: Value) -> Page {
+    let mut visit = sent.visit;
+    let organization = seen(&mut visit).await?;
+    let path = format!("/v1/organizations/{}/subscription/{way}", in_path(&organization.key));
+    let answer = visit.api.ask(&Call::new(Method::POST, path, body), None).await?;
+    if !answer.status.is_success() {
+        return Err(Trouble::refused(answer.status, answer.problem()));
+    }
+    let made: Value = answer.read()?;
+    Ok(see_other(made["url"].as_str().unwrap_or("/portal/billing")))
 }

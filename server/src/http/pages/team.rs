@@ -3,10 +3,12 @@
 use axum::body::Body;
 use axum::extract::Path;
 use axum::http::Response;
-use metergate_pages::answers::Plan;
+use metergate_pages::answers::{Paged, Plan, StripeEvent};
 use metergate_pages::catalog::{Meters, PlanPage, Plans};
+use metergate_pages::organizations::in_query;
 use metergate_pages::people::Keys;
 use metergate_pages::settings::Settings;
+use metergate_pages::subscription::StripeEvents;
 
 use super::html;
 use super::organization::listed;
@@ -38,4 +40,12 @@ pub(super) async fn settings(AtDashboard(visit): AtDashboard) -> Page {
     let settings = visit.api.get("/v1/settings").await?;
     let administrators = visit.api.all("/v1/administrators").await?;
     Ok(html(&Settings::new(visit.frame.clone(), settings, administrators)))
+}
+
+pub(super) async fn stripe(AtDashboard(visit): AtDashboard) -> Page {
+    let is_all = visit.query("all").is_some();
+    let states = if is_all { "" } else { "&state=unmatched&state=failed" };
+    let cursor = visit.query("cursor").map_or_else(String::new, |cursor| format!("&cursor={}", in_query(cursor)));
+    let page: Paged<StripeEvent> = visit.api.get(&format!("/v1/stripe-events?limit=50{states}{cursor}")).await?;
+    Ok(html(&StripeEvents::new(visit.frame.clone(), page, is_all, !cursor.is_empty())))
 }

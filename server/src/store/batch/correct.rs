@@ -3,16 +3,18 @@
 
 use std::collections::BTreeMap;
 
-use metergate_rules::command::{Adjustment, Command, EventName, Room, Void};
+use metergate_rules::command::{Adjustment, Command, Commit, EventName, Repricing, Room, Void};
 use metergate_rules::decide::{Problem, time_of};
 use metergate_rules::id::{DecisionId, MeterId, OrganizationId, ReservationId};
 use metergate_rules::outcome::{Hold, Use, VoidedEvent, What};
+use metergate_rules::price::NotAPart;
 use metergate_rules::quantity::Quantity;
 use metergate_rules::reservation::State;
 use metergate_rules::time::{DAY, Span, Time};
 
 use super::search::{Search, Spot};
 use super::{Batch, Stop};
+use crate::llm;
 use crate::store::Key;
 use crate::store::block::{Place, Record};
 use crate::store::error::{EngineError, unreadable};
@@ -40,6 +42,44 @@ impl Batch<'_> {
             sum: Quantity::at_least_zero(sum),
         });
         Ok(Command::Adjust(Adjustment { room: room.collect(), ..asked.clone() }))
+    }
+
+    /// With what reports hold in the quarter hours where something is charged less.
+    pub(super) fn with_room_of_parts(&self, organization: OrganizationId, asked: &Repricing) -> Result<Command, Stop> {
+        let mut asked = asked.clone();
+        let less = || asked.parts.iter().filter(|part| part.units < 0).map(|part| part.quarter);
+        if let (Some(start), Some(last)) = (less().min(), less().max()) {
+            let span = Span { start, end: last.plus(QUARTER) };
+            let mut sums = self.sums(organization, asked.meter, span, i64::MAX)?;
+            for part in asked.parts.iter_mut().filter(|part| part.units < 0) {
+                // Beyond the cap of a day's sets it went into the row for all others.
+                let own = (part.quarter, part.dimensions.clone());
+                let place = if sums.contains_key(&own) { own } else { (part.quarter, OTHER.to_owned()) };
+                let Some(sum) = sums.get_mut(&place) else { continue };
+                part.room = Quantity::at_least_zero(*sum);
+                *sum = sum.saturating_add(part.units.max(sum.saturating_neg()));
+            }
+        }
+        Ok(Command::Reprice(asked))
+    }
+
+    /// With what was said of the reservation when it was made, and what that says of a language model's tokens.
+    pub(super) fn with_what_was_said(&mut self, organization: OrganizationId, asked: &Commit) -> Result<Commit, Stop> {
+        let before = self.properties_of(organization, asked.id)?;
+        let properties = llm::merged(&before, &asked.properties);
+        let account = self.account(organization)?;
+        let rules = &self.ledger.catalogue.rules;
+        let held = account.reservations.iter().find(|held| held.id == asked.id);
+        let meter = held.and_then(|held| rules.meter(held.meter)).filter(|meter| llm::is_priced(meter, rules));
+        let llm = match meter {
+            Some(meter) => {
+                let quantity = Quantity::parse(&asked.quantity, 0).ok();
+                let said = llm::settled(meter, &properties, quantity, rules);
+                said.map_err(|error| error.why.map_or(Problem::TokenKinds(NotAPart), Problem::InvalidQuantity))?
+            }
+            None => None,
+        };
+        Ok(Commit { properties, llm, ..asked.clone() })
     }
 
     /// What reports hold of a meter in the quarter hours that begin in a span, from the latest back until it is `enough`.
@@ -182,13 +222,13 @@ fn with((place, record): (Place, Record), meter: Option<MeterId>) -> (Place, Rec
     (place, record, meter)
 }
 
-/// What a record used as an event: of a decision on the one meter.
+/// What a record used as an event: of a decision on the one meter, with what that cost, which is not taken back alone.
 fn uses_of(record: &Record, meter: Option<MeterId>) -> Vec<Use> {
     let is_event = match &record.entry.what {
         What::Recorded(_) | What::Decided(_) => true,
         What::Reservation(hold) => matches!(**hold, Hold::Settled(_)),
-        What::Due(_) | What::Changed(_) | What::Image(_) => false,
+        What::Due(_) | What::Changed(_) | What::Image(_) | What::Noticed(_) => false,
     };
-    let wanted = |used: &&Use| is_event && meter.is_none_or(|meter| used.meter == meter);
+    let wanted = |used: &&Use| is_event && meter.is_none_or(|meter| used.follows.unwrap_or(used.meter) == meter);
     record.entry.what.uses().iter().filter(wanted).cloned().collect()
 }

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use metergate_rules::command::{Command, Commit, Voiding};
+use metergate_rules::command::{Command, Voiding};
 use metergate_rules::decide::Problem;
 use metergate_rules::id::OrganizationId;
 
@@ -19,11 +19,9 @@ impl Batch<'_> {
     ) -> Result<Cow<'c, Command>, Stop> {
         match command {
             Command::Resolve { seq, note, .. } => self.with_note(organization, *seq, note).map(Cow::Owned),
-            Command::Commit(asked) => {
-                let properties = self.properties_of(organization, asked.id)?;
-                Ok(Cow::Owned(Command::Commit(Commit { properties, ..asked.clone() })))
-            }
+            Command::Commit(asked) => self.with_what_was_said(organization, asked).map(Command::Commit).map(Cow::Owned),
             Command::Adjust(asked) if asked.units < 0 => self.with_room(organization, asked).map(Cow::Owned),
+            Command::Reprice(asked) => self.with_room_of_parts(organization, asked).map(Cow::Owned),
             Command::Void(Voiding::Asked(source, id, name)) => {
                 let found = self.find_event(organization, source, id, name)?;
                 Ok(Cow::Owned(Command::Void(Voiding::Found(found))))

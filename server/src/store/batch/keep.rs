@@ -9,11 +9,13 @@ use metergate_rules::command::{Command, NewOrganization};
 use metergate_rules::decide::{Problem, Question, create, decide, questions, time_of};
 use metergate_rules::due::Settled;
 use metergate_rules::id::{OrganizationId, OrganizationRef};
+use metergate_rules::notice::may_tell;
 use metergate_rules::outcome::{Entry, Hold, Outcome, What};
 use metergate_rules::period::Zone;
 use metergate_rules::time::Time;
 use metergate_rules::window::WindowSet;
 
+use super::told::tell;
 use super::{Batch, Stop};
 use crate::catalogue::SIGN_UP_PLAN;
 use crate::faults::planted;
@@ -76,6 +78,7 @@ impl Batch<'_> {
         if entries.is_empty() {
             return Ok(());
         }
+        let first = self.records.len();
         let account = self.account(organization)?;
         let working = self.working.entry(organization).or_insert(account);
         let account = Arc::make_mut(working);
@@ -86,7 +89,15 @@ impl Batch<'_> {
         for entry in entries {
             let entry = if planted("late-effects") { late(entry, self.now) } else { entry };
             let before = planted("reservation-outlives-commit").then(|| account.reservations.clone());
+            let is_heard = self.settings.mails || !self.ledger.catalogue.stored.endpoints.is_empty();
+            let is_told = is_heard && may_tell(&entry.what);
+            let untold = is_told.then(|| account.clone());
             apply(account, &entry);
+            if let Some(untold) = untold {
+                let mailed = self.settings.mails.then_some(&*self.ledger.people);
+                let by = (&*self.ledger.catalogue, mailed);
+                tell(&mut self.messages, (&entry, &untold, &*account), by, self.now);
+            }
             if let (Some(before), What::Reservation(_)) = (before, &entry.what)
                 && !entry.what.uses().is_empty()
             {
@@ -103,7 +114,8 @@ impl Batch<'_> {
             };
             self.records.push((organization, Record { key, fingerprint, entry }));
         }
-        if let Some((_, Record { key: Some(made @ (Key::Reservation(_) | Key::Ended(_))), .. })) = self.records.last() {
+        let last = self.last_record(first).and_then(|last| self.records[last].1.key.as_ref());
+        if let Some(made @ (Key::Reservation(_) | Key::Ended(_))) = last {
             self.remember(self.ledger.known.hash(organization, Id::Key(made)));
         }
         Ok(())
@@ -176,6 +188,7 @@ impl Batch<'_> {
         }
         self.changed.remove(&organization);
         self.heads.remove(&chain_of(organization));
+        self.messages.retain(|message| message.organization != organization);
         self.records.truncate(records);
         self.audit.truncate(audit);
     }
@@ -204,7 +217,7 @@ impl Batch<'_> {
         Ok(organization)
     }
 
-    pub(super) fn write_audit(
+    pub(in crate::store) fn write_audit(
         &mut self,
         organization: OrganizationId,
         drafts: &[Draft],

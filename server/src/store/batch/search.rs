@@ -75,12 +75,15 @@ impl Batch<'_> {
         record.entry.at.plus(kept) <= self.now
     }
 
+    /// The last of the records from `first` on, but for what it has others told, which stands behind it.
+    pub(super) fn last_record(&self, first: usize) -> Option<usize> {
+        let is_first = |(_, record): &(OrganizationId, Record)| !matches!(record.entry.what, What::Noticed(_));
+        self.records[first..].iter().rposition(is_first).map(|place| first + place)
+    }
+
     /// The last record was made under an id of this hash.
     pub(super) fn remember(&mut self, hash: u64) {
-        let Some(index) = self.records.len().checked_sub(1).filter(|last| Id::of(&self.records[*last].1).is_some())
-        else {
-            return;
-        };
+        let Some(index) = self.last_record(0).filter(|last| Id::of(&self.records[*last].1).is_some()) else { return };
         self.fresh.insert_unique(hash, (hash, index), |(hash, _)| *hash);
         self.ids.push((index, hash));
     }

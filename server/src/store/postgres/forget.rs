@@ -17,6 +17,8 @@ const MOST: usize = 1_000;
 const MOST_ENTRIES: usize = 200;
 /// Kept answers of the team's that go in the commit of a deletion at most.
 const MOST_ANSWERS: i64 = 500;
+/// Deliveries that wait to be sent and go in that commit at most.
+const MOST_DELIVERIES: i64 = 500;
 
 /// Of each table some rows of an organization.
 macro_rules! some {
@@ -33,12 +35,15 @@ macro_rules! some {
     };
 }
 
-const SOME: [&str; 6] = [
+const SOME: [&str; 9] = [
     some!("receipts", "about"),
     some!("receipts", "organization"),
     some!("rollups", "organization"),
     some!("unique_values", "organization"),
     some!("audit_resolutions", "organization"),
+    some!("deliveries", "organization"),
+    some!("delivery_attempts", "organization"),
+    some!("messages", "organization"),
     some!("blocks", "organization"),
 ];
 
@@ -50,11 +55,17 @@ impl Postgres {
         let answers = "DELETE FROM receipts WHERE (organization, route, key) IN
                        (SELECT organization, route, key FROM receipts WHERE about = $1 ORDER BY at LIMIT $2)";
         self.rows(Of::Team, answers, &[&id, &MOST_ANSWERS])?;
+        let waiting = "DELETE FROM deliveries WHERE (organization, message, endpoint) IN
+                       (SELECT organization, message, endpoint FROM deliveries
+                        WHERE organization = $1 AND state = 'pending' LIMIT $2)";
+        self.rows(Of::Team, waiting, &[&id, &MOST_DELIVERIES])?;
         let key = self.row(Of::Team, "SELECT key FROM organizations WHERE organization = $1", &[&id])?;
         let key: Option<String> = key.map(|row| at(&row, 0)).transpose()?;
         for prefix in of_imports(organization, key.as_deref()) {
             self.rows(Of::Team, "DELETE FROM imports WHERE starts_with(source, $1)", &[&prefix])?;
         }
+        // By what it is linked with, which goes with it.
+        self.forget_events(organization)?;
         for sql in [
             "DELETE FROM accounts WHERE organization = $1 RETURNING 1",
             "DELETE FROM organizations WHERE organization = $1 RETURNING 1",

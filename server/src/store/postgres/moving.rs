@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use super::remade::INSERT as INSERT_ROLLUPS;
 use super::write::{Changed, Commit};
-use super::{Address, Of, Postgres, at, migrate, uuid};
+use super::{Address, Of, Owned, Postgres, at, migrate, uuid};
 use crate::catalogue::change::TeamRow;
 use crate::people::PersonRow;
 use crate::store::audit::AuditRow;
@@ -113,7 +113,7 @@ const INSERT_AUDIT: &str = "
     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)";
 
 /// Tables in which nothing stands before a first start.
-const OURS: [&str; 12] = [
+const OURS: [&str; 15] = [
     "settings",
     "accounts",
     "blocks",
@@ -123,9 +123,12 @@ const OURS: [&str; 12] = [
     "deletions",
     "meters",
     "plans",
+    "prices",
     "api_keys",
     "people",
     "imports",
+    "webhook_endpoints",
+    "stripe_events",
 ];
 
 impl Postgres {
@@ -300,6 +303,11 @@ impl Postgres {
     /// Has PostgreSQL look at how much there is of what, so that it finds good ways through it.
     pub(in crate::store) fn analyze(&self) -> Result<(), EngineError> {
         self.run("ANALYZE")
+    }
+
+    /// A row of whatever table, by the statement that writes it.
+    pub(in crate::store) fn put_row(&self, sql: &'static str, values: Vec<Owned>) {
+        self.later(sql, values);
     }
 
     /// What waits to go out goes.

@@ -8,6 +8,7 @@ use tokio_postgres::Row;
 use super::{Of, Postgres, Value, at, bytes_at, organization_at, uuid};
 use crate::catalogue::change::TeamRow;
 use crate::catalogue::key::{ApiKey, KeyScope};
+use crate::catalogue::price::StoredPrices;
 use crate::catalogue::{MeterEntry, PlanEntry, Stored};
 use crate::store::error::{EngineError, unreadable};
 use crate::store::rows::Rows as _;
@@ -90,9 +91,18 @@ impl Postgres {
             let entry = api_key(&row)?;
             stored.keys.insert(entry.id.clone(), entry);
         }
+        let newest = "SELECT version, prices, changed_at FROM prices ORDER BY version DESC LIMIT 1";
+        if let Some(row) = self.row(Of::Team, newest, &[])? {
+            stored.prices = StoredPrices {
+                version: at::<i64>(&row, 0)?.unsigned_abs(),
+                prices: definition(&row, 1, "the table of prices")?,
+                changed_at: Some(time(&row, 2)?),
+            };
+        }
         if let Some(text) = self.setting(TEAM_SETTINGS)? {
             stored.settings = serde_json::from_str(&text).map_err(|error| unreadable("the team's settings", error))?;
         }
+        stored.endpoints = self.endpoints()?;
         Ok(stored)
     }
 
@@ -137,9 +147,18 @@ impl Postgres {
             }
             TeamRow::Key(key) => self.write_key(key)?,
             TeamRow::KeyGone(id) => drop(self.together(&[("DELETE FROM api_keys WHERE id = $1", vec![id])])?),
+            TeamRow::Prices(table) => {
+                let sql = "INSERT INTO prices (version, prices, changed_at) VALUES ($1, $2, $3)";
+                let (version, prices) = (table.version.cast_signed(), text(&table.prices)?);
+                let changed = table.changed_at.unwrap_or(now).micros();
+                self.together(&[(sql, vec![&version, &prices, &changed])])?;
+            }
             TeamRow::Settings(settings) => {
                 self.put_setting(TEAM_SETTINGS, &text(settings)?)?;
             }
+            TeamRow::Endpoint(row) => self.write_endpoint(row)?,
+            TeamRow::EndpointGone(id) => self.delete_endpoint(id)?,
+            TeamRow::Resent(resent) => self.write_resent(resent)?,
             TeamRow::Import(record) => {
                 let sql = "INSERT INTO imports (source, rows_done, digest, updated_at) VALUES ($1, $2, $3, $4)
                            ON CONFLICT (source) DO UPDATE SET rows_done = $2, digest = $3, updated_at = $4";

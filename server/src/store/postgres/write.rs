@@ -20,8 +20,10 @@ use crate::store::audit::AuditRow;
 use crate::store::block::Place;
 use crate::store::error::EngineError;
 use crate::store::ledger::Head;
+use crate::store::message::MessageRow;
 use crate::store::receipt::ReceiptRow;
 use crate::store::rollup::{Day, RollupKey, ValueKey};
+use crate::store::stripe::StripeRow;
 use crate::store::totals::Totals;
 
 /// Values for a statement that goes out later.
@@ -79,6 +81,10 @@ pub(in crate::store) struct Commit<'a> {
     pub(in crate::store) team: &'a [TeamRow],
     /// People.
     pub(in crate::store) people: &'a [PersonRow],
+    /// What webhook endpoints are told.
+    pub(in crate::store) messages: &'a [MessageRow],
+    /// What Stripe told.
+    pub(in crate::store) stripe: &'a [StripeRow],
     /// The end of the team's audit chain, if that moves.
     pub(in crate::store) team_head: Option<Head>,
     /// The organization that it deletes.
@@ -161,9 +167,10 @@ const ADD_TOTALS: &str = "
 const DELETE_LISTED: &str = "DELETE FROM organizations WHERE organization = ANY($1)";
 /// In the order of their keys, so that two nodes that make several wait for each other one way only.
 const INSERT_LISTED: &str = "
-    INSERT INTO organizations (organization, key, name, plan, status, locked, created_at)
-    SELECT * FROM unnest($1::uuid[], $2::text[], $3::text[], $4::bigint[], $5::text[], $6::boolean[], $7::bigint[])
-        AS k(organization, key, name, plan, status, locked, created_at) ORDER BY k.key";
+    INSERT INTO organizations (organization, key, name, plan, status, locked, created_at, subscription, customer)
+    SELECT * FROM unnest($1::uuid[], $2::text[], $3::text[], $4::bigint[], $5::text[], $6::boolean[], $7::bigint[], $8::text[],
+                         $9::text[])
+        AS k(organization, key, name, plan, status, locked, created_at, subscription, customer) ORDER BY k.key";
 
 impl Postgres {
     /// Writes a commit, and makes it durable. Answers what the team's row says after it of catalogue and people, if that
@@ -176,7 +183,8 @@ impl Postgres {
         let changed = commit.changed.iter().map(|changed| changed.account.id);
         let noted = commit.audit.iter().map(|row| OrganizationId(row.chain));
         let answered = commit.receipts.iter().map(|kept| OrganizationId(kept.scope));
-        self.name(changed.chain(noted).chain(answered).chain(commit.deleted));
+        let told = commit.messages.iter().map(|message| message.organization);
+        self.name(changed.chain(noted).chain(answered).chain(told).chain(commit.deleted));
         let rollups = self.grown(&commit.rollups)?;
         self.write_listed(&commit.changed);
         self.write_new(commit)?;
@@ -185,7 +193,9 @@ impl Postgres {
         }
         self.write_derived(commit);
         self.write_audit(commit);
+        self.write_messages(commit.messages, commit.at);
         commit.people.iter().try_for_each(|row| self.write_person(row, commit.at))?;
+        commit.stripe.iter().for_each(|row| self.write_stripe(row));
         commit.team.iter().try_for_each(|row| self.write_team(row, commit.at))?;
         let epochs = self.write_guarded(commit)?;
         if let Some(organization) = commit.deleted {
@@ -292,7 +302,10 @@ impl Postgres {
         let locked: Vec<bool> = listed().map(|account| !account.locks.is_empty()).collect();
         let created: Vec<i64> = listed().map(|account| account.profile.created_at.micros()).collect();
         self.later(DELETE_LISTED, owned![ids.clone()]);
-        self.later(INSERT_LISTED, owned![ids, keys, names, plans, statuses, locked, created]);
+        let known = || listed().map(|account| account.subscription.as_deref());
+        let subscriptions: Vec<Option<String>> = known().map(|known| Some(known?.id.as_ref()?.to_string())).collect();
+        let customers: Vec<Option<String>> = known().map(|known| Some(known?.customer.as_ref()?.to_string())).collect();
+        self.later(INSERT_LISTED, owned![ids, keys, names, plans, statuses, locked, created, subscriptions, customers]);
     }
 
     fn write_audit(&self, commit: &Commit<'_>) {
@@ -342,7 +355,7 @@ const UPDATE_TEAM: &str = "
 
 /// What changes in the team's row, if anything does.
 fn team_values(commit: &Commit<'_>) -> Option<Vec<Owned>> {
-    let is_of_catalogue = |row: &TeamRow| !matches!(row, TeamRow::Import(_));
+    let is_of_catalogue = |row: &TeamRow| !matches!(row, TeamRow::Import(_) | TeamRow::Resent(_));
     let catalogue = i64::from(commit.team.iter().any(is_of_catalogue));
     let people = i64::from(!commit.people.is_empty());
     let end = commit.team_head.map(|head| head.sequence.cast_signed());

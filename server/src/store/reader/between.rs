@@ -109,8 +109,11 @@ impl View<'_> {
         self.blocks_between(organization, between, all(each)).map(drop)
     }
 
-    /// The same block by block, until `take` has enough. Whether it could take more.
-    pub(in crate::store) fn blocks_between(
+    /// The same block by block, each record with its offset, until `take` has enough. Whether it could take more.
+    ///
+    /// # Errors
+    /// [`ReadError::Engine`] if they cannot be read.
+    pub fn blocks_between(
         &self,
         organization: OrganizationId,
         between: (u64, u64),

@@ -8,6 +8,7 @@ use crate::store::alone::{Alone, decide_alone};
 use crate::store::batch::{Batch, Failure, Stop};
 use crate::store::block::Block;
 use crate::store::error::unreadable;
+use crate::store::outbox::keep_outbox;
 use crate::store::postgres::lock::TeamRow;
 use crate::store::postgres::{BEGIN, Postgres};
 use crate::store::remade::Remade;
@@ -28,6 +29,7 @@ impl Shared {
             Work::Replace(remade) => self.replace(&session, remade),
             Work::Retain => self.retain(&session).map(|gone| Turn::Done(Ok(Receipt::Upkeep(gone)))),
             Work::Keep(name, value) => keep(&session, name, value).map(|()| Turn::Done(Ok(Receipt::Upkeep(1)))),
+            Work::Outbox(work) => keep_outbox(&session, work).map(|receipt| Turn::Done(Ok(receipt))),
             work => self.change_on(&session, work),
         };
         self.session = Some(session);

@@ -23,6 +23,7 @@ use crate::store::postgres::lock::{Epochs, TeamRow};
 use crate::store::postgres::pool::Pool;
 use crate::store::postgres::{self, BEGIN, Postgres};
 use crate::store::reader::Reader;
+use crate::store::refusals::Refusals;
 use crate::store::rows::Rows as _;
 
 /// What a start reads of the database.
@@ -124,6 +125,7 @@ fn ledger(catalogue: &Arc<Snapshot>, people: &Arc<People>, hasher: IdHasher, fee
         catalogue: Arc::clone(catalogue),
         people: Arc::clone(people),
         feed: Arc::clone(feed),
+        refusals: Refusals::default(),
         deleted: [].into(),
         cut: [].into(),
     }

@@ -96,9 +96,10 @@ impl Shared {
             });
         }
         let mut decided = Decided::of(batch);
-        let refused = std::mem::take(&mut decided.refused);
+        let (refused, tally) = (std::mem::take(&mut decided.refused), std::mem::take(&mut decided.tally));
         let places = self.commit(session, &held, decided)?;
         self.ledger.feed.refused(&refused, held.now);
+        self.ledger.refusals.take_in(tally);
         let answer = |pending| match pending {
             Pending::Ready(answer) => self.with_version(answer, &held),
             Pending::Placed(receipt, record) => {
@@ -207,6 +208,7 @@ impl Shared {
         self.memory.remembered.lock().committed(&commit.changed, decided.deleted);
         self.tell_given(&decided, held);
         self.ledger.feed.tell(decided.organizations(&order));
+        self.ledger.feed.tell_messages(&decided.messages);
         Ok(places)
     }
 
@@ -258,6 +260,8 @@ impl Shared {
             receipts: &decided.receipts,
             team: &decided.team,
             people: &decided.people,
+            messages: &decided.messages,
+            stripe: &decided.stripe,
             team_head: None,
             deleted: decided.deleted,
         }

@@ -4,6 +4,7 @@ use metergate_rules::id::OrganizationId;
 use metergate_rules::time::Time;
 use rusqlite::{OptionalExtension, Transaction, TransactionBehavior};
 
+use super::stripe::forget;
 use super::{EngineError, Sqlite, settings};
 use crate::dies_at;
 use crate::store::audit::{AuditRow, TEAM, chain_of};
@@ -19,9 +20,11 @@ const MOST_ENTRIES: usize = 200;
 /// Kept answers of the team's that go in the commit of a deletion at most, the oldest first: the one that was given when the
 /// organization was made is among them. What is left goes with the rest.
 const MOST_ANSWERS: i64 = 500;
+/// Deliveries that wait to be sent and go in that commit at most.
+const MOST_DELIVERIES: i64 = 500;
 
 /// Of each table some rows of an organization.
-const SOME: [&str; 6] = [
+const SOME: [&str; 9] = [
     "DELETE FROM receipts WHERE (scope, route, key) IN
      (SELECT scope, route, key FROM receipts WHERE about = ? LIMIT ?)",
     "DELETE FROM rollups WHERE (organization, meter, day, dimensions) IN
@@ -34,6 +37,12 @@ const SOME: [&str; 6] = [
      (SELECT scope, route, key FROM receipts WHERE scope = ? LIMIT ?)",
     "DELETE FROM audit_resolutions WHERE (chain, sequence) IN
      (SELECT chain, sequence FROM audit_resolutions WHERE chain = ? LIMIT ?)",
+    "DELETE FROM deliveries WHERE (organization, message, endpoint) IN
+     (SELECT organization, message, endpoint FROM deliveries WHERE organization = ? LIMIT ?)",
+    "DELETE FROM delivery_attempts WHERE (organization, message, endpoint, number) IN
+     (SELECT organization, message, endpoint, number FROM delivery_attempts WHERE organization = ? LIMIT ?)",
+    "DELETE FROM messages WHERE (organization, id) IN
+     (SELECT organization, id FROM messages WHERE organization = ? LIMIT ?)",
 ];
 
 /// From its commit on nobody finds the organization. Kept answers that were given when it was made, or that somebody owns it,
@@ -47,12 +56,17 @@ pub(super) fn delete(transaction: &Transaction<'_>, organization: OrganizationId
         let end = format!("{}0", prefix.trim_end_matches('/'));
         transaction.prepare_cached("DELETE FROM imports WHERE source >= ? AND source < ?")?.execute((prefix, end))?;
     }
+    // By what it is linked with, which goes with it.
+    forget(transaction, organization)?;
     for sql in ["DELETE FROM accounts WHERE id = ?", "DELETE FROM organizations WHERE id = ?"] {
         transaction.prepare_cached(sql)?.execute([organization.bytes()])?;
     }
     let sql = "DELETE FROM receipts WHERE (scope, route, key) IN
                (SELECT scope, route, key FROM receipts WHERE about = ? ORDER BY at LIMIT ?)";
     transaction.prepare_cached(sql)?.execute((organization.bytes(), MOST_ANSWERS))?;
+    let sql = "DELETE FROM deliveries WHERE (organization, message, endpoint) IN
+               (SELECT organization, message, endpoint FROM deliveries WHERE organization = ? AND state = 'pending' LIMIT ?)";
+    transaction.prepare_cached(sql)?.execute((organization.bytes(), MOST_DELIVERIES))?;
     let sql = "INSERT OR REPLACE INTO deletions (organization, at) VALUES (?, ?)";
     transaction.prepare_cached(sql)?.execute((organization.bytes(), at.micros()))?;
     settings::set(transaction, DELETED, &(settings::number(transaction, DELETED)? + 1).to_string())

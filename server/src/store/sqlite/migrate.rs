@@ -13,7 +13,7 @@ const VALUE_CHECKSUMS: &str = include_str!("../../../migrations/sqlite/0009_valu
 const RETENTION: &str = include_str!("../../../migrations/sqlite/0010_retention.sql");
 const DAY_TOTALS: &str = include_str!("../../../migrations/sqlite/0012_day_totals.sql");
 
-const MIGRATIONS: [&str; 13] = [
+const MIGRATIONS: [&str; 16] = [
     include_str!("../../../migrations/sqlite/0001_start.sql"),
     include_str!("../../../migrations/sqlite/0002_slices.sql"),
     include_str!("../../../migrations/sqlite/0003_audit_resolutions.sql"),
@@ -27,6 +27,9 @@ const MIGRATIONS: [&str; 13] = [
     include_str!("../../../migrations/sqlite/0011_rotation.sql"),
     DAY_TOTALS,
     include_str!("../../../migrations/sqlite/0013_letters.sql"),
+    include_str!("../../../migrations/sqlite/0014_notifications.sql"),
+    include_str!("../../../migrations/sqlite/0015_stripe.sql"),
+    include_str!("../../../migrations/sqlite/0016_prices.sql"),
 ];
 
 /// The version of the schema that this program makes and reads.

@@ -11,6 +11,7 @@ use serde::de::DeserializeOwned;
 use super::{EngineError, Sqlite, settings, unreadable};
 use crate::catalogue::change::ImportRecord;
 use crate::catalogue::key::{ApiKey, KeyScope};
+use crate::catalogue::price::StoredPrices;
 use crate::catalogue::{MeterEntry, PlanEntry, Stored};
 use rusqlite::OptionalExtension;
 
@@ -22,12 +23,13 @@ pub(super) const TEAM_SETTINGS: &str = "team_settings";
 const NOTHING: &str = "00000000";
 
 /// What it is over. Rows that have come later are added at the end, so that a store without any keeps its sum.
-const SUMMED: [&str; 5] = [
+const SUMMED: [&str; 6] = [
     "SELECT * FROM meters ORDER BY id",
     "SELECT * FROM plans ORDER BY id",
     "SELECT id, hash, name, scopes, organization, created_at, expires_at, revoked_at FROM api_keys ORDER BY id",
     "SELECT id, created_by FROM api_keys WHERE created_by IS NOT NULL ORDER BY id",
     "SELECT id, replaces FROM api_keys WHERE replaces IS NOT NULL ORDER BY id",
+    "SELECT * FROM prices ORDER BY version",
 ];
 
 /// The checksum of every meter, plan and key as they are stored.
@@ -90,10 +92,20 @@ impl Sqlite {
         for entry in self.all(keys, |row| Ok(Ok(api_key(row)?)))? {
             stored.keys.insert(entry.id.clone(), entry);
         }
+        let newest = "SELECT version, prices AS spec, changed_at FROM prices ORDER BY version DESC LIMIT 1";
+        if let Some(prices) = self.all(newest, prices)?.pop() {
+            stored.prices = prices;
+        }
         if let Some(text) = self.setting(TEAM_SETTINGS)? {
             stored.settings = serde_json::from_str(&text).map_err(|error| unreadable("the team's settings", error))?;
         }
+        stored.endpoints = self.endpoints()?;
         Ok(stored)
+    }
+
+    /// All versions of the table of prices.
+    pub(in crate::store) fn price_versions(&self) -> Result<Vec<StoredPrices>, EngineError> {
+        self.all("SELECT version, prices AS spec, changed_at FROM prices ORDER BY version", prices)
     }
 
     fn all<T>(
@@ -155,6 +167,13 @@ fn plan(row: &Row<'_>) -> rusqlite::Result<Result<PlanEntry, EngineError>> {
     let deleted_at = row.get::<_, Option<i64>>("deleted_at")?.map(Time::from_micros);
     let key = PlanKey::new(&name).map_err(|error| unreadable(&*what, error));
     Ok(key.and_then(|key| Ok(PlanEntry { id, key, version, spec: spec?, created_at, deleted_at })))
+}
+
+fn prices(row: &Row<'_>) -> rusqlite::Result<Result<StoredPrices, EngineError>> {
+    let prices = definition(row, "the table of prices")?;
+    let version = row.get::<_, i64>("version")?.unsigned_abs();
+    let changed_at = Some(Time::from_micros(row.get("changed_at")?));
+    Ok(prices.map(|prices| StoredPrices { version, prices, changed_at }))
 }
 
 fn api_key(row: &Row<'_>) -> rusqlite::Result<ApiKey> {

@@ -12,8 +12,11 @@ use rusqlite::{Transaction, TransactionBehavior};
 use super::audit::write_audit;
 use super::deletion::delete;
 use super::derived::find_rollup;
+use super::messages::write_message;
+use super::outbox::{delete_endpoint, write_endpoint, write_resent};
 use super::people::write_person;
 use super::rows::{TEAM_SETTINGS, write_catalogue_checksum};
+use super::stripe::write_stripe;
 use super::totals::write_totals;
 use super::values::write_values;
 use super::{EngineError, Sqlite, day_totals, settings, unreadable};
@@ -25,9 +28,11 @@ use crate::people::PersonRow;
 use crate::store::KeptAnswer;
 use crate::store::audit::AuditRow;
 use crate::store::dirty::DirtyAccount;
+use crate::store::message::MessageRow;
 use crate::store::receipt::ReceiptRow;
 use crate::store::rollup::{Day, Derived, RollupKey, RollupRow};
 use crate::store::seal::seal;
+use crate::store::stripe::StripeRow;
 use crate::store::totals::Totals;
 
 /// Everything that one commit writes.
@@ -52,6 +57,10 @@ pub(in crate::store) struct Commit<'a> {
     pub(in crate::store) team: &'a [TeamRow],
     /// People.
     pub(in crate::store) people: &'a [PersonRow],
+    /// What webhook endpoints are told.
+    pub(in crate::store) messages: &'a [MessageRow],
+    /// What Stripe told.
+    pub(in crate::store) stripe: &'a [StripeRow],
     /// The organization that it deletes.
     pub(in crate::store) deleted: Option<OrganizationId>,
     /// What the rows of that one lack, if they lack anything.
@@ -62,7 +71,9 @@ impl Commit<'_> {
     /// About how many bytes it adds to the write-ahead file: the block, and a page or two a row.
     pub(in crate::store) fn bytes(&self) -> usize {
         let fold = self.fold.iter().map(|dirty| 2 + 4 * dirty.derived.rollups.len() + dirty.derived.values.len());
+        let messages = self.messages.iter().map(|message| 2 + 2 * message.endpoints.len()).sum::<usize>();
         let rows = 2
+            + messages
             + 2 * usize::from(self.sliced.is_some())
             + fold.sum::<usize>()
             + 2 * (self.audit.len() + self.receipts.len() + self.team.len() + self.people.len());
@@ -96,7 +107,8 @@ impl Sqlite {
             dies_at!("deletion-written");
         }
         dies_at!("commit-folded");
-        if commit.block.is_some() || !commit.audit.is_empty() || !commit.team.is_empty() || !commit.people.is_empty() {
+        let is_change = !commit.audit.is_empty() || !commit.team.is_empty() || !commit.people.is_empty();
+        if commit.block.is_some() || is_change || !commit.stripe.is_empty() {
             fail_here()?;
         }
         transaction.commit()?;
@@ -125,8 +137,14 @@ fn write_changes(transaction: &Transaction<'_>, commit: &Commit<'_>) -> Result<(
         transaction.prepare_cached(sql)?.execute(row)?;
     }
     commit.people.iter().try_for_each(|row| write_person(transaction, row))?;
+    commit.messages.iter().try_for_each(|row| write_message(transaction, row, commit.at))?;
+    commit.stripe.iter().try_for_each(|row| write_stripe(transaction, row))?;
     commit.team.iter().try_for_each(|row| write_team(transaction, row, commit.at))?;
-    let of_catalogue = |row: &TeamRow| !matches!(row, TeamRow::Import(_) | TeamRow::Settings(_));
+    // Rows of others have checksums of their own.
+    let of_catalogue = |row: &TeamRow| {
+        use TeamRow::{Endpoint, EndpointGone, Import, Resent, Settings};
+        !matches!(row, Import(_) | Settings(_) | Endpoint(_) | EndpointGone(_) | Resent(_))
+    };
     if commit.team.iter().any(of_catalogue) { write_catalogue_checksum(transaction) } else { Ok(()) }
 }
 
@@ -161,7 +179,19 @@ fn write_team(transaction: &Transaction<'_>, row: &TeamRow, at: Time) -> Result<
         TeamRow::KeyGone(id) => {
             transaction.prepare_cached("DELETE FROM api_keys WHERE id = ?")?.execute([id])?;
         }
+        TeamRow::Prices(table) => {
+            let sql = "INSERT INTO prices (version, prices, changed_at) VALUES (?, ?, ?)";
+            let changed = table.changed_at.unwrap_or(at).micros();
+            transaction.prepare_cached(sql)?.execute((
+                table.version.cast_signed(),
+                definition(&table.prices)?,
+                changed,
+            ))?;
+        }
         TeamRow::Settings(settings) => settings::set(transaction, TEAM_SETTINGS, &definition(settings)?)?,
+        TeamRow::Endpoint(row) => write_endpoint(transaction, row)?,
+        TeamRow::EndpointGone(id) => delete_endpoint(transaction, id)?,
+        TeamRow::Resent(resent) => write_resent(transaction, resent)?,
         TeamRow::Import(record) => {
             let sql = "INSERT OR REPLACE INTO imports (source, rows_done, digest, updated_at) VALUES (?, ?, ?, ?)";
             let values = (&record.source, record.rows_done.cast_signed(), &record.digest, at.micros());
@@ -225,8 +255,8 @@ fn write_organizations(transaction: &Transaction<'_>, fold: &[Arc<DirtyAccount>]
 }
 
 fn write_organization(transaction: &Transaction<'_>, account: &Account) -> Result<(), EngineError> {
-    let sql = "INSERT INTO organizations (id, key, name, plan, status, locked, created_at)
-               VALUES (?, ?, ?, ?, ?, ?, ?)";
+    let sql = "INSERT INTO organizations (id, key, name, plan, status, locked, created_at, subscription, customer)
+               VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)";
     let profile = &account.profile;
     let row = (
         account.id.bytes(),
@@ -236,6 +266,8 @@ fn write_organization(transaction: &Transaction<'_>, account: &Account) -> Resul
         status_name(account.status),
         !account.locks.is_empty(),
         profile.created_at.micros(),
+        account.subscription.as_ref().and_then(|known| Some(known.id.as_ref()?.as_str())),
+        account.subscription.as_ref().and_then(|known| Some(known.customer.as_ref()?.as_str())),
     );
     transaction.prepare_cached(sql)?.execute(row)?;
     Ok(())

@@ -4,11 +4,13 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
+use super::http::Call;
 use super::process::{Faults, Server, was_killed};
 use super::random_kills::throw_away_rows;
 use super::run::Run;
-use crate::invariant::stored;
+use crate::invariant::{stored, told};
 use metergate::store::sqlite::Sqlite;
+use serde_json::json;
 
 /// Only a server with the bug `answer-before-fsync` comes by; `planted` sees to it.
 const ONLY_PLANTED: &str = "answered-early";
@@ -83,6 +85,32 @@ fn a_server_killed_at_each_point_of_a_commit_loses_and_doubles_nothing() {
     }
     let reached = run.finish().unwrap_or_else(|violation| panic!("{violation}"));
     assert!(reached.crash_between_append_and_answer > 0 && reached.unknown > 0, "{reached:?}");
+}
+
+#[test]
+fn a_message_is_there_exactly_when_its_entry_is_wherever_a_commit_is_killed() {
+    let test = "a_message_is_there_exactly_when_its_entry_is_wherever_a_commit_is_killed";
+    let mut run = Run::to_prepare(test, tempfile::tempdir().unwrap(), None);
+    fs::create_dir(run.data()).unwrap();
+    let server = run.start(&Faults::default());
+    // Nobody is there. It wants everything, before there is anything.
+    let endpoint = Call::json("POST", "/v1/webhook-endpoints", json!({"url": "https://nobody.invalid/hook"}));
+    assert_eq!(server.client().call(&endpoint).unwrap().status, 201);
+    run.prepare(&server);
+    server.kill();
+    let (mut answers, mut messages) = (0, 0);
+    for point in points().iter().filter(|point| point.starts_with("commit-")) {
+        for passes in [0, 50] {
+            let server = dying(&run, point, passes);
+            answers += run.work(server, MOST, |server| {
+                assert!(server.died_by_itself().is_some_and(was_killed), "{point} was not reached");
+            });
+            messages = told(&run.data()).unwrap_or_else(|violation| panic!("after {point}: {violation}"));
+        }
+    }
+    assert!(answers > 100 && messages > 5, "{answers} answers, {messages} messages");
+    run.finish().unwrap_or_else(|violation| panic!("{violation}"));
+    told(&run.data()).unwrap_or_else(|violation| panic!("at the end: {violation}"));
 }
 
 #[test]

@@ -45,6 +45,7 @@ fn a_decision_has_the_documented_members_and_values() {
     let answer = admin.post("/v1/consume", &body).is(200);
     let expected = json!({
         "allowed": true, "reason": null, "organization": "acme", "meter": "tokens", "id": "req-1", "quantity": 120, "overage": 0,
+        "cost": 0.00045,
         "limits": [{"window": "billingPeriod", "enforcement": "hard", "limit": 1000, "used": 120, "held": 0, "remaining": 880, "resetsAt": ends}],
     });
     assert_eq!(answer.json(), expected);

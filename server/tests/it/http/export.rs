@@ -50,6 +50,7 @@ fn everything_is_exported_and_its_use_adds_up() {
     assert_eq!(of(&lines, "settings", "")[0]["teamName"], "Acme's makers");
     assert!(of(&lines, "meter", "").iter().any(|meter| meter["key"] == "tokens"));
     assert!(of(&lines, "plan", "").iter().any(|plan| plan["key"] == "pro"));
+    assert_eq!(of(&lines, "prices", ""), [&server.admin().get("/v1/prices").is(200).json()]);
     let keys = of(&lines, "key", "");
     assert_eq!((keys.len(), &keys[0]["name"], keys[0].get("key")), (1, &json!("reader"), None));
     assert!(of(&lines, "audit", "").iter().any(|entry| entry["action"] == "key.create"));

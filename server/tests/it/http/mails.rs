@@ -181,6 +181,70 @@ fn a_mail_that_waits_outlives_its_server() {
 }
 
 #[test]
+fn owners_and_admins_whose_address_is_theirs_are_told_that_a_limit_is_used_up_and_that_a_trial_is_over() {
+    let smtp = Smtp::start();
+    let server = started(&smtp);
+    let [ada, bob, eve] =
+        ["ada@example.com", "bob@example.com", "eve@example.com"].map(|email| sign_up(&server, email));
+    for person in [&ada, &bob] {
+        let letters = [0, 1, 2].map(|number| smtp.letter(number));
+        let own = letters.iter().find(|letter| letter.to == person.email).unwrap();
+        assert_eq!(confirm(&person.client, own), 200);
+    }
+    ada.client.post(&ada.members(), json!({"email": "bob@example.com", "role": "viewer"})).is(201);
+    let admin = server.admin();
+    let limits = json!([
+        {"meter": "generations", "window": "billingPeriod", "max": 10},
+        {"meter": "api_calls", "window": "day", "max": 10},
+    ]);
+    admin.put("/v1/plans/small", json!({"limits": limits})).is(201);
+    smtp.next([How::Later]);
+    // A plan without a trial ends the one that runs. Of Eve's address nobody knows that it is hers.
+    for organization in [&eve.organization, &ada.organization] {
+        admin.put(&format!("/v1/organizations/{organization}/plan"), json!({"plan": "small"})).is(200);
+    }
+    for (meter, quantity) in [("api_calls", 10), ("generations", 9), ("generations", 1), ("generations", 1)] {
+        let asked = json!({"organization": ada.organization, "meter": meter, "quantity": quantity});
+        admin.post("/v1/consume", asked).is(200);
+    }
+    let about = |letter: &Letter| {
+        assert_eq!(letter.to, "ada@example.com", "neither a viewer nor who may be somebody else");
+        assert_eq!(letter.link(), format!("{}/portal", server.url));
+        let text = letter.text();
+        ["The trial of", "has used all of its"].map(|words| text.contains(words))
+    };
+    // What is refused for now is tried again.
+    let letters = [3, 4, 5].map(|number| about(&smtp.letter(number)));
+    assert!(letters.contains(&[true, false]) && letters.contains(&[false, true]), "{letters:?}");
+    std::thread::sleep(std::time::Duration::from_secs(2));
+    assert_eq!(smtp.count(), 6, "each is told once");
+}
+
+#[test]
+fn a_letter_somebody_waits_for_goes_before_notices_that_were_due_already() {
+    let smtp = Smtp::start();
+    let server = started(&smtp);
+    let ada = sign_up(&server, "ada@example.com");
+    assert_eq!(confirm(&ada.client, &smtp.letter(0)), 200);
+    let (admin, meters) = (server.admin(), ["api_calls", "generations"]);
+    let windows = ["billingPeriod", "month", "lifetime"];
+    let limit = |meter, window| json!({"meter": meter, "window": window, "max": 1});
+    let limits: Vec<Value> = meters.iter().flat_map(|meter| windows.map(|window| limit(meter, window))).collect();
+    admin.put("/v1/plans/tiny", json!({"limits": limits})).is(201);
+    smtp.next([How::Slow; 8]);
+    admin.put(&format!("/v1/organizations/{}/plan", ada.organization), json!({"plan": "tiny"})).is(200);
+    for meter in meters {
+        admin.post("/v1/consume", json!({"organization": ada.organization, "meter": meter, "quantity": 1})).is(200);
+    }
+    smtp.letter(1);
+    ask_reset(&server, "ada@example.com");
+    let next = [2, 3].map(|number| smtp.letter(number).text());
+    assert!(next.iter().any(|text| text.contains("/reset?token=")), "{next:?}");
+    // What gave way comes after it: the end of the trial and six limits.
+    (4..9).for_each(|number| drop(smtp.letter(number)));
+}
+
+#[test]
 fn without_a_mail_server_operators_pass_links_on() {
     let server = Server::start();
     let ada = sign_up(&server, "ada@example.com");

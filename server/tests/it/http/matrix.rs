@@ -97,8 +97,13 @@ pub(super) const RULES: &[Rule] = &[
     rule("GET /v1/plans/{key}", CATALOGUE, "", ""),
     rule("PUT /v1/plans/{key}", Right::Operator, "", "{}"),
     rule("DELETE /v1/plans/{key}", Right::Operator, "", ""),
+    rule("GET /v1/prices", CATALOGUE, "", ""),
+    rule("PUT /v1/prices", Right::Operator, "", r#"{"prices": []}"#),
+    rule("PATCH /v1/prices", Right::Operator, "", r#"{"set": []}"#),
+    rule("POST /v1/prices/recompute", Right::Operator, "", r#"{"from": "2026-11-01T00:00:00Z", "to": "2026-11-02T00:00:00Z"}"#),
     rule("POST /v1/catalog/diff", Right::Operator, "", " "),
     rule("POST /v1/catalog/apply", Right::Operator, "", " "),
+    rule("POST /v1/what-if", Right::Operator, "", r#"{"plan": "pro"}"#),
     rule("POST /v1/api-keys", Right::Operator, "", r#"{"name": "made", "scopes": ["read"], "organization": "{org}"}"#),
     rule("GET /v1/api-keys", Right::Operator, "", ""),
     rule("DELETE /v1/api-keys/{id}", Right::Operator, "", ""),
@@ -107,6 +112,23 @@ pub(super) const RULES: &[Rule] = &[
     rule("POST /v1/organizations/{org}/api-keys", ADMINISTER, "", r#"{"name": "made", "scopes": ["read"]}"#),
     rule("DELETE /v1/organizations/{org}/api-keys/{id}", ADMINISTER, "", ""),
     rule("POST /v1/organizations/{org}/api-keys/{id}/rotate", ADMINISTER, "", ""),
+    rule("GET /v1/organizations/{org}/subscription", READ, "", ""),
+    rule("PUT /v1/organizations/{org}/subscription", Right::Operator, "", r#"{"reason": "r"}"#),
+    rule("POST /v1/organizations/{org}/subscription/portal", Right::Of(role::Right::Pay), "", ""),
+    rule("POST /v1/organizations/{org}/subscription/checkout", Right::Of(role::Right::Pay), "", r#"{"plan": "pro"}"#),
+    rule("GET /v1/stripe-events", Right::Operator, "", ""),
+    rule("POST /v1/stripe-events/{id}/retry", Right::Operator, "", ""),
+    rule("POST /webhooks/stripe", Right::Unset, "", "{}"),
+    // To this machine, which is refused: nothing is sent anywhere by these.
+    rule("POST /v1/webhook-endpoints", Right::Operator, "", r#"{"url": "https://127.0.0.1/"}"#),
+    rule("GET /v1/webhook-endpoints", Right::Operator, "", ""),
+    rule("GET /v1/webhook-endpoints/{id}", Right::Operator, "", ""),
+    rule("PATCH /v1/webhook-endpoints/{id}", Right::Operator, "", r#"{"enabled": false}"#),
+    rule("DELETE /v1/webhook-endpoints/{id}", Right::Operator, "", ""),
+    rule("POST /v1/webhook-endpoints/{id}/rotate-secret", Right::Operator, "", ""),
+    rule("GET /v1/webhook-endpoints/{id}/deliveries", Right::Operator, "", ""),
+    rule("POST /v1/webhook-endpoints/{id}/deliveries/{delivery}/resend", Right::Operator, "", ""),
+    rule("POST /v1/webhook-endpoints/{id}/test", Right::Operator, "", ""),
     rule("POST /v1/backups", Right::Operator, "", "{}"),
     rule("GET /v1/export", Right::Operator, "", ""),
     rule("GET /v1/fleet", Right::Operator, "", ""),
@@ -168,8 +190,12 @@ impl Rule {
         // Things of B: its key's id, the name of its import; of the team's: what there is.
         let path =
             path.replace("{org}", organization).replace("{meter}", "tokens").replace("{window}", "billingPeriod");
-        let path =
-            path.replace("{source}", CANARY).replace("{id}", "1").replace("{key}", "tokens").replace("{seq}", "1");
+        let path = path
+            .replace("{source}", CANARY)
+            .replace("{id}", "1")
+            .replace("{key}", "tokens")
+            .replace("{seq}", "1")
+            .replace("{delivery}", "1");
         let path = format!("{path}{}", self.query.replace("{org}", organization));
         // One id for all, so that equal answers have equal bytes.
         let call = client.call(method, &path).header("x-request-id", "asked");

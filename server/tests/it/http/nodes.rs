@@ -5,6 +5,7 @@ use serde_json::json;
 use super::client::Client;
 use super::server::Server;
 use super::streams::{Following, record};
+use super::webhooks::{How, Receiver};
 use crate::store::Database;
 
 const PASSWORD: &str = "correct horse battery";
@@ -47,6 +48,42 @@ fn a_node_hears_of_people_what_has_changed_and_reads_the_others_no_more() {
     nodes[0].client(&bob).call("POST", "/api/auth/logout").send();
     assert!(soon(|| !knows(&bob)), "what goes is heard of");
     assert!(knows(&again) && knows(&ann));
+}
+
+#[test]
+fn one_node_sends_webhooks_at_a_time_also_after_its_turn_was_taken_from_it() {
+    let database = Database::new();
+    let url = database.secret();
+    let settings = [("METERGATE_DATABASE_URL", url.expose()), ("METERGATE_WEBHOOK_ALLOW", "127.0.0.0/8")];
+    let nodes = [Server::with(&settings), Server::with(&settings)];
+    let (here, there) = (nodes[0].admin(), nodes[1].admin());
+    let receiver = Receiver::start();
+    here.post("/v1/organizations", json!({"key": "acme", "plan": "pro"})).is(201);
+    // One that says nothing keeps the node that sends in its turn.
+    receiver.next("/slow", [How::Hang]);
+    for path in ["/slow", "/hooks"] {
+        let body = json!({"url": format!("{}{path}", receiver.url), "types": ["organization.locked"]});
+        here.post("/v1/webhook-endpoints", body).is(201);
+    }
+    let lock = |admin: &Client| {
+        admin.put("/v1/organizations/acme/lock", json!({"reason": "r"})).is(200);
+        admin.delete_because("/v1/organizations/acme/lock", "r").is(204);
+    };
+    lock(&here);
+    receiver.received("/hooks", 0);
+    database.run(
+        "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND classid = 28007 AND objid = 4",
+    );
+    // It looks every five seconds whether it still is its turn.
+    std::thread::sleep(std::time::Duration::from_secs(8));
+    for number in 1..9 {
+        lock(if number % 2 == 0 { &here } else { &there });
+        receiver.received("/hooks", number);
+    }
+    std::thread::sleep(std::time::Duration::from_secs(3));
+    let sent = receiver.at("/hooks");
+    let ids: std::collections::BTreeSet<&str> = sent.iter().map(|received| received.id()).collect();
+    assert_eq!((sent.len(), ids.len()), (9, 9), "each is sent once");
 }
 
 #[test]

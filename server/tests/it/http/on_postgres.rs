@@ -57,6 +57,8 @@ mod past;
 mod people;
 #[path = "portals.rs"]
 mod portals;
+#[path = "prices.rs"]
+mod prices;
 #[path = "quantities.rs"]
 mod quantities;
 #[path = "refusals.rs"]
@@ -73,10 +75,16 @@ mod rollups;
 mod settings;
 #[path = "streams.rs"]
 mod streams;
+#[path = "stripe.rs"]
+mod stripe;
 #[path = "team.rs"]
 mod team;
 #[path = "voids.rs"]
 mod voids;
+#[path = "webhooks.rs"]
+mod webhooks;
+#[path = "what_if.rs"]
+mod what_if;
 
 mod server {
     //! A server whose record is a database of its own.

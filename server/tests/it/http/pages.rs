@@ -13,6 +13,12 @@ mod edits;
 mod lists;
 #[path = "pages/members.rs"]
 mod members;
+#[path = "pages/prices.rs"]
+mod prices;
+#[path = "pages/webhooks.rs"]
+mod webhooks;
+#[path = "pages/what_if.rs"]
+mod what_if;
 
 use browser::Browser;
 
@@ -96,7 +102,7 @@ fn done_out(browser: &mut Browser) {
 }
 
 /// Every page of the dashboard.
-const PAGES: [&str; 17] = [
+const PAGES: [&str; 18] = [
     "/admin",
     "/admin?meter=tokens",
     "/admin/organizations",
@@ -112,6 +118,7 @@ const PAGES: [&str; 17] = [
     "/admin/plans/pro",
     "/admin/audit/verify",
     "/admin/keys",
+    "/admin/webhooks",
     "/admin/settings",
     "/organizations/acme/settings",
 ];
@@ -125,6 +132,8 @@ fn every_page_is_shown_to_operators_alone() {
     for page in PAGES.into_iter().chain([
         "/admin/plans",
         "/admin/meters",
+        "/admin/prices",
+        "/admin/prices/recompute",
         "/admin/audit",
         "/portal?org=acme",
         "/portal/billing?org=acme",

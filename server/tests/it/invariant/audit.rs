@@ -44,6 +44,7 @@ fn action(what: &What) -> Option<&'static str> {
         return match what {
             What::Due(Effect::TrialEnded { .. }) => Some("trial.end"),
             What::Due(Effect::PlanChanged(_)) => Some("plan.change"),
+            What::Due(Effect::GraceEnded(Some(_))) => Some("billing.lock"),
             _ => None,
         };
     };
@@ -62,6 +63,7 @@ fn action(what: &What) -> Option<&'static str> {
         Change::Unlocked => "billing.unlock",
         Change::Reset { .. } => "usage.reset",
         Change::Deleted => "organization.delete",
+        Change::Subscribed(_) => "webhook.state_change",
         Change::Corrected(ref correction) if correction.voided.is_some() => "usage.void",
         Change::Corrected(_) => "usage.adjust",
     })

@@ -7,8 +7,9 @@ use std::path::Path;
 use metergate_rules::account::Account;
 use metergate_rules::apply;
 use metergate_rules::id::OrganizationId;
+use metergate_rules::notice::Notice;
 use metergate_rules::outcome::{Change, Effect, Entry, What};
-use metergate_rules::time::Time;
+use metergate_rules::time::{DAY, Time};
 
 use super::image::Image;
 use super::{Held, Violation, holds};
@@ -54,6 +55,12 @@ fn in_time(account: &Account, entry: &Entry, committed: Option<Time>) -> Result<
     if let What::Image(image) = &entry.what {
         must(**image == *account, "an image is not what stood")?;
     }
+    if let What::Noticed(notice) = &entry.what
+        && let Some(at) = told_at(account, notice)
+    {
+        must(account.next_due() <= entry.at, "nothing was to be told")?;
+        return must(at.max(account.time) == entry.at, "it was told at another time than its own");
+    }
     let What::Due(effect) = &entry.what else {
         must(entry.at < account.next_due(), "something had fallen due before")?;
         let moves = matches!(&entry.what, What::Changed(change) if matches!(**change, Change::Clock { .. }));
@@ -62,6 +69,19 @@ fn in_time(account: &Account, entry: &Entry, committed: Option<Time>) -> Result<
     };
     must(account.next_due() <= entry.at, "nothing was due")?;
     must(due_at(account, effect) == Some(entry.at), "it took effect at another time than its own")
+}
+
+/// When something is told that is told before another; nothing of what follows from use.
+fn told_at(account: &Account, notice: &Notice) -> Option<Time> {
+    let before = |end: Time, days: u8| end.plus(-i64::from(days) * DAY);
+    match notice {
+        Notice::TrialEnding { ends_at, days } => Some(before(*ends_at, *days)),
+        Notice::GrantExpiring { grant, days } => {
+            let end = account.grants.iter().find(|it| it.id == *grant)?.expires_at?;
+            Some(before(end, *days))
+        }
+        _ => None,
+    }
 }
 
 /// When an effect falls due. Days and months in which nothing happened are left out, so any later one may be the next.
@@ -75,5 +95,6 @@ fn due_at(account: &Account, effect: &Effect) -> Option<Time> {
         Effect::GrantExpired { grant, .. } => account.grants.iter().find(|it| it.id == *grant)?.expires_at,
         Effect::ReservationLapsed(id) => account.reservations.iter().find(|it| it.id == *id).map(|it| it.ends_at),
         Effect::PlanChanged(_) => account.scheduled.map(|scheduled| scheduled.at),
+        Effect::GraceEnded(_) => account.subscribed_as().and_then(|state| state.grace_ends),
     }
 }

@@ -79,8 +79,9 @@ impl Lives {
             }
             Hold::Settled(settled) => {
                 let held = self.end(settled.id.0, "committed")?;
-                let (counted, made) = ((settled.used.meter, settled.used.time), (held.meter, held.at));
-                equal(NAME, format!("meter and time of what {} came to", settled.id.0), &counted, &made)?;
+                let (counted, made) = (settled.uses.first(), (held.meter, held.at));
+                let counted = counted.map(|used| (used.meter, used.time));
+                equal(NAME, format!("meter and time of what {} came to", settled.id.0), &counted, &Some(made))?;
             }
             Hold::Released(id) => drop(self.end(id.0, "released")?),
         }

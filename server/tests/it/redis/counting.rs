@@ -28,8 +28,8 @@ mod hours {
     /// What the account answers to the same.
     fn in_account(world: &mut World, quantity: i64, now: Time) -> Verdict {
         let account = world.account.at(&world.catalogue, now).unwrap().account.into_owned();
-        let consume =
-            Consume { items: vec![world.item(quantity)], properties: String::new(), outcome: Completion::default() };
+        let (items, properties) = (vec![world.item(quantity)], String::new());
+        let consume = Consume { items, properties, outcome: Completion::default(), llm: None };
         let outcome = decide::decide(&account, &Command::Consume(consume), &[], false, &world.catalogue, now).unwrap();
         world.account = account;
         outcome.entries.iter().for_each(|entry| apply::apply(&mut world.account, entry));

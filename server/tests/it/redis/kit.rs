@@ -17,6 +17,7 @@ use metergate_rules::meter::{Aggregation, Measure, Meter};
 use metergate_rules::outcome::Verdict;
 use metergate_rules::period::Zone;
 use metergate_rules::plan::{Cycle, Enforcement, Limit, Max, MeterLimits, Plan, RefusalStatus};
+use metergate_rules::price::Markup;
 use metergate_rules::quantity::Quantity;
 use metergate_rules::time::{SECOND, Time};
 use metergate_rules::window::Window;
@@ -76,6 +77,10 @@ impl World {
             trial: None,
             cycle: Cycle::SignUp,
             degraded: Vec::new(),
+            grace_days: 7,
+            stripe_prices: Vec::new(),
+            fallback: "free".parse().unwrap(),
+            llm_markup: Markup::NONE,
         };
         let profile = Profile {
             key: "acme".parse().unwrap(),

@@ -148,7 +148,7 @@ impl From<&Ask> for Request {
             organization: organization(&ask.organization),
             key: ask.key(),
             fingerprint: hash(&ask.items),
-            consume: Consume { items, properties: String::new(), outcome: Completion::default() },
+            consume: Consume { items, properties: String::new(), outcome: Completion::default(), llm: None },
         }))
     }
 }
@@ -193,6 +193,7 @@ impl From<&Tell> for Request {
             data: String::new(),
             items: vec![item(&(tell.meter, tell.quantity))],
             outcome: Completion::default(),
+            llm: None,
         };
         Self::Record(Box::new(RecordRequest {
             caller: caller(),

@@ -18,6 +18,8 @@ mod backup;
 mod checkpoints;
 #[path = "conservation.rs"]
 mod conservation;
+#[path = "costs.rs"]
+mod costs;
 #[path = "daily.rs"]
 mod daily;
 #[path = "deletion.rs"]
@@ -36,6 +38,8 @@ mod idempotent;
 mod kit;
 #[path = "moving.rs"]
 mod moving;
+#[path = "notices.rs"]
+mod notices;
 #[path = "older.rs"]
 mod older;
 #[path = "random_work.rs"]
@@ -60,3 +64,5 @@ mod sweep;
 mod thrown_away;
 #[path = "voids.rs"]
 mod voids;
+#[path = "what_if.rs"]
+mod what_if;

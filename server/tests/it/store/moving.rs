@@ -1,6 +1,6 @@
 //! An embedded store moves into a PostgreSQL: everything is there afterwards, and goes on.
 
-use metergate::catalogue::change::{NewKey, TeamCommand};
+use metergate::catalogue::change::{EndpointCommand, NewEndpoint, NewKey, TeamCommand};
 use metergate::catalogue::key::KeyScope;
 use metergate::clock::Clock;
 use metergate::config::Secret;
@@ -27,6 +27,8 @@ fn lock() -> Command {
 /// A store in which something of everything is, some of it in closed slices.
 fn full(random: &mut Random) -> Kit {
     let mut kit = Kit::with_slices(60, LONG);
+    let new = NewEndpoint { url: "https://example.com".to_owned(), types: Vec::new(), description: String::new() };
+    kit.change_team(TeamCommand::Endpoint(EndpointCommand::Create(new))).unwrap();
     work(&mut kit, random, 60);
     kit.made(&create("gone"));
     kit.allows(&ask("hits", 1).of("gone").id("a"));
@@ -46,6 +48,9 @@ fn figures_ids_and_chains_are_what_they_were_and_the_store_goes_on() {
     let unnamed = kit.decide(&ask("hits", 1).of("last")).unwrap().place.expect("it was recorded");
     let locked = kit.made(&make(lock()).of("last").under("k"));
     let now = kit.now();
+    kit.wait_until("nothing is left of what was deleted", |kit| kit.count("deletions") == 0);
+    let outbox = ["messages", "deliveries", "webhook_endpoints"];
+    let told = outbox.map(|table| kit.count(table));
     kit.close();
     let database = Database::new();
     let moved = move_store(kit.settings(), &database.secret(), Clock::starting_at(now), &|_, _, _| ()).unwrap();
@@ -56,7 +61,10 @@ fn figures_ids_and_chains_are_what_they_were_and_the_store_goes_on() {
     let after = Image::of_moved_store(&kit.open().store, &kit.runtime);
     before.same_as(&after).unwrap();
     all_hold(&after).unwrap();
-    assert_eq!(kit.open().store.catalogue().stored.keys.len(), 1);
+    assert_eq!((outbox.map(|table| kit.count(table)), moved.messages), (told, told[0]));
+    assert!(told[0] > 3, "{told:?}");
+    let catalogue = kit.open().store.catalogue();
+    assert_eq!((catalogue.stored.keys.len(), catalogue.stored.endpoints.len()), (1, 1));
     let (mut events, mut decisions) = (0, 0);
     // Ids of what was refused are known for a day alone.
     let lately = |(_, _, record): &&(u64, OrganizationId, Record)| {

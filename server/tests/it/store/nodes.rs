@@ -7,6 +7,7 @@ use std::time::Duration;
 use metergate::catalogue::change::{NewKey, TeamCommand};
 use metergate::catalogue::key::KeyScope;
 use metergate::clock::Clock;
+use metergate::store::postgres::SCHEMA;
 use metergate::store::{Answers, Receipt, Request, Settings, Store, StoreError};
 use metergate_rules::command::Command;
 use metergate_rules::plan::{Enforcement, Max};
@@ -191,6 +192,6 @@ fn nodes_that_start_at_once_on_an_empty_database_migrate_it_once() {
         opening.into_iter().map(|one| one.join().unwrap().expect("the store opens")).collect::<Vec<_>>()
     });
     assert!(opened.iter().all(|store| store.values_key() == opened[0].values_key()), "one installation has one key");
-    assert_eq!(database.number("SELECT version::bigint FROM metergate.schema_version"), 1);
+    assert_eq!(database.number("SELECT version::bigint FROM metergate.schema_version"), i64::from(SCHEMA));
     opened.iter().for_each(|store| store.close());
 }

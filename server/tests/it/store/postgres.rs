@@ -14,6 +14,8 @@ mod arithmetic;
 mod audit;
 #[path = "conservation.rs"]
 mod conservation;
+#[path = "costs.rs"]
+mod costs;
 #[path = "daily.rs"]
 mod daily;
 #[path = "deletion.rs"]
@@ -30,6 +32,8 @@ mod idempotent;
 mod kit;
 #[path = "nodes.rs"]
 mod nodes;
+#[path = "notices.rs"]
+mod notices;
 #[path = "random_work.rs"]
 #[allow(dead_code, reason = "the crash tests ask for the rest")]
 mod random_work;
@@ -50,3 +54,5 @@ mod tls;
 mod voids;
 #[path = "wall.rs"]
 mod wall;
+#[path = "what_if.rs"]
+mod what_if;

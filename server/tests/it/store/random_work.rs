@@ -123,7 +123,8 @@ fn on_reservations(random: &mut Random) -> Command {
         5 => Command::Release(id),
         _ => {
             let quantity = random.below(9).to_string().into();
-            Command::Commit(Commit { id, quantity, outcome: Completion::default(), properties: String::new() })
+            let (outcome, properties) = (Completion::default(), String::new());
+            Command::Commit(Commit { id, quantity, outcome, properties, llm: None })
         }
     }
 }

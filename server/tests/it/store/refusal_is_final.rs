@@ -77,5 +77,7 @@ fn a_refusal_without_an_id_is_not_kept() {
     for _ in 0..100 {
         assert!(!kit.allows(&ask("calls", 11)));
     }
-    assert_eq!(kit.journal().records.len(), before, "callers who hammer cost no disk");
+    // Of the first in an hour others are told, and an hour may begin meanwhile.
+    let told = kit.journal().records.len() - before;
+    assert!((1..=2).contains(&told), "callers who hammer cost no disk: {told} records");
 }

@@ -19,7 +19,8 @@ fn properties(number: usize) -> String {
 
 fn commit(number: u32) -> Make {
     let (id, quantity) = (ReservationId(number), "1".into());
-    make(Command::Commit(Commit { id, quantity, outcome: Completion::default(), properties: String::new() }))
+    let (outcome, properties) = (Completion::default(), String::new());
+    make(Command::Commit(Commit { id, quantity, outcome, properties, llm: None }))
 }
 
 #[test]

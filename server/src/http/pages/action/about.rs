@@ -59,7 +59,7 @@ impl About {
     }
 }
 
-const NAMES: [&str; 7] = ["meter", "window", "grant", "member", "key", "entry", "plan"];
+const NAMES: [&str; 9] = ["meter", "window", "grant", "member", "key", "entry", "plan", "subscription", "customer"];
 
 /// Reads what a form needs to know. `typed` says what is meant where that was sent; else the address does.
 pub(super) async fn read(

@@ -3,6 +3,7 @@
 use axum::http::Method;
 use metergate_pages::form::Form;
 use metergate_pages::forms::{organization as form, people};
+use metergate_pages::subscription;
 use metergate_pages::typed::instant;
 use serde_json::{Value, json};
 
@@ -78,7 +79,7 @@ impl Action {
     }
 }
 
-pub(super) const ACTIONS: [Action; 23] = [
+pub(super) const ACTIONS: [Action; 24] = [
     by_operators("reset", "", "reset", |about| form::reset(about), reset),
     by_operators(
         "extra",
@@ -164,6 +165,17 @@ pub(super) const ACTIONS: [Action; 23] = [
         },
     )
     .that_edits(),
+    by_operators(
+        "link-subscription",
+        "subscription",
+        "linked",
+        |about| subscription::link(about),
+        |about, typed| {
+            let body = json!({"subscription": typed.value("subscription"), "customer": typed.value("customer"),
+                "reason": typed.word("reason")});
+            Call::new(Method::PUT, about.path("/subscription"), body)
+        },
+    ),
     by_operators(
         "portal",
         "",

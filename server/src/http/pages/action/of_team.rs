@@ -3,15 +3,27 @@
 use axum::body::Body;
 use axum::extract::Path;
 use axum::http::Response;
+use metergate_pages::form::Form;
+use metergate_pages::frame::Place;
 
 use super::super::sent::{Sent, Typed};
 use super::super::trouble::Trouble;
-use super::super::visit::AtDashboard;
+use super::super::visit::{AtDashboard, Visit};
 use super::team_calls::{ACTIONS, Action, form, taken};
-use super::{send, show as shown};
+use super::{send, show as shown, webhook_calls};
 
 fn action(word: &str) -> Result<&'static Action, Trouble> {
-    ACTIONS.iter().find(|action| action.word == word).ok_or_else(Trouble::not_found)
+    let mut actions = ACTIONS.iter().chain(&webhook_calls::ACTIONS);
+    actions.find(|action| action.word == word).ok_or_else(Trouble::not_found)
+}
+
+/// The form of an action, with what is there already.
+async fn made(visit: &Visit, action: &Action, typed: &Typed) -> Result<Form, Trouble> {
+    let form = match action.place {
+        Place::Webhooks => webhook_calls::form(visit, action, typed).await?,
+        _ => form(visit, action, typed).await?,
+    };
+    Ok(form.back(action.back))
 }
 
 /// The form of an action.
@@ -20,7 +32,7 @@ pub(in super::super) async fn show(
     Path(word): Path<String>,
 ) -> Result<Response<Body>, Trouble> {
     let action = action(&word)?;
-    let form = form(&visit, action, &Typed::default()).await?.back(action.back);
+    let form = made(&visit, action, &Typed::default()).await?;
     Ok(shown(&visit, form, action.place))
 }
 
@@ -30,7 +42,7 @@ pub(in super::super) async fn sent(Path(word): Path<String>, sent: Sent) -> Resu
         return Err(Trouble::not_found());
     }
     let action = action(&word)?;
-    let form = form(&sent.visit, action, &sent.typed).await?.back(action.back);
+    let form = made(&sent.visit, action, &sent.typed).await?;
     // A form that wants another row is shown with it, and nothing is asked of the API.
     if sent.typed.text("add").is_some() {
         return Ok(shown(&sent.visit, form, action.place));

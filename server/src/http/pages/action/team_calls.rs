@@ -1,11 +1,12 @@
 //! The actions on what is the team's: which form each shows, and which call of the API it becomes.
 
 use axum::http::{Method, StatusCode};
-use metergate_pages::answers::{Fault, Key, Paged, Problem};
+use metergate_pages::answers::{Fault, Key, Paged, Prices, Problem};
 use metergate_pages::form::Form;
 use metergate_pages::forms::plan::PlanDraft;
 use metergate_pages::forms::{people, team};
 use metergate_pages::frame::Place;
+use metergate_pages::{prices, subscription};
 use serde_json::{Value, json};
 
 use super::super::api::{Answer, Api, Call};
@@ -14,6 +15,7 @@ use super::super::trouble::Trouble;
 use super::super::visit::{Visit, in_path, unless};
 use super::Then;
 use super::calls::{new_key, present};
+use super::webhook_calls;
 
 /// An action on what is the team's.
 pub(super) struct Action {
@@ -22,11 +24,11 @@ pub(super) struct Action {
     /// The page on which its effect is seen.
     pub(super) back: &'static str,
     pub(super) place: Place,
-    done: &'static str,
+    pub(super) done: &'static str,
     pub(super) call: fn(&Typed) -> Result<Call, Problem>,
 }
 
-const fn action(
+pub(super) const fn action(
     word: &'static str,
     back: &'static str,
     place: Place,
@@ -36,12 +38,18 @@ const fn action(
     Action { word, back, place, done, call }
 }
 
-pub(super) const ACTIONS: [Action; 13] = [
+pub(super) const ACTIONS: [Action; 16] = [
     action("new-organization", "/admin/organizations", Place::Organizations, "created", new_organization),
     action("plan", "/admin/plans", Place::Plans, "plan-saved", plan),
     action("delete-plan", "/admin/plans", Place::Plans, "plan-deleted", |typed| deletion("/v1/plans", typed)),
     action("meter", "/admin/meters", Place::Meters, "meter-saved", meter),
     action("delete-meter", "/admin/meters", Place::Meters, "meter-deleted", |typed| deletion("/v1/meters", typed)),
+    action("price", "/admin/prices", Place::Prices, "price-saved", |typed| {
+        Ok(Call::new(Method::PATCH, "/v1/prices", json!({"set": [price(typed)]})))
+    }),
+    action("remove-price", "/admin/prices", Place::Prices, "price-removed", |typed| {
+        Ok(Call::new(Method::PATCH, "/v1/prices", json!({"remove": [price(typed)]})))
+    }),
     action("key", "/admin/keys", Place::Keys, "settings", |typed| {
         let mut body = new_key(typed);
         if let (Some(object), Some(organization)) = (body.as_object_mut(), typed.text("organization")) {
@@ -67,6 +75,9 @@ pub(super) const ACTIONS: [Action; 13] = [
     action("password-link", "/admin/settings", Place::Settings, "settings", |typed| {
         Ok(Call::new(Method::POST, "/v1/password-resets", json!({"email": typed.word("email")})))
     }),
+    action("retry-stripe-event", "/admin/stripe", Place::Settings, "retried", |typed| {
+        Ok(Call::new(Method::POST, format!("/v1/stripe-events/{}/retry", part(typed, "event")), Value::Null))
+    }),
     action("resolve", "/admin/audit", Place::Audit, "resolved", |typed| {
         let (organization, entry) = (part(typed, "organization"), part(typed, "entry"));
         let path = format!("/v1/organizations/{organization}/audit-log/{entry}/resolve");
@@ -74,7 +85,7 @@ pub(super) const ACTIONS: [Action; 13] = [
     }),
 ];
 
-fn part(typed: &Typed, name: &str) -> String {
+pub(super) fn part(typed: &Typed, name: &str) -> String {
     typed.text(name).map_or_else(|| "-".to_owned(), in_path)
 }
 
@@ -111,6 +122,20 @@ fn meter(typed: &Typed) -> Result<Call, Problem> {
     Ok(Call::new(Method::PUT, format!("/v1/meters/{}", part(typed, "key")), present(body)))
 }
 
+/// A price, or what names it.
+fn price(typed: &Typed) -> Value {
+    let above = typed.text("inputAbove").map(|text| text.parse::<i64>().map_or_else(|_| text.into(), Value::from));
+    let mut price = json!({"model": typed.word("model"), "provider": typed.value("provider"),
+        "effectiveFrom": typed.word("effectiveFrom"), "inputAbove": above});
+    if let (Some(object), Some(input)) = (price.as_object_mut(), typed.text("input")) {
+        object.insert("input".to_owned(), input.into());
+        for name in ["cachedInput", "cacheWrite", "output", "source"] {
+            object.insert(name.to_owned(), typed.value(name));
+        }
+    }
+    present(price)
+}
+
 fn settings(typed: &Typed) -> Result<Call, Problem> {
     let months = typed.text("bringForwardMonths").unwrap_or("12");
     let body = json!({"teamName": typed.value("teamName"), "color": typed.value("color"), "contact": typed.value("contact"),
@@ -122,6 +147,9 @@ fn settings(typed: &Typed) -> Result<Call, Problem> {
 impl Action {
     /// What follows once it is done.
     pub(super) fn then(&self, typed: &Typed) -> Then {
+        if self.place == Place::Webhooks {
+            return webhook_calls::then(self, typed);
+        }
         let back = self.back.to_owned();
         let shows = |title, intro, secret| Then::Show { title, intro, secret, back: back.clone(), done: self.done };
         match self.word {
@@ -160,6 +188,19 @@ pub(super) async fn form(visit: &Visit, action: &Action, typed: &Typed) -> Resul
             team::meter(found.as_ref())
         }
         "delete-meter" => team::delete("meter", &named("key")),
+        "price" => {
+            let table: Prices = api.get("/v1/prices").await?;
+            let of = |name: &str| visit.query(name).unwrap_or_default();
+            let found = table
+                .prices
+                .iter()
+                .find(|price| price.is_named(of("model"), of("provider"), of("effectiveFrom"), of("inputAbove")));
+            prices::form(found, of("new"), visit.frame.now.get(..10).unwrap_or_default())
+        }
+        "remove-price" => {
+            let [model, provider, from, above] = ["model", "provider", "effectiveFrom", "inputAbove"].map(named);
+            prices::removal(&model, &provider, &from, &above)
+        }
         "key" => people::new_key(true),
         "revoke-key" => people::revoke_key(&named("key"), &keys(api, &named("key")).await?),
         "rotate-key" => people::rotate_key(&named("key"), &keys(api, &named("key")).await?),
@@ -168,6 +209,7 @@ pub(super) async fn form(visit: &Visit, action: &Action, typed: &Typed) -> Resul
         "remove-administrator" => {
             team::remove_administrator(&named("administrator"), &api.all("/v1/administrators").await?)
         }
+        "retry-stripe-event" => subscription::retry(&named("event")),
         "resolve" => team::resolve(&named("organization"), &named("entry")),
         _ => team::password_link(),
     })
@@ -207,6 +249,12 @@ async fn plan_form(visit: &Visit, typed: &Typed) -> Result<Form, Trouble> {
     };
     let differences = there.map_or_else(Vec::new, |there| draft.differences(&there, &meters));
     let form = draft.form(key, &meters, &plans).of_version(version).link(format!("{address}as=json"), "Edit as JSON");
+    let form = match key {
+        Some(key) => {
+            form.link(format!("/admin/what-if?plan={}", in_path(key)), "What if? Past usage under other limits")
+        }
+        None => form,
+    };
     Ok(if typed.is_empty() { form } else { form.filled(differences) })
 }
 

@@ -13,6 +13,9 @@ use parking_lot::Mutex;
 /// How long a test waits for a letter, in looks of 20 ms.
 const PATIENCE: usize = 3000;
 
+/// How long a slow server takes for a letter.
+const SLOW: Duration = Duration::from_secs(1);
+
 /// What is done with a letter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum How {
@@ -22,6 +25,8 @@ pub(super) enum How {
     Never,
     /// Nothing is said any more.
     Hang,
+    /// It is taken, after a while.
+    Slow,
 }
 
 /// A letter as it came, whatever was answered.
@@ -155,6 +160,9 @@ fn serve(stream: &TcpStream, shared: &Shared) -> std::io::Result<()> {
         }
         return Ok(());
     }
+    if how == Some(How::Slow) {
+        std::thread::sleep(SLOW);
+    }
     let (mut lines, mut letter) = (BufReader::new(stream.try_clone()?), Letter::default());
     say(stream, "220 here")?;
     while let Some(line) = read(&mut lines, shared)? {
@@ -179,7 +187,7 @@ fn serve(stream: &TcpStream, shared: &Shared) -> std::io::Result<()> {
                 let answer = match how {
                     Some(How::Later) => "451 4.3.0 later",
                     Some(How::Never) => "550 5.1.1 never",
-                    Some(How::Hang) | None => "250 taken",
+                    Some(How::Hang | How::Slow) | None => "250 taken",
                 };
                 say(stream, answer)?;
             }

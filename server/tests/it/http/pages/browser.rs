@@ -7,7 +7,7 @@ use super::super::server::Server;
 
 /// What of the world a page may load, and what of it is checked on every page that is seen.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; \
-     form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
+     form-action 'self' https://billing.stripe.com https://checkout.stripe.com; base-uri 'none'; frame-ancestors 'none'";
 
 pub(super) struct Browser {
     client: Client,

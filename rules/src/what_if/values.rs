@@ -1,0 +1,81 @@
+//! Values that count once, where what was seen of them would have been another.
+
+use std::collections::HashMap;
+
+use crate::account::Account;
+use crate::command::Command;
+use crate::decide::{Question, questions};
+use crate::id::MeterId;
+use crate::meter::{Measure, ValueHash};
+use crate::outcome::{Asked, Use};
+use crate::time::Time;
+use crate::window::{Window, WindowSet};
+
+/// Values that are kept apart at most. Beyond it the answer is that of then.
+const MOST: usize = 1_000_000;
+
+/// Which values are seen where they were not, or not seen where they were, in the span of a window that begins then. Empty as
+/// long as nothing is refused that was not, or allowed that was not.
+#[derive(Debug, Default)]
+pub(super) struct Values(HashMap<(MeterId, ValueHash, Window), (Time, bool)>);
+
+impl Values {
+    /// In which windows each item's value would have been seen, given in which it was; and where that was looked for.
+    pub(super) fn of(&self, account: &Account, command: &Command, asked: &[Asked]) -> (Vec<WindowSet>, Vec<Question>) {
+        let questions = questions(account, command);
+        let mut seen: Vec<WindowSet> = asked.iter().map(|one| one.seen).collect();
+        for Question { item, meter, value, spans, .. } in &questions {
+            let was = seen[*item];
+            let is = |(window, span): &(Window, crate::time::Span)| match self.0.get(&(*meter, *value, *window)) {
+                Some((start, is_seen)) if *start == span.start => *is_seen,
+                _ => was.has(*window),
+            };
+            seen[*item] = spans.iter().filter(|one| is(one)).map(|(window, _)| *window).collect();
+        }
+        (seen, questions)
+    }
+
+    /// Notes what came of it: whether it was allowed, and whether it would have been.
+    pub(super) fn note(
+        &mut self,
+        questions: &[Question],
+        asked: &[Asked],
+        seen: &[WindowSet],
+        time: Time,
+        (was_allowed, is_allowed): (bool, bool),
+    ) {
+        for Question { item, meter, value, spans, .. } in questions {
+            let (was_seen, is_seen) = (asked[*item].seen, seen[*item]);
+            // A late one is in no window that has begun since.
+            for (window, span) in spans.iter().filter(|(_, span)| span.contains(time)) {
+                let key = (*meter, *value, *window);
+                match (was_allowed || was_seen.has(*window), is_allowed || is_seen.has(*window)) {
+                    (before, after) if before == after => self.agree(key, span.start),
+                    (_, after) if self.0.len() < MOST => drop(self.0.insert(key, (span.start, after))),
+                    _ => {}
+                }
+            }
+        }
+    }
+
+    fn agree(&mut self, key: (MeterId, ValueHash, Window), start: Time) {
+        if !self.0.is_empty() && self.0.get(&key).is_some_and(|(known, _)| *known == start) {
+            self.0.remove(&key);
+        }
+    }
+
+    /// A void takes a value from the windows in which it would have been seen.
+    pub(super) fn take_off(&self, used: &mut Use) {
+        let Measure::VoidValue(value) = used.measure else { return };
+        let is_missing = |window: &Window| self.0.get(&(used.meter, value, *window)).is_some_and(|(_, seen)| !seen);
+        let missing: WindowSet = Window::COUNTED.into_iter().filter(is_missing).collect();
+        used.windows = used.windows.without(missing);
+    }
+
+    /// Of windows that have ended nothing is asked any more.
+    pub(super) fn forget_before(&mut self, account: &Account) {
+        if !self.0.is_empty() {
+            self.0.retain(|(_, _, window), (start, _)| account.windows.get(*window).start <= *start);
+        }
+    }
+}

@@ -1,0 +1,295 @@
+//! What would have been refused under a changed plan or catalogue (O10): past records, replayed by the real rules.
+//!
+//! Each organization is replayed at one snapshot, one after the other and each in a read of its own, so that nobody else's
+//! reading and writing waits longer than for one of them. Of the past each snapshot says the same, since entries are only
+//! ever added behind it. Nothing is written.
+
+use std::collections::BTreeSet;
+
+use metergate_rules::id::{MeterId, OrganizationId, OrganizationRef, PlanKey};
+use metergate_rules::period::Zone;
+use metergate_rules::time::Time;
+use metergate_rules::what_if::Moved;
+
+use crate::backup::Watch;
+use crate::catalogue::change::decide;
+use crate::catalogue::file::CatalogueFile;
+use crate::catalogue::spec::{LimitSpec, PlanSpec};
+use crate::catalogue::{Snapshot, TeamCommand};
+use crate::store::error::EngineError;
+use crate::store::reader::{ReadError, Reader, View};
+use crate::store::rows::{Candidates, Listing};
+use crate::store::{Scope, StoreError};
+
+mod body;
+mod estimated;
+mod replayed;
+mod tally;
+
+pub use body::{WhatIfDay, WhatIfEstimate, WhatIfLimit, WhatIfMeter, WhatIfOrganization, WhatIfReport};
+use replayed::Looked;
+use tally::Tally;
+
+/// Organizations that are looked up in one read. Each is replayed in a read of its own.
+const STEP: usize = 16;
+/// Organizations that are listed at most: those of which most would have been refused.
+const MOST_LISTED: usize = 500;
+/// The meter of what calls of language models cost.
+const COST: &str = "llm_cost";
+
+/// What is changed.
+#[derive(Clone, Debug)]
+pub enum Changed {
+    /// A plan is as defined; without a definition as it is.
+    Plan(PlanKey, Option<Box<PlanSpec>>),
+    /// These limits take the place of a plan's own on the same meter and window, or stand beside them.
+    Limits(PlanKey, Vec<LimitSpec>),
+    /// All that a catalogue file names.
+    File(CatalogueFile),
+}
+
+/// What is asked.
+pub struct Question {
+    /// Meters and plans, with the change.
+    catalogue: Snapshot,
+    moved: Moved,
+    /// The plans that are changed.
+    plans: Vec<String>,
+    organizations: Option<Vec<OrganizationRef>>,
+    from: Time,
+    to: Time,
+    zone: Zone,
+    /// Whether quantities are written as strings.
+    text: bool,
+}
+
+impl Question {
+    /// What would have been in `[from, to)`: for all organizations on the plans that are changed, or for some that are named. Where
+    /// one plan is changed, those are taken to be on it.
+    ///
+    /// # Errors
+    /// Those of defining the plan or applying the file; [`StoreError::Catalogue`] where there is no such plan.
+    pub fn new(
+        snapshot: &Snapshot,
+        changed: Changed,
+        organizations: Option<Vec<OrganizationRef>>,
+        (from, to): (Time, Time),
+        zone: Zone,
+        text: bool,
+    ) -> Result<Self, StoreError> {
+        let (plans, command) = command(snapshot, changed, organizations.is_some())?;
+        let stored = match &command {
+            Some(command) => decide(snapshot, command, "", to)?.stored,
+            None => snapshot.stored.clone(),
+        };
+        // It was made ready once when the change was decided.
+        let catalogue = Snapshot::new(stored).map_err(|_| StoreError::Internal)?;
+        let newest = |key: &String| catalogue.plan_entry(key).map(|entry| (entry.key.clone(), entry.id));
+        let followers: Vec<_> = plans.iter().filter_map(newest).collect();
+        let is_file = matches!(command, Some(TeamCommand::Apply(_)));
+        let moved = match &followers[..] {
+            [(_, plan)] if organizations.is_some() && !is_file => Moved::To(*plan),
+            _ => Moved::Followers(followers.iter().cloned().collect()),
+        };
+        Ok(Self { catalogue, moved, plans, organizations, from, to, zone, text })
+    }
+
+    /// The organizations that are named, where some are.
+    pub fn organizations(&self) -> Option<&[OrganizationRef]> {
+        self.organizations.as_deref()
+    }
+
+    fn is_on(&self, plan: metergate_rules::id::PlanId, key: &str) -> bool {
+        self.catalogue.plan_by_id(plan).is_some_and(|entry| entry.key.as_str() == key)
+    }
+}
+
+/// The plans that are changed, and the command that changes them; none where nothing has to be.
+fn command(
+    snapshot: &Snapshot,
+    changed: Changed,
+    are_named: bool,
+) -> Result<(Vec<String>, Option<TeamCommand>), StoreError> {
+    let unknown = || StoreError::Problem(metergate_rules::decide::Problem::UnknownPlan);
+    let known = |key: &PlanKey| snapshot.plan_entry(key.as_str()).ok_or_else(unknown);
+    match changed {
+        Changed::File(file) => Ok((file.plans.keys().cloned().collect(), Some(TeamCommand::Apply(file)))),
+        Changed::Plan(key, definition) => {
+            // Nobody is on a plan that is new; but somebody may be asked about as if they were.
+            if definition.is_none() || !are_named {
+                known(&key)?;
+            }
+            let command = definition.map(|spec| TeamCommand::PutPlan(key.clone(), *spec));
+            Ok((vec![key.to_string()], command))
+        }
+        Changed::Limits(key, limits) => {
+            let mut spec = known(&key)?.spec.clone();
+            for limit in limits {
+                let is_same = |own: &&mut LimitSpec| own.meter == limit.meter && own.window == limit.window;
+                match spec.limits.iter_mut().find(is_same) {
+                    Some(own) => *own = limit,
+                    None => spec.limits.push(limit),
+                }
+            }
+            Ok((vec![key.to_string()], Some(TeamCommand::PutPlan(key, spec))))
+        }
+    }
+}
+
+/// What was found so far.
+#[derive(Default)]
+struct Found {
+    exact: Tally,
+    guessed: Tally,
+    /// Until when it is estimated, of whom the latest.
+    until: Option<Time>,
+    left_out: BTreeSet<MeterId>,
+    replayed: u64,
+    /// Of whom something would have been refused that was not.
+    refusing: u64,
+    /// Of whom it cannot be said.
+    failed: u64,
+    listed: Vec<WhatIfOrganization>,
+    unlisted: u64,
+}
+
+impl Found {
+    /// Takes what was found of one. One that cannot be read, or does not fit the terms, holds up no other.
+    fn note(
+        &mut self,
+        question: &Question,
+        looked: Result<Looked, ReadError>,
+        organization: &OrganizationRef,
+    ) -> Result<(), ReadError> {
+        match looked {
+            Ok(looked) => self.add(question, &looked),
+            Err(
+                error @ (ReadError::Engine(EngineError::Unreadable { .. }) | ReadError::Store(StoreError::Problem(_))),
+            ) => {
+                tracing::error!(%error, ?organization, "what would have been cannot be said of it");
+                self.failed += 1;
+            }
+            Err(error) => return Err(error),
+        }
+        Ok(())
+    }
+
+    fn add(&mut self, question: &Question, looked: &Looked) {
+        self.replayed += 1;
+        self.exact.merge(&looked.exact);
+        let mut all = looked.exact.clone();
+        if let Some(guess) = &looked.guess {
+            self.guessed.merge(&guess.tally);
+            self.until = self.until.max(Some(guess.until));
+            self.left_out.extend(&guess.left_out);
+            all.merge(&guess.tally);
+        }
+        self.refusing += u64::from(all.counts.refused > 0);
+        let differs = all.counts.refused + all.counts.allowed > 0 || all.beyond != all.beyond_before;
+        let is_cut = looked.guess.is_some();
+        if differs || all.counts.refused_before > 0 || is_cut || question.organizations.is_some() {
+            self.listed.push(WhatIfOrganization::of(question, looked));
+        }
+        if self.listed.len() >= 2 * MOST_LISTED {
+            self.shorten();
+        }
+    }
+
+    /// Keeps those of which most would have been refused.
+    fn shorten(&mut self) {
+        self.listed.sort_by(|a, b| b.weight().cmp(&a.weight()).then_with(|| a.organization.cmp(&b.organization)));
+        self.unlisted += u64::try_from(self.listed.len().saturating_sub(MOST_LISTED)).unwrap_or(u64::MAX);
+        self.listed.truncate(MOST_LISTED);
+    }
+}
+
+/// Answers a question, on a thread that may wait; `watch` hears how many organizations are done.
+///
+/// # Errors
+/// [`ReadError`] where the store cannot be read, a named organization does not exist, or it is not to go on.
+pub fn answer(reader: &Reader, question: &Question, now: Time, watch: &dyn Watch) -> Result<WhatIfReport, ReadError> {
+    let mut found = Found::default();
+    match &question.organizations {
+        Some(named) => {
+            watch.total(u64::try_from(named.len()).unwrap_or(u64::MAX));
+            for organization in named {
+                let looked = reader.read_here(|view| {
+                    let account = view.account(Scope::Team, organization)?;
+                    replayed::look(view, question, account, &|| watch.goes_on())
+                });
+                found.note(question, looked, organization)?;
+                watch.advance(1);
+            }
+        }
+        None => {
+            watch.total(reader.read_here(|view| followers(view, question))?);
+            for plan in &question.plans {
+                on_plan(reader, question, plan, now, watch, &mut found)?;
+            }
+        }
+    }
+    found.shorten();
+    Ok(WhatIfReport::of(question, found))
+}
+
+/// How many organizations are on the plans, about.
+fn followers(view: &View<'_>, question: &Question) -> Result<u64, ReadError> {
+    let versions = question.catalogue.stored.plans.values();
+    let of_plans = versions.filter(|entry| question.plans.iter().any(|plan| plan == entry.key.as_str()));
+    Ok(view.rows().organizations_on(&of_plans.map(|entry| entry.id).collect::<Vec<_>>())?)
+}
+
+fn on_plan(
+    reader: &Reader,
+    question: &Question,
+    plan: &str,
+    due: Time,
+    watch: &dyn Watch,
+    found: &mut Found,
+) -> Result<(), ReadError> {
+    let mut after = Some(String::new());
+    while let Some(from) = after {
+        let asked = Candidates {
+            from: Listing::ByKey(&from),
+            own: None,
+            pattern: None,
+            status: None,
+            locked: None,
+            plan: Some(plan),
+            due,
+        };
+        let rows = reader.read_here(|view| Ok(view.rows().candidates(&asked, STEP)?))?;
+        after = rows.last().filter(|_| rows.len() == STEP).map(|(_, key)| key.clone());
+        for (id, _) in rows {
+            reader.read_here(|view| one(view, question, plan, id, watch, found))?;
+        }
+    }
+    Ok(())
+}
+
+/// Replays one of a plan. What is for tests is none of those who would be refused.
+fn one(
+    view: &View<'_>,
+    question: &Question,
+    plan: &str,
+    id: OrganizationId,
+    watch: &dyn Watch,
+    found: &mut Found,
+) -> Result<(), ReadError> {
+    let looked = view.account(Scope::Team, &OrganizationRef::Id(id)).and_then(|account| {
+        let concerns = question.is_on(account.plan, plan) && !account.profile.test;
+        concerns.then(|| replayed::look(view, question, account, &|| watch.goes_on())).transpose()
+    });
+    match looked.transpose() {
+        None | Some(Err(ReadError::Store(StoreError::UnknownOrganization))) => Ok(()),
+        Some(looked) => {
+            watch.advance(1);
+            found.note(question, looked, &OrganizationRef::Id(id))
+        }
+    }
+}
+
+/// It is not to go on.
+fn stopped<T>() -> Result<T, ReadError> {
+    Err(StoreError::Unavailable.into())
+}

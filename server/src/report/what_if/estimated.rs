@@ -1,0 +1,105 @@
+//! What is estimated from rollups, where raw records are gone.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use metergate_rules::account::Account;
+use metergate_rules::id::MeterId;
+use metergate_rules::limits::Limits;
+use metergate_rules::meter::Meter;
+use metergate_rules::quantity::Quantity;
+use metergate_rules::time::{DAY, Time};
+use metergate_rules::what_if::{Estimate, Terms};
+
+use super::tally::Tally;
+use super::{Question, stopped};
+use crate::store::StoreError;
+use crate::store::error::EngineError;
+use crate::store::reader::{ReadError, View};
+use crate::store::rollup::{Day, QUARTER, Slot, day_of};
+use crate::store::rows::RollupRange;
+
+/// What is estimated, and up to when.
+pub(super) struct Guess {
+    pub(super) until: Time,
+    pub(super) tally: Tally,
+    /// Limited meters of which sums say nothing.
+    pub(super) left_out: BTreeSet<MeterId>,
+}
+
+/// Estimates for an organization, which stood like this at `until`, what lies before.
+pub(super) fn guess(
+    view: &View<'_>,
+    question: &Question,
+    stands: &Account,
+    until: Time,
+    goes_on: &dyn Fn() -> bool,
+) -> Result<Guess, ReadError> {
+    let terms = Terms { catalogue: &question.catalogue.rules, moved: &question.moved };
+    let unknown = || StoreError::Problem(metergate_rules::decide::Problem::UnknownPlan);
+    let plan = terms.catalogue.plan(terms.plan(stands.plan)).ok_or_else(unknown)?;
+    let mut guess = Guess { until, tally: Tally::default(), left_out: BTreeSet::new() };
+    for meter in terms.catalogue.meters() {
+        if !goes_on() {
+            return stopped();
+        }
+        let concerns = Limits::new(stands, plan, meter).is_named() || !plan.other_meters;
+        match meter.aggregation.is_rate() {
+            _ if !concerns => {}
+            true => of_meter(view, question, (stands, &terms), meter, &mut guess)?,
+            false => drop(guess.left_out.insert(meter.id)),
+        }
+    }
+    Ok(guess)
+}
+
+fn of_meter(
+    view: &View<'_>,
+    question: &Question,
+    (stands, terms): (&Account, &Terms<'_>),
+    meter: &Meter,
+    guess: &mut Guess,
+) -> Result<(), ReadError> {
+    let begin = Estimate::begins(stands, question.from);
+    let mut estimate = Estimate::new(stands, terms.clone(), meter.id, begin);
+    for (quarter, slot) in quarters(view, stands, meter.id, (begin, guess.until))? {
+        let sum = Quantity::at_least_zero(slot.sum);
+        if quarter < question.from {
+            estimate.count(quarter, sum).map_err(StoreError::Problem)?;
+        } else {
+            let count = u64::try_from(slot.count).unwrap_or(0);
+            let found = estimate.take(quarter, sum, count).map_err(StoreError::Problem)?;
+            guess.tally.estimate(quarter, meter.id, &found, &question.zone);
+        }
+    }
+    Ok(())
+}
+
+/// What a meter did in the quarter hours that begin in a span, in order.
+fn quarters(
+    view: &View<'_>,
+    stands: &Account,
+    meter: MeterId,
+    (begin, end): (Time, Time),
+) -> Result<BTreeMap<Time, Slot>, ReadError> {
+    let mut quarters: BTreeMap<Time, Slot> = BTreeMap::new();
+    let mut add = |day: i32, quarter: u8, slot: &Slot| {
+        let at = Time::from_micros(i64::from(day) * DAY + i64::from(quarter) * QUARTER);
+        if begin <= at && at < end {
+            quarters.entry(at).or_default().merge(slot);
+        }
+    };
+    let (first, last) = (day_of(begin), day_of(end));
+    let range = RollupRange { organization: stands.id, meter, first, last, newest_first: false };
+    for (day, _, slots) in view.lacking_rollups(&range)? {
+        slots.slots().for_each(|(quarter, slot)| add(day, quarter, slot));
+    }
+    view.each_rollup(&range, |day, _, data| {
+        let read = Day::each(data, |quarter, slot| add(day, quarter, &slot));
+        let unreadable = |error: postcard::Error| EngineError::Unreadable {
+            what: format!("a rollup of organization {}", stands.id),
+            why: error.to_string(),
+        };
+        Ok(read.map(|()| true).map_err(unreadable)?)
+    })?;
+    Ok(quarters)
+}

@@ -1,0 +1,212 @@
+//! One organization's records, read from where they tell how it stood, and replayed.
+
+use metergate_rules::account::Account;
+use metergate_rules::apply;
+use metergate_rules::outcome::{Change, Entry, VoidedEvent, What};
+use metergate_rules::time::Time;
+use metergate_rules::what_if::{Replay, Terms};
+
+use super::estimated::{self, Guess};
+use super::tally::Tally;
+use super::{Question, stopped};
+use crate::store::StoreError;
+use crate::store::reader::{ReadError, View};
+
+/// Records between two looks at whether to go on.
+const STRIDE: u64 = 1024;
+
+/// What was found of an organization.
+pub(super) struct Looked {
+    /// As it is now.
+    pub(super) account: Account,
+    /// By its records.
+    pub(super) exact: Tally,
+    /// Where they are gone.
+    pub(super) guess: Option<Guess>,
+}
+
+/// From where the records tell how it stood.
+enum Begin {
+    /// From its creation.
+    Creation,
+    /// From how it stood in this block, at a time that is not after the range's start.
+    Image(u64),
+    /// What went before is gone; from then on they tell again, if at all.
+    Gone(Option<(u64, Time)>),
+}
+
+/// Replays what an organization did in the range that is asked about.
+///
+/// # Errors
+/// [`ReadError`] where it cannot be read or does not fit the terms; [`StoreError::Unavailable`] where it is not
+/// to go on.
+pub(super) fn look(
+    view: &View<'_>,
+    question: &Question,
+    account: Account,
+    goes_on: &dyn Fn() -> bool,
+) -> Result<Looked, ReadError> {
+    let begin = begin(view, &account, question.from, goes_on)?;
+    let (first, exact_from) = match begin {
+        Begin::Creation => (1, Some(question.from)),
+        Begin::Image(block) => (block, Some(question.from)),
+        Begin::Gone(Some((block, at))) => (block, Some(at)),
+        Begin::Gone(None) => (u64::MAX, None),
+    };
+    let voided = std::sync::Arc::clone(&account.voided);
+    let mut following = Following {
+        question,
+        voided: &voided,
+        is_test: account.profile.test,
+        from: exact_from.map_or(Time::MAX, |at| at.max(question.from)),
+        stage: Stage::Waiting,
+        tally: Tally::default(),
+        stood: None,
+        read: 0,
+    };
+    let mut failed = None;
+    if let Some(last) = first.checked_sub(1).filter(|_| exact_from.is_some()) {
+        let newest = view.rows().newest_block(account.id)?;
+        view.blocks_between(account.id, (last, newest), |sequence, records| {
+            records.into_iter().all(|(offset, record)| {
+                let taken = following.take((sequence, offset), &record.entry, &account, goes_on);
+                taken.unwrap_or_else(|error| {
+                    failed = Some(error);
+                    false
+                })
+            })
+        })?;
+    }
+    failed.map_or(Ok(()), Err)?;
+    let (exact, stood) = (following.tally, following.stood);
+    let guess = match begin {
+        Begin::Gone(known) => {
+            let until = known.map_or(question.to, |(_, at)| at.min(question.to));
+            let stands = stood.as_ref().unwrap_or(&account);
+            Some(estimated::guess(view, question, stands, until, goes_on)?)
+        }
+        Begin::Creation | Begin::Image(_) => None,
+    };
+    Ok(Looked { account, exact, guess })
+}
+
+fn begin(view: &View<'_>, account: &Account, from: Time, goes_on: &dyn Fn() -> bool) -> Result<Begin, ReadError> {
+    // Its clock may have been set back, so that its times say nothing of the order of its entries.
+    if account.profile.test {
+        return Ok(Begin::Creation);
+    }
+    let (mut begin, mut read, mut is_stopped) = (Begin::Gone(None), 0_u64, false);
+    view.records(account.id, u64::MAX, |sequence, _, record| {
+        read += 1;
+        is_stopped = read.is_multiple_of(STRIDE) && !goes_on();
+        match &record.entry.what {
+            What::Image(stood) if stood.time <= from => begin = Begin::Image(sequence),
+            What::Image(stood) => {
+                begin = Begin::Gone(Some((sequence, stood.time)));
+                return !is_stopped;
+            }
+            What::Changed(change) if matches!(**change, Change::Created { .. }) => begin = Begin::Creation,
+            _ => return !is_stopped,
+        }
+        false
+    })?;
+    if is_stopped { stopped() } else { Ok(begin) }
+}
+
+enum Stage<'q> {
+    /// Until an entry says how it stood.
+    Waiting,
+    /// What came before the range.
+    Before(Box<Account>),
+    /// In it.
+    Within(Box<Replay<'q>>),
+}
+
+/// What is made of the records as they come.
+struct Following<'q> {
+    question: &'q Question,
+    voided: &'q [VoidedEvent],
+    is_test: bool,
+    from: Time,
+    stage: Stage<'q>,
+    tally: Tally,
+    /// How it stood where its records begin to tell.
+    stood: Option<Account>,
+    read: u64,
+}
+
+impl<'q> Following<'q> {
+    /// Takes the next entry. Whether it could take more.
+    fn take(
+        &mut self,
+        place: (u64, u32),
+        entry: &Entry,
+        live: &Account,
+        goes_on: &dyn Fn() -> bool,
+    ) -> Result<bool, ReadError> {
+        self.read += 1;
+        if self.read.is_multiple_of(STRIDE) && !goes_on() {
+            return stopped();
+        }
+        if rebases(entry) {
+            self.begin_anew(entry);
+            return Ok(true);
+        }
+        if matches!(self.stage, Stage::Waiting) {
+            self.stand(entry, live);
+            return Ok(true);
+        }
+        if self.question.to <= entry.at {
+            return Ok(self.is_test);
+        }
+        if self.from <= entry.at
+            && let Stage::Before(account) = &mut self.stage
+        {
+            let terms = Terms { catalogue: &self.question.catalogue.rules, moved: &self.question.moved };
+            self.stage = Stage::Within(Box::new(Replay::new((**account).clone(), terms, self.voided)));
+        }
+        match &mut self.stage {
+            Stage::Waiting => {}
+            Stage::Before(account) => apply::apply(account, entry),
+            Stage::Within(replay) => {
+                if let Some(found) = replay.take(place, entry).map_err(StoreError::Problem)? {
+                    self.tally.take(&found, &self.question.zone);
+                }
+            }
+        }
+        Ok(true)
+    }
+
+    fn stand(&mut self, entry: &Entry, live: &Account) {
+        let stood = match &entry.what {
+            What::Image(stood) => Some((**stood).clone()),
+            _ => apply::create(live.id, entry),
+        };
+        if let Some(stood) = stood {
+            self.stood = Some(stood.clone());
+            self.stage = Stage::Before(Box::new(stood));
+        }
+    }
+
+    /// A test organization whose clock is set for the first time is as if it had been created then.
+    fn begin_anew(&mut self, entry: &Entry) {
+        self.tally = Tally::default();
+        self.stage = match std::mem::replace(&mut self.stage, Stage::Waiting) {
+            Stage::Waiting => Stage::Waiting,
+            Stage::Before(mut account) => {
+                apply::apply(&mut account, entry);
+                Stage::Before(account)
+            }
+            Stage::Within(replay) => {
+                let mut account = replay.into_account();
+                apply::apply(&mut account, entry);
+                Stage::Before(Box::new(account))
+            }
+        };
+    }
+}
+
+fn rebases(entry: &Entry) -> bool {
+    let What::Changed(change) = &entry.what else { return false };
+    matches!(**change, Change::Clock { rebased: Some(_), .. })
+}
