@@ -153,3 +153,10 @@ pub struct Key {
     /// The key itself, where it was just made.
     pub key: Option<String>,
 }
+
+impl Key {
+    /// Who made it, as the audit log names them.
+    pub fn maker(&self) -> Option<&str> {
+        self.created_by.as_deref()
+    }
+}

@@ -7,6 +7,7 @@ use crate::format::{self, Markup, Zone};
 use crate::frame::{Frame, Place};
 use crate::organization::Head;
 use crate::organizations::in_query;
+use crate::who::Names;
 
 /// The categories of entries.
 const CATEGORIES: [&str; 11] =
@@ -103,11 +104,19 @@ impl AuditFilter {
 }
 
 /// A page of a log, or nothing and why.
-pub type Found = (Paged<AuditEntry>, Option<String>);
+pub struct Found {
+    /// The entries.
+    pub page: Paged<AuditEntry>,
+    /// Those who made them, as far as whoever looks may know.
+    pub names: Names,
+    /// Why nothing could be looked for.
+    pub error: Option<String>,
+}
 
 /// What a log's page shows.
 struct Log {
     entries: Vec<Entry>,
+    names: Names,
     filter: AuditFilter,
     next: Option<String>,
     /// The address of the page.
@@ -120,12 +129,20 @@ struct Log {
 
 impl Log {
     fn new(found: Found, filter: AuditFilter, zone: &Zone, address: String, api: &str) -> Self {
-        let (page, error) = found;
+        let Found { page, names, error } = found;
         let entries = page.data.into_iter().map(|entry| Entry::new(entry, zone.clone())).collect();
         let (query, asked) = (filter.query(), filter.asked(zone));
         let joined = |query: &str| if query.is_empty() { String::new() } else { format!("{query}&") };
         let next = page.next_cursor.map(|cursor| format!("{address}?{}cursor={}", joined(&query), in_query(&cursor)));
-        Self { entries, filter, next, export: format!("{api}?limit=200&{}format=", joined(&asked)), address, error }
+        Self {
+            entries,
+            names,
+            filter,
+            next,
+            export: format!("{api}?limit=200&{}format=", joined(&asked)),
+            address,
+            error,
+        }
     }
 
     const fn categories(&self) -> [&'static str; 11] {
@@ -145,16 +162,20 @@ pub struct AuditTab {
 
 impl AuditTab {
     /// The page.
-    pub fn new(frame: Frame, head: Head, page: Found, filter: AuditFilter, place: Place) -> Self {
+    pub fn new(frame: Frame, head: Head, found: Found, filter: AuditFilter, place: Place) -> Self {
         let frame = frame.at(format!("{} · Audit log", head.organization.name), place);
         let api = format!("/v1/organizations/{}/audit-log", head.organization.key);
-        let log = Log::new(page, filter, &head.zone(), format!("{}/audit", head.base), &api);
+        let log = Log::new(found, filter, &head.zone(), format!("{}/audit", head.base), &api);
         let resolves = frame.is_operator().then(|| format!("{}/do/resolve?entry=", head.base));
         Self { frame, head, log, resolves }
     }
 
     fn entries(&self) -> &[Entry] {
         &self.log.entries
+    }
+
+    const fn names(&self) -> &Names {
+        &self.log.names
     }
 
     fn resolves(&self) -> Option<&str> {
@@ -173,7 +194,7 @@ pub struct Audit {
 
 impl Audit {
     /// The page.
-    pub fn new(frame: Frame, page: Paged<AuditEntry>, filter: AuditFilter, error: Option<String>) -> Self {
+    pub fn new(frame: Frame, found: Found, filter: AuditFilter) -> Self {
         let frame = frame.at("Audit log", Place::Audit);
         let (api, resolves) = match filter.organization.as_str() {
             "" => ("/v1/audit-log".to_owned(), None),
@@ -182,12 +203,16 @@ impl Audit {
                 (format!("/v1/organizations/{}/audit-log", in_query(key)), Some(resolves))
             }
         };
-        let log = Log::new((page, error), filter, &Zone::utc(), "/admin/audit".to_owned(), &api);
+        let log = Log::new(found, filter, &Zone::utc(), "/admin/audit".to_owned(), &api);
         Self { frame, log, resolves }
     }
 
     fn entries(&self) -> &[Entry] {
         &self.log.entries
+    }
+
+    const fn names(&self) -> &Names {
+        &self.log.names
     }
 
     fn resolves(&self) -> Option<&str> {

@@ -4,9 +4,10 @@ use askama::Template;
 
 use crate::answers::Cycle;
 use crate::form::Form;
-use crate::format;
+use crate::format::{self, Markup};
 use crate::frame::{Frame, Place};
 use crate::organization::Head;
+use crate::typed::instant;
 
 /// The tab.
 #[derive(Template)]
@@ -22,6 +23,11 @@ impl CycleTab {
     pub fn new(frame: Frame, head: Head, cycle: Cycle, place: Place) -> Self {
         let title = format!("{} · Billing cycle", head.organization.name);
         Self { frame: frame.at(title, place), head, cycle }
+    }
+
+    /// From when periods are counted: the API says it as a civil time in the organization's zone.
+    fn counted_from(&self) -> Markup {
+        self.head.moment(&instant(&self.cycle.billing_cycle_start_date, &self.cycle.time_zone))
     }
 }
 

@@ -7,6 +7,7 @@
 mod amount;
 mod markup;
 mod quantity;
+mod size;
 mod span;
 mod time;
 
@@ -16,5 +17,5 @@ pub use quantity::{bytes, compact, compact_in_unit, in_unit, percent, plural, qu
 pub use span::{count, days, duration};
 pub use time::{Zone, date, date_tag, moment, moment_tag, relative, relative_tag};
 
-pub(crate) use quantity::exact;
+pub(crate) use quantity::{exact, is_bytes};
 pub(crate) use time::{instant, short_date};

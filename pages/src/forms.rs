@@ -3,9 +3,9 @@
 
 use std::collections::BTreeMap;
 
-use crate::answers::{Grant, Meter, Organization, Plan, Quota};
-use crate::form::Field;
-use crate::format::{Amount, Zone};
+use crate::answers::{Grant, Meter, Organization, Plan, Quota, unit_of};
+use crate::form::{Field, Kind};
+use crate::format::{Amount, Zone, is_bytes};
 
 pub mod entry;
 pub mod organization;
@@ -84,6 +84,19 @@ impl About {
     /// A quantity of a meter, with its unit.
     pub(crate) fn amount(&self, meter: &str, amount: Amount) -> String {
         self.meter(meter).map_or_else(|| amount.to_string(), |meter| amount.in_unit(&meter.unit))
+    }
+
+    /// What is counted of a meter; nothing where it is not known.
+    pub(crate) fn unit(&self, meter: &str) -> &str {
+        unit_of(&self.meters, meter)
+    }
+
+    /// A quantity of whichever meter is chosen beside it.
+    fn quantity_field(&self, name: &str, label: &str) -> Field {
+        if !self.meters.iter().any(|meter| is_bytes(&meter.unit)) {
+            return Field::amount(name, label);
+        }
+        Field::new(name, label, Kind::Size).hint("Of storage with its unit, such as 10 GB.")
     }
 
     /// Which of the meters.

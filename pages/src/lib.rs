@@ -28,3 +28,4 @@ pub mod subscription;
 pub mod typed;
 pub mod webhooks;
 pub mod what_if;
+pub mod who;

@@ -54,6 +54,11 @@ impl Overview {
         self.fleet.by_status.get(status).copied().unwrap_or(0)
     }
 
+    /// Organizations whose trial is over and has locked them: they keep the status until somebody moves them on.
+    fn trials_over(&self) -> u64 {
+        self.status("trial").saturating_sub(self.fleet.in_trial.total)
+    }
+
     fn amount(&self, meter: &str, amount: &Amount) -> String {
         amount.compact(self.unit(meter))
     }
@@ -92,5 +97,34 @@ impl Overview {
             unit: if counts { "event" } else { self.unit(&self.chosen) },
         };
         Bars { frame, step: Step::Day, additive: true, rows: &rows }.markup()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fleet(trial: u64, going_on: u64) -> Fleet {
+        let none = serde_json::json!({"total": 0, "data": []});
+        let fleet = serde_json::json!({
+            "asOf": "2026-11-28T00:00:00Z", "complete": true, "organizations": 9, "testOrganizations": 0, "unreadable": 0,
+            "byStatus": {"trial": trial}, "byPlan": {}, "byLockCause": {}, "closeToLimit": none, "locked": none,
+            "inTrial": {"total": going_on, "data": []}, "meters": [],
+            "refusedMost": {"since": "2026-11-27T00:00:00Z", "total": 0, "data": []},
+        });
+        serde_json::from_value(fleet).unwrap()
+    }
+
+    #[test]
+    fn organizations_that_their_trial_has_locked_are_counted_apart() {
+        let shown = |trial, going_on| {
+            let page = Overview::new(Frame::nobody(), fleet(trial, going_on), Vec::new(), None);
+            page.render().unwrap().replace('\n', "")
+        };
+        let in_trial = "<dt>in trial</dt><dd><a href=\"/admin/organizations?status=trial&amp;locked=false\">2</a>";
+        let over = "<dt>trial over, locked</dt><dd><a href=\"/admin/organizations?status=trial&amp;locked=true\">3</a>";
+        let page = shown(5, 2);
+        assert!(page.contains(in_trial) && page.contains(over), "{page}");
+        assert!(!shown(2, 2).contains("trial over"));
     }
 }

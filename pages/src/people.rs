@@ -8,6 +8,7 @@ use crate::frame::{Frame, Place};
 use crate::organization::Head;
 use crate::organizations::in_query;
 use crate::pager::Pager;
+use crate::who::Names;
 
 /// What of a list is looked for.
 #[derive(Clone, Debug, Default)]
@@ -86,11 +87,20 @@ pub struct Keys {
     table: KeyTable,
 }
 
+/// A page of a list of keys.
+pub struct FoundKeys {
+    /// The keys.
+    pub page: Paged<Key>,
+    /// Those who made them, as far as whoever looks may know.
+    pub names: Names,
+}
+
 /// Keys as a table.
 #[derive(Template)]
 #[template(path = "key_table.html")]
 struct KeyTable {
     keys: Vec<Key>,
+    names: Names,
     searching: Searching,
     pager: Pager,
     /// What an action's address begins with.
@@ -100,10 +110,11 @@ struct KeyTable {
 }
 
 impl KeyTable {
-    fn new(page: Paged<Key>, address: &str, actions: String, now: String, zone: Zone, search: &Search) -> Self {
+    fn new(found: FoundKeys, address: &str, actions: String, now: String, zone: Zone, search: &Search) -> Self {
+        let FoundKeys { page, names } = found;
         let searching = Searching::of(&page, address, "Name or id", search);
         let pager = Pager::of(&page, address, &search.query(), search.is_later);
-        Self { keys: page.data, searching, pager, actions, now, zone }
+        Self { keys: page.data, names, searching, pager, actions, now, zone }
     }
 
     /// Whether there is none at all.
@@ -128,18 +139,18 @@ impl KeyTable {
 
 impl KeysTab {
     /// The page.
-    pub fn new(frame: Frame, head: Head, page: Paged<Key>, search: &Search, place: Place) -> Self {
+    pub fn new(frame: Frame, head: Head, found: FoundKeys, search: &Search, place: Place) -> Self {
         let title = format!("{} · API keys", head.organization.name);
         let (address, base) = (format!("{}/keys", head.base), head.base.clone());
-        let table = KeyTable::new(page, &address, base, frame.now.clone(), head.zone(), search);
+        let table = KeyTable::new(found, &address, base, frame.now.clone(), head.zone(), search);
         Self { frame: frame.at(title, place), head, table }
     }
 }
 
 impl Keys {
     /// The page.
-    pub fn new(frame: Frame, page: Paged<Key>, search: &Search) -> Self {
-        let table = KeyTable::new(page, "/admin/keys", "/admin".to_owned(), frame.now.clone(), Zone::utc(), search);
+    pub fn new(frame: Frame, found: FoundKeys, search: &Search) -> Self {
+        let table = KeyTable::new(found, "/admin/keys", "/admin".to_owned(), frame.now.clone(), Zone::utc(), search);
         Self { frame: frame.at("API keys", Place::Keys), table }
     }
 }

@@ -5,7 +5,7 @@ use askama::Template;
 use crate::answers::{JobProgress, LimitSpec, Meter, Plan, WhatIf, WhatIfDay, WhatIfLimit, name_of, unit_of};
 use crate::chart::{self, Bars, Row, Step};
 use crate::form::{Field, Form, Kind};
-use crate::format::{self, Amount, Markup, Zone};
+use crate::format::{self, Amount, Markup, Zone, is_bytes};
 use crate::forms::{WINDOWS, window_name};
 use crate::frame::{Frame, Place};
 use crate::range;
@@ -29,13 +29,18 @@ pub fn form(plan: &Plan, meters: &[Meter], from: &str, to: &str) -> Form {
         let label = format!("{}, {}", name_of(meters, &limit.meter), window_name(&limit.window).to_lowercase());
         let unit = unit_of(meters, &limit.meter);
         let soft = if limit.enforcement.as_deref() == Some("soft") { "soft: counts overage" } else { "" };
+        let unit = if is_bytes(unit) { "such as 10 GB" } else { unit };
         let hint = [unit, soft].into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("; ");
-        form = form.field(Field::text(&field_of(&limit.meter, &limit.window), &label).value(typed(limit)).hint(hint));
+        form = form.field(
+            Field::text(&field_of(&limit.meter, &limit.window), &label)
+                .value(typed(limit, unit_of(meters, &limit.meter)))
+                .hint(hint),
+        );
     }
     let names = meters.iter().map(|meter| (meter.key.as_str(), meter.name.as_str()));
     form.field(Field::select("moreMeter", "Another limit on", std::iter::once(("", "none")).chain(names)).optional())
         .field(Field::select("moreWindow", "In a", WINDOWS).value("billingPeriod").optional())
-        .field(Field::text("moreMax", "Of at most").hint("Digits, or unlimited.").optional())
+        .field(Field::text("moreMax", "Of at most").hint("Digits, of storage such as 10 GB, or unlimited.").optional())
         .field(
             Field::text("organizations", "Organizations alone")
                 .hint("Keys with commas between them, as if they were on this plan. Empty: all that are on it.")
@@ -46,8 +51,8 @@ pub fn form(plan: &Plan, meters: &[Meter], from: &str, to: &str) -> Form {
 }
 
 /// A limit's maximum as it is typed.
-pub fn typed(limit: &LimitSpec) -> String {
-    limit.max().map_or_else(|| UNLIMITED.to_owned(), Amount::plain)
+fn typed(limit: &LimitSpec, unit: &str) -> String {
+    limit.max().map_or_else(|| UNLIMITED.to_owned(), |max| max.to_type(unit))
 }
 
 /// The days that are replayed where nobody says: the last thirty.

@@ -59,7 +59,7 @@ pub fn apply(account: &mut Account, entry: &Entry) {
             change(account, changed, entry.at);
         }
         What::Noticed(noticed) => notice::note(account, noticed, entry.at),
-        What::Image(_) => {}
+        What::Image(_) | What::Completed(_) => {}
     }
 }
 

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::account::{ExtraQuota, LockCause, Profile};
 pub use crate::decide::adjust::{Adjustment, Room};
+pub use crate::decide::complete::Completable;
 pub use crate::decide::correct::Void;
 pub use crate::decide::reprice::{Repriced, Repricing};
 use crate::id::{
@@ -115,6 +116,8 @@ pub enum Command {
     Adjust(Adjustment),
     /// Takes back what an event counted.
     Void(Voiding),
+    /// Says how long something took that has been recorded, and how it ended.
+    Complete(Completing),
     /// Corrects what was charged for tokens.
     Reprice(Repricing),
     /// Sets counters to zero.
@@ -157,6 +160,15 @@ pub enum Voiding {
     Asked(String, String, EventName),
     /// As the store found it.
     Found(Void),
+}
+
+/// A record that is to be completed.
+#[derive(Clone, Debug)]
+pub enum Completing {
+    /// The store is to find it.
+    Asked(EventName, Completion),
+    /// As the store found it.
+    Found(Box<Completable>),
 }
 
 /// Which event.

@@ -6,7 +6,7 @@
 use crate::account::Account;
 use crate::apply::apply;
 use crate::catalogue::Catalogue;
-use crate::command::{Command, Item, NewGrant, Voiding};
+use crate::command::{Command, Completing, Item, NewGrant, Voiding};
 use crate::id::{InvalidId, MeterId};
 use crate::meter::{Measure, ValueHash};
 use crate::notice::{Notice, triggered};
@@ -18,6 +18,7 @@ use crate::time::{Span, Time};
 use crate::window::{Window, WindowSet};
 
 pub(crate) mod adjust;
+pub mod complete;
 mod consume;
 pub(crate) mod correct;
 pub mod cost;
@@ -146,6 +147,9 @@ pub enum Problem {
     /// The organization's audit log has no entry of that number.
     #[error("there is no such entry in the audit log")]
     UnknownEntry,
+    /// The record says already how long it took, or how it ended, and says something else.
+    #[error("the record says already how long it took or how it ended, and something else")]
+    AlreadyComplete,
     /// The state contradicts itself: a defect.
     #[error("inconsistent state: {0}")]
     Inconsistent(&'static str),
@@ -230,6 +234,8 @@ pub fn decide(
         Command::Void(Voiding::Found(void)) => {
             Ok(operate::outcome(correct::void(account, void, seen, catalogue, now)?, now))
         }
+        Command::Complete(Completing::Found(found)) => complete::complete(account, found, now),
+        Command::Complete(Completing::Asked(..)) => Err(Problem::UnknownEvent),
         Command::Create(_) => Err(Problem::Inconsistent("the organization exists already")),
         Command::Touch => Ok(Outcome { entries: Vec::new(), reply: Reply::Done, audit: Vec::new() }),
         other => operate::operate(account, other, catalogue, now),

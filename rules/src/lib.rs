@@ -27,5 +27,6 @@ pub mod reservation;
 pub mod role;
 pub mod subscription;
 pub mod time;
+pub mod timing;
 pub mod what_if;
 pub mod window;

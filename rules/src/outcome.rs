@@ -17,6 +17,7 @@ use crate::price::Cost;
 use crate::quantity::Quantity;
 use crate::reservation::{Reservation, State};
 use crate::time::{Span, Time};
+use crate::timing::Timed;
 use crate::window::{Window, WindowSet};
 
 mod change;
@@ -47,6 +48,8 @@ pub enum What {
     Reservation(Box<Hold>),
     /// Nothing: the account as it stood. From here on the past can be told when what went before is no longer kept.
     Image(Box<Account>),
+    /// It was said how something ended that had been recorded.
+    Completed(Box<Completed>),
     /// Others are told something that follows from use or from time: from now on they have been.
     Noticed(Notice),
 }
@@ -65,7 +68,7 @@ impl What {
                 Change::Corrected(correction) => &correction.uses,
                 _ => &[],
             },
-            Self::Due(_) | Self::Image(_) | Self::Noticed(_) => &[],
+            Self::Due(_) | Self::Image(_) | Self::Completed(_) | Self::Noticed(_) => &[],
         }
     }
 
@@ -182,6 +185,21 @@ pub struct Recorded {
     pub event: Event,
     /// What it did.
     pub uses: Vec<Use>,
+}
+
+/// How something ended that had been recorded.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Completed {
+    /// The block of the journal in which that stands.
+    pub sequence: u64,
+    /// Its place in the block.
+    pub offset: u32,
+    /// How often that was completed before.
+    pub step: u8,
+    /// All that is known now.
+    pub outcome: Completion,
+    /// The duration, where it had not been known.
+    pub timed: Option<Timed>,
 }
 
 /// A step in the life of a reservation.
@@ -339,6 +357,13 @@ pub enum Reply {
     Decided(Vec<Verdict>),
     /// The event counts.
     Recorded,
+    /// The record has what was said; all that is known of how it ended, and whether something of it is new.
+    Completed {
+        /// All that is known.
+        outcome: Completion,
+        /// Whether something of it is new.
+        is_new: bool,
+    },
     /// The change is made, or was already so.
     Done,
     /// The grant was given this number.

@@ -10,13 +10,12 @@ use std::collections::{HashMap, HashSet};
 use crate::account::{Account, Scheduled};
 use crate::apply::apply;
 use crate::catalogue::Catalogue;
-use crate::command::{Adjustment, Command, Commit, Completion, Consume, Event, Item, Reserve};
+use crate::command::{Command, Commit, Completion, Consume, Event, Item, Reserve};
 use crate::decide::{Problem, decide};
 use crate::id::{PlanId, PlanKey, ReservationId};
 use crate::meter::Measure;
 use crate::outcome::{
-    Asked, Change, Correction, Decided, Effect, Entry, Hold, PlanState, Recorded, Reply, Settled, Use, VoidedEvent,
-    What,
+    Asked, Change, Decided, Effect, Entry, Hold, PlanState, Recorded, Reply, Settled, Use, VoidedEvent, What,
 };
 use crate::price::LlmUse;
 use crate::quantity::Quantity;
@@ -27,6 +26,7 @@ use crate::window::{Window, WindowSet};
 
 mod estimate;
 mod finding;
+mod priced;
 mod values;
 
 pub use estimate::{Estimate, Estimated};
@@ -80,6 +80,13 @@ pub struct Replay<'a> {
     /// Those of them that would not have happened.
     undone: HashSet<(u64, u32)>,
     values: Values,
+    /// When it stood so.
+    since: Time,
+    /// What the use at hand says of a language model's tokens, where that is priced anew.
+    said: Option<Box<LlmUse>>,
+    prices_anew: bool,
+    /// What those events cost anew of which it is known that they become void.
+    costs: HashMap<(u64, u32), Quantity>,
 }
 
 impl<'a> Replay<'a> {
@@ -91,7 +98,8 @@ impl<'a> Replay<'a> {
         if let Some(scheduled) = &mut account.scheduled {
             scheduled.plan = terms.plan(scheduled.plan);
         }
-        Self { account, was_on, terms, voided, undone: HashSet::new(), values: Values::default() }
+        let (since, undone, values, costs) = (account.time, HashSet::new(), Values::default(), HashMap::new());
+        Self { account, was_on, terms, voided, undone, values, since, said: None, prices_anew: false, costs }
     }
 
     /// The organization as it would stand.
@@ -122,7 +130,7 @@ impl<'a> Replay<'a> {
                 apply(&mut self.account, entry);
                 Ok(None)
             }
-            What::Image(_) => Ok(None),
+            What::Image(_) | What::Completed(_) => Ok(None),
         }
     }
 
@@ -145,9 +153,13 @@ impl<'a> Replay<'a> {
         let is_allowed = verdicts.iter().all(|verdict| verdict.reason.is_none());
         self.values.note(&spans, &asked, &seen, at, (was_allowed, is_allowed));
         let kept = decided.verdicts.as_deref().unwrap_or_default();
+        let anew = verdicts.iter().find_map(|verdict| verdict.cost.as_ref()).filter(|_| self.said.is_some());
         let part = |(i, one): (usize, &Asked)| Part {
             meter: one.item.meter,
-            measure: one.item.measure,
+            measure: match (one.follows, anew) {
+                (Some(_), Some(anew)) => Measure::Add(anew.cost.charged()),
+                _ => one.item.measure,
+            },
             was: decided.uses.get(i).map_or_else(|| Fate::of(kept, one), |used| Fate::beyond(used.overage)),
             is: Fate::of(verdicts, one),
         };
@@ -179,31 +191,6 @@ impl<'a> Replay<'a> {
         self.values.note(&spans, &asked, &seen, told.time.unwrap_or(at), (true, true));
         self.fold(&outcome.entries);
         Ok(fact(at, &recorded.uses, &outcome.entries))
-    }
-
-    /// What was charged beside it: the same price, with the markup of these terms in place of the one of then.
-    fn charged(&self, asked: &[Asked]) -> Result<Option<Box<LlmUse>>, Problem> {
-        let follows = asked.iter().find_map(|one| match (one.follows, one.item.measure) {
-            (Some(meter), Measure::Add(charged)) => Some((meter, charged, one.item.dimensions.clone())),
-            _ => None,
-        });
-        let Some((meter, charged, dimensions)) = follows else { return Ok(None) };
-        let charged = Some(self.marked_up(charged)?);
-        let (model, provider) = (String::new(), String::new());
-        Ok(Some(Box::new(LlmUse { meter, model, provider, tokens: None, dimensions, charged })))
-    }
-
-    fn marked_up(&self, charged: Quantity) -> Result<Quantity, Problem> {
-        let markup = |plan: PlanId| self.terms.catalogue.plan(plan).map(|plan| plan.llm_markup);
-        match (markup(self.was_on), markup(self.account.plan)) {
-            (Some(was), Some(is)) if was != is => Ok(was.replaced(is, charged)?),
-            _ => Ok(charged),
-        }
-    }
-
-    fn marked_up_units(&self, units: i64) -> Result<i64, Problem> {
-        let size = i64::try_from(units.unsigned_abs()).unwrap_or(i64::MAX);
-        Ok(self.marked_up(Quantity::new(size)?)?.units() * units.signum())
     }
 
     fn reservation(&mut self, place: (u64, u32), entry: &Entry, hold: &Hold) -> Result<Option<Finding>, Problem> {
@@ -303,37 +290,6 @@ impl<'a> Replay<'a> {
             }
         };
         apply(&mut self.account, &Entry { at: entry.at, what: What::Changed(Box::new(changed)) });
-        Ok(())
-    }
-
-    /// What was added is added again, since other limits may lie in its way; what was taken off is taken off as it was, but of
-    /// an event that would not have happened.
-    fn corrected(&mut self, entry: &Entry, correction: &Correction) -> Result<(), Problem> {
-        if correction.voided.is_some_and(|event| self.undone.contains(&(event.sequence, event.offset))) {
-            return Ok(());
-        }
-        if let ([only], false) = (&correction.uses[..], correction.repriced)
-            && let Measure::Adjust(units @ 1..) = only.measure
-        {
-            let asked = Adjustment { meter: only.meter, units, time: Some(only.time), room: Vec::new() };
-            let outcome = decide(&self.account, &Command::Adjust(asked), &[], false, self.terms.catalogue, entry.at)?;
-            self.fold(&outcome.entries);
-            return Ok(());
-        }
-        let mut correction = correction.clone();
-        let repriced = correction.repriced;
-        for used in &mut correction.uses {
-            self.values.take_off(used);
-            if used.follows.is_some() || repriced {
-                used.measure = match used.measure {
-                    Measure::Void(cost) => Measure::Void(self.marked_up(cost)?),
-                    Measure::Adjust(units) => Measure::Adjust(self.marked_up_units(units)?),
-                    other => other,
-                };
-            }
-        }
-        let what = What::Changed(Box::new(Change::Corrected(correction)));
-        apply(&mut self.account, &Entry { at: entry.at, what });
         Ok(())
     }
 

@@ -155,8 +155,7 @@ impl Worker {
 
     /// Whether an endpoint rests: then only what somebody waits for is sent to it.
     fn rests(&self, entry: &EndpointEntry, now: Time) -> bool {
-        let rest = self.resting.get(&entry.id);
-        rest.is_some_and(|rest| now < rest.until && rest.began_at == entry.began_at)
+        self.rest_of(&entry.id, entry.began_at).is_some_and(|rest| now < rest.until)
     }
 
     /// Sends what is due, until nothing is and nothing is under way, or the turn is another node's.
@@ -213,13 +212,16 @@ impl Worker {
     async fn end(&mut self, ended: Vec<Tried>) {
         dies_at!("webhook-sent");
         let now = self.store.now();
-        let note = |tried: &Tried| noted(tried, now, u64::from_le_bytes(crate::random::bytes()));
+        ended.iter().for_each(|tried| self.pace(tried, now));
+        let note = |tried: &Tried| Noted {
+            rests_until: self.rest_of(&tried.row.key.endpoint, tried.began_at).map(|rest| rest.until),
+            ..noted(tried, now, u64::from_le_bytes(crate::random::bytes()))
+        };
         let all: Vec<Noted> = ended.iter().map(note).collect();
         self.note(all.clone()).await;
         for (tried, noted) in ended.iter().zip(all) {
             let endpoint = &tried.row.key.endpoint;
             count(noted.state);
-            self.pace(tried, now);
             self.busy.remove(endpoint);
             if tried.answer.as_ref().is_ok_and(Answer::is_gone) {
                 tracing::warn!(%endpoint, "a webhook endpoint answered 410 and is disabled");
@@ -231,12 +233,17 @@ impl Worker {
         }
     }
 
+    /// How an endpoint rests that began then.
+    fn rest_of(&self, endpoint: &EndpointId, began_at: Time) -> Option<&Rest> {
+        self.resting.get(endpoint).filter(|rest| rest.began_at == began_at)
+    }
+
     /// An endpoint that cannot keep up rests; one that took something does not.
     fn pace(&mut self, tried: &Tried, now: Time) {
         let (endpoint, began_at) = (&tried.row.key.endpoint, tried.began_at);
         match &tried.answer {
             Ok(answer) if answer.is_overloaded() => {
-                let before = self.resting.get(endpoint).filter(|rest| rest.began_at == began_at);
+                let before = self.rest_of(endpoint, began_at);
                 let span = backoff::rest(before.map(|rest| rest.span), answer.retry_after);
                 self.resting.insert(endpoint.clone(), Rest { span, until: now.plus(span), began_at });
             }
@@ -302,7 +309,7 @@ fn noted(tried: &Tried, now: Time, luck: u64) -> Noted {
         response: answer.as_ref().map_or_else(|_| String::new(), |answer| answer.body.clone()),
     };
     let (lately, began_at) = (row.tries.lately.saturating_add(1), row.tries.began_at.unwrap_or(*at));
-    Noted { key: row.key.clone(), attempt, state, due_at, lately, began_at }
+    Noted { key: row.key.clone(), attempt, state, due_at, lately, began_at, rests_until: None }
 }
 
 fn count(state: DeliveryState) {

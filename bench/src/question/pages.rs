@@ -25,7 +25,7 @@ use crate::table::Table;
 use crate::target::{Bound, line};
 
 /// Every page, of a demo's store: an organization's are those of the one that has people, keys and credit.
-const OF_A_DEMO: [&str; 23] = [
+const OF_A_DEMO: [&str; 28] = [
     "/admin",
     "/admin/organizations",
     "/admin/organizations/northwind",
@@ -42,6 +42,11 @@ const OF_A_DEMO: [&str; 23] = [
     "/admin/plans/pro",
     "/admin/do/plan?key=pro",
     "/admin/meters",
+    "/admin/prices",
+    "/admin/prices/recompute",
+    "/admin/what-if",
+    "/admin/webhooks",
+    "/admin/stripe",
     "/admin/audit",
     "/admin/audit/verify",
     "/admin/keys",

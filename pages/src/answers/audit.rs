@@ -32,6 +32,14 @@ pub struct AuditEntry {
     pub(crate) resolved: Option<Resolution>,
 }
 
+impl AuditEntry {
+    /// Everybody whom it names: who did it, and who said that it is dealt with.
+    pub fn actors(&self) -> impl Iterator<Item = &str> {
+        let resolved = self.resolved.as_ref().map(|resolved| resolved.by.as_str());
+        std::iter::once(self.actor.as_str()).chain(resolved)
+    }
+}
+
 /// What the check of the audit log's chains found.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]

@@ -26,6 +26,11 @@ pub struct Meter {
 }
 
 impl Meter {
+    /// What it counts, in the singular.
+    pub fn unit(&self) -> &str {
+        &self.unit
+    }
+
     /// What is known of a meter beside its definition.
     pub(crate) fn known(key: &str, name: &str, unit: &str, aggregation: &str, dimensions: &[String]) -> Self {
         Self {

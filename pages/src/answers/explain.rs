@@ -49,3 +49,10 @@ pub struct Explanation {
     pub(crate) meters: Vec<MeterExplanation>,
     pub(crate) audit: Vec<AuditEntry>,
 }
+
+impl Explanation {
+    /// Everybody whom the entries behind it name.
+    pub fn actors(&self) -> impl Iterator<Item = &str> {
+        self.audit.iter().flat_map(AuditEntry::actors)
+    }
+}

@@ -62,6 +62,13 @@ pub struct Organization {
     pub clock: Option<String>,
 }
 
+impl Organization {
+    /// Whether its trial is over, and has locked it.
+    pub(crate) fn is_trial_over(&self) -> bool {
+        self.locks.iter().any(|lock| lock.cause == "trial")
+    }
+}
+
 /// One meter of an organization in its open period, and what it is.
 #[derive(Clone, Debug, Deserialize)]
 pub struct MeterStanding {

@@ -32,6 +32,9 @@ pub struct WebhookEndpoint {
     pub last_delivered_at: Option<String>,
     /// Since when it has taken nothing.
     pub failing_since: Option<String>,
+    /// Until when it is left alone, since it could not keep up.
+    #[serde(default)]
+    pub rests_until: Option<String>,
     /// When it was made.
     pub created_at: String,
 }

@@ -14,6 +14,8 @@ pub enum Kind {
     Line(&'static str),
     /// An amount, as decimal text.
     Amount,
+    /// The same, which may have a unit where it is one of bytes: `10 GB`.
+    Size,
     /// Several lines.
     Area,
     /// One of several.
@@ -134,6 +136,10 @@ impl Field {
 
     pub(crate) const fn is_amount(&self) -> bool {
         matches!(self.kind, Kind::Amount)
+    }
+
+    pub(crate) const fn is_size(&self) -> bool {
+        matches!(self.kind, Kind::Size)
     }
 
     pub(crate) const fn is_area(&self) -> bool {

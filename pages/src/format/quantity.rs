@@ -22,7 +22,8 @@ pub fn compact(text: &str) -> String {
 
 /// Bytes in the steps of plans and limits: an MB is 1,048,576 bytes, a KB 1,024, a GB 1,024 MB.
 ///
-/// Whole bytes below 1 KB, and MB up to 99,999 of them, as plans write them ("5,000 MB", which is no round number of GB). One
+/// Whole bytes below 1 KB, and MB up to 99,999 of them, as plans write them ("5,000 MB", which is no round number of GB; what is one
+/// is said in GB). One
 /// decimal below 1,000, none above; cut off like [`compact`].
 pub fn bytes(text: &str) -> String {
     shown(text, bytes_amount)
@@ -67,7 +68,7 @@ impl Amount {
 }
 
 /// Whether a meter's unit is the byte.
-fn is_bytes(unit: &str) -> bool {
+pub(crate) fn is_bytes(unit: &str) -> bool {
     matches!(unit, "byte" | "bytes")
 }
 
@@ -165,7 +166,8 @@ fn bytes_amount(amount: Amount) -> String {
     let mut size = 1;
     for (name, most) in STEPS {
         size *= 1_024;
-        if whole / size <= most {
+        // What is a round number of the next step is said in that: 10 GB, and not 10,240 MB.
+        if whole / size <= most && (name == "PB" || whole % (size * 1_024) != 0) {
             return signed(amount, format!("{} {name}", tenths(whole * 10 / size, 1_000)));
         }
     }
@@ -199,7 +201,7 @@ mod tests {
         let cases = [
             ("0", "0 bytes"), ("1", "1 byte"), ("1023", "1,023 bytes"), ("1024", "1 KB"), ("1048575", "1,023 KB"),
             ("1048576", "1 MB"), ("50593792", "48.2 MB"), ("524288000", "500 MB"), ("524287999", "499.9 MB"),
-            ("5242880000", "5,000 MB"), ("52428800000", "50,000 MB"), ("104857600000", "97.6 GB"),
+            ("5242880000", "5,000 MB"), ("52428800000", "50,000 MB"), ("104857600000", "97.6 GB"), ("10737418240", "10 GB"), ("1125899906842624", "1 PB"),
             ("9223372036854775807", "8,191 PB"), ("-1048576", "\u{2212}1 MB"),
         ];
         for (text, expected) in cases {

@@ -3,7 +3,7 @@
 use super::{About, WINDOWS, window_name};
 use crate::answers::{LimitSpec, QuotaLimit};
 use crate::form::{Change, Field, Form, Kind};
-use crate::format::{self, Amount};
+use crate::format;
 use crate::typed::{civil, civil_date};
 
 fn adds_up(aggregation: &str) -> bool {
@@ -47,7 +47,7 @@ pub fn extra(about: &About) -> Form {
         }
     }
     form.field(about.meter_field(|meter| adds_up(&meter.aggregation)))
-        .field(Field::amount("quantity", "Extra quota"))
+        .field(about.quantity_field("quantity", "Extra quota"))
         .field(Field::reason())
 }
 
@@ -56,7 +56,7 @@ pub fn grant(about: &About) -> Form {
     Form::new("Grant credit", "Grant credit")
         .say("Credit is used once the plan and extra quota are, and kept over billing periods until it is used or expires.")
         .field(about.meter_field(|meter| adds_up(&meter.aggregation)))
-        .field(Field::amount("amount", "Amount"))
+        .field(about.quantity_field("amount", "Amount"))
         .field(
             Field::new("expiresAt", "Expires", Kind::Line("datetime-local"))
                 .hint(format!("In {}. What is not used by then is gone.", about.organization.time_zone))
@@ -148,14 +148,16 @@ pub fn set_override(about: &About) -> Form {
     if let Some(limit) = now {
         form = form.change(Change::new(limit_name(about, meter, window), shown(about, limit), "as set below"));
     }
-    let value = now.and_then(|limit| limit.base).map(Amount::plain).unwrap_or_default();
+    let value = now.and_then(|limit| limit.base).map(|base| base.to_type(about.unit(meter))).unwrap_or_default();
+    let max = about.quantity_field("max", "Limit").value(value);
+    let hint = format!("Empty where it is unlimited. {}", max.hint);
     form.field(about.meter_field(|_| true))
         .field(Field::select("window", "Window", WINDOWS).value(if window.is_empty() {
             "billingPeriod"
         } else {
             window
         }))
-        .field(Field::amount("max", "Limit").value(value).hint("Empty where it is unlimited.").optional())
+        .field(max.hint(hint.trim_end()).optional())
         .field(Field::check("unlimited", "Unlimited"))
         .field(
             Field::select("enforcement", "At the limit", [("hard", "Refuse"), ("soft", "Allow, and count as overage")])
@@ -223,7 +225,7 @@ pub fn adjust(about: &About) -> Form {
     Form::new("Correct usage", "Correct usage")
         .say("So much more, or less where it is negative; of a level the true level. Charts, reports and open counters follow.")
         .field(about.meter_field(|meter| adds_up(&meter.aggregation) || meter.aggregation == "last"))
-        .field(Field::amount("quantity", "Quantity"))
+        .field(about.quantity_field("quantity", "Quantity"))
         .field(at.hint(format!("In {}; now where it is empty.", about.organization.time_zone)).optional())
         .field(Field::reason())
 }

@@ -202,7 +202,7 @@ impl PlanDraft {
         .into();
         for limit in &self.limits {
             let window = window_name(&limit.window).to_lowercase();
-            said.insert(format!("Limit: {}, {window}", name_of(meters, &limit.meter)), limit.said());
+            said.insert(format!("Limit: {}, {window}", name_of(meters, &limit.meter)), limit.said(meters));
         }
         said.extend(self.features.iter().map(|(name, value)| (format!("Feature: {name}"), value.clone())));
         said
@@ -258,7 +258,7 @@ impl PlanDraft {
         let rows =
             self.limits.iter().enumerate().map(|(at, limit)| limit.row(&at.to_string(), at + 1, meters)).collect();
         let blank = LimitDraft::default().row(BLANK, self.limits.len() + 1, meters);
-        let hint = "Of one meter in one window each; a row without a meter is left out. Gateways answer a refusal with 429 (too many requests) or 402 (payment required). Percentages tell when somebody is told: 80 and 100 where none stand there.";
+        let hint = "Of one meter in one window each; a row without a meter is left out. Gateways answer a refusal with 429 (too many requests) or 402 (payment required). Percentages tell when somebody is told: 80 and 100 where none stand there. A limit of storage may have its unit: 10 GB.";
         Section { name: "limits", title: "Limits", hint, add: "Add a limit", rows, blank }
     }
 

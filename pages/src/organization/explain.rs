@@ -9,6 +9,7 @@ use crate::format::{Amount, Markup};
 use crate::forms::window_name;
 use crate::frame::{Frame, Place};
 use crate::typed::civil;
+use crate::who::Names;
 
 /// The page.
 #[derive(Template)]
@@ -19,6 +20,7 @@ pub struct Explain {
     explanation: Explanation,
     meters: Vec<Meter>,
     entries: Vec<Entry>,
+    names: Names,
     is_past: bool,
 }
 
@@ -27,14 +29,14 @@ impl Explain {
     pub fn new(
         frame: Frame,
         head: Head,
-        explanation: Explanation,
+        (explanation, names): (Explanation, Names),
         meters: Vec<Meter>,
         is_past: bool,
         place: Place,
     ) -> Self {
         let title = format!("{} · How figures came about", head.organization.name);
         let entries = explanation.audit.iter().map(|entry| Entry::new(entry.clone(), head.zone())).collect();
-        Self { frame: frame.at(title, place), head, explanation, meters, entries, is_past }
+        Self { frame: frame.at(title, place), head, explanation, meters, entries, names, is_past }
     }
 
     fn name<'a>(&'a self, key: &'a str) -> &'a str {
@@ -70,6 +72,10 @@ impl Explain {
 
     fn entries(&self) -> &[Entry] {
         &self.entries
+    }
+
+    const fn names(&self) -> &Names {
+        &self.names
     }
 
     /// Entries are resolved in the log itself.

@@ -87,7 +87,8 @@ pub(super) fn adjust(
         return Err(Problem::FutureAdjustment);
     }
     let size = Quantity::new(asked.units.saturating_abs())?;
-    let mut correction = Correction { uses: Vec::new(), stays: Vec::new(), voided: None, repriced: false };
+    let mut correction =
+        Correction { uses: Vec::new(), stays: Vec::new(), voided: None, untimed: None, repriced: false };
     match meter.aggregation {
         Aggregation::Sum | Aggregation::Count if asked.units == 0 => return Err(InvalidQuantity::Zero.into()),
         Aggregation::Sum | Aggregation::Count if asked.units > 0 => {
@@ -137,7 +138,7 @@ fn less(account: &Account, plan: &Plan, meter: &Meter, asked: &Adjustment, now: 
         return Err(Problem::AdjustsTooMuch(size.minus(left).display(meter.decimals)));
     }
     let stays = give_back(account, plan, meter, &mut uses, now);
-    Ok(Correction { uses, stays, voided: None, repriced: false })
+    Ok(Correction { uses, stays, voided: None, untimed: None, repriced: false })
 }
 
 /// Has what these corrections take off return to the grants that gave it, with the first of them that touches the counter that

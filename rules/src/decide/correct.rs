@@ -4,6 +4,7 @@ use crate::account::{Account, MeterUse};
 use crate::apply;
 use crate::audit::Fields;
 use crate::catalogue::Catalogue;
+use crate::command::Completion;
 use crate::grant::{self, Draw};
 use crate::limits::{Limits, use_in};
 use crate::meter::Measure;
@@ -11,6 +12,7 @@ use crate::outcome::{Change, Correction, Entry, Use, VoidedEvent, What};
 use crate::plan::Plan;
 use crate::quantity::Quantity;
 use crate::time::{DAY, Time};
+use crate::timing::Timed;
 use crate::window::{Window, WindowSet};
 
 use super::operate::Told;
@@ -48,6 +50,8 @@ pub struct Void {
     pub event: VoidedEvent,
     /// What it did to each meter.
     pub uses: Vec<Use>,
+    /// What is known of how long it took.
+    pub outcome: Completion,
     /// What reports hold in the quarter hour of each use, under its dimension values.
     pub room: Vec<Quantity>,
 }
@@ -99,7 +103,13 @@ pub(super) fn void(
     } else if account.voided.len() >= MOST_VOID {
         return Err(Problem::TooManyVoids);
     }
-    let mut correction = Correction { uses: Vec::new(), stays: Vec::new(), voided: Some(asked.event), repriced: false };
+    let mut correction = Correction {
+        uses: Vec::new(),
+        stays: Vec::new(),
+        voided: Some(asked.event),
+        untimed: Timed::of(asked.outcome, &asked.uses),
+        repriced: false,
+    };
     for (i, used) in asked.uses.iter().enumerate() {
         let given = match used.measure {
             Measure::Add(quantity) => {

@@ -62,12 +62,13 @@ pub(super) fn reprice(
     }
     let mut uses = less(account, asked, now)?;
     let stays = adjust::give_back(account, plan, meter, &mut uses, now);
-    let mut correction = Correction { uses, stays, voided: None, repriced: true };
+    let mut correction = Correction { uses, stays, voided: None, untimed: None, repriced: true };
     let mut scratch = account.clone();
     fold(&mut scratch, &correction, now);
     for part in asked.parts.iter().filter(|part| part.units > 0) {
         let used = more(&scratch, plan, meter, part, now)?;
-        let one = Correction { uses: vec![used.clone()], stays: Vec::new(), voided: None, repriced: true };
+        let one =
+            Correction { uses: vec![used.clone()], stays: Vec::new(), voided: None, untimed: None, repriced: true };
         fold(&mut scratch, &one, now);
         correction.uses.push(used);
     }

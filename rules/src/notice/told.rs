@@ -83,7 +83,7 @@ impl Told {
 /// Whether something can be told of an entry; of use alone nothing is.
 pub fn may_tell(what: &What) -> bool {
     match what {
-        What::Decided(_) | What::Recorded(_) | What::Reservation(_) | What::Image(_) => false,
+        What::Decided(_) | What::Recorded(_) | What::Completed(_) | What::Reservation(_) | What::Image(_) => false,
         What::Noticed(_) => true,
         What::Due(effect) => !matches!(
             effect,

@@ -12,6 +12,7 @@ use crate::period::Anchor;
 use crate::quantity::Quantity;
 use crate::subscription::Subscribed;
 use crate::time::{Span, Time};
+use crate::timing::Timed;
 use crate::window::{Window, WindowSet};
 
 /// A plan, and what comes with it.
@@ -57,6 +58,8 @@ pub struct Correction {
     pub stays: Vec<Draw>,
     /// The event that is void; `None` of an amount.
     pub voided: Option<VoidedEvent>,
+    /// The duration that goes with it.
+    pub untimed: Option<Timed>,
     /// Whether it is what tokens cost by other prices than before: what was corrected so is not corrected twice.
     pub repriced: bool,
 }

@@ -239,6 +239,28 @@ fn a_changed_markup_is_replayed() {
     assert_eq!(["0", "33.3333", "33.4", "100", "400"].map(refused), [0, 0, 1, 1, 3]);
 }
 
+/// By other prices, too: then what was priced again since is in them already.
+#[test]
+fn changed_prices_are_replayed() {
+    let mut world = world(10, Enforcement::Hard);
+    (0..3).for_each(|_| assert_eq!(tokens(&mut world, "m", 2500, 0).reason, None));
+    let (quarter, dimensions) = (world.now.floor(15 * MINUTE), "{\"model\":\"m\"}".to_owned());
+    let parts = vec![Repriced { quarter, dimensions, units: -DOLLAR, room: q(7 * DOLLAR) }];
+    world.run(&Command::Reprice(Repricing { meter: COST, from: quarter, to: world.now, parts })).unwrap();
+    assert_eq!(used(&world), (7500, 6500));
+    let replayed = |input: i64| {
+        let catalogue = catalogue(vec![plan_of(10, Enforcement::Hard)], input);
+        let terms = Terms { catalogue: &catalogue, moved: &Moved::To(world.account.plan) };
+        let mut replay = Replay::new(apply::create(world.account.id, &world.entries[0]).unwrap(), terms, &[]);
+        let of = |entry: &Entry| matches!(entry.what, What::Decided(_)).then(|| said("m", 2500, 0)).flatten();
+        let taken = world.entries[1..].iter().filter_map(|entry| replay.take_priced((1, 0), entry, of(entry)).unwrap());
+        let refused = taken.filter(|found| !found.is_allowed).count();
+        let counter = replay.account().meter(COST).and_then(|used| used.counter(Window::BillingPeriod));
+        (refused, counter.map_or(0, |counter| counter.used.units()) / (DOLLAR / 1000))
+    };
+    assert_eq!([1000, 1333, 1334, 4001].map(replayed), [(0, 7500), (0, 9997), (1, 6670), (3, 0)]);
+}
+
 #[test]
 fn an_event_is_priced_at_its_time_never_refused_and_takes_its_cost_back_when_it_is_void() {
     let mut world = world(1, Enforcement::Hard);

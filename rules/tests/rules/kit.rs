@@ -182,7 +182,7 @@ impl World {
         let is_event = |entry: &&Entry| match &entry.what {
             What::Decided(_) | What::Recorded(_) => true,
             What::Reservation(hold) => matches!(**hold, Hold::Settled(_)),
-            What::Due(_) | What::Changed(_) | What::Image(_) | What::Noticed(_) => false,
+            What::Due(_) | What::Changed(_) | What::Image(_) | What::Completed(_) | What::Noticed(_) => false,
         };
         let entry = self.entries.iter().filter(is_event).nth(nth - 1).unwrap();
         let uses = uses(entry).to_vec();
@@ -191,7 +191,7 @@ impl World {
         let event =
             VoidedEvent { sequence: 1, offset: u32::try_from(nth).unwrap(), meter: None, recorded_at: entry.at };
         let (source, id) = ("/test".to_owned(), "e-1".to_owned());
-        Command::Void(Voiding::Found(Void { source, id, event, uses, room }))
+        Command::Void(Voiding::Found(Void { source, id, event, uses, outcome: Completion::default(), room }))
     }
 
     /// A value is seen in a span if one of its buckets begins in it.
@@ -218,7 +218,7 @@ impl World {
         match &outcome.reply {
             Reply::Decided(verdicts) => verdicts.iter().for_each(show::assert_adds_up),
             Reply::Reserved(reserved) => show::assert_adds_up(&reserved.verdict),
-            Reply::Granted(_) | Reply::Recorded | Reply::Done => {}
+            Reply::Granted(_) | Reply::Recorded | Reply::Completed { .. } | Reply::Done => {}
         }
         Ok(outcome.reply)
     }

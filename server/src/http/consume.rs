@@ -24,6 +24,7 @@ pub(super) use ask::unmeasured;
 use elsewhere::Ruled;
 pub(super) use elsewhere::refuse_elsewhere;
 
+pub(super) mod apart;
 mod ask;
 mod check;
 mod early;

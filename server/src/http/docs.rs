@@ -1,4 +1,5 @@
-//! `/docs`: the OpenAPI document as a page for people, made on the server. No script, nothing from elsewhere.
+//! `/docs`: the OpenAPI document as pages for people, made on the server: a start that lists everything, a page for each tag and for
+//! each schema. No script, nothing from elsewhere.
 
 mod schema;
 mod text;
@@ -8,7 +9,7 @@ use axum::http::header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE, X_CONTENT_TYPE_O
 use axum::http::{HeaderValue, Response};
 use serde_json::Value;
 
-use self::schema::{Document, anchor, example, listed, name};
+use self::schema::{Document, example, listed, name};
 pub(crate) use self::text::escape;
 use self::text::{code, prose};
 
@@ -64,26 +65,78 @@ impl Operation<'_> {
     }
 }
 
-/// The whole page. What the document lacks is left out; what it refers to in vain is shown as its name.
-pub fn render(openapi: &Value) -> String {
-    let document = Document(openapi);
+/// What the list of all schemas is called, below `/docs/`; each is below it.
+const SCHEMAS: &str = "schemas";
+
+/// The page of a name below `/docs/`: the start where it is empty, the list of schemas, one of them, or the operations of a tag;
+/// `None` where there is no such page. What the document lacks is left out; what it refers to in vain is shown as its name.
+pub fn render(openapi: &Value, name: &str) -> Option<String> {
+    let operations = operations(openapi);
+    let tags = tags(openapi, &operations);
+    let (document, linked) =
+        (Document { root: openapi, is_linked: false }, Document { root: openapi, is_linked: true });
+    // What of the pages is shown, its heading, and what is on it.
+    let (place, heading, main) = match (name, name.split_once('/')) {
+        ("", _) => (None, None, start(openapi, &tags, &operations)),
+        (SCHEMAS, _) => (Some("Schemas"), Some("Schemas"), schemas(&linked)),
+        (_, Some((SCHEMAS, asked))) => {
+            let (name, schema) = linked.schemas().find(|(name, _)| slug(name) == asked)?;
+            (Some("Schemas"), Some(name.as_str()), format!("<section>{}</section>", linked.tree(schema)))
+        }
+        _ => {
+            let tag = *tags.iter().find(|tag| page_of(tag) == name)?;
+            (Some(tag), Some(tag), section(&document, tag, &operations))
+        }
+    };
+    Some(framed(openapi, heading, &contents(&tags, &operations, place), &main))
+}
+
+/// A page around what it shows; `heading` is its own, and the start has none but the document's.
+fn framed(openapi: &Value, heading: Option<&str>, contents: &str, main: &str) -> String {
     let info = &openapi["info"];
     let title = escape(info["title"].as_str().unwrap_or("API"));
     let version = escape(info["version"].as_str().unwrap_or(""));
-    let operations = operations(openapi);
-    let sections: String = tags(openapi, &operations).iter().map(|tag| section(&document, tag, &operations)).collect();
+    let whole = heading.map_or_else(|| title.clone(), |heading| format!("{} · {title}", escape(heading)));
+    let head = match heading {
+        None => format!("<h1>{title} <small>{version}</small></h1>{}", prose(info["description"].as_str())),
+        Some(heading) => format!("<p><a href=\"/docs\">{title}</a> {version}</p><h1>{}</h1>", escape(heading)),
+    };
     format!(
-        "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>{title}</title>\
+        "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>{whole}</title>\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\
          <meta name=\"color-scheme\" content=\"light dark\"><link rel=\"stylesheet\" href=\"/docs/style.css\"></head>\
-         <body><a class=\"skip\" href=\"#operations\">Skip to the operations</a>\
-         <header><h1>{title} <small>{version}</small></h1>{}\
-         <p><a href=\"/openapi.json\">openapi.json</a></p></header>\
-         <div class=\"columns\">{}<main id=\"operations\">{sections}{}</main></div></body></html>\n",
-        prose(info["description"].as_str()),
-        contents(openapi, &operations),
-        schemas(&document),
+         <body><a class=\"skip\" href=\"#operations\">Skip to the content</a>\
+         <header>{head}<p><a href=\"/openapi.json\">openapi.json</a></p></header>\
+         <div class=\"columns\">{contents}<main id=\"operations\" tabindex=\"-1\">{main}</main></div></body></html>\n",
     )
+}
+
+/// The name of a tag's page.
+fn page_of(tag: &str) -> String {
+    slug(tag).to_ascii_lowercase()
+}
+
+/// Every operation with what it does, below its tag. Each has the anchor that it has on the page of its tag, so that a link to the
+/// start leads to it as well.
+fn start(openapi: &Value, tags: &[&str], operations: &[Operation<'_>]) -> String {
+    let row = |operation: &Operation<'_>| {
+        let (anchor, page) = (operation.anchor(), page_of(operation.tag));
+        let (badge, path) = (badge(operation.method), escape(operation.path));
+        let summary = prose(Some(operation.summary()));
+        format!("<li id=\"{anchor}\"><a href=\"/docs/{page}#{anchor}\">{badge} <code>{path}</code></a>{summary}</li>")
+    };
+    let group = |tag: &&str| {
+        let rows: String = operations.iter().filter(|operation| operation.tag == *tag).map(row).collect();
+        let heading = format!("<h2><a href=\"/docs/{}\">{}</a></h2>", page_of(tag), escape(tag));
+        format!("<section>{heading}{}<ul class=\"index\">{rows}</ul></section>", about(openapi, tag))
+    };
+    tags.iter().map(group).collect()
+}
+
+/// What the document says of a tag.
+fn about(openapi: &Value, tag: &str) -> String {
+    let about = listed(&openapi["tags"]).find(|listed| listed["name"] == tag);
+    prose(about.and_then(|tag| tag["description"].as_str()))
 }
 
 fn operations(openapi: &Value) -> Vec<Operation<'_>> {
@@ -111,17 +164,23 @@ fn tags<'a>(openapi: &'a Value, operations: &[Operation<'a>]) -> Vec<&'a str> {
     tags
 }
 
-fn contents(openapi: &Value, operations: &[Operation<'_>]) -> String {
+/// All pages, and below the one that is shown its operations.
+fn contents(tags: &[&str], operations: &[Operation<'_>], shown: Option<&str>) -> String {
     let link = |operation: &Operation<'_>| {
         let (method, path) = (operation.method, escape(operation.path));
         format!("<li><a href=\"#{}\">{} <span>{path}</span></a></li>", operation.anchor(), badge(method))
     };
-    let group = |tag: &&str| {
-        let links: String = operations.iter().filter(|operation| operation.tag == *tag).map(link).collect();
-        format!("<h2>{}</h2><ul>{links}</ul>", escape(tag))
+    let page = |href: &str, name: &str, below: String| {
+        let below = if below.is_empty() { below } else { format!("<ul>{below}</ul>") };
+        let current = if shown == Some(name) { " aria-current=\"page\"" } else { "" };
+        format!("<li><a href=\"/docs/{href}\"{current}>{}</a>{below}</li>", escape(name))
     };
-    let groups: String = tags(openapi, operations).iter().map(group).collect();
-    format!("<nav aria-label=\"Operations\"><details open><summary>Operations</summary>{groups}</details></nav>")
+    let tag = |tag: &&str| {
+        let own = operations.iter().filter(|operation| operation.tag == *tag && shown == Some(*tag));
+        page(&page_of(tag), tag, own.map(link).collect())
+    };
+    let pages: String = tags.iter().map(tag).chain([page(SCHEMAS, "Schemas", String::new())]).collect();
+    format!("<nav aria-label=\"Pages\"><ul>{pages}</ul></nav>")
 }
 
 /// Text that can stand in an `id` and after `#`.
@@ -135,11 +194,9 @@ fn badge(method: &str) -> String {
 }
 
 fn section(document: &Document<'_>, tag: &str, operations: &[Operation<'_>]) -> String {
-    let about = listed(&document.0["tags"]).find(|listed| listed["name"] == tag);
-    let about = prose(about.and_then(|tag| tag["description"].as_str()));
     let articles = operations.iter().filter(|operation| operation.tag == tag);
     let articles: String = articles.map(|operation| article(document, operation)).collect();
-    format!("<section><h2>{}</h2>{about}{articles}</section>", escape(tag))
+    format!("<section>{}{articles}</section>", about(document.root, tag))
 }
 
 fn article(document: &Document<'_>, operation: &Operation<'_>) -> String {
@@ -151,7 +208,7 @@ fn article(document: &Document<'_>, operation: &Operation<'_>) -> String {
     let deprecated = operation.body["deprecated"].as_bool().unwrap_or(false);
     let mark = if deprecated { "<span class=\"deprecated\">deprecated</span>" } else { "" };
     format!(
-        "<article id=\"{anchor}\"><h3>{} <a href=\"#{anchor}\"><code>{}</code></a> {mark}</h3>{lead}{}{}{}{}</article>",
+        "<article id=\"{anchor}\"><h2>{} <a href=\"#{anchor}\"><code>{}</code></a> {mark}</h2>{lead}{}{}{}{}</article>",
         badge(operation.method),
         escape(operation.path),
         prose(description),
@@ -175,7 +232,7 @@ fn parameters(document: &Document<'_>, operation: &Operation<'_>) -> String {
         )
     };
     let rows: String = operation.parameters.iter().map(row).collect();
-    if rows.is_empty() { rows } else { format!("<h4>Parameters</h4><ul class=\"schema\">{rows}</ul>") }
+    if rows.is_empty() { rows } else { format!("<h3>Parameters</h3><ul class=\"schema\">{rows}</ul>") }
 }
 
 fn required(required: bool) -> &'static str {
@@ -186,7 +243,7 @@ fn request(document: &Document<'_>, operation: &Operation<'_>) -> String {
     let Some(body) = operation.body.get("requestBody") else { return String::new() };
     let body = document.resolved(body);
     let mark = required(body["required"].as_bool().unwrap_or(false));
-    format!("<h4>Body{mark}</h4>{}{}", prose(body["description"].as_str()), content(document, body))
+    format!("<h3>Body{mark}</h3>{}{}", prose(body["description"].as_str()), content(document, body))
 }
 
 fn responses(document: &Document<'_>, operation: &Operation<'_>) -> String {
@@ -201,7 +258,7 @@ fn responses(document: &Document<'_>, operation: &Operation<'_>) -> String {
         format!("<details{open}>{summary}{}{content}</details>", headers(document, response))
     };
     let all: String = operation.body["responses"].as_object().into_iter().flatten().map(one).collect();
-    if all.is_empty() { all } else { format!("<h4>Answers</h4>{all}") }
+    if all.is_empty() { all } else { format!("<h3>Answers</h3>{all}") }
 }
 
 /// The class of a status, fit for an attribute.
@@ -231,7 +288,7 @@ fn content(document: &Document<'_>, body: &Value) -> String {
 fn references(document: &Document<'_>, response: &Value) -> String {
     let one = |(media_type, content): (&String, &Value)| {
         let words = match content["schema"]["$ref"].as_str().map(name) {
-            Some(name) => format!("<a href=\"#{}\">{}</a>", anchor(name), escape(name)),
+            Some(name) => schema::link(name),
             None => document.words(&content["schema"]),
         };
         format!("<p class=\"media\">{} {words}</p>", code(media_type))
@@ -239,15 +296,14 @@ fn references(document: &Document<'_>, response: &Value) -> String {
     response["content"].as_object().into_iter().flatten().map(one).collect()
 }
 
-/// Every named schema, for the links from errors and for whoever looks one up.
+/// Every named schema with the beginning of what is said of it.
 fn schemas(document: &Document<'_>) -> String {
     let one = |(name, schema): (&String, &Value)| {
-        let anchor = anchor(name);
-        let title = format!("<h3><a href=\"#{anchor}\"><code>{}</code></a></h3>", escape(name));
-        format!("<article id=\"{anchor}\">{title}{}</article>", document.tree(schema))
+        let about = schema["description"].as_str().and_then(|text| text.lines().next());
+        format!("<li>{}{}</li>", schema::link(name), prose(about))
     };
-    let all: String = document.0["components"]["schemas"].as_object().into_iter().flatten().map(one).collect();
-    if all.is_empty() { all } else { format!("<section><h2 id=\"schemas\">Schemas</h2>{all}</section>") }
+    let all: String = document.schemas().map(one).collect();
+    format!("<section><ul class=\"index\">{all}</ul></section>")
 }
 
 fn examples(document: &Document<'_>, content: &Value) -> String {

@@ -1,10 +1,11 @@
 //! `POST /v1/events`: recording what has happened (M1–M5).
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use axum::body::Body;
 use axum::http::{HeaderMap, Method, Response, StatusCode};
-use metergate_rules::command::{Completion, Event, Item};
+use metergate_rules::command::{Completion, Event, EventName, Item};
 use metergate_rules::decide::Problem;
 use metergate_rules::id::{EventId, EventSource, EventType, OrganizationRef};
 use metergate_rules::meter::Meter;
@@ -15,12 +16,15 @@ use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
 use super::cloudevents::{self, IncomingEvent, Rejected};
+use super::completions::{self, Came};
 use super::decision::json;
 use super::error::ApiError;
 use super::measure::{self, Properties};
 use super::state::App;
+use super::voids;
 use crate::catalogue::Snapshot;
 use crate::llm;
+use crate::report::events::DECISION_SOURCE;
 use crate::store::{Caller, Receipt, RecordRequest, Request, StoreError};
 
 /// What became of the events in a body.
@@ -30,6 +34,8 @@ pub struct IngestBody {
     pub accepted: usize,
     /// Events that counted already.
     pub duplicates: usize,
+    /// Records of earlier events and decisions that say now how long it took or how it ended.
+    pub completed: usize,
     /// Events that were not taken, each with the reason.
     pub rejected: Vec<RejectedBody>,
 }
@@ -62,27 +68,41 @@ pub async fn ingest(app: &App, headers: &HeaderMap, body: &[u8]) -> Result<Respo
     let snapshot = app.snapshot();
     let caller = app.authenticate(headers, &Method::POST, &snapshot)?.may(Right::Record)?;
     let (mut requests, mut places, mut rejected) = (Vec::new(), Vec::new(), Vec::new());
+    let mut completions = Vec::new();
     let reading = Reading { app, snapshot: &snapshot, caller };
     for (index, element) in cloudevents::parse(headers, body)?.into_iter().enumerate() {
         let request = element.map_err(RejectedBody::from).and_then(|event| {
             let refuse = |(reason, detail)| RejectedBody { index, id: Some(event.id.to_string()), reason, detail };
-            Ok((reading.request(&event).map_err(refuse)?, event.id))
+            let read = if event.source.starts_with(DECISION_SOURCE) {
+                Read::Completion(reading.completion(&event).map_err(refuse)?)
+            } else {
+                Read::Event(Box::new(reading.request(&event).map_err(refuse)?))
+            };
+            Ok((read, event.id))
         });
         match request {
-            Ok((request, id)) => {
-                requests.push(Request::Record(Box::new(request)));
-                places.push((index, id));
+            Ok((Read::Event(request), id)) => {
+                places.push((index, id, Completing::of(&request)));
+                requests.push(Request::Record(request));
             }
+            Ok((Read::Completion(completing), id)) => completions.push((index, id, completing)),
             Err(refused) => rejected.push(refused),
         }
     }
-    let mut answer = IngestBody { accepted: 0, duplicates: 0, rejected };
+    let mut answer = IngestBody { accepted: 0, duplicates: 0, completed: 0, rejected };
     if !requests.is_empty() {
         let receipts = app.execute(requests).await?;
-        for ((index, id), receipt) in places.into_iter().zip(receipts) {
-            answer.count(index, &id, receipt)?;
+        for ((index, id, completing), receipt) in places.into_iter().zip(receipts) {
+            match (receipt, completing) {
+                // It may say more than the record that it repeats.
+                (Ok(Receipt::Recorded { duplicate: true }), Some(completing)) => {
+                    completions.push((index, id, completing));
+                }
+                (receipt, _) => answer.count(index, &id, receipt)?,
+            }
         }
     }
+    answer.complete(&reading, completions).await?;
     answer.rejected.sort_by_key(|rejected| rejected.index);
     Ok(json(StatusCode::OK, &answer))
 }
@@ -108,6 +128,67 @@ impl IngestBody {
         self.rejected.push(RejectedBody { index, id: Some(id.to_owned()), reason, detail });
         Ok(())
     }
+
+    /// Completes records that stand before what was just recorded.
+    async fn complete(
+        &mut self,
+        reading: &Reading<'_>,
+        asked: Vec<(usize, Cow<'_, str>, Completing)>,
+    ) -> Result<(), ApiError> {
+        if asked.is_empty() {
+            return Ok(());
+        }
+        let (mut requests, mut places) = (Vec::with_capacity(asked.len()), Vec::with_capacity(asked.len()));
+        for (index, id, Completing { organization, name, said }) in asked {
+            requests.push(completions::request(reading.caller.clone(), organization, name, said));
+            places.push((index, id));
+        }
+        for ((index, id), receipt) in places.into_iter().zip(reading.app.execute(requests).await?) {
+            let (reason, detail) = match completions::came(receipt) {
+                Ok(Came::Completed) => {
+                    self.completed += 1;
+                    continue;
+                }
+                Ok(Came::Known) => {
+                    self.duplicates += 1;
+                    continue;
+                }
+                Ok(Came::Unknown) => {
+                    ("unknown-event", "There is no such decision that is kept, or it is void.".to_owned())
+                }
+                Err(StoreError::UnknownOrganization) => {
+                    ("unknown-organization", "There is no such organization: subject must be its key or id.".to_owned())
+                }
+                Err(error) => return Err(error.into()),
+            };
+            self.rejected.push(RejectedBody { index, id: Some(id.to_string()), reason, detail });
+        }
+        Ok(())
+    }
+}
+
+/// What one element of a body asks for.
+enum Read {
+    /// To record it.
+    Event(Box<RecordRequest>),
+    /// To complete a decision.
+    Completion(Completing),
+}
+
+/// A record that is to be completed.
+struct Completing {
+    organization: OrganizationRef,
+    name: EventName,
+    said: Completion,
+}
+
+impl Completing {
+    /// That of the event before, should this be its repetition, where it says anything to complete.
+    fn of(request: &RecordRequest) -> Option<Self> {
+        let (event, organization) = (&request.event, request.organization.clone());
+        let name = EventName::Event(event.source.clone(), event.id.clone());
+        (event.outcome != Completion::default()).then_some(Self { organization, name, said: event.outcome })
+    }
 }
 
 /// Turns events into requests.
@@ -129,6 +210,20 @@ fn organization(subject: &str) -> Result<OrganizationRef, Refused> {
 }
 
 impl Reading<'_> {
+    /// What is said of a decision. Nothing is counted by it.
+    fn completion(&self, event: &IncomingEvent<'_>) -> Result<Completing, Refused> {
+        let properties = Properties::pick(event.data, std::iter::empty());
+        let said = properties.map_err(|why| (why.code, why.detail))?.completion();
+        if said == Completion::default() {
+            let detail = "An event with the source of a decision completes its record: send data.durationMs, data.status or both.";
+            return Err(("reserved-source", detail.to_owned()));
+        }
+        let unknown =
+            |_| ("unknown-event", "There is no such decision: source is metergate:consume/<meter>.".to_owned());
+        let name = voids::name(self.app, &event.source, &event.id).map_err(unknown)?;
+        Ok(Completing { organization: organization(&event.subject)?, name, said })
+    }
+
     fn request(&self, event: &IncomingEvent<'_>) -> Result<RecordRequest, Refused> {
         let meters = self.snapshot.rules.meters_of_type(&event.kind);
         if meters.is_empty() {

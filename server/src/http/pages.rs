@@ -18,6 +18,7 @@ mod action;
 mod admin;
 mod api;
 mod assets;
+mod measured;
 mod organization;
 mod portal;
 mod prices;
@@ -28,6 +29,7 @@ mod trouble;
 mod visit;
 mod webhooks;
 mod what_if;
+mod who;
 
 use action::{of_organization, of_own, of_team};
 use visit::Pages;

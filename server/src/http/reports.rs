@@ -268,7 +268,8 @@ pub async fn events(State(app): State<App>, credential: Credential, uri: Uri) ->
     params(("organization" = Option<Vec<String>>, Query, description = "Ids or keys, repeatable; all without one"), ("meter" = Option<Vec<String>>, Query, description = "Keys, repeatable; all without one"),
         ("from" = Option<String>, Query), ("to" = Option<String>, Query), ("granularity" = Option<String>, Query, description = "hour, day, month or total"),
         ("groupBy" = Option<Vec<String>>, Query, description = "Dimensions, repeatable"), ("timeZone" = Option<String>, Query),
-        ("dense" = Option<bool>, Query), ("format" = Option<String>, Query, description = "json or csv"), PageQuery, Numbers),
+        ("dense" = Option<bool>, Query), ("durations" = Option<bool>, Query, description = "Also how long things took: number, mean, percentiles; not with groupBy, nor as CSV"),
+        ("format" = Option<String>, Query, description = "json or csv"), PageQuery, Numbers),
     responses((status = 200, body = Paged<UsageRow>), (status = 404, description = "Unknown organization or meter"), (status = 422, description = "Not valid, or too many rows")))]
 pub async fn usage(
     State(app): State<App>,
@@ -285,6 +286,7 @@ pub async fn usage(
         "groupBy",
         "timeZone",
         "dense",
+        "durations",
         "format",
         "limit",
         "cursor",
@@ -298,6 +300,9 @@ pub async fn usage(
         Some(_) => return Err(ApiError::invalid("?format", "Send json or csv.")),
         None => headers.get("accept").is_some_and(|value| value.as_bytes().starts_with(b"text/csv")),
     };
+    if as_csv && query.durations {
+        return Err(ApiError::invalid("?durations", "Ask for them as JSON: the table has no columns for them."));
+    }
     let group_by = query.group_by.clone();
     let found = report(&app, &credential, text, move |report| {
         let found = report.usage(&query)?;
@@ -326,6 +331,7 @@ fn usage_query(pairs: &Pairs) -> Result<UsageQuery, ApiError> {
         group_by: pairs.all("groupBy"),
         zone: pairs.parsed::<Zone>("timeZone")?,
         dense: pairs.parsed("dense")?.unwrap_or(false),
+        durations: pairs.parsed("durations")?.unwrap_or(false),
         limit: page.limit,
         after: page.after,
     })

@@ -6,18 +6,21 @@ use axum::extract::{MatchedPath, Request, State};
 use axum::http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE};
 use axum::http::{HeaderValue, Response};
 use axum::middleware::{Next, from_fn};
-use axum::routing::get;
+use axum::routing::{any, get};
 use utoipa::openapi::OpenApi;
-use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouter};
 use utoipa_axum::routes;
 
 use super::documented::{self, clients, internal, metrics, portal, usage};
+use super::error::ApiError;
+use super::path::Path;
 use super::people::{administrators, invitations, links, members, portals, provider, sessions};
 use super::service::{Route, not_found};
 use super::state::App;
 use super::{
-    adjustments, audit, backups, catalog, cycle, docs, document, export, fleet, health, hot, jobs, keys, organizations,
-    prices, quota, reports, reservations, settings, stream, stripe, team, voids, webhook_endpoints, what_if,
+    adjustments, audit, backups, catalog, completions, cycle, docs, document, export, fleet, gateway, health, hot,
+    jobs, keys, organizations, prices, quota, reports, reservations, settings, stream, stripe, team, voids,
+    webhook_endpoints, what_if,
 };
 
 /// Every route of the API, in the order in which they are shown.
@@ -25,6 +28,7 @@ fn api() -> OpenApiRouter<App> {
     OpenApiRouter::new()
         .routes(routes!(hot::consume))
         .routes(routes!(hot::check))
+        .merge(of_gateways())
         .routes(routes!(reservations::create))
         .routes(routes!(reservations::get))
         .routes(routes!(reservations::extend))
@@ -32,7 +36,7 @@ fn api() -> OpenApiRouter<App> {
         .routes(routes!(reservations::release))
         .routes(routes!(hot::ingest, reports::events))
         .routes(routes!(stream::stream))
-        .routes(routes!(voids::void))
+        .routes(routes!(voids::void, completions::complete))
         .routes(routes!(reports::usage))
         .routes(routes!(fleet::fleet))
         .routes(routes!(fleet::stream))
@@ -78,6 +82,15 @@ fn api() -> OpenApiRouter<App> {
         .merge(people())
         .merge(documented_paths())
         .merge(of_server())
+}
+
+/// What gateways ask. They pass the method of the request on: any is taken, and one is documented; Envoy appends the path.
+fn of_gateways() -> OpenApiRouter<App> {
+    let (schemas, paths, _): UtoipaMethodRouter<App> = routes!(gateway::authorize);
+    OpenApiRouter::new()
+        .routes((schemas, paths, any(gateway::authorize)))
+        .route("/gateway/authorize/", any(gateway::authorize))
+        .route("/gateway/authorize/{*path}", any(gateway::authorize))
 }
 
 /// The server itself: long work, its bounds, who asks, and what probes and collectors want to know.
@@ -179,8 +192,9 @@ pub fn router(app: App) -> Router {
     let (api, _) = api().split_for_parts();
     let pages = super::pages::router(app.clone(), api.clone().with_state(app.clone()));
     api.route("/openapi.json", get(written))
-        .route("/docs", get(reader))
+        .route("/docs", get(async || reader("")))
         .route("/docs/style.css", get(async || docs::style()))
+        .route("/docs/{*page}", get(async |Path(page): Path<String>| reader(&page)))
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)
         .with_state(app)
@@ -198,17 +212,18 @@ async fn note_route(request: Request, next: Next) -> Response<Body> {
     response
 }
 
-async fn method_not_allowed() -> super::error::ApiError {
-    super::error::ApiError::new(
+async fn method_not_allowed() -> ApiError {
+    ApiError::new(
         axum::http::StatusCode::METHOD_NOT_ALLOWED,
         "method-not-allowed",
         "This path does not take this method; /docs shows those it takes.",
     )
 }
 
-/// A reader for the document, which loads nothing from elsewhere.
-async fn reader() -> Response<Body> {
-    docs::page(docs::render(&serde_json::to_value(openapi()).unwrap_or_default()))
+/// A page of the reader for the document, which loads nothing from elsewhere.
+fn reader(page: &str) -> Result<Response<Body>, ApiError> {
+    let document = serde_json::to_value(openapi()).unwrap_or_default();
+    docs::render(&document, page).map(docs::page).ok_or_else(ApiError::not_found)
 }
 
 async fn written(State(_): State<App>) -> Response<Body> {

@@ -23,6 +23,7 @@ use super::consume::{self, Call, Mode};
 use super::documented;
 use super::error::{ApiError, with_instance};
 use super::events;
+use super::gateway;
 use super::linger;
 use super::request_id::{RequestId, RequestIds, X_REQUEST_ID};
 use super::state::App;
@@ -99,6 +100,9 @@ impl Service {
     async fn routed(&self, request: Request<Incoming>, id: &RequestId) -> Response<Body> {
         let (mut parts, incoming) = request.into_parts();
         parts.extensions.insert(id.clone());
+        if gateway::covers(parts.uri.path()) {
+            return self.unread(parts, incoming, id).await;
+        }
         let is_documented = documented::covers(parts.uri.path());
         // Before anybody answers: a connection with a body that was left unread is closed, under the next request on it.
         let body = match self.body(&parts, incoming).await {
@@ -111,6 +115,16 @@ impl Service {
             Ok(response) => with_instance(response, id),
             Err(never) => match never {},
         }
+    }
+
+    /// Of a request whose body is somebody else's, and perhaps only announced: it is not waited for, and the connection ends.
+    async fn unread(&self, parts: Parts, incoming: Incoming, id: &RequestId) -> Response<Body> {
+        let (router, request) = (self.router.clone(), Request::from_parts(parts, Body::empty()));
+        let response = match router.oneshot(request).await {
+            Ok(response) => with_instance(response, id),
+            Err(never) => match never {},
+        };
+        if incoming.is_end_stream() { response } else { linger::closing(response, incoming, MOST_OF_STRANGERS) }
     }
 
     /// The body, which is read from those alone who may send it.

@@ -39,7 +39,7 @@ pub async fn void(operation: Operation) -> Result<Response<Body>, ApiError> {
 }
 
 /// What a source and an id name.
-fn name(app: &App, source: &str, id: &str) -> Result<EventName, ApiError> {
+pub(super) fn name(app: &App, source: &str, id: &str) -> Result<EventName, ApiError> {
     let unknown = |_| ApiError::not_found();
     Ok(match source.strip_prefix(DECISION_SOURCE) {
         Some(key) => {

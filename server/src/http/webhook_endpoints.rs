@@ -118,6 +118,9 @@ pub struct EndpointBody {
     pub last_delivered_at: Option<String>,
     /// Since when it has taken nothing; `null` where it took the last.
     pub failing_since: Option<String>,
+    /// Until when it is left alone since it could not keep up: it answered 429, 502 or 504. Tests and what is sent again go out all
+    /// the same. `null` where it is not.
+    pub rests_until: Option<String>,
     /// When it was made.
     pub created_at: String,
 }
@@ -165,6 +168,7 @@ impl EndpointBody {
             last_attempt_at: health.last_at.map(|at| at.to_string()),
             last_delivered_at: health.delivered_at.map(|at| at.to_string()),
             failing_since: health.failing_at.map(|at| at.to_string()),
+            rests_until: health.rests_until.filter(|until| *until > now).map(|until| until.to_string()),
             created_at: entry.created_at.to_string(),
         }
     }

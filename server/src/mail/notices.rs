@@ -111,7 +111,7 @@ fn noted(delivery: &DeliveryRow, sent: &Sent, at: Time, took: Duration) -> Noted
         response: String::new(),
     };
     let (due_at, lately) = (at.plus(wait.min(LONGEST)), tries.lately.saturating_add(1));
-    Noted { key: delivery.key.clone(), attempt, state, due_at, lately, began_at }
+    Noted { key: delivery.key.clone(), attempt, state, due_at, lately, began_at, rests_until: None }
 }
 
 #[cfg(test)]

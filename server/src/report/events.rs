@@ -1,12 +1,13 @@
 //! Recent events of an organization, decisions among them (M11).
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use metergate_rules::command::Completion;
 use metergate_rules::grant;
 use metergate_rules::id::{MeterId, OrganizationId, OrganizationRef};
 use metergate_rules::meter::Measure;
-use metergate_rules::outcome::{Decided, Hold, Recorded, Settled, Use, VoidedEvent, What};
+use metergate_rules::outcome::{Completed, Decided, Hold, Recorded, Settled, Use, VoidedEvent, What};
 use metergate_rules::time::{MINUTE, Time};
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -26,6 +27,8 @@ pub const DECISION_SOURCE: &str = "metergate:consume/";
 const MOST_BLOCKS: usize = 500;
 /// Records that are looked at for a page at most.
 const MOST_RECORDS: usize = 50_000;
+/// In so many blocks after a record it is looked for what completes it, where a page begins at the record.
+const COMPLETED_WITHIN: u64 = 250;
 /// No event lies further ahead of its arrival (M5).
 const AHEAD: i64 = 5 * MINUTE;
 
@@ -123,6 +126,8 @@ struct Filling<'a> {
     report: &'a Report<'a>,
     organization: OrganizationId,
     voided: Arc<Vec<VoidedEvent>>,
+    /// What was said later of records that stand before.
+    completed: HashMap<(u64, u32), Completion>,
     filter: &'a EventFilter,
     limit: usize,
     after: Option<Position>,
@@ -154,7 +159,7 @@ impl Report<'_> {
             Some(None) => return bad_cursor(),
         };
         let mut filling = Filling::new(self, (account.id, &account.voided), filter, (limit, after));
-        let newest = after.map_or(u64::MAX, |position| position.sequence);
+        let newest = after.map_or(u64::MAX, |position| position.sequence.saturating_add(COMPLETED_WITHIN));
         self.view.records(account.id, newest, |sequence, offset, record| filling.take(sequence, offset, &record))?;
         let next = filling.last.filter(|_| filling.more).map(Position::write);
         Ok(Listed { data: filling.data, next })
@@ -207,11 +212,18 @@ impl<'a> Filling<'a> {
     ) -> Self {
         let (voided, data) = (Arc::clone(voided), Vec::new());
         let (last, blocks, records, block, more) = (None, 0, 0, 0, false);
-        Self { report, organization, voided, filter, limit, after, data, last, blocks, records, block, more }
+        let completed = HashMap::new();
+        Self { report, organization, voided, completed, filter, limit, after, data, last, blocks, records, block, more }
     }
 
     /// Takes what a record has for the list. Whether it can take more.
     fn take(&mut self, sequence: u64, offset: u32, record: &Record) -> bool {
+        if self.after.is_some_and(|after| !after.is_before(Position { sequence, offset, item: u16::MAX })) {
+            if let What::Completed(completed) = &record.entry.what {
+                self.note(completed);
+            }
+            return true;
+        }
         if sequence != self.block {
             (self.block, self.blocks) = (sequence, self.blocks + 1);
         }
@@ -231,10 +243,20 @@ impl<'a> Filling<'a> {
                     self.pass(Position { sequence, offset, item: u16::MAX })
                 }
             },
+            What::Completed(completed) => {
+                let outcome = completed.outcome;
+                self.completed.entry((completed.sequence, completed.offset)).or_insert(outcome);
+                self.pass(Position { sequence, offset, item: u16::MAX })
+            }
             What::Due(_) | What::Changed(_) | What::Image(_) | What::Noticed(_) => {
                 self.pass(Position { sequence, offset, item: u16::MAX })
             }
         }
+    }
+
+    /// Notes what was said later of a record; of several that which was said last, which comes first and has it all.
+    fn note(&mut self, completed: &Completed) {
+        self.completed.entry((completed.sequence, completed.offset)).or_insert(completed.outcome);
     }
 
     /// Notes that everything up to a position has been looked at.
@@ -255,7 +277,9 @@ impl<'a> Filling<'a> {
         for (item, used) in (0..).zip(decided.uses.iter().filter(|used| used.follows.is_none())) {
             let id = match &record.key {
                 Some(Key::Decision(_, id) | Key::Together(id)) => id.to_string(),
-                Some(Key::Header(..) | Key::Reservation(_) | Key::Ended(_)) | None => format!("{sequence}-{offset}"),
+                Some(Key::Header(..) | Key::Reservation(_) | Key::Ended(_) | Key::Completed(..)) | None => {
+                    format!("{sequence}-{offset}")
+                }
             };
             let uses = with_cost(used, &decided.uses);
             let mut event = self.decision(id, record, &uses, &decided.properties, decided.outcome);
@@ -319,7 +343,10 @@ impl<'a> Filling<'a> {
     }
 
     /// Puts an event on the page if it belongs there. Whether there was room for it.
-    fn put(&mut self, position: Position, meters: &[MeterId], event: EventBody) -> bool {
+    fn put(&mut self, position: Position, meters: &[MeterId], mut event: EventBody) -> bool {
+        if let Some(outcome) = self.completed.get(&(position.sequence, position.offset)) {
+            (event.duration_ms, event.status) = (outcome.duration_ms, outcome.status);
+        }
         let is_new = self.after.is_none_or(|after| after.is_before(position));
         if is_new && self.wants(meters, &event) {
             if self.data.len() >= self.limit {

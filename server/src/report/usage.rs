@@ -3,6 +3,7 @@
 //! Rollups hold quarter hours of UTC, and every zone's hours, days and months begin at one, so that buckets of any zone
 //! are exact. One range of rows is read for each organization and meter, whatever the number of buckets.
 
+use std::collections::BTreeMap;
 use std::str::FromStr;
 use std::sync::Arc;
 
@@ -22,12 +23,14 @@ use crate::store::rollup::QUARTER;
 
 mod buckets;
 mod csv;
+mod durations;
 mod group;
 mod series;
 
 use buckets::Buckets;
 pub use buckets::Edge;
 pub use csv::csv;
+pub use durations::DurationsBody;
 pub use group::GroupBody;
 use group::Grouping;
 use series::Whole;
@@ -56,6 +59,8 @@ pub struct UsageQuery {
     pub zone: Option<Zone>,
     /// Whether buckets in which nothing happened are there too; does nothing where use is grouped.
     pub dense: bool,
+    /// Whether how long things took is told, too; not where use is grouped.
+    pub durations: bool,
     /// Organizations in a page at most, where all are asked for.
     pub limit: usize,
     /// Where that page goes on.
@@ -122,6 +127,9 @@ pub struct UsageRow {
     /// Whether this is what went beyond the 1,000 dimension sets that are kept of a day: its `group` says `other`.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub other: bool,
+    /// How long it took, where that is asked for and anything says so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub durations: Option<DurationsBody>,
 }
 
 /// An organization whose use is reported.
@@ -144,6 +152,9 @@ impl Report<'_> {
     pub fn usage(&self, query: &UsageQuery) -> Result<Listed<UsageRow>, ReadError> {
         let meters = self.usage_meters(query)?;
         let grouping = Grouping::new(&query.group_by, &meters)?;
+        if query.durations && !grouping.is_none() {
+            return refuse("durations: they are kept by meter alone; ask for them without groupBy");
+        }
         match (&query.organizations, self.scope) {
             (Some(named), _) => self.usage_of_named(query, named, &meters, &grouping),
             (None, Scope::Organization(own) | Scope::Portal { organization: own, .. }) => {
@@ -263,6 +274,10 @@ impl Report<'_> {
         let whole = Whole::read(self.view, subject.id, meters, (grouping, buckets))?;
         for meter in meters {
             let series = series::read(self.view, subject.id, meter, (grouping, buckets), whole.as_ref())?;
+            let durations = match query.durations {
+                true => durations::read(self.view, subject.id, meter.id, buckets)?,
+                false => BTreeMap::new(),
+            };
             let points = series.points(meter, grouping, buckets, query.dense, subject.now)?;
             check_size(rows.len() + points.len())?;
             for (bucket, group, point) in points {
@@ -276,6 +291,7 @@ impl Report<'_> {
                     count: u64::try_from(point.count).unwrap_or(0),
                     group: group.body(grouping),
                     other: group.is_other(),
+                    durations: durations.get(&bucket).and_then(|durations| durations.body(self.text)),
                 });
             }
         }

@@ -54,7 +54,7 @@ impl Report<'_> {
             What::Decided(decided) => {
                 let is_it = match &record.key {
                     Some(Key::Decision(_, own) | Key::Together(own)) => own.as_str() == id,
-                    Some(Key::Header(..) | Key::Reservation(_) | Key::Ended(_)) | None => {
+                    Some(Key::Header(..) | Key::Reservation(_) | Key::Ended(_) | Key::Completed(..)) | None => {
                         format!("{sequence}-{offset}") == id
                     }
                 };
@@ -68,7 +68,7 @@ impl Report<'_> {
                 let is_it = own == id && Some(self.catalogue.meter_key(used.meter)) == meter;
                 is_it.then(|| at(Some(used.meter)))
             }
-            What::Due(_) | What::Changed(_) | What::Image(_) | What::Noticed(_) => None,
+            What::Due(_) | What::Changed(_) | What::Image(_) | What::Completed(_) | What::Noticed(_) => None,
         }
     }
 }

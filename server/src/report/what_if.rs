@@ -21,11 +21,13 @@ use crate::store::reader::{ReadError, Reader, View};
 use crate::store::rows::{Candidates, Listing};
 use crate::store::{Scope, StoreError};
 
+mod as_it_was;
 mod body;
 mod estimated;
 mod replayed;
 mod tally;
 
+pub use as_it_was::AsItWas;
 pub use body::{WhatIfDay, WhatIfEstimate, WhatIfLimit, WhatIfMeter, WhatIfOrganization, WhatIfReport};
 use replayed::Looked;
 use tally::Tally;
@@ -55,6 +57,12 @@ pub struct Question {
     moved: Moved,
     /// The plans that are changed.
     plans: Vec<String>,
+    /// Those whose organizations are replayed: all of them where prices are changed.
+    concerned: Vec<String>,
+    /// Whether prices are changed, so that all costs are made anew.
+    prices_anew: bool,
+    /// What is not replayed.
+    as_it_was: Vec<AsItWas>,
     organizations: Option<Vec<OrganizationRef>>,
     from: Time,
     to: Time,
@@ -91,7 +99,11 @@ impl Question {
             [(_, plan)] if organizations.is_some() && !is_file => Moved::To(*plan),
             _ => Moved::Followers(followers.iter().cloned().collect()),
         };
-        Ok(Self { catalogue, moved, plans, organizations, from, to, zone, text })
+        let prices_anew = catalogue.stored.prices.prices != snapshot.stored.prices.prices;
+        let all = || catalogue.stored.plans.values().map(|plan| plan.key.to_string()).collect::<BTreeSet<_>>();
+        let concerned = if prices_anew { all().into_iter().collect() } else { plans.clone() };
+        let as_it_was = AsItWas::of(snapshot, &catalogue, &plans, &moved);
+        Ok(Self { catalogue, moved, plans, concerned, prices_anew, as_it_was, organizations, from, to, zone, text })
     }
 
     /// The organizations that are named, where some are.
@@ -223,7 +235,7 @@ pub fn answer(reader: &Reader, question: &Question, now: Time, watch: &dyn Watch
         }
         None => {
             watch.total(reader.read_here(|view| followers(view, question))?);
-            for plan in &question.plans {
+            for plan in &question.concerned {
                 on_plan(reader, question, plan, now, watch, &mut found)?;
             }
         }
@@ -235,7 +247,7 @@ pub fn answer(reader: &Reader, question: &Question, now: Time, watch: &dyn Watch
 /// How many organizations are on the plans, about.
 fn followers(view: &View<'_>, question: &Question) -> Result<u64, ReadError> {
     let versions = question.catalogue.stored.plans.values();
-    let of_plans = versions.filter(|entry| question.plans.iter().any(|plan| plan == entry.key.as_str()));
+    let of_plans = versions.filter(|entry| question.concerned.iter().any(|plan| plan == entry.key.as_str()));
     Ok(view.rows().organizations_on(&of_plans.map(|entry| entry.id).collect::<Vec<_>>())?)
 }
 

@@ -1,18 +1,18 @@
 //! One organization's records, newest first: what was charged for tokens, and what they cost by today's table.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use metergate_rules::account::Account;
 use metergate_rules::command::Repriced;
 use metergate_rules::decide::cost::dimensions_of;
-use metergate_rules::id::{MeterId, OrganizationId, OrganizationKey, OrganizationRef, PlanId};
+use metergate_rules::id::{MeterId, OrganizationId, OrganizationKey, OrganizationRef};
 use metergate_rules::meter::{Measure, Meter};
-use metergate_rules::outcome::{Change, Effect, Hold, Use, VoidedEvent, What};
-use metergate_rules::price::{Cost, LlmUse, Markup, Pattern, TOKENS};
+use metergate_rules::outcome::{Change, Correction, Hold, Use, VoidedEvent, What};
+use metergate_rules::price::{Cost, LlmUse, Pattern, TOKENS};
 use metergate_rules::quantity::Quantity;
 use metergate_rules::time::{MINUTE, Span, Time};
 
+use super::plans::Plans;
 use super::{Asked, OfOrganization, QUARTER};
 use crate::catalogue::Snapshot;
 use crate::llm;
@@ -23,7 +23,7 @@ use crate::store::{Scope, StoreError};
 /// Records that are read at one snapshot, about.
 const MOST_RECORDS: u64 = 20_000;
 /// No event lies further ahead of its arrival (M5).
-const AHEAD: i64 = 5 * MINUTE;
+pub(super) const AHEAD: i64 = 5 * MINUTE;
 
 /// What came of the uses of a model. Costs are in billionths of a dollar.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -76,6 +76,8 @@ pub struct Scan {
     key: OrganizationKey,
     changes: u64,
     voided: Arc<Vec<VoidedEvent>>,
+    /// What voids have given back of what was charged for an event, in billionths: some of it may have gone already.
+    returned: HashMap<(u64, u32), i128>,
     tokens: MeterId,
     cost: MeterId,
     plans: Plans,
@@ -92,6 +94,10 @@ pub struct Scan {
     /// Whether the records of the whole time were there.
     is_whole: bool,
     oldest: Option<Time>,
+    /// What is kept at most.
+    most_kept: usize,
+    /// From when on quarter hours are kept, where there were too many: those before are another scan's.
+    kept_from: Option<Time>,
 }
 
 impl Scan {
@@ -102,6 +108,7 @@ impl Scan {
         organization: OrganizationId,
         snapshot: Arc<Snapshot>,
         asked: &Asked,
+        span: Span,
     ) -> Result<Self, ReadError> {
         let account = view.account(Scope::Team, &OrganizationRef::Id(organization))?;
         let rules = &snapshot.rules;
@@ -109,14 +116,15 @@ impl Scan {
         let (tokens, cost) = (meter(rules.meter_by_key(TOKENS))?, meter(rules.cost_meter())?);
         let is_done = account.meter(tokens).is_none();
         let (plans, told_from) =
-            if is_done { (Plans::one(account.plan), None) } else { Plans::of(view, &account, &snapshot, asked.span)? };
+            if is_done { (Plans::one(account.plan), None) } else { Plans::of(view, &account, &snapshot, span)? };
         Ok(Self {
-            span: asked.span,
+            span,
             models: asked.models.clone(),
             organization,
             key: account.profile.key.clone(),
             changes: account.changes,
             voided: Arc::clone(&account.voided),
+            returned: HashMap::new(),
             tokens,
             cost,
             plans,
@@ -129,6 +137,8 @@ impl Scan {
             is_done,
             is_whole: is_done,
             oldest: None,
+            most_kept: asked.most_kept,
+            kept_from: None,
             snapshot,
         })
     }
@@ -145,10 +155,36 @@ impl Scan {
             }
             self.block = sequence;
             self.records += 1;
-            self.take((sequence, offset), &record)
+            let may_be_older = self.take((sequence, offset), &record);
+            self.forget_oldest();
+            may_be_older
         })?;
         self.is_done = !goes_on;
         Ok(self)
+    }
+
+    /// Where there is too much to keep, the older half of the quarter hours goes: another scan is made of the time before them.
+    /// Of a single quarter hour all is kept.
+    fn forget_oldest(&mut self) {
+        if self.charges.len() + self.figures.len() <= self.most_kept {
+            return;
+        }
+        let mut quarters: Vec<Time> = self.charges.keys().chain(self.figures.keys()).map(|(at, _)| *at).collect();
+        quarters.sort_unstable();
+        let (Some(first), Some(last)) = (quarters.first(), quarters.last()) else { return };
+        let from = quarters.get(quarters.len() / 2).filter(|from| *from > first).unwrap_or(last);
+        if from > first {
+            let at = (*from, String::new());
+            (self.charges, self.figures) = (self.charges.split_off(&at), self.figures.split_off(&at));
+            (self.span.start, self.kept_from) = (*from, Some(*from));
+        } else {
+            self.most_kept = self.most_kept.saturating_mul(2);
+        }
+    }
+
+    /// The time that is left to another scan.
+    pub(super) fn rest(&self, asked: Span) -> Option<Span> {
+        self.kept_from.map(|end| Span { start: asked.start, end })
     }
 
     pub(super) const fn is_done(&self) -> bool {
@@ -238,6 +274,7 @@ impl Scan {
                 Change::Corrected(correction) if correction.repriced => {
                     correction.uses.iter().for_each(|used| self.take_correction(used));
                 }
+                Change::Corrected(correction) => self.take_void(correction),
                 Change::Created { .. } => self.is_whole = true,
                 _ => {}
             },
@@ -256,10 +293,11 @@ impl Scan {
     ) {
         let of = |meter: MeterId, follows| uses.iter().find(|used| used.meter == meter && used.follows == follows);
         let Some(tokens) = of(self.tokens, None).filter(|used| self.span.contains(used.time)) else { return };
-        let is_void = |event: &VoidedEvent| (event.sequence, event.offset) == place && event.meter == voided_as;
-        if of(self.cost, None).is_some() || self.voided.iter().any(is_void) {
+        if of(self.cost, None).is_some() {
             return;
         }
+        let is_it = |event: &VoidedEvent| (event.sequence, event.offset) == place && event.meter == voided_as;
+        let is_void = self.voided.iter().any(is_it);
         let snapshot = Arc::clone(&self.snapshot);
         let Some(meter) = snapshot.rules.meter(self.tokens) else { return };
         let Some(llm) = said(meter, &snapshot.rules).filter(|llm| self.is_wanted(&llm.model)) else { return };
@@ -271,6 +309,12 @@ impl Scan {
             Measure::Add(quantity) => i128::from(quantity.units()),
             _ => 0,
         });
+        // Of what is void nothing is to be charged: what its void has left is taken off, and what it took too much comes back.
+        let returned = if is_void { self.returned.get(&place).copied().unwrap_or(before) } else { 0 };
+        let (before, cost) = (before - returned, if is_void { Cost::Priced(Quantity::ZERO) } else { cost });
+        if is_void && before == 0 {
+            return;
+        }
         let quarter = tokens.time.floor(QUARTER);
         if let Some(used) = charged {
             self.charges.entry((quarter, used.dimensions.clone())).or_default().before += before;
@@ -281,7 +325,7 @@ impl Scan {
             self.charges.entry((quarter, dimensions)).or_default().after += after;
         }
         let figures = self.figures.entry((quarter, llm.model)).or_default();
-        figures.uses += 1;
+        figures.uses += u64::from(!is_void);
         figures.unpriced += u64::from(matches!(cost, Cost::Unpriced(_)));
         figures.before += before;
         figures.after += after;
@@ -299,6 +343,18 @@ impl Scan {
         self.figures.entry((quarter, model)).or_default().before += i128::from(units);
     }
 
+    /// What a void has given back of what tokens cost: at most what was left there, and never more than was charged at first.
+    fn take_void(&mut self, correction: &Correction) {
+        let (Some(event), of) = (correction.voided, (self.cost, Some(self.tokens))) else { return };
+        if event.meter.is_some_and(|meter| meter != self.tokens) {
+            return;
+        }
+        let Some(used) = correction.uses.iter().find(|used| (used.meter, used.follows) == of) else { return };
+        if let Measure::Void(quantity) = used.measure {
+            self.returned.insert((event.sequence, event.offset), i128::from(quantity.units()));
+        }
+    }
+
     fn is_wanted(&self, model: &str) -> bool {
         self.models.as_ref().is_none_or(|models| models.iter().any(|pattern| pattern.matches(model)))
     }
@@ -308,68 +364,4 @@ impl Scan {
 fn model_of(dimensions: &str) -> String {
     let values: Option<BTreeMap<String, String>> = serde_json::from_str(dimensions).ok();
     values.and_then(|mut values| values.remove("model")).unwrap_or_default()
-}
-
-/// On which plan the organization was, by places in its journal: of that was the markup.
-struct Plans {
-    /// From the newest to the oldest: from which place on.
-    changes: Vec<((u64, u32), PlanId)>,
-    /// Before all those.
-    first: PlanId,
-}
-
-impl Plans {
-    const fn one(plan: PlanId) -> Self {
-        Self { changes: Vec::new(), first: plan }
-    }
-
-    /// Looks them up, unless all plans have the same markup. And from when on they are known, where the records of those before
-    /// a change have gone.
-    fn of(
-        view: &View<'_>,
-        account: &Account,
-        snapshot: &Snapshot,
-        span: Span,
-    ) -> Result<(Self, Option<Time>), ReadError> {
-        let mut markups = snapshot.stored.plans.keys().filter_map(|id| snapshot.rules.plan(*id)).map(|p| p.llm_markup);
-        let first = markups.next().unwrap_or_default();
-        let mut plans = Self::one(account.plan);
-        if markups.all(|other| other == first) {
-            return Ok((plans, None));
-        }
-        let (mut told_from, mut is_whole) = (None, false);
-        view.records(account.id, u64::MAX, |sequence, offset, record| {
-            let Some(plan) = plan_after(&record.entry.what) else { return true };
-            plans.changes.push(((sequence, offset), plan));
-            plans.first = plan;
-            told_from = Some(record.entry.at);
-            let is_first =
-                matches!(&record.entry.what, What::Changed(change) if matches!(**change, Change::Created { .. }));
-            is_whole = is_first || record.entry.at.plus(AHEAD) < span.start;
-            !is_whole
-        })?;
-        Ok((plans, told_from.filter(|_| !is_whole)))
-    }
-
-    fn markup(&self, place: (u64, u32), snapshot: &Snapshot) -> Markup {
-        let since = self.changes.iter().find(|(from, _)| *from <= place);
-        let plan = since.map_or(self.first, |(_, plan)| *plan);
-        snapshot.rules.plan(plan).map_or(Markup::NONE, |plan| plan.llm_markup)
-    }
-}
-
-/// The plan from an entry on, where that says it.
-fn plan_after(what: &What) -> Option<PlanId> {
-    match what {
-        What::Due(Effect::PlanChanged(state)) => Some(state.plan),
-        What::Due(Effect::TrialEnded { plan, .. }) => *plan,
-        What::Image(account) => Some(account.plan),
-        What::Changed(change) => match &**change {
-            Change::Created { plan, .. } => Some(*plan),
-            Change::Plan(state) => Some(state.plan),
-            Change::Subscribed(after) => Some(after.plan),
-            _ => None,
-        },
-        _ => None,
-    }
 }

@@ -32,6 +32,7 @@ use super::{
 use crate::faults::planted;
 use search::{Search, Spot};
 
+mod complete;
 mod correct;
 mod entries;
 mod keep;

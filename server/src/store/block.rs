@@ -1,6 +1,6 @@
 //! The block: what one commit made happen, packed into one row of the journal.
 //!
-//! Version 6: one byte `6`; CRC-32 of the rest, little-endian; the directory (a postcard list of organization, length in
+//! Version 8: one byte `8`; CRC-32 of the rest, little-endian; the directory (a postcard list of organization, length in
 //! bytes and number of records, in order of organization); the ids (bytes: of each record that counts once, in order, how
 //! far it begins after the one before or after the ids, as a variable-length integer, and the hash of its id, eight bytes,
 //! little-endian); then the records of each organization, each a postcard value after the other, in the order in which
@@ -8,7 +8,7 @@
 //!
 //! A start reads directories and ids alone, and decodes no record. Where ids are rows of their own, blocks have none.
 //!
-//! Version 7 is what was one organization's in such a block, in a journal of its own (`moving.rs`): one byte `7`, CRC-32, four
+//! Version 9 is what was one organization's in such a block, in a journal of its own (`moving.rs`): one byte `9`, CRC-32, four
 //! bytes with the offset of its first record in the block that it was in, and then as above. So places stay what they were.
 
 use std::borrow::Cow;
@@ -25,9 +25,9 @@ pub use pack::{order, pack, pack_alone, pack_some};
 type Listed = (OrganizationId, u32, u32);
 
 /// The version that is written.
-const VERSION: u8 = 6;
+const VERSION: u8 = 8;
 /// Of what was in a block with others, and is alone.
-const ALONE: u8 = 7;
+const ALONE: u8 = 9;
 /// Where the directory begins; of a block that is [`ALONE`] after the offset of its first record.
 const HEADER: usize = 5;
 
@@ -44,6 +44,8 @@ pub enum Key {
     Header(Box<str>, IdempotencyKey),
     /// The number of a reservation, under which it was committed or released.
     Ended(ReservationId),
+    /// The place of a record that was completed, and how often it had been before.
+    Completed(Place, u8),
 }
 
 /// An entry of the journal with the id under which it was made.
@@ -58,7 +60,7 @@ pub struct Record {
 }
 
 /// Where a record stands in the journal.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Place {
     /// The block.
     pub sequence: u64,

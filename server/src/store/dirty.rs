@@ -194,7 +194,12 @@ pub(super) fn is_change(entry: &Entry) -> bool {
         What::Due(effect) => {
             matches!(effect, Effect::TrialEnded { .. } | Effect::PlanChanged(_) | Effect::GraceEnded(_))
         }
-        What::Decided(_) | What::Recorded(_) | What::Reservation(_) | What::Image(_) | What::Noticed(_) => false,
+        What::Decided(_)
+        | What::Recorded(_)
+        | What::Reservation(_)
+        | What::Image(_)
+        | What::Completed(_)
+        | What::Noticed(_) => false,
     }
 }
 

@@ -72,6 +72,10 @@ impl IdHasher {
             Id::Key(Key::Header(route, key)) => texts(2, [route, key.as_str()]),
             Id::Key(Key::Reservation(number)) => texts(4, ["", &number.0.to_string()]),
             Id::Key(Key::Ended(number)) => texts(5, ["", &number.0.to_string()]),
+            Id::Key(Key::Completed(place, step)) => {
+                texts(6, [&place.sequence.to_string(), &place.offset.to_string()]);
+                hasher.write(&[*step]);
+            }
             Id::Event(source, id) => texts(3, [source.as_str(), id.as_str()]),
         }
         // Four hashes for all ids: whoever trusts a hash is found out.

@@ -145,6 +145,8 @@ pub struct Health {
     pub delivered_at: Option<Time>,
     /// Since when it has taken nothing; none where it took the last.
     pub failing_at: Option<Time>,
+    /// Until when it is left alone, since it could not keep up.
+    pub rests_until: Option<Time>,
 }
 
 /// Which deliveries of an endpoint, newest first.
@@ -218,6 +220,8 @@ pub struct Noted {
     pub lately: u32,
     /// When the first of those was.
     pub began_at: Time,
+    /// Until when the endpoint is left alone after it, where it could not keep up.
+    pub rests_until: Option<Time>,
 }
 
 /// What the outbox writes by itself.

@@ -24,6 +24,7 @@ mod audit;
 mod error;
 mod forget;
 pub(super) mod ids;
+mod kept;
 pub(super) mod lock;
 mod messages;
 mod migrate;
@@ -80,6 +81,8 @@ pub struct Postgres {
     waiting: RefCell<Vec<(&'static str, Vec<Owned>)>>,
     reach: RefCell<Reach>,
     ids: RefCell<ids::Sought>,
+    /// Rows as it wrote them last, over all transactions.
+    kept: RefCell<kept::Kept>,
     broken: Cell<bool>,
     /// How long whoever asks waits for an answer.
     patience: Cell<Duration>,
@@ -169,6 +172,7 @@ impl Postgres {
             waiting: RefCell::default(),
             reach: RefCell::default(),
             ids: RefCell::default(),
+            kept: RefCell::default(),
             broken: Cell::new(false),
             patience: Cell::new(patience::ANSWER),
             silent: Cell::new(false),
@@ -262,9 +266,13 @@ impl Postgres {
         Ok(self.rows(of, sql, values)?.into_iter().next())
     }
 
-    /// From now on the transaction sees the rows of these organizations.
+    /// From now on the transaction sees the rows of these organizations, beside others at most that it has named together with
+    /// them.
     pub(super) fn name(&self, organizations: impl IntoIterator<Item = OrganizationId>) {
         let named: BTreeSet<_> = organizations.into_iter().collect();
+        if matches!(&*self.reach.borrow(), Reach::Those(seen) if named.is_subset(seen)) {
+            return;
+        }
         let list = named.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
         self.later(NAME, vec![Box::new(list), Box::new("")]);
         *self.reach.borrow_mut() = Reach::Those(named);

@@ -17,7 +17,7 @@ use super::block::Record;
 use super::checkpoint::stop_after_disk_failure;
 use super::decided::Decided;
 use super::reader::{ReadError, View, later_blocks, records_between};
-use super::rollup::{Day, day_of, quarter_of};
+use super::rollup::{Day, each_addition};
 use super::rows::{MOST_DIMENSIONS, OTHER};
 use super::writer::Writer;
 use super::{Receipt, StoreError};
@@ -95,23 +95,21 @@ impl Remade {
 
     /// Adds what an entry used on days that are made.
     fn add(&mut self, entry: &Entry, is_made: impl Fn(&BTreeMap<MeterDay, BTreeMap<String, Day>>, MeterDay) -> bool) {
-        for used in entry.what.uses() {
-            let place = (used.meter, day_of(used.time));
+        each_addition(entry, |place, named, quarter, slot| {
             if !is_made(&self.rows, place) {
-                continue;
+                return;
             }
             let sets = self.rows.entry(place).or_default();
             let own = sets.len() - usize::from(sets.contains_key(OTHER));
-            let fits = used.dimensions.is_empty() || (own as i64) < MOST_DIMENSIONS;
-            let dimensions = if fits || sets.contains_key(&used.dimensions) { &*used.dimensions } else { OTHER };
-            let (quarter, slot) = quarter_of(used);
+            let fits = named.is_empty() || (own as i64) < MOST_DIMENSIONS;
+            let dimensions = if fits || sets.contains_key(named) { named } else { OTHER };
             if let Some(day) = sets.get_mut(dimensions) {
-                day.add(quarter, &slot);
+                day.add(quarter, slot);
             } else {
-                sets.entry(dimensions.to_owned()).or_default().add(quarter, &slot);
+                sets.entry(dimensions.to_owned()).or_default().add(quarter, slot);
                 self.count += 1;
             }
-        }
+        });
     }
 
     /// Takes away the latest of several days.

@@ -6,11 +6,16 @@ use std::collections::btree_map::Entry;
 use metergate_rules::id::{MeterId, OrganizationId};
 use metergate_rules::meter::{Measure, ValueHash};
 use metergate_rules::outcome::{self, Use};
-use metergate_rules::time::{DAY, MINUTE, Time};
+use metergate_rules::time::{MINUTE, Time};
 use serde::{Deserialize, Serialize};
 
 use super::block::Unreadable;
 use super::seal::{seal, unseal};
+
+mod addition;
+
+pub(super) use addition::each_addition;
+pub use addition::{day_of, durations_of};
 
 /// A quarter hour in microseconds.
 pub const QUARTER: i64 = 15 * MINUTE;
@@ -283,21 +288,17 @@ impl Derived {
     /// Adds what an entry says.
     pub fn add(&mut self, organization: OrganizationId, entry: &outcome::Entry) {
         for used in entry.what.uses() {
-            self.add_to_rollup(organization, used);
             self.add_value(organization, used);
         }
+        each_addition(entry, |(meter, day), dimensions, quarter, slot| {
+            let key = RollupKey { organization, meter, day, dimensions: dimensions.to_owned() };
+            self.rollups.add(key, quarter, slot);
+        });
     }
 
     /// Adds only the values that an entry says were seen.
     pub fn add_values(&mut self, organization: OrganizationId, entry: &outcome::Entry) {
         entry.what.uses().iter().for_each(|used| self.add_value(organization, used));
-    }
-
-    fn add_to_rollup(&mut self, organization: OrganizationId, used: &Use) {
-        let (quarter, slot) = quarter_of(used);
-        let key =
-            RollupKey { organization, meter: used.meter, day: day_of(used.time), dimensions: used.dimensions.clone() };
-        self.rollups.add(key, quarter, &slot);
     }
 
     fn add_value(&mut self, organization: OrganizationId, used: &Use) {
@@ -316,31 +317,6 @@ impl Derived {
     pub fn counts(&self, from: ValueKey, to: Time) -> impl Iterator<Item = (Time, i64)> {
         let end = ValueKey { bucket: to.max(from.bucket), ..from };
         self.values.range(from..end).map(|(key, count)| (key.bucket, *count))
-    }
-}
-
-/// The UTC day of a time, in days since 1970-01-01.
-pub fn day_of(time: Time) -> i32 {
-    i32::try_from(time.micros().div_euclid(DAY)).unwrap_or(i32::MAX)
-}
-
-/// The quarter hour of a use, and what it adds there.
-pub(super) fn quarter_of(used: &Use) -> (u8, Slot) {
-    let quarter = used.time.micros().rem_euclid(DAY) / QUARTER;
-    (u8::try_from(quarter).unwrap_or(95), slot(used))
-}
-
-/// What one use adds to its quarter hour.
-fn slot(used: &Use) -> Slot {
-    let one = Slot { count: 1, ..Slot::default() };
-    match used.measure {
-        Measure::Add(quantity) => Slot { sum: quantity.units(), ..one },
-        Measure::Peak(peak) => Slot { max: peak.units(), ..one },
-        Measure::Level(level) => Slot { last: Some((used.time, level.units())), ..one },
-        Measure::Value(_) => one,
-        Measure::Adjust(units) => Slot { sum: units, ..Slot::default() },
-        Measure::Void(quantity) => Slot { count: -1, sum: -quantity.units(), ..Slot::default() },
-        Measure::VoidValue(_) => Slot { count: -1, ..Slot::default() },
     }
 }
 

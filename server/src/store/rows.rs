@@ -20,6 +20,10 @@ use super::totals::Totals;
 use super::{Answer, ReceiptKey};
 use crate::catalogue::change::ImportRecord;
 
+mod listing;
+
+pub use listing::{Candidates, Listing};
+
 /// Sets of dimension values of one organization and meter on one day at most; the rest goes into [`OTHER`].
 pub(super) const MOST_DIMENSIONS: i64 = 1000;
 /// What stands for dimension values beyond the cap. No JSON object is written like it.
@@ -60,36 +64,6 @@ pub struct StoredCheckpoint {
     pub entry: u64,
 }
 
-/// An order of organizations, and where a page of it begins.
-#[derive(Clone, Copy, Debug)]
-pub enum Listing<'a> {
-    /// By key, after this one.
-    ByKey(&'a str),
-    /// The newest first, before this one. Ids rise with the time at which they were given.
-    NewestFirst(Option<OrganizationId>),
-}
-
-/// Organizations that a filter may take. What has fallen due but is not in the row yet may change status, plan and locks (a
-/// trial that has just ended), so such rows are among them in any case.
-#[derive(Clone, Debug)]
-pub struct Candidates<'a> {
-    /// From where on, in which order.
-    pub from: Listing<'a>,
-    /// This one alone.
-    pub own: Option<OrganizationId>,
-    /// Whose key or name is like this pattern of `LIKE` with `\` before what stands for itself; of ASCII letters in either
-    /// case.
-    pub pattern: Option<&'a str>,
-    /// With this status.
-    pub status: Option<&'a str>,
-    /// Locked, or not.
-    pub locked: Option<bool>,
-    /// On this plan, in whatever version.
-    pub plan: Option<&'a str>,
-    /// Something has fallen due by then.
-    pub due: Time,
-}
-
 /// How far the writers of an engine that several nodes share had come when a snapshot was taken. Each has a number from its
 /// first lock or write on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -118,6 +92,14 @@ pub trait Rows: OutboxRows + StripeRows {
     /// # Errors
     /// [`EngineError`] if it cannot be read.
     fn account_row(&self, id: OrganizationId) -> Result<Option<(u64, Account)>, EngineError>;
+
+    /// The same of those of these organizations that have one, in no order.
+    ///
+    /// # Errors
+    /// [`EngineError`] if one of them cannot be read.
+    fn account_rows(&self, ids: &[OrganizationId]) -> Result<Vec<(u64, Account)>, EngineError> {
+        ids.iter().filter_map(|id| self.account_row(*id).transpose()).collect()
+    }
 
     /// An organization's account.
     ///

@@ -29,6 +29,7 @@ mod outbox;
 #[cfg(test)]
 mod pages;
 mod people;
+mod prices;
 mod reading;
 mod remade;
 mod rows;

@@ -9,6 +9,7 @@ use serde_json::Value;
 use ureq::Agent;
 use ureq::http::Response;
 
+use crate::clock::boot;
 use crate::config::Secret;
 
 /// Until a connection is made, and until an answer is read to its end.
@@ -18,6 +19,8 @@ const WHOLE: Duration = Duration::from_secs(20);
 const MOST_BYTES: u64 = 16 * 1024 * 1024;
 /// How long Stripe wants to be left alone that was asked too much and does not say.
 const AFTER_TOO_MANY: Duration = Duration::from_secs(1);
+/// What failed within so long, in microseconds, is asked for once more: somebody waits for it.
+const AT_ONCE: i64 = 5 * SECOND;
 /// The longest wait that Stripe is believed to want.
 const LONGEST: Duration = Duration::from_secs(3600);
 
@@ -91,19 +94,20 @@ impl Api {
         Ok(Events { payloads: data.iter().map(Value::to_string).collect(), next: last.map(str::to_owned) })
     }
 
-    /// Where a customer manages what they pay, and from where they come back. Waits for the answer.
+    /// Where a customer manages what they pay, and from where they come back; under this key Stripe makes it once. Waits for the
+    /// answer.
     ///
     /// # Errors
     /// [`CallError`].
-    pub fn portal(&self, customer: &str, back: &str) -> Result<String, CallError> {
-        self.page("/v1/billing_portal/sessions", &[("customer", customer), ("return_url", back)])
+    pub fn portal(&self, customer: &str, back: &str, key: &str) -> Result<String, CallError> {
+        self.page("/v1/billing_portal/sessions", &[("customer", customer), ("return_url", back)], key)
     }
 
-    /// Where somebody pays for a price. Waits for the answer.
+    /// Where somebody pays for a price; under this key Stripe makes it once. Waits for the answer.
     ///
     /// # Errors
     /// [`CallError`].
-    pub fn checkout(&self, asked: &Checkout<'_>) -> Result<String, CallError> {
+    pub fn checkout(&self, asked: &Checkout<'_>, key: &str) -> Result<String, CallError> {
         let mut form = vec![
             ("mode", "subscription"),
             ("line_items[0][price]", asked.price),
@@ -115,15 +119,24 @@ impl Api {
             ("cancel_url", asked.back),
         ];
         form.extend(asked.customer.map(|customer| ("customer", customer)));
-        self.page("/v1/checkout/sessions", &form)
+        self.page("/v1/checkout/sessions", &form, key)
     }
 
-    fn page(&self, path: &str, form: &[(&str, &str)]) -> Result<String, CallError> {
+    /// Has a page made. Where the answer is lost, or Stripe fails at once, it is asked once more under the same key, so that
+    /// there is one page whatever became of the first call.
+    fn page(&self, path: &str, form: &[(&str, &str)], key: &str) -> Result<String, CallError> {
         let pairs = form.iter().map(|(name, value)| format!("{}={}", encoded(name), encoded(value)));
         let body = pairs.collect::<Vec<_>>().join("&");
-        let request = self.agent.post(format!("{}{path}", self.base)).header("authorization", self.bearer());
-        let sent = request.header("content-type", "application/x-www-form-urlencoded").send(body);
-        let made = answered(sent)?;
+        let post = || {
+            let request = self.agent.post(format!("{}{path}", self.base)).header("authorization", self.bearer());
+            let request = request.header("content-type", "application/x-www-form-urlencoded");
+            answered(request.header("idempotency-key", key).send(body.as_str()))
+        };
+        let began = boot();
+        let made = match post() {
+            Err(CallError::Later(_, wanted)) if may_be_asked_again(wanted, began) => post()?,
+            made => made?,
+        };
         // Somebody is sent there: nowhere else than to a page, and by a secure way unless Stripe stands on this machine.
         let url = made["url"].as_str().filter(|url| url.starts_with("https://") || url.starts_with(&*self.base));
         url.map(str::to_owned).ok_or_else(|| CallError::Never("Stripe made a page without an address".to_owned()))
@@ -149,6 +162,11 @@ pub struct Checkout<'a> {
     pub price: &'a str,
     /// Where they come back.
     pub back: &'a str,
+}
+
+/// Whether a call that began then has failed so soon that somebody may wait for another, and Stripe does not want to be left alone.
+fn may_be_asked_again(wanted: Option<Duration>, began: i64) -> bool {
+    wanted.is_none_or(|wanted| wanted.is_zero()) && boot() - began < AT_ONCE
 }
 
 fn encoded(text: &str) -> String {

@@ -6,14 +6,14 @@ const IN_ALL = 500;
 
 /** What varies in an address is left out of its kind: names of organizations, plans and endpoints, and values of queries. */
 export function kind(url) {
-  const path = url.pathname.replace(/\/(organizations|plans|webhooks)\/[^/]+/g, '/$1/*');
+  const path = url.pathname.replace(/\/(organizations|plans|webhooks|docs\/schemas|docs)\/[^/]+/g, '/$1/*');
   const query = [...new Set(url.searchParams.keys())].sort().join('&');
   return query ? `${path}?${query}` : path;
 }
 
 /**
- * Asks for every address on the pages that can be reached from `from`, and says which of them are pages, one of each kind.
- * Dead links are faults.
+ * Asks for every address on the pages that can be reached from `from`, and says which of them are pages: those of `from`, and one of
+ * each other kind. Dead links are faults.
  */
 export async function crawl(context, faults, name, origin, from) {
   const waiting = from.map((path) => ({ url: new URL(path, origin), by: 'the list' }));
@@ -21,8 +21,8 @@ export async function crawl(context, faults, name, origin, from) {
   while (waiting.length > 0) {
     const { url, by } = waiting.shift();
     url.hash = '';
-    const of = kind(url);
-    if (asked.has(url.href) || (kinds.get(of) ?? 0) >= OF_A_KIND) continue;
+    const [of, isNamed] = [kind(url), by === 'the list'];
+    if (asked.has(url.href) || (!isNamed && (kinds.get(of) ?? 0) >= OF_A_KIND)) continue;
     if (asked.size >= IN_ALL) {
       faults.add(name, `more than ${IN_ALL} addresses, the last ${url}`);
       break;
@@ -35,7 +35,7 @@ export async function crawl(context, faults, name, origin, from) {
     if (!isPage || !answer.ok()) continue;
     // A page of its own, and not where a redirect led.
     const [path, led] = [`${url.pathname}${url.search}`, new URL(answer.url())];
-    if (led.href === url.href && kinds.get(of) === 1) pages.push(path);
+    if (led.href === url.href && (isNamed || kinds.get(of) === 1)) pages.push(path);
     for (const next of links(await answer.text(), led)) {
       if (next.origin === origin) waiting.push({ url: next, by: path });
     }

@@ -193,6 +193,33 @@ export async function overtaken(person, key, api) {
   await person.sees('Changes saved');
 }
 
+/** What a plan would have refused, worked out. */
+export async function replayed(page) {
+  await page.goto('/admin/what-if?plan=starter');
+  await page.getByLabel(/^Messages/).first().fill('100');
+  await page.getByRole('button', { name: 'Replay' }).click();
+  await workedOut(page, page.getByText(/would have refused/).first());
+}
+
+/** What past use would cost by other prices, worked out. */
+export async function pricedAgain(page) {
+  await page.goto('/admin/prices/recompute');
+  await page.getByRole('button', { name: 'Show what would change' }).click();
+  await workedOut(page, page.getByText('Nothing is changed yet.'));
+}
+
+/** Looks again until an answer is there. */
+async function workedOut(page, answer) {
+  const again = page.getByRole('link', { name: 'Look again' });
+  for (let tries = 0; tries < 20; tries += 1) {
+    await answer.or(again).first().waitFor();
+    if (await answer.isVisible()) return;
+    await page.waitForTimeout(500);
+    await again.click();
+  }
+  throw new Error('it was not worked out in time');
+}
+
 /** Links that open nothing: one whose time is over, and one that was used. */
 export async function spent(context, api) {
   const page = await context.newPage();

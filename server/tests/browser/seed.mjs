@@ -1,5 +1,8 @@
 // Organizations and people in every state that a page can show.
 
+import { createHmac } from 'node:crypto';
+import { STRIPE_SECRET } from './server.mjs';
+
 export const PASSWORD = 'correct horse battery';
 const MODELS = ['gpt-4o', 'claude-sonnet', 'gpt-4o-mini', 'gemini-flash', 'mistral-large', 'llama-70b', 'haiku', 'embed-3', 'phi-4', 'command-r'];
 
@@ -19,6 +22,7 @@ export async function seed(api) {
   await people(api);
   await use(api);
   await webhooks(api);
+  await subscriptions(api);
   await api('PUT', '/v1/organizations/globex/lock', { reason: 'Invoice 2026-10 is open' });
 }
 
@@ -45,6 +49,29 @@ async function webhooks(api) {
   await api('PATCH', `/v1/webhook-endpoints/${support.id}`, { enabled: false });
 }
 
+/** A subscription whose payment is missing, and an event that nobody can use: Stripe tells of them. */
+async function subscriptions(api) {
+  const now = Math.floor(Date.now() / 1_000);
+  for (const organization of ['globex', 'nobody']) {
+    const [start, end] = [now - 5 * 86_400, now + 25 * 86_400];
+    const item = { price: { id: 'price_pro' }, current_period_start: start, current_period_end: end };
+    const object = {
+      id: `sub_${organization}`, object: 'subscription', customer: `cus_${organization}`, created: start, status: 'past_due',
+      cancel_at: null, cancel_at_period_end: false, trial_end: null, items: { object: 'list', data: [item] }, metadata: { organization },
+    };
+    const type = 'customer.subscription.updated';
+    const event = { id: `evt_${organization}`, object: 'event', type, created: now, livemode: false, data: { object } };
+    const signature = createHmac('sha256', STRIPE_SECRET).update(`${now}.${JSON.stringify(event)}`).digest('hex');
+    await api('POST', '/webhooks/stripe', event, { key: null, more: { 'Stripe-Signature': `t=${now},v1=${signature}` } });
+  }
+  for (let tries = 0; tries < 200; tries += 1) {
+    const { subscriptionStatus } = await api('GET', '/v1/organizations/globex/subscription');
+    if (subscriptionStatus === 'past_due') return;
+    await new Promise((later) => setTimeout(later, 50));
+  }
+  throw new Error('the subscription of globex did not come to be past due within ten seconds');
+}
+
 /** Weeks of use by many models, limits near and reached, extra quota, credit and something held. */
 async function use(api) {
   const now = Date.now();
@@ -57,7 +84,14 @@ async function use(api) {
       events.push({ ...event, id: `${day}-${model}`, time });
     }
   }
+  // Priced as it comes, and later the price turns out to have been another.
+  const priced = { model: 'gpt-4o-mini', inputTokens: 120_000, outputTokens: 8_000 };
+  const time = new Date(now - 3_600_000).toISOString();
+  events.push({ specversion: '1.0', id: 'priced', source: 'seed', type: 'tokens', subject: 'acme', time, data: priced });
   await api('POST', '/v1/events', events, { type: 'application/cloudevents-batch+json' });
+  const from = new Date(now - 20 * 86_400_000).toISOString().slice(0, 10);
+  const price = { model: 'gpt-4o-mini', provider: 'openai', effectiveFrom: from, input: '0.30', output: '1.20' };
+  await api('PATCH', '/v1/prices', { set: [price] });
   const consume = (organization, meter, quantity) => api('POST', '/v1/consume', { organization, meter, quantity });
   await consume('acme', 'messages', 8_400);
   await consume('acme', 'generations', 500);

@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 
 export const ADMIN_KEY = 'the-key-of-the-administrator-in-these-tests';
+export const STRIPE_SECRET = 'whsec_of_these_tests';
 
 /** Starts it and waits until it says where it is. */
 export async function start(metergate) {
@@ -18,6 +19,7 @@ export async function start(metergate) {
     METERGATE_CORES: '1',
     METERGATE_LOG: 'info',
     METERGATE_WEBHOOK_ALLOW: '127.0.0.0/8',
+    METERGATE_STRIPE_WEBHOOK_SECRET: STRIPE_SECRET,
   };
   // By its mark ./check finds what tests leave behind.
   if (process.env.METERGATE_CHECK) env.METERGATE_CHECK = process.env.METERGATE_CHECK;
@@ -56,8 +58,8 @@ function said(child) {
 }
 
 /** Calls the API, as its administrator unless said. Throws where it refuses. */
-async function ask(url, method, path, body, { key = ADMIN_KEY, type = 'application/json' } = {}) {
-  const headers = { 'Content-Type': type };
+async function ask(url, method, path, body, { key = ADMIN_KEY, type = 'application/json', more = {} } = {}) {
+  const headers = { 'Content-Type': type, ...more };
   if (key) headers.Authorization = `Bearer ${key}`;
   const answer = await fetch(url + path, {
     method,

@@ -5,19 +5,16 @@ import { join } from 'node:path';
 import { AxeBuilder } from './packages.mjs';
 
 const TAGS = ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa'];
-const LOOKS = [
-  { theme: 'light', width: 1280, height: 900 },
-  { theme: 'dark', width: 1280, height: 900 },
-  { theme: 'dark', width: 360, height: 740 },
-  { theme: 'light', width: 360, height: 740 },
+/** The rules that a theme can break alone, where it changes nothing but colours. */
+const OF_COLOURS = ['color-contrast', 'link-in-text-block'];
+/** Widths, each in both themes: the light one comes first, and is judged by every rule. */
+const SIZES = [
+  { width: 1280, height: 900 },
+  { width: 360, height: 740 },
 ];
-/**
- * A page of more elements than this has most of its articles taken out before axe looks at it: /docs has some 27,000, of which axe
- * takes minutes a look, even of those that are hidden. Its operations are all rendered by the same code, so the first two of each
- * section stand for the others. No other page comes near it, and how wide a page is, is always judged of the whole.
- */
+const THEMES = ['light', 'dark'];
+/** A page of more elements than this is one that nobody reads: it is to be folded, or to be several. */
 const LARGE = 10_000;
-const OF_A_SECTION = 2;
 /** How much of a page stands in a picture, in pixels. */
 const TALLEST = 12_000;
 /** Where pictures go, if they are wanted. */
@@ -30,19 +27,25 @@ export async function visit(page, faults, name, path, { status = 200 } = {}) {
   await judge(page, faults, `${name} ${path}`);
 }
 
-/** Judges what a page shows now, in every look. */
+/** Judges what a page shows now, in every look. It is loaded once: the looks follow from its size and its theme. */
 export async function judge(page, faults, place) {
   // What is folded is judged too.
-  await page.evaluate(() => document.querySelectorAll('details').forEach((details) => (details.open = true)));
-  if (await page.evaluate((large) => document.querySelectorAll('*').length > large, LARGE)) {
-    for (const look of LOOKS) await fit(page, faults, place, look);
-    const left = await page.evaluate(thin, OF_A_SECTION);
-    if (left > LARGE) faults.add(place, `has ${left} elements even without most of its articles`);
-  }
-  for (const look of LOOKS) {
-    await fit(page, faults, place, look);
-    await axe(page, faults, named(place, look));
-    await picture(page, `${place} ${look.width} ${look.theme}`);
+  const elements = await page.evaluate(() => {
+    document.querySelectorAll('details').forEach((details) => (details.open = true));
+    return document.querySelectorAll('*').length;
+  });
+  if (elements > LARGE) return faults.add(place, `has ${elements} elements: fold it, or make several pages of it`);
+  for (const size of SIZES) {
+    let before;
+    for (const theme of THEMES) {
+      const look = { ...size, theme };
+      await fit(page, faults, place, look);
+      // Where a theme shows something else, or puts it elsewhere, colours are not all that is new.
+      const layout = await page.evaluate(laidOut);
+      await axe(page, faults, named(place, look), layout === before ? OF_COLOURS : undefined);
+      before = layout;
+      await picture(page, `${place} ${look.width} ${look.theme}`);
+    }
   }
 }
 
@@ -57,16 +60,20 @@ async function fit(page, faults, place, look) {
   if (wide) faults.add(named(place, look), `scrolls sideways: ${wide}`);
 }
 
-/** Leaves the first articles of each section, and says how many elements are left. Runs in the page. */
-function thin(most) {
-  for (const section of document.querySelectorAll('section')) {
-    [...section.querySelectorAll(':scope > article')].slice(most).forEach((article) => article.remove());
+/** What is where, as a text that differs where anything does. Runs in the page. */
+function laidOut() {
+  const parts = [];
+  for (const element of document.querySelectorAll('*')) {
+    const { x, y, width, height } = element.getBoundingClientRect();
+    parts.push(element.tagName, Math.round(x), Math.round(y), Math.round(width), Math.round(height));
   }
-  return document.querySelectorAll('*').length;
+  return parts.join(' ');
 }
 
-async function axe(page, faults, look) {
-  const { violations } = await new AxeBuilder({ page }).withTags(TAGS).setLegacyMode(true).analyze();
+/** Judges by the rules that are named, else by all. */
+async function axe(page, faults, look, rules) {
+  const builder = new AxeBuilder({ page }).setLegacyMode(true).options({ resultTypes: ['violations'] });
+  const { violations } = await (rules ? builder.withRules(rules) : builder.withTags(TAGS)).analyze();
   for (const violation of violations) {
     for (const node of violation.nodes) {
       const [summary] = node.failureSummary.split('\n').slice(1);

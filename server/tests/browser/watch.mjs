@@ -41,6 +41,16 @@ export class Faults {
   get found() {
     return this.#found;
   }
+
+  /** What one thing finds, which may happen beside others: each is written down here as well. */
+  within() {
+    const part = { count: 0 };
+    part.add = (place, what) => {
+      part.count += 1;
+      this.add(place, what);
+    };
+    return part;
+  }
 }
 
 /** A new person's browser, signed in where `storageState` is given. `expects` has the statuses of errors that are meant. */

@@ -11,7 +11,7 @@ const FILE_LIMIT: usize = 400;
 const FUNCTION_LIMIT: usize = 60;
 
 /// What is made by tools or is no part of the sources.
-const SKIPPED: [&str; 5] = [".git", "target", "node_modules", "metergate-data", "Cargo.lock"];
+const SKIPPED: [&str; 7] = [".git", "target", "node_modules", "dist", "generated", "metergate-data", "Cargo.lock"];
 const SOURCES: [&str; 10] = ["rs", "sh", "py", "js", "mjs", "ts", "css", "html", "sql", "proto"];
 
 /// One text file of the checkout.

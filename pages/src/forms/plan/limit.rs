@@ -3,8 +3,9 @@
 use serde_json::{Value, json};
 
 use super::{Members, parts, read, text, whole};
-use crate::answers::Meter;
+use crate::answers::{Meter, unit_of};
 use crate::form::{Field, Kind, Row};
+use crate::format::{Amount, is_bytes};
 use crate::forms::WINDOWS;
 
 /// A limit as somebody types it.
@@ -57,8 +58,11 @@ impl LimitDraft {
         limit
     }
 
-    pub(super) fn said(&self) -> String {
-        let most = if self.is_unlimited { "unlimited" } else { &self.max };
+    pub(super) fn said(&self, meters: &[Meter]) -> String {
+        let unit = unit_of(meters, &self.meter);
+        let size = Amount::typed(&self.max, unit).filter(|_| is_bytes(unit)).map(|size| size.in_unit(unit));
+        let max = size.as_deref().unwrap_or(&self.max);
+        let most = if self.is_unlimited { "unlimited" } else { max };
         let status = if self.status.is_empty() { String::new() } else { format!(", {}", self.status) };
         let thresholds =
             if self.thresholds.is_empty() { String::new() } else { format!(", told at {} %", self.thresholds) };
@@ -74,6 +78,9 @@ impl LimitDraft {
         known.insert(0, (String::new(), "– none –".to_owned()));
         let window = if self.window.is_empty() { "billingPeriod" } else { &self.window };
         let statuses = [("", "429"), ("402", "402")];
+        // What is no number stays as it was typed.
+        let unit = unit_of(meters, &self.meter);
+        let max = Amount::parse(&self.max).map_or_else(|| self.max.clone(), |max| max.to_type(unit));
         // What says what is usual is the same as what says nothing.
         let status = if self.status == "429" { "" } else { &self.status };
         Row {
@@ -81,7 +88,7 @@ impl LimitDraft {
             fields: vec![
                 Field::select(&named("meter"), "Meter", known).value(&self.meter).optional(),
                 Field::select(&named("window"), "Window", WINDOWS).value(window),
-                Field::new(&named("max"), "Limit", Kind::Amount).value(&self.max).optional(),
+                Field::new(&named("max"), "Limit", Kind::Size).value(max).optional(),
                 Field::check(&named("unlimited"), "Unlimited").value(if self.is_unlimited { "true" } else { "" }),
                 Field::select(&named("enforcement"), "At the limit", [("hard", "Refuse"), ("soft", "Count overage")])
                     .value(&self.enforcement),

@@ -32,7 +32,7 @@ pub(crate) fn reply(reply: &Reply) -> String {
     match reply {
         Reply::Decided(verdicts) => verdicts.iter().map(verdict).collect::<Vec<_>>().join(" & "),
         Reply::Granted(id) => format!("grant {}", id.0),
-        Reply::Recorded | Reply::Done => "done".to_owned(),
+        Reply::Recorded | Reply::Completed { .. } | Reply::Done => "done".to_owned(),
         Reply::Reserved(reserved) => match &reserved.reservation {
             Some(held) => format!("{} {}: {}", reserved.state.as_str(), held.id.0, verdict(&reserved.verdict)),
             None => verdict(&reserved.verdict),

@@ -8,6 +8,7 @@ use serde::de::{Deserialize, DeserializeSeed, Deserializer, Error, IgnoredAny, M
 use serde_json::value::RawValue;
 
 use super::{Events, IncomingEvent, MAX_EVENT_BYTES, MAX_EVENTS, Rejected};
+use crate::report::events::DECISION_SOURCE;
 
 /// An event's attributes before they are checked. Of a repeated attribute the last one stands.
 #[derive(Debug, Default)]
@@ -71,7 +72,9 @@ impl<'a> Draft<'a> {
             Attribute::Text(version) if version == "1.0" => {}
             _ => return invalid("specversion must be \"1.0\".".into()),
         }
-        let reserved = matches!(&self.source, Attribute::Text(source) if source.starts_with("metergate:"));
+        // Of a decision no event is made: what names one completes it, or is refused where it is looked for.
+        let is_reserved = |source: &str| source.starts_with("metergate:") && !source.starts_with(DECISION_SOURCE);
+        let reserved = matches!(&self.source, Attribute::Text(source) if is_reserved(source));
         let detail = "Sources that begin with metergate: are for Metergate's own events. Choose another.";
         reserved.then_some(("reserved-source", detail.into()))
     }

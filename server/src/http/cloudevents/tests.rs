@@ -110,7 +110,7 @@ fn an_element_that_is_no_event_is_rejected_alone() {
         (event(&[("time", r#""2026-11-22T11:06:00""#)]),     Some("e-1"), "invalid-event"),
         (event(&[("time", "1763809560")]),                   Some("e-1"), "invalid-event"),
         (event(&[("data_base64", r#""aGk=""#)]),             Some("e-1"), "invalid-event"),
-        (event(&[("source", r#""metergate:consume/x""#)]),   Some("e-1"), "reserved-source"),
+        (event(&[("source", r#""metergate:consumed/x""#)]),  Some("e-1"), "reserved-source"),
         (event(&[("source", r#""\u006detergate:x""#)]),      Some("e-1"), "reserved-source"),
         (event(&[("data", &large)]),                         Some("e-1"), "too-large"),
         (event(&[("extension", &large)]),                    Some("e-1"), "too-large"),

@@ -182,6 +182,7 @@ async fn account(
 ) -> Result<Arc<Account>, StoreError> {
     if let Some(account) = rates.accounts.get(organization, FRESH) {
         caller.scope.admits(account.id, &app.shared.store.people())?;
+        read_ahead(app, organization);
         return Ok(account);
     }
     let (scope, named, read_at) = (caller.scope, organization.clone(), clock::boot());
@@ -204,6 +205,24 @@ async fn account(
     }
 }
 
+/// Accounts that are about to be too old are read together by the first who asks for one, beside his answer.
+fn read_ahead(app: &App, organization: &OrganizationRef) {
+    let Some(rates) = &app.shared.rates else { return };
+    let due = rates.accounts.take_due(organization);
+    if due.is_empty() {
+        return;
+    }
+    let (shared, read_at) = (Arc::clone(&app.shared), clock::boot());
+    tokio::task::spawn_blocking(move || {
+        let ids: Vec<OrganizationId> = due.iter().map(|(_, id)| *id).collect();
+        // What cannot be read is read again by whoever needs it, who then hears why not.
+        let read = shared.store.reader().read_here(|view| view.accounts(&ids));
+        if let (Ok(read), Some(rates)) = (read, &shared.rates) {
+            rates.accounts.put_again(due, read, read_at);
+        }
+    });
+}
+
 /// Each kind of id is a space of its own.
 fn id_of(key: &Key) -> [u8; 16] {
     let mut hash = Sha256::new();
@@ -213,6 +232,7 @@ fn id_of(key: &Key) -> [u8; 16] {
         Key::Header(route, key) => hash.update(format!("header {route} {}", key.as_str())),
         Key::Reservation(id) => hash.update(format!("reservation {}", id.0)),
         Key::Ended(id) => hash.update(format!("ended {}", id.0)),
+        Key::Completed(place, step) => hash.update(format!("completed {} {} {step}", place.sequence, place.offset)),
     }
     let digest = hash.finalize();
     std::array::from_fn(|i| digest[i])

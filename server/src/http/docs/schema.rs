@@ -8,7 +8,11 @@ use super::text::{code, escape, prose};
 const DEEPEST: usize = 8;
 
 /// An OpenAPI document, for what refers into it.
-pub(super) struct Document<'a>(pub(super) &'a Value);
+pub(super) struct Document<'a> {
+    pub(super) root: &'a Value,
+    /// Whether what is referred to is linked, and not shown once more.
+    pub(super) is_linked: bool,
+}
 
 /// The elements of an array; none of anything else.
 pub(super) fn listed(value: &Value) -> impl Iterator<Item = &Value> {
@@ -29,9 +33,9 @@ pub(super) fn name(reference: &str) -> &str {
     reference.rsplit('/').next().unwrap_or(reference)
 }
 
-/// What stands after `#` in a link to a named schema.
-pub(super) fn anchor(name: &str) -> String {
-    format!("schema-{}", super::slug(name))
+/// A link to a named schema.
+pub(super) fn link(name: &str) -> String {
+    format!("<a href=\"/docs/{}/{}\">{}</a>", super::SCHEMAS, super::slug(name), escape(name))
 }
 
 /// Bounds, values and defaults, as one line.
@@ -55,12 +59,17 @@ pub(super) fn facts(schema: &Value) -> String {
 }
 
 impl Document<'_> {
+    /// All named schemas.
+    pub(super) fn schemas(&self) -> impl Iterator<Item = (&String, &Value)> {
+        self.root["components"]["schemas"].as_object().into_iter().flatten()
+    }
+
     /// What a `$ref` refers to, through several if need be; the value itself where it is none or leads nowhere.
     pub(super) fn resolved<'v>(&'v self, value: &'v Value) -> &'v Value {
         let mut value = value;
         for _ in 0..DEEPEST {
             let target = value["$ref"].as_str().and_then(|reference| reference.strip_prefix('#'));
-            match target.and_then(|pointer| self.0.pointer(pointer)) {
+            match target.and_then(|pointer| self.root.pointer(pointer)) {
                 Some(target) => value = target,
                 None => break,
             }
@@ -70,8 +79,9 @@ impl Document<'_> {
 
     /// A schema's type in a few words, escaped.
     pub(super) fn words(&self, schema: &Value) -> String {
-        if let Some(reference) = schema["$ref"].as_str() {
-            return escape(name(reference));
+        if let Some(name) = schema["$ref"].as_str().map(name) {
+            let is_there = self.root["components"]["schemas"].get(name).is_some();
+            return if self.is_linked && is_there { link(name) } else { escape(name) };
         }
         let choices: Vec<String> =
             ["oneOf", "anyOf"].iter().flat_map(|key| listed(&schema[*key])).map(|choice| self.words(choice)).collect();
@@ -121,6 +131,9 @@ impl Document<'_> {
     fn below(&self, schema: &Value, path: &mut Vec<String>) -> String {
         let reference = schema["$ref"].as_str().map(str::to_owned);
         let seen = reference.as_ref().is_some_and(|reference| path.contains(reference));
+        if self.is_linked && reference.is_some() {
+            return String::new();
+        }
         if seen || path.len() >= DEEPEST {
             return "<p class=\"facts\">as above</p>".to_owned();
         }
@@ -159,12 +172,17 @@ impl Document<'_> {
         format!("<ul class=\"schema\">{rows}</ul>")
     }
 
-    /// The alternatives, folded, each with what is below it; plain types are named in the words already.
+    /// The alternatives, folded, each with what is below it; plain types are named in the words already, and so is what is linked.
     fn choices(&self, schema: &Value, path: &mut Vec<String>) -> String {
         let mut html = String::new();
-        for choice in ["oneOf", "anyOf"].iter().flat_map(|key| listed(&schema[*key])).filter(|choice| is_deep(choice)) {
+        let is_shown = |choice: &&Value| is_deep(choice) && !(self.is_linked && choice["$ref"].is_string());
+        for choice in ["oneOf", "anyOf"].iter().flat_map(|key| listed(&schema[*key])).filter(is_shown) {
             let (words, below) = (self.words(choice), self.below(choice, path));
-            html.push_str(&format!("<details><summary>{words}</summary>{below}</details>"));
+            // A link cannot stand in what unfolds.
+            html.push_str(&match self.is_linked {
+                true => format!("<div class=\"choice\"><span class=\"type\">{words}</span>{below}</div>"),
+                false => format!("<details><summary>{words}</summary>{below}</details>"),
+            });
         }
         html
     }

@@ -46,21 +46,42 @@ fn document() -> Value {
     })
 }
 
+fn page(name: &str) -> String {
+    render(&document(), name).unwrap_or_else(|| panic!("there is no page {name}"))
+}
+
+/// All pages, one after the other.
+fn all(openapi: &Value) -> String {
+    let operations = operations(openapi);
+    let tags = tags(openapi, &operations).into_iter().map(page_of);
+    let linked = Document { root: openapi, is_linked: true };
+    let schemas = linked.schemas().map(|(name, _)| format!("{SCHEMAS}/{}", slug(name)));
+    let names = [String::new(), SCHEMAS.to_owned()].into_iter().chain(schemas).chain(tags);
+    names.map(|name| render(openapi, &name).unwrap_or_else(|| panic!("there is no page {name}"))).collect()
+}
+
 #[test]
-fn every_operation_has_an_anchor_that_the_contents_link_to() {
-    let html = render(&document());
-    for anchor in ["consume", "get-v1-organizations--org-"] {
+fn every_operation_stands_once_on_the_page_of_its_tag_and_the_start_leads_there() {
+    let start = page("");
+    for (tag, anchor) in [("deciding", "consume"), ("organizations", "get-v1-organizations--org-")] {
+        let html = page(tag);
         assert_eq!(html.matches(&format!("<article id=\"{anchor}\">")).count(), 1, "{anchor}");
         assert!(html.contains(&format!("<li><a href=\"#{anchor}\">")), "{anchor}");
+        assert!(html.contains(&format!("<a href=\"/docs/{tag}\" aria-current=\"page\">")), "{html}");
+        assert!(start.contains(&format!("<li id=\"{anchor}\"><a href=\"/docs/{tag}#{anchor}\">")), "{start}");
+        assert_eq!(all(&document()).matches(&format!("<article id=\"{anchor}\">")).count(), 1, "{anchor}");
     }
-    let (deciding, organizations) = (html.find("<h2>Deciding").unwrap(), html.find("<h2>Organizations").unwrap());
-    assert!(deciding < organizations, "the order of the tags");
-    assert!(!html.contains("Unused"));
+    let place = |tag: &str| start.find(&format!("<h2><a href=\"/docs/{tag}\">")).unwrap();
+    assert!(place("deciding") < place("organizations"), "the order of the tags");
+    assert!(!all(&document()).contains("Unused") && start.contains("<p>Before work.</p>"));
+    for unknown in ["unused", "Deciding", "nothing", "style.css"] {
+        assert!(render(&document(), unknown).is_none(), "{unknown}");
+    }
 }
 
 #[test]
 fn schemas_are_shown_through_references_with_types_required_marks_and_facts() {
-    let html = render(&document());
+    let html = all(&document());
     let shown = [
         "<li><code>organization</code> <span class=\"type\">string</span> <span class=\"required\">required</span><p>Who.</p></li>",
         "<li><code>at</code> <span class=\"type\">string (date-time) or null</span></li>",
@@ -82,9 +103,9 @@ fn schemas_are_shown_through_references_with_types_required_marks_and_facts() {
 
 #[test]
 fn a_schema_in_itself_ends_and_a_reference_to_nothing_is_its_name() {
-    let html = render(&document());
+    let html = page("organizations");
     assert!(html.contains("array of Node</span><p class=\"facts\">as above</p>"), "{html}");
-    assert!(html.contains("<a href=\"#schema-Lost\">Lost</a>"), "{html}");
+    assert!(page("deciding").contains("<a href=\"/docs/schemas/Lost\">Lost</a>"));
     for odd in [
         json!(null),
         json!({}),
@@ -92,21 +113,33 @@ fn a_schema_in_itself_ends_and_a_reference_to_nothing_is_its_name() {
         json!({"paths": {"/x": {"get": 5}}}),
         json!({"paths": {"/x": {"get": {"tags": "a"}}}}),
     ] {
-        assert!(render(&odd).starts_with("<!doctype html>"), "{odd}");
+        assert!(all(&odd).starts_with("<!doctype html>"), "{odd}");
     }
 }
 
 #[test]
-fn errors_link_to_their_schema_which_stands_once() {
-    let html = render(&document());
-    assert!(html.contains("<code>application/problem+json</code> <a href=\"#schema-Problem\">Problem</a>"), "{html}");
-    assert_eq!(html.matches("<article id=\"schema-Problem\">").count(), 1);
-    assert_eq!(html.matches("<li><code>code</code>").count(), 1);
+fn errors_and_schemas_link_to_schemas_which_have_a_page_each() {
+    let (deciding, schemas, consume) = (page("deciding"), page("schemas"), page("schemas/Consume"));
+    let link = "<code>application/problem+json</code> <a href=\"/docs/schemas/Problem\">Problem</a>";
+    assert!(deciding.contains(link), "{deciding}");
+    assert!(schemas.contains("<li><a href=\"/docs/schemas/Consume\">Consume</a>"), "{schemas}");
+    assert!(page("schemas/Problem").contains("<li><code>code</code>"));
+    assert_eq!(all(&document()).matches("<li><code>code</code>").count(), 1);
+    let linked = [
+        "<h1>Consume</h1>",
+        "<li><code>limits</code> <span class=\"type\">array of <a href=\"/docs/schemas/Limit\">Limit</a></span></li>",
+        "<li><code>either</code> <span class=\"type\">null or <a href=\"/docs/schemas/Limit\">Limit</a></span></li>",
+    ];
+    for part in linked {
+        assert!(consume.contains(part), "{part}\nis not in\n{consume}");
+    }
+    assert!(!consume.contains("<code>max</code>"), "{consume}");
+    assert!(render(&document(), "schemas/Lost").is_none() && render(&document(), "deciding/Consume").is_none());
 }
 
 #[test]
 fn nothing_in_the_document_becomes_markup_and_nothing_is_loaded_from_elsewhere() {
-    let html = render(&document());
+    let html = all(&document());
     assert!(html.contains("Metergate &lt;API&gt;") && html.contains("&lt;/pre&gt;&lt;script&gt;"));
     for absent in ["<script", "style=", "http://", "https://", "<img"] {
         assert!(!html.contains(absent), "{absent}");
@@ -115,13 +148,13 @@ fn nothing_in_the_document_becomes_markup_and_nothing_is_loaded_from_elsewhere()
     let hostile = json!({"paths": {"/\"><script>": {"get": {"operationId": "\"><script>", "tags": ["<x>"],
         "parameters": [{"name": "<x>", "in": "<x>", "description": "<x>", "schema": {"type": "<x>", "format": "<x>", "default": "<x>"}}],
         "responses": {"<x>": {"description": "<x>", "content": {"<x>": {"schema": {"properties": {"<x>": {"$ref": "<x>"}}}}}}}}}}});
-    let html = render(&hostile);
+    let html = all(&hostile);
     assert!(!html.contains("<x>") && !html.contains("<script"), "{html}");
 }
 
 #[test]
 fn every_element_that_is_opened_is_closed() {
-    let html = render(&document());
+    let html = all(&document());
     for element in [
         "ul", "li", "details", "summary", "article", "section", "div", "span", "p", "code", "pre", "figure", "nav",
         "main",
@@ -133,7 +166,7 @@ fn every_element_that_is_opened_is_closed() {
 
 #[test]
 fn the_page_may_use_its_own_style_and_nothing_else() {
-    let page = page(render(&document()));
+    let page = super::page(page(""));
     let policy = page.headers()[CONTENT_SECURITY_POLICY].to_str().unwrap();
     assert!(policy.starts_with("default-src 'none'; style-src 'self';"), "{policy}");
     assert_eq!(style().headers()[CONTENT_TYPE], "text/css; charset=utf-8");

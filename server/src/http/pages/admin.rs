@@ -2,7 +2,7 @@
 
 use axum::body::Body;
 use axum::http::{Response, StatusCode};
-use metergate_pages::answers::{AuditEntry, Fleet, Head, Organization, Paged, UsageRow, Verification};
+use metergate_pages::answers::{Fleet, Head, Organization, Paged, UsageRow, Verification};
 use metergate_pages::audit::{Audit, AuditFilter, Verify};
 use metergate_pages::format::Zone;
 use metergate_pages::organizations::{Filter, Lately, Organizations, in_query};
@@ -10,11 +10,12 @@ use metergate_pages::overview::Overview;
 
 use super::html;
 use super::trouble::Trouble;
-use super::visit::{AtDashboard, Visit, in_path, unless};
+use super::visit::{AtDashboard, Visit, unless};
+use super::who;
 
 type Page = Result<Response<Body>, Trouble>;
 
-/// Organizations in a list of the overview, in a page of the list, and entries in a page of the log.
+/// Organizations in a list of the overview, and in a page of the list.
 const LEADING: u32 = 8;
 const ROWS: u32 = 50;
 /// Parts in which the chains of the audit log are verified for one page.
@@ -82,25 +83,11 @@ pub(super) fn filter(visit: &Visit) -> AuditFilter {
     }
 }
 
-/// A page of a log.
-pub(super) async fn entries(
-    visit: &Visit,
-    path: &str,
-    filter: &AuditFilter,
-    zone: &Zone,
-) -> Result<Paged<AuditEntry>, Trouble> {
-    let cursor = visit.query("cursor").map_or_else(String::new, |cursor| format!("&cursor={}", in_query(cursor)));
-    visit.api.get(&format!("{path}?limit={ROWS}&{}{cursor}", filter.asked(zone))).await
-}
-
 pub(super) async fn audit(AtDashboard(visit): AtDashboard) -> Page {
     let filter = filter(&visit);
-    let path = match filter.organization.as_str() {
-        "" => "/v1/audit-log".to_owned(),
-        key => format!("/v1/organizations/{}/audit-log", in_path(key)),
-    };
-    let (page, error) = shown(entries(&visit, &path, &filter, &Zone::utc()).await)?;
-    Ok(html(&Audit::new(visit.frame.clone(), page, filter, error)))
+    let org = Some(filter.organization.as_str()).filter(|key| !key.is_empty());
+    let found = who::entries(&visit, org, &filter, &Zone::utc()).await?;
+    Ok(html(&Audit::new(visit.frame.clone(), found, filter)))
 }
 
 /// Verifies every chain, part after part.

@@ -3,14 +3,14 @@
 use axum::body::Body;
 use axum::extract::Path;
 use axum::http::Response;
-use metergate_pages::answers::{Explanation, Forecast, Meter, Organization, Paged, Standings, UsageRow};
+use metergate_pages::answers::{Explanation, Forecast, Key, Meter, Organization, Paged, Standings, UsageRow};
 use metergate_pages::audit::AuditTab;
 use metergate_pages::cycle::CycleTab;
 use metergate_pages::format::Zone;
 use metergate_pages::frame::Place;
 use metergate_pages::organization::{Choice, Explain, Head, LimitsParts, LimitsTab, UsageParts, UsageTab, forecasts};
 use metergate_pages::organizations::in_query;
-use metergate_pages::people::{KeysTab, MembersTab, Search};
+use metergate_pages::people::{FoundKeys, KeysTab, MembersTab, Search};
 use metergate_pages::subscription::SubscriptionTab;
 use metergate_pages::typed::instant;
 use serde::de::DeserializeOwned;
@@ -18,6 +18,7 @@ use serde::de::DeserializeOwned;
 use super::html;
 use super::trouble::Trouble;
 use super::visit::{AtDashboard, Visit, in_path};
+use super::who;
 
 type Page = Result<Response<Body>, Trouble>;
 
@@ -77,8 +78,12 @@ impl Seen {
                 Ok(html(&MembersTab::new(frame, self.head("members"), page, &search, self.place)))
             }
             "keys" => {
-                let (search, page) = listed(&self.visit, &self.path("/api-keys")).await?;
-                Ok(html(&KeysTab::new(self.visit.frame.clone(), self.head("keys"), page, &search, self.place)))
+                let (search, page) = listed::<Key>(&self.visit, &self.path("/api-keys")).await?;
+                let (org, names) = (Some(self.organization.key.as_str()), who::known(&self.visit).await?);
+                let makers = page.data.iter().filter_map(Key::maker);
+                let names = who::with_members(&self.visit, org, names, makers).await?;
+                let found = FoundKeys { page, names };
+                Ok(html(&KeysTab::new(self.visit.frame.clone(), self.head("keys"), found, &search, self.place)))
             }
             "audit" => self.audit().await,
             "explain" => self.explain().await,
@@ -107,9 +112,8 @@ impl Seen {
         let mut filter = super::admin::filter(&self.visit);
         filter.organization.clear();
         let zone = Zone::new(&self.organization.time_zone);
-        let found = super::admin::entries(&self.visit, &self.path("/audit-log"), &filter, &zone).await;
-        let (page, error) = super::admin::shown(found)?;
-        Ok(html(&AuditTab::new(self.visit.frame.clone(), self.head("audit"), (page, error), filter, self.place)))
+        let found = who::entries(&self.visit, Some(&self.organization.key), &filter, &zone).await?;
+        Ok(html(&AuditTab::new(self.visit.frame.clone(), self.head("audit"), found, filter, self.place)))
     }
 
     async fn explain(self) -> Page {
@@ -118,9 +122,10 @@ impl Seen {
         let at = self.visit.query("at").map(|at| instant(at, &self.organization.time_zone));
         asked.extend(at.iter().map(|at| format!("at={}", in_query(at))));
         let explanation: Explanation = self.visit.api.get(&self.path(&format!("/explain?{}", asked.join("&")))).await?;
-        let meters = self.meters().await?;
-        let head = self.head("");
-        Ok(html(&Explain::new(self.visit.frame.clone(), head, explanation, meters, at.is_some(), self.place)))
+        let names = who::known(&self.visit).await?;
+        let names = who::with_members(&self.visit, Some(&self.organization.key), names, explanation.actors()).await?;
+        let (meters, head, frame) = (self.meters().await?, self.head(""), self.visit.frame.clone());
+        Ok(html(&Explain::new(frame, head, (explanation, names), meters, at.is_some(), self.place)))
     }
 }
 

@@ -136,6 +136,12 @@ async fn read(headers: &axum::http::HeaderMap, body: axum::body::Body) -> Result
     Ok(Typed(pairs(&bytes)?))
 }
 
+impl FromIterator<(String, String)> for Typed {
+    fn from_iter<I: IntoIterator<Item = (String, String)>>(pairs: I) -> Self {
+        Self(pairs.into_iter().collect())
+    }
+}
+
 #[cfg(test)]
 impl Typed {
     pub(super) fn of(pairs: &[(&str, &str)]) -> Self {

@@ -6,7 +6,7 @@ use axum::http::Response;
 use metergate_pages::answers::{Paged, Plan, StripeEvent};
 use metergate_pages::catalog::{Meters, PlanPage, Plans};
 use metergate_pages::organizations::in_query;
-use metergate_pages::people::Keys;
+use metergate_pages::people::{FoundKeys, Keys};
 use metergate_pages::settings::Settings;
 use metergate_pages::subscription::StripeEvents;
 
@@ -14,6 +14,7 @@ use super::html;
 use super::organization::listed;
 use super::trouble::Trouble;
 use super::visit::{AtDashboard, in_path};
+use super::who;
 
 type Page = Result<Response<Body>, Trouble>;
 
@@ -33,7 +34,8 @@ pub(super) async fn meters(AtDashboard(visit): AtDashboard) -> Page {
 
 pub(super) async fn keys(AtDashboard(visit): AtDashboard) -> Page {
     let (search, page) = listed(&visit, "/v1/api-keys").await?;
-    Ok(html(&Keys::new(visit.frame.clone(), page, &search)))
+    let names = who::known(&visit).await?;
+    Ok(html(&Keys::new(visit.frame.clone(), FoundKeys { page, names }, &search)))
 }
 
 pub(super) async fn settings(AtDashboard(visit): AtDashboard) -> Page {

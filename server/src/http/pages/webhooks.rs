@@ -7,7 +7,7 @@ use metergate_pages::answers::{Paged, WebhookDelivery, WebhookEndpoint};
 use metergate_pages::form::Shown;
 use metergate_pages::frame::Place;
 use metergate_pages::organizations::in_query;
-use metergate_pages::webhooks::{WebhookPage, Webhooks};
+use metergate_pages::webhooks::{Waiting, WebhookPage, Webhooks};
 
 use super::html;
 use super::trouble::Trouble;
@@ -17,6 +17,8 @@ type Page = Result<Response<Body>, Trouble>;
 
 /// Deliveries in a page of the list.
 const ROWS: u32 = 25;
+/// Deliveries that are looked through for the next that is due.
+const MOST: u32 = 200;
 
 pub(super) async fn all(AtDashboard(visit): AtDashboard) -> Page {
     Ok(html(&Webhooks::new(visit.frame.clone(), visit.api.all("/v1/webhook-endpoints").await?)))
@@ -25,6 +27,8 @@ pub(super) async fn all(AtDashboard(visit): AtDashboard) -> Page {
 pub(super) async fn one(AtDashboard(visit): AtDashboard, Path(id): Path<String>) -> Page {
     let path = format!("/v1/webhook-endpoints/{}", in_path(&id));
     let endpoint: WebhookEndpoint = visit.api.get(&path).await?;
+    let pending: Paged<WebhookDelivery> =
+        visit.api.get(&format!("{path}/deliveries?state=pending&limit={MOST}")).await?;
     let asked = |name: &str| visit.query(name).filter(|value| !value.is_empty());
     let narrowed = |name: &str| asked(name).map_or_else(String::new, |value| format!("&{name}={}", in_query(value)));
     let path = format!("{path}/deliveries?limit={ROWS}{}{}", narrowed("state"), narrowed("cursor"));
@@ -35,7 +39,13 @@ pub(super) async fn one(AtDashboard(visit): AtDashboard, Path(id): Path<String>)
         other => other?,
     };
     let state = asked("state").unwrap_or_default();
-    Ok(html(&WebhookPage::new(visit.frame.clone(), endpoint, page, state, asked("cursor").is_some())))
+    Ok(html(&WebhookPage::new(
+        visit.frame.clone(),
+        (endpoint, Waiting::of(&pending)),
+        page,
+        state,
+        asked("cursor").is_some(),
+    )))
 }
 
 pub(super) async fn secret(AtDashboard(visit): AtDashboard, Path(id): Path<String>) -> Page {

@@ -80,7 +80,8 @@ pub(super) async fn sent(sent: Sent) -> Page {
     let about = About::read(&sent.visit).await?;
     let Some((plan, definition)) = &about.chosen else { return Err(Trouble::not_found()) };
     let path = format!("/v1/what-if?numbers=string&wait={WAIT}");
-    let call = Call::new(Method::POST, path, question(&plan.key, definition, &sent.typed));
+    let measured = sent.typed.measured(&about.meters);
+    let call = Call::new(Method::POST, path, question(&plan.key, definition, &measured));
     let answer = sent.visit.api.ask(&call, None).await?;
     let form = about.form(&sent.visit).with(|name| sent.typed.raw(name).map(str::to_owned));
     match answer.status {
@@ -90,7 +91,7 @@ pub(super) async fn sent(sent: Sent) -> Page {
         }
         StatusCode::ACCEPTED => {
             let job: Job<WhatIf> = answer.read()?;
-            let (plan, asked) = (in_query(&plan.key), asked(definition, &sent.typed));
+            let (plan, asked) = (in_query(&plan.key), asked(definition, &measured, &sent.typed));
             Ok(see_other(&format!("/admin/what-if?plan={plan}&job={}{asked}", in_query(&job.id))))
         }
         StatusCode::UNAUTHORIZED => Err(Trouble::refused(answer.status, answer.problem())),
@@ -104,9 +105,9 @@ pub(super) async fn sent(sent: Sent) -> Page {
 }
 
 /// What was typed otherwise than it stands there, as the rest of an address, so that the answer stands beside its question.
-fn asked(definition: &Value, typed: &Typed) -> String {
+fn asked(definition: &Value, measured: &Typed, typed: &Typed) -> String {
     let own = definition["limits"].as_array().map_or(&[][..], Vec::as_slice);
-    let limits = own.iter().filter(|limit| changed(limit, typed).is_some()).filter_map(field);
+    let limits = own.iter().filter(|limit| changed(limit, measured).is_some()).filter_map(field);
     let rest = ["moreMeter", "moreWindow", "moreMax", "organizations", "from", "to"].map(str::to_owned);
     let given = limits.chain(rest).filter_map(|name| Some((typed.text(&name)?.to_owned(), name)));
     given.map(|(value, name)| format!("&{}={}", in_query(&name), in_query(&value))).collect()
@@ -206,7 +207,7 @@ mod tests {
         ]});
         assert_eq!(question("pro", &definition, &typed), expected);
         let expected = "&limit.tokens.billingPeriod=7&limit.messages.day=unlimited&moreMeter=calls&moreWindow=hour&moreMax=9&organizations=a%2C%20b%2C&from=2026-11-01&to=2026-11-27";
-        assert_eq!(asked(&definition, &typed), expected, "the answer of a job stands beside what was asked");
+        assert_eq!(asked(&definition, &typed, &typed), expected, "the answer of a job stands beside what was asked");
         assert_eq!(question("pro", &definition, &Typed::default()), json!({"plan": "pro"}));
     }
 }

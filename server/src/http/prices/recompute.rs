@@ -210,7 +210,8 @@ async fn asked(app: &App, body: &RecomputeBody, actor: Arc<str>) -> Result<Asked
         None => None,
     };
     let (span, caller) = (reprice::whole(from, to), reprice::caller(actor));
-    Ok(Asked { span, organizations, models, dry_run: body.dry_run, reason, caller })
+    let (dry_run, most_kept) = (body.dry_run, reprice::MOST_KEPT);
+    Ok(Asked { span, organizations, models, most_kept, dry_run, reason, caller })
 }
 
 fn models(snapshot: &Snapshot, named: Option<&[String]>) -> Result<Option<Vec<Pattern>>, ApiError> {

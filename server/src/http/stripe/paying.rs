@@ -6,15 +6,19 @@ use axum::http::{Response, StatusCode};
 use metergate_rules::id::PriceId;
 use metergate_rules::role::Right;
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 use utoipa::ToSchema;
 
 use super::configured;
+use crate::hex::hex;
 use crate::http::auth::Credential;
 use crate::http::decision::json;
 use crate::http::error::ApiError;
+use crate::http::idempotency;
 use crate::http::operation::Operation;
 use crate::http::reports::report_to;
 use crate::http::state::App;
+use crate::random;
 use crate::stripe::Api;
 use crate::stripe::api::{CallError, Checkout};
 
@@ -69,8 +73,8 @@ pub async fn portal(operation: Operation<Credential>) -> Result<Response<Body>, 
         let detail = "The organization is no customer of Stripe's yet: it becomes one by a checkout, or by a link.";
         return Err(ApiError::conflict("no-customer", detail));
     };
-    let back = back(&operation.app)?;
-    made(move || api.portal(&customer, &back)).await
+    let (back, key) = (back(&operation.app)?, once(&operation, &payer.id)?);
+    made(move || api.portal(&customer, &back, &key)).await
 }
 
 /// A link to Stripe's Checkout, where the organization's owners and admins subscribe to a plan.
@@ -90,12 +94,23 @@ pub async fn checkout(operation: Operation<Credential>) -> Result<Response<Body>
         let detail = "The organization has a subscription already: change it by POST …/subscription/portal.";
         return Err(ApiError::conflict("already-subscribed", detail));
     }
-    let back = back(&operation.app)?;
+    let (back, key) = (back(&operation.app)?, once(&operation, &payer.id)?);
     made(move || {
         let (organization, customer) = (payer.id.as_str(), payer.customer.as_deref());
-        api.checkout(&Checkout { organization, customer, price: price.as_str(), back: &back })
+        api.checkout(&Checkout { organization, customer, price: price.as_str(), back: &back }, &key)
     })
     .await
+}
+
+/// The key under which Stripe makes a page once: of this call, or of all that have the same key of the caller's, path and body.
+fn once(operation: &Operation<Credential>, organization: &str) -> Result<String, ApiError> {
+    let Some(key) = idempotency::key(&operation.headers)? else { return Ok(hex(&random::bytes::<16>())) };
+    let mut hash = Sha256::new();
+    for part in [organization.as_bytes(), key.as_str().as_bytes(), operation.uri.path().as_bytes(), &operation.body] {
+        hash.update((part.len() as u64).to_be_bytes());
+        hash.update(part);
+    }
+    Ok(hex(&hash.finalize()))
 }
 
 fn back(app: &App) -> Result<String, ApiError> {

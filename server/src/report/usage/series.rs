@@ -327,13 +327,13 @@ fn start_of(day: i32) -> Time {
 }
 
 /// The quarter hours of one rollup.
-struct Slots<'a> {
-    start: Time,
+pub(super) struct Slots<'a> {
+    pub(super) start: Time,
     held: Held<'a>,
 }
 
 /// Where they are.
-enum Held<'a> {
+pub(super) enum Held<'a> {
     /// In a row.
     Row(&'a [u8]),
     /// In memory: the row lacks them, and they come after it.
@@ -341,12 +341,12 @@ enum Held<'a> {
 }
 
 impl<'a> Slots<'a> {
-    fn new(day: i32, held: Held<'a>) -> Self {
+    pub(super) fn new(day: i32, held: Held<'a>) -> Self {
         Self { start: start_of(day), held }
     }
 
     /// Goes through them, each with its start.
-    fn each(&self, mut each: impl FnMut(Time, Slot)) -> Result<(), ReadError> {
+    pub(super) fn each(&self, mut each: impl FnMut(Time, Slot)) -> Result<(), ReadError> {
         let mut at = |quarter: u8, slot| each(self.start.plus(i64::from(quarter) * QUARTER), slot);
         match self.held {
             Held::Lacking(day) => day.slots().for_each(|(quarter, slot)| at(quarter, *slot)),

@@ -9,7 +9,7 @@ use utoipa::ToSchema;
 
 use super::replayed::Looked;
 use super::tally::{Amount, Counts, Tally};
-use super::{COST, Found, Question};
+use super::{AsItWas, COST, Found, Question};
 use crate::http::number::Number;
 use crate::report::Timestamp;
 use crate::report::organization::plan_of;
@@ -28,6 +28,9 @@ pub struct WhatIfReport {
     pub plans: Vec<String>,
     /// The answer in a sentence or two.
     pub summary: String,
+    /// In what the changed plans differ although it is not replayed, but happens as it did: `trial`, `cycle`, `graceDays`,
+    /// `fallbackPlan`.
+    pub not_replayed: Vec<AsItWas>,
     /// Organizations that were replayed.
     pub replayed: u64,
     /// Those of which something would have been refused that was allowed, or is estimated to.
@@ -237,6 +240,7 @@ impl WhatIfReport {
             time_zone: question.zone.name().to_owned(),
             plans: question.plans.clone(),
             summary: summary(question, &found),
+            not_replayed: question.as_it_was.clone(),
             replayed: found.replayed,
             refused_organizations: found.refusing,
             failed: found.failed,
@@ -354,6 +358,10 @@ fn summary(question: &Question, found: &Found) -> String {
         said.push_str(&format!(
             " {events} would have gone beyond a limit, where {before} did; what has happened is never refused."
         ));
+    }
+    if let Some(sentence) = AsItWas::sentence(&question.as_it_was) {
+        said.push(' ');
+        said.push_str(&sentence);
     }
     if found.failed > 0 {
         said.push_str(&format!(" Of {} it cannot be said: the log says why.", count(found.failed, "organization")));

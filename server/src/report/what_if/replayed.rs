@@ -2,13 +2,16 @@
 
 use metergate_rules::account::Account;
 use metergate_rules::apply;
-use metergate_rules::outcome::{Change, Entry, VoidedEvent, What};
+use metergate_rules::catalogue::Catalogue;
+use metergate_rules::outcome::{Change, Entry, Hold, VoidedEvent, What};
+use metergate_rules::price::{LlmUse, TOKENS};
 use metergate_rules::time::Time;
 use metergate_rules::what_if::{Replay, Terms};
 
 use super::estimated::{self, Guess};
 use super::tally::Tally;
 use super::{Question, stopped};
+use crate::llm;
 use crate::store::StoreError;
 use crate::store::reader::{ReadError, View};
 
@@ -169,7 +172,11 @@ impl<'q> Following<'q> {
             Stage::Waiting => {}
             Stage::Before(account) => apply::apply(account, entry),
             Stage::Within(replay) => {
-                if let Some(found) = replay.take(place, entry).map_err(StoreError::Problem)? {
+                let taken = match self.question.prices_anew {
+                    true => replay.take_priced(place, entry, said(entry, &self.question.catalogue.rules)),
+                    false => replay.take(place, entry),
+                };
+                if let Some(found) = taken.map_err(StoreError::Problem)? {
                     self.tally.take(&found, &self.question.zone);
                 }
             }
@@ -203,6 +210,26 @@ impl<'q> Following<'q> {
                 Stage::Before(Box::new(account))
             }
         };
+    }
+}
+
+/// What an entry says of a language model's tokens, where it used some or asked for some.
+fn said(entry: &Entry, rules: &Catalogue) -> Option<Box<LlmUse>> {
+    let meter = rules.meter_by_key(TOKENS)?;
+    let used = || entry.what.uses().iter().any(|used| used.meter == meter.id && used.follows.is_none());
+    match &entry.what {
+        What::Decided(decided) => {
+            let asked = || decided.refused.iter().any(|asked| asked.item.meter == meter.id && asked.follows.is_none());
+            (used() || asked()).then(|| llm::stored(meter, &decided.properties, rules)).flatten()
+        }
+        What::Recorded(recorded) => used().then(|| llm::stored(meter, &recorded.event.data, rules)).flatten(),
+        What::Reservation(hold) => match &**hold {
+            Hold::Settled(settled) if used() => {
+                llm::settled(meter, &settled.properties, settled.quantity(), rules).unwrap_or(None)
+            }
+            _ => None,
+        },
+        _ => None,
     }
 }
 

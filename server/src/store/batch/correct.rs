@@ -25,6 +25,9 @@ use crate::store::rows::{OTHER, RollupRange};
 /// Quarter hours that are looked at for room, at most; as many as one correction can take from.
 const MOST_ROOM: usize = 10_000;
 
+/// A record, where it stands, and of a decision the meter on which it is named.
+type Named = (Place, Record, Option<MeterId>);
+
 /// The sums of quarter hours under their dimension values.
 type Sums = BTreeMap<(Time, String), i64>;
 
@@ -123,15 +126,9 @@ impl Batch<'_> {
         Ok(sums)
     }
 
-    /// The event of a name, as far as it is kept.
-    pub(super) fn find_event(
-        &mut self,
-        organization: OrganizationId,
-        source: &str,
-        id: &str,
-        name: &EventName,
-    ) -> Result<Void, Stop> {
-        let (place, record, meter) = match name {
+    /// The record of a name, with the meter on which it is named.
+    pub(super) fn named(&mut self, organization: OrganizationId, name: &EventName) -> Result<Named, Stop> {
+        let found = match name {
             EventName::Event(source, id) => {
                 self.under(organization, Id::Event(source, id))?.map(|found| with(found, None))
             }
@@ -143,8 +140,19 @@ impl Batch<'_> {
                 let record = self.ledger.record(self.rows, organization, place)?;
                 record.map(|record| (place, record, event.meter))
             }
-        }
-        .ok_or(Problem::UnknownEvent)?;
+        };
+        Ok(found.ok_or(Problem::UnknownEvent)?)
+    }
+
+    /// The event of a name, as far as it is kept.
+    pub(super) fn find_event(
+        &mut self,
+        organization: OrganizationId,
+        source: &str,
+        id: &str,
+        name: &EventName,
+    ) -> Result<Void, Stop> {
+        let (place, record, meter) = self.named(organization, name)?;
         let uses = uses_of(&record, meter);
         if uses.is_empty() {
             return Err(Problem::UnknownEvent.into());
@@ -159,9 +167,10 @@ impl Batch<'_> {
             let other = || sums.get(&(quarter, OTHER.to_owned())).copied();
             room.push(Quantity::at_least_zero(own.or_else(other).unwrap_or(0)));
         }
+        let (outcome, _) = self.outcome_of(organization, place, &record)?;
         let recorded_at = record.entry.at;
         let event = VoidedEvent { sequence: place.sequence, offset: place.offset, meter, recorded_at };
-        Ok(Void { source: source.to_owned(), id: id.to_owned(), event, uses, room })
+        Ok(Void { source: source.to_owned(), id: id.to_owned(), event, uses, outcome, room })
     }
 
     /// The decision that a caller gave an id, alone or together with others, or that has none and is named by its place.
@@ -218,16 +227,16 @@ impl Batch<'_> {
     }
 }
 
-fn with((place, record): (Place, Record), meter: Option<MeterId>) -> (Place, Record, Option<MeterId>) {
+fn with((place, record): (Place, Record), meter: Option<MeterId>) -> Named {
     (place, record, meter)
 }
 
 /// What a record used as an event: of a decision on the one meter, with what that cost, which is not taken back alone.
-fn uses_of(record: &Record, meter: Option<MeterId>) -> Vec<Use> {
+pub(super) fn uses_of(record: &Record, meter: Option<MeterId>) -> Vec<Use> {
     let is_event = match &record.entry.what {
         What::Recorded(_) | What::Decided(_) => true,
         What::Reservation(hold) => matches!(**hold, Hold::Settled(_)),
-        What::Due(_) | What::Changed(_) | What::Image(_) | What::Noticed(_) => false,
+        What::Due(_) | What::Changed(_) | What::Image(_) | What::Completed(_) | What::Noticed(_) => false,
     };
     let wanted = |used: &&Use| is_event && meter.is_none_or(|meter| used.follows.unwrap_or(used.meter) == meter);
     record.entry.what.uses().iter().filter(wanted).cloned().collect()

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use metergate_rules::command::{Command, Voiding};
+use metergate_rules::command::{Command, Completing, Voiding};
 use metergate_rules::decide::Problem;
 use metergate_rules::id::OrganizationId;
 
@@ -25,6 +25,9 @@ impl Batch<'_> {
             Command::Void(Voiding::Asked(source, id, name)) => {
                 let found = self.find_event(organization, source, id, name)?;
                 Ok(Cow::Owned(Command::Void(Voiding::Found(found))))
+            }
+            Command::Complete(Completing::Asked(name, said)) => {
+                self.with_record(organization, name, *said).map(Cow::Owned)
             }
             command => Ok(Cow::Borrowed(command)),
         }

@@ -20,7 +20,7 @@ use super::{Batch, Stop};
 use crate::catalogue::SIGN_UP_PLAN;
 use crate::faults::planted;
 use crate::store::audit::{AuditRow, chain_of};
-use crate::store::block::Record;
+use crate::store::block::{Place, Record};
 use crate::store::dirty::is_change;
 use crate::store::error::EngineError;
 use crate::store::known::Id;
@@ -110,12 +110,16 @@ impl Batch<'_> {
             let (key, fingerprint) = match &entry.what {
                 What::Decided(_) | What::Recorded(_) => (key.clone(), fingerprint),
                 What::Reservation(hold) => (made_under(hold), 0),
+                What::Completed(completed) => {
+                    let place = Place { sequence: completed.sequence, offset: completed.offset };
+                    (Some(Key::Completed(place, completed.step)), 0)
+                }
                 _ => (None, 0),
             };
             self.records.push((organization, Record { key, fingerprint, entry }));
         }
         let last = self.last_record(first).and_then(|last| self.records[last].1.key.as_ref());
-        if let Some(made @ (Key::Reservation(_) | Key::Ended(_))) = last {
+        if let Some(made @ (Key::Reservation(_) | Key::Ended(_) | Key::Completed(..))) = last {
             self.remember(self.ledger.known.hash(organization, Id::Key(made)));
         }
         Ok(())

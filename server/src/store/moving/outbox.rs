@@ -13,9 +13,9 @@ type Read = fn(&Row<'_>) -> rusqlite::Result<Vec<Owned>>;
 /// What is read, by which statement it is written, and how.
 const TABLES: [(&str, &str, Read); 4] = [
     (
-        "SELECT id, last_at, delivered_at, failing_at FROM webhook_endpoints",
-        "UPDATE webhook_endpoints SET last_at = $2, delivered_at = $3, failing_at = $4 WHERE id = $1",
-        |row| Ok(vec![text(row, 0)?, time_if(row, 1)?, time_if(row, 2)?, time_if(row, 3)?]),
+        "SELECT id, last_at, delivered_at, failing_at, rests_until FROM webhook_endpoints",
+        "UPDATE webhook_endpoints SET last_at = $2, delivered_at = $3, failing_at = $4, rests_until = $5 WHERE id = $1",
+        |row| Ok(vec![text(row, 0)?, time_if(row, 1)?, time_if(row, 2)?, time_if(row, 3)?, time_if(row, 4)?]),
     ),
     (
         "SELECT organization, id, type, at, body FROM messages",

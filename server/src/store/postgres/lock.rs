@@ -118,9 +118,13 @@ pub(super) fn opened(organization: OrganizationId, version: i64, data: &[u8]) ->
     postcard::from_bytes(content).map_err(|error| broken(&error))
 }
 
+/// Bytes of an account of a usual size, for which nothing grows while it is written.
+const USUAL: usize = 512;
+
 /// What stands in the row of an account.
 pub(super) fn closed(account: &Account, version: i64) -> Result<Vec<u8>, EngineError> {
-    let content = postcard::to_allocvec(account).map_err(|error| unreadable("an account", error))?;
+    let content = postcard::to_extend(account, Vec::<u8>::with_capacity(USUAL))
+        .map_err(|error| unreadable("an account", error))?;
     Ok(seal(&[account.id.bytes(), &version.to_le_bytes()], &content))
 }
 

@@ -6,18 +6,20 @@ use std::time::Duration;
 use super::{Address, Of, Postgres, at};
 use crate::store::error::{EngineError, unreadable};
 
-const MIGRATIONS: [&str; 4] = [
+const MIGRATIONS: [&str; 6] = [
     include_str!("../../../migrations/postgres/0001_start.sql"),
     include_str!("../../../migrations/postgres/0002_notifications.sql"),
     include_str!("../../../migrations/postgres/0003_stripe.sql"),
     include_str!("../../../migrations/postgres/0004_prices.sql"),
+    include_str!("../../../migrations/postgres/0005_rests.sql"),
+    include_str!("../../../migrations/postgres/0006_walls.sql"),
 ];
 
 /// The version of the schema that this program makes.
 pub const VERSION: u32 = MIGRATIONS.len() as u32;
 /// The oldest program, by the version of its schema, that may go on beside the newest one. Those before it read neither
-/// accounts nor journals as they are written now.
-const OLDEST: u32 = 3;
+/// accounts nor journals as they are written now, or make rollups again without a new version of the account.
+const OLDEST: u32 = 6;
 /// The oldest PostgreSQL.
 const SERVER: i32 = 140_000;
 

@@ -124,10 +124,11 @@ impl OutboxRows for Postgres {
     }
 
     fn endpoint_health(&self) -> Result<BTreeMap<EndpointId, Health>, EngineError> {
-        let sql = "SELECT id, last_at, delivered_at, failing_at FROM webhook_endpoints";
+        let sql = "SELECT id, last_at, delivered_at, failing_at, rests_until FROM webhook_endpoints";
         let read = |row: &Row| {
-            let health =
-                Health { last_at: time_if(row, 1)?, delivered_at: time_if(row, 2)?, failing_at: time_if(row, 3)? };
+            let (last_at, delivered_at) = (time_if(row, 1)?, time_if(row, 2)?);
+            let (failing_at, rests_until) = (time_if(row, 3)?, time_if(row, 4)?);
+            let health = Health { last_at, delivered_at, failing_at, rests_until };
             Ok::<_, EngineError>((EndpointId::named(at(row, 0)?), health))
         };
         self.rows(Of::Team, sql, &[])?.iter().map(read).collect()
@@ -154,7 +155,8 @@ const NOTE: &str = "
         FROM noted)
     UPDATE webhook_endpoints SET last_at = $9::bigint,
         delivered_at = CASE WHEN $14::boolean THEN $9::bigint ELSE delivered_at END,
-        failing_at = CASE WHEN $14::boolean THEN NULL ELSE coalesce(failing_at, $9::bigint) END
+        failing_at = CASE WHEN $14::boolean THEN NULL ELSE coalesce(failing_at, $9::bigint) END,
+        rests_until = $15::bigint
     WHERE id = $3::text AND EXISTS (SELECT 1 FROM noted) RETURNING 1";
 const CANCEL: &str = "
     UPDATE deliveries SET state = 'canceled' WHERE (organization, message, endpoint) IN (
@@ -196,15 +198,16 @@ impl Postgres {
     }
 
     fn note(&self, noted: &Noted) -> Result<usize, EngineError> {
-        let Noted { key, attempt, state, due_at, lately, began_at } = noted;
+        let Noted { key, attempt, state, due_at, lately, began_at, rests_until } = noted;
         let AttemptRow { number, at, status, error, duration_ms, response } = attempt;
         let (organization, message, endpoint) = values_of(key);
         let (number, lately) = (number.cast_signed(), lately.cast_signed());
         let (due, began, at) = (due_at.micros(), began_at.micros(), at.micros());
         let (status, took) = (status.map(i32::from), duration_ms.cast_signed());
         let (is_taken, state) = (*state == DeliveryState::Delivered, state.as_str());
+        let rests = rests_until.map(Time::micros);
         let mut values: Vec<Value<'_>> = vec![&organization, &message, &endpoint, &state, &due, &number, &lately];
-        values.extend([&began as Value<'_>, &at, &status, error, &took, response, &is_taken]);
+        values.extend([&began as Value<'_>, &at, &status, error, &took, response, &is_taken, &rests]);
         Ok(self.rows(Of::Team, NOTE, &values)?.len())
     }
 
@@ -214,7 +217,7 @@ impl Postgres {
         let sql = "INSERT INTO webhook_endpoints (id, data) VALUES ($1, $2) ON CONFLICT (id) DO UPDATE SET data = $2";
         self.together(&[(sql, vec![&id, &data])])?;
         if row.begins_anew {
-            let sql = "UPDATE webhook_endpoints SET failing_at = NULL WHERE id = $1";
+            let sql = "UPDATE webhook_endpoints SET failing_at = NULL, rests_until = NULL WHERE id = $1";
             self.together(&[(sql, vec![&id])])?;
         }
         Ok(())

@@ -24,6 +24,7 @@ impl Postgres {
     ) -> Result<usize, EngineError> {
         let mut written = Written::default();
         for ((organization, meter, day), sets) in days {
+            self.kept.borrow_mut().forget(organization);
             let sql = "DELETE FROM rollups WHERE organization = $1 AND meter = $2 AND day = $3";
             self.together(&[(sql, vec![&uuid(organization), &i64::from(meter.0), &day])])?;
             for (dimensions, slots) in sets {

@@ -38,7 +38,7 @@ const SEVERAL: &str = "
     AND r.dimensions = k.dimensions ORDER BY k.i";
 
 /// The columns of rows that a commit writes.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(super) struct Written {
     pub(super) organizations: Vec<uuid::Uuid>,
     pub(super) meters: Vec<i64>,
@@ -128,16 +128,22 @@ impl Postgres {
         Ok(())
     }
 
-    /// The rows as they are with what a commit adds. Beyond the cap of a day's sets it goes into the one for all others.
-    pub(super) fn grown(&self, more: &BTreeMap<RollupKey, Day>) -> Result<Written, EngineError> {
+    /// The rows as they are with what a commit adds, where the accounts are locked and have these versions. Beyond the cap of a
+    /// day's sets it goes into the one for all others.
+    pub(super) fn grown(
+        &self,
+        more: &BTreeMap<RollupKey, Day>,
+        locked: &HashMap<OrganizationId, i64>,
+    ) -> Result<Written, EngineError> {
         let mut written = Written::default();
+        let more = self.added_to_kept(more, locked, &mut written)?;
         if more.is_empty() {
             return Ok(written);
         }
-        let rows = self.rows_of(more)?;
+        let rows = self.rows_of(&more)?;
         let mut new: HashMap<(OrganizationId, MeterId, i32), i64> = HashMap::new();
         let mut beyond: BTreeMap<RollupKey, Day> = BTreeMap::new();
-        for (row, (key, day)) in rows.iter().zip(more) {
+        for (row, (key, day)) in rows.iter().zip(&more) {
             let place = place_of(key);
             if let Some(data) = at::<Option<&[u8]>>(row, 0)? {
                 let mut merged = read(&place, data)?;
@@ -151,8 +157,8 @@ impl Postgres {
                 written.push(&place, day)?;
                 continue;
             }
-            let other = RollupKey { dimensions: OTHER.to_owned(), ..key.clone() };
-            let mut day = day.clone();
+            let other = RollupKey { dimensions: OTHER.to_owned(), ..(*key).clone() };
+            let mut day = (*day).clone();
             match beyond.remove(&other) {
                 Some(others) => day.merge(&others),
                 None => {
@@ -169,11 +175,33 @@ impl Postgres {
         Ok(written)
     }
 
-    fn rows_of(&self, keys: &BTreeMap<RollupKey, Day>) -> Result<Vec<Row>, EngineError> {
-        let ids: Vec<_> = keys.keys().map(|key| uuid(key.organization)).collect();
-        let meters: Vec<i64> = keys.keys().map(|key| i64::from(key.meter.0)).collect();
-        let days: Vec<i32> = keys.keys().map(|key| key.day).collect();
-        let dimensions: Vec<&str> = keys.keys().map(|key| &*key.dimensions).collect();
+    /// Adds to the rows that are known. What is left is added to others.
+    fn added_to_kept<'m>(
+        &self,
+        more: &'m BTreeMap<RollupKey, Day>,
+        locked: &HashMap<OrganizationId, i64>,
+        written: &mut Written,
+    ) -> Result<Vec<(&'m RollupKey, &'m Day)>, EngineError> {
+        let (kept, mut rest) = (self.kept.borrow(), Vec::new());
+        for (key, day) in more {
+            let known = locked.get(&key.organization).and_then(|version| kept.find(key, *version));
+            let Some(data) = known else {
+                rest.push((key, day));
+                continue;
+            };
+            let place = place_of(key);
+            let mut merged = read(&place, data)?;
+            merged.merge(day);
+            written.push(&place, &merged)?;
+        }
+        Ok(rest)
+    }
+
+    fn rows_of(&self, keys: &[(&RollupKey, &Day)]) -> Result<Vec<Row>, EngineError> {
+        let ids: Vec<_> = keys.iter().map(|(key, _)| uuid(key.organization)).collect();
+        let meters: Vec<i64> = keys.iter().map(|(key, _)| i64::from(key.meter.0)).collect();
+        let days: Vec<i32> = keys.iter().map(|(key, _)| key.day).collect();
+        let dimensions: Vec<&str> = keys.iter().map(|(key, _)| &*key.dimensions).collect();
         let rows = self.together(&[(SEVERAL, vec![&ids, &meters, &days, &dimensions])])?;
         Ok(rows.into_iter().next().unwrap_or_default())
     }

@@ -185,11 +185,12 @@ impl Postgres {
         let answered = commit.receipts.iter().map(|kept| OrganizationId(kept.scope));
         let told = commit.messages.iter().map(|message| message.organization);
         self.name(changed.chain(noted).chain(answered).chain(told).chain(commit.deleted));
-        let rollups = self.grown(&commit.rollups)?;
+        let locked = commit.changed.iter().map(|changed| (changed.account.id, changed.seen.unwrap_or(0))).collect();
+        let rollups = self.grown(&commit.rollups, &locked)?;
         self.write_listed(&commit.changed);
         self.write_new(commit)?;
         if !rollups.is_empty() {
-            self.later(INSERT_ROLLUPS, rollups.into_values());
+            self.later(INSERT_ROLLUPS, rollups.clone().into_values());
         }
         self.write_derived(commit);
         self.write_audit(commit);
@@ -203,6 +204,7 @@ impl Postgres {
         }
         fail_here()?;
         self.commit()?;
+        self.kept.borrow_mut().take_in(&locked, rollups);
         Ok(epochs)
     }
 

@@ -1,15 +1,20 @@
 //! Work that stands alone in its commit: under the lock of the team's row, so that one node at a time does it.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use metergate_rules::id::OrganizationId;
 
 use super::Shared;
-use super::turn::{SHORTLY, Turn};
+use super::turn::{Held, SHORTLY, Turn};
 use crate::store::alone::{Alone, decide_alone};
 use crate::store::batch::{Batch, Failure, Stop};
 use crate::store::block::Block;
-use crate::store::error::unreadable;
+use crate::store::decided::Decided;
+use crate::store::error::{EngineError, unreadable};
 use crate::store::outbox::keep_outbox;
 use crate::store::postgres::lock::TeamRow;
+use crate::store::postgres::write::{Changed, Commit};
 use crate::store::postgres::{BEGIN, Postgres};
 use crate::store::remade::Remade;
 use crate::store::rows::Rows as _;
@@ -88,8 +93,29 @@ impl Shared {
         }
         session.name([organization]);
         let written = session.replace_rollups(remade.rows())?;
-        session.commit()?;
+        self.raise_version(session, organization, &held)?;
         Ok(Turn::Done(Ok(Receipt::Upkeep(written as u64))))
+    }
+}
+
+impl Shared {
+    /// Commits with a new version of an account, by which all nodes see that they know its rollups no more.
+    fn raise_version(
+        &mut self,
+        session: &Postgres,
+        organization: OrganizationId,
+        held: &Held,
+    ) -> Result<(), EngineError> {
+        let (seen, last) = held.locked.get(&organization).copied().unzip();
+        let Some(account) = self.ledger.accounts.get(&organization).map(Arc::clone) else {
+            return Err(unreadable("an account", "it is not there although it is locked"));
+        };
+        let (sequence, head) = (last.unwrap_or(0), self.head_of(&Decided::nothing(held.now), organization));
+        let changed = vec![Changed { account, seen, sequence, head, block: None, listed: false }];
+        let commit = Commit { at: held.now, changed, ..Commit::default() };
+        session.write(&commit)?;
+        self.memory.remembered.lock().committed(&commit.changed, None);
+        Ok(())
     }
 }
 

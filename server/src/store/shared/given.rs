@@ -46,7 +46,7 @@ impl Shared {
 /// Whether somebody who was refused before may be allowed after it. Use alone gives nothing.
 fn may_give(what: &What) -> bool {
     match what {
-        What::Decided(_) | What::Recorded(_) | What::Image(_) | What::Noticed(_) => false,
+        What::Decided(_) | What::Recorded(_) | What::Image(_) | What::Completed(_) | What::Noticed(_) => false,
         What::Reservation(hold) => matches!(**hold, Hold::Settled(_) | Hold::Released(_)),
         What::Due(_) | What::Changed(_) => true,
     }

@@ -284,7 +284,7 @@ impl Shared {
     }
 
     /// The end of an organization's chain after what was decided.
-    fn head_of(&self, decided: &Decided, id: OrganizationId) -> Head {
+    pub(super) fn head_of(&self, decided: &Decided, id: OrganizationId) -> Head {
         let chain = chain_of(id);
         let known = decided.heads.get(&chain).or_else(|| self.ledger.heads.get(&chain));
         known.copied().unwrap_or(Head::EMPTY)

@@ -12,8 +12,9 @@ const VALUE_CHECKSUMS: &str = include_str!("../../../migrations/sqlite/0009_valu
 /// After it kept answers say which organization they name.
 const RETENTION: &str = include_str!("../../../migrations/sqlite/0010_retention.sql");
 const DAY_TOTALS: &str = include_str!("../../../migrations/sqlite/0012_day_totals.sql");
+const PRICE_CHECKSUMS: &str = include_str!("../../../migrations/sqlite/0018_price_checksums.sql");
 
-const MIGRATIONS: [&str; 16] = [
+const MIGRATIONS: [&str; 18] = [
     include_str!("../../../migrations/sqlite/0001_start.sql"),
     include_str!("../../../migrations/sqlite/0002_slices.sql"),
     include_str!("../../../migrations/sqlite/0003_audit_resolutions.sql"),
@@ -30,6 +31,8 @@ const MIGRATIONS: [&str; 16] = [
     include_str!("../../../migrations/sqlite/0014_notifications.sql"),
     include_str!("../../../migrations/sqlite/0015_stripe.sql"),
     include_str!("../../../migrations/sqlite/0016_prices.sql"),
+    include_str!("../../../migrations/sqlite/0017_rests.sql"),
+    PRICE_CHECKSUMS,
 ];
 
 /// The version of the schema that this program makes and reads.
@@ -63,6 +66,7 @@ pub(super) fn migrate(connection: &mut Connection, folder: &Path) -> Result<(), 
             }
             RETENTION => super::deletion::fill(&transaction)?,
             DAY_TOTALS => super::day_totals::fill(&transaction)?,
+            PRICE_CHECKSUMS => super::prices::fill(&transaction)?,
             _ => {}
         }
         if done == 0 && version + 1 == MIGRATIONS.len() {

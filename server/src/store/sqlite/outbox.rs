@@ -121,11 +121,12 @@ impl OutboxRows for Sqlite {
     }
 
     fn endpoint_health(&self) -> Result<BTreeMap<EndpointId, Health>, EngineError> {
-        let sql = "SELECT id, last_at, delivered_at, failing_at FROM webhook_endpoints";
+        let sql = "SELECT id, last_at, delivered_at, failing_at, rests_until FROM webhook_endpoints";
         let mut query = self.connection.prepare_cached(sql)?;
         let read = |row: &Row<'_>| {
             let time = |column| Ok::<_, rusqlite::Error>(row.get::<_, Option<i64>>(column)?.map(Time::from_micros));
-            let health = Health { last_at: time(1)?, delivered_at: time(2)?, failing_at: time(3)? };
+            let (last_at, delivered_at, failing_at, rests_until) = (time(1)?, time(2)?, time(3)?, time(4)?);
+            let health = Health { last_at, delivered_at, failing_at, rests_until };
             Ok((EndpointId::named(&row.get::<_, String>(0)?), health))
         };
         let rows = query.query_map([], read)?;
@@ -166,7 +167,7 @@ impl Sqlite {
 
 /// What came of a try, unless it is known already.
 fn note(transaction: &Transaction<'_>, noted: &Noted) -> Result<u64, EngineError> {
-    let Noted { key, attempt, state, due_at, lately, began_at } = noted;
+    let Noted { key, attempt, state, due_at, lately, began_at, rests_until } = noted;
     let (organization, message, endpoint) = (key.organization.0, key.message.0, key.endpoint.as_str());
     let is_taken = *state == DeliveryState::Delivered;
     // One that was sent again meanwhile has begun to be tried anew.
@@ -186,8 +187,8 @@ fn note(transaction: &Transaction<'_>, noted: &Noted) -> Result<u64, EngineError
     let values = (organization, message, endpoint, number, at.micros(), status, error, took, response);
     transaction.prepare_cached(sql)?.execute(values)?;
     let sql = "UPDATE webhook_endpoints SET last_at = ?2, delivered_at = iif(?3, ?2, delivered_at),
-                   failing_at = iif(?3, NULL, coalesce(failing_at, ?2)) WHERE id = ?1";
-    transaction.prepare_cached(sql)?.execute((endpoint, at.micros(), is_taken))?;
+                   failing_at = iif(?3, NULL, coalesce(failing_at, ?2)), rests_until = ?4 WHERE id = ?1";
+    transaction.prepare_cached(sql)?.execute((endpoint, at.micros(), is_taken, rests_until.map(Time::micros)))?;
     Ok(1)
 }
 
@@ -227,7 +228,7 @@ pub(super) fn write_endpoint(transaction: &Transaction<'_>, row: &EndpointRow) -
     let sql = "INSERT INTO webhook_endpoints (id, data) VALUES (?1, ?2) ON CONFLICT (id) DO UPDATE SET data = ?2";
     transaction.prepare_cached(sql)?.execute((id, data))?;
     if row.begins_anew {
-        let sql = "UPDATE webhook_endpoints SET failing_at = NULL WHERE id = ?";
+        let sql = "UPDATE webhook_endpoints SET failing_at = NULL, rests_until = NULL WHERE id = ?";
         transaction.prepare_cached(sql)?.execute([id])?;
     }
     Ok(())

@@ -11,11 +11,11 @@ use serde::de::DeserializeOwned;
 use super::{EngineError, Sqlite, settings, unreadable};
 use crate::catalogue::change::ImportRecord;
 use crate::catalogue::key::{ApiKey, KeyScope};
-use crate::catalogue::price::StoredPrices;
 use crate::catalogue::{MeterEntry, PlanEntry, Stored};
 use rusqlite::OptionalExtension;
 
-/// The setting in which the checksum of meters, plans and keys stands. They are few, and all in memory: one for all.
+/// The setting in which the checksum of meters, plans and keys stands. They are few, and all in memory: one for all. Prices have
+/// their own.
 const CHECKSUM: &str = "catalogue_checksum";
 /// The setting in which the team's own stand, as JSON.
 pub(super) const TEAM_SETTINGS: &str = "team_settings";
@@ -23,13 +23,12 @@ pub(super) const TEAM_SETTINGS: &str = "team_settings";
 const NOTHING: &str = "00000000";
 
 /// What it is over. Rows that have come later are added at the end, so that a store without any keeps its sum.
-const SUMMED: [&str; 6] = [
+const SUMMED: [&str; 5] = [
     "SELECT * FROM meters ORDER BY id",
     "SELECT * FROM plans ORDER BY id",
     "SELECT id, hash, name, scopes, organization, created_at, expires_at, revoked_at FROM api_keys ORDER BY id",
     "SELECT id, created_by FROM api_keys WHERE created_by IS NOT NULL ORDER BY id",
     "SELECT id, replaces FROM api_keys WHERE replaces IS NOT NULL ORDER BY id",
-    "SELECT * FROM prices ORDER BY version",
 ];
 
 /// The checksum of every meter, plan and key as they are stored.
@@ -92,8 +91,7 @@ impl Sqlite {
         for entry in self.all(keys, |row| Ok(Ok(api_key(row)?)))? {
             stored.keys.insert(entry.id.clone(), entry);
         }
-        let newest = "SELECT version, prices AS spec, changed_at FROM prices ORDER BY version DESC LIMIT 1";
-        if let Some(prices) = self.all(newest, prices)?.pop() {
+        if let Some(prices) = self.price_versions()?.pop() {
             stored.prices = prices;
         }
         if let Some(text) = self.setting(TEAM_SETTINGS)? {
@@ -101,11 +99,6 @@ impl Sqlite {
         }
         stored.endpoints = self.endpoints()?;
         Ok(stored)
-    }
-
-    /// All versions of the table of prices.
-    pub(in crate::store) fn price_versions(&self) -> Result<Vec<StoredPrices>, EngineError> {
-        self.all("SELECT version, prices AS spec, changed_at FROM prices ORDER BY version", prices)
     }
 
     fn all<T>(
@@ -167,13 +160,6 @@ fn plan(row: &Row<'_>) -> rusqlite::Result<Result<PlanEntry, EngineError>> {
     let deleted_at = row.get::<_, Option<i64>>("deleted_at")?.map(Time::from_micros);
     let key = PlanKey::new(&name).map_err(|error| unreadable(&*what, error));
     Ok(key.and_then(|key| Ok(PlanEntry { id, key, version, spec: spec?, created_at, deleted_at })))
-}
-
-fn prices(row: &Row<'_>) -> rusqlite::Result<Result<StoredPrices, EngineError>> {
-    let prices = definition(row, "the table of prices")?;
-    let version = row.get::<_, i64>("version")?.unsigned_abs();
-    let changed_at = Some(Time::from_micros(row.get("changed_at")?));
-    Ok(prices.map(|prices| StoredPrices { version, prices, changed_at }))
 }
 
 fn api_key(row: &Row<'_>) -> rusqlite::Result<ApiKey> {

@@ -15,6 +15,7 @@ use super::derived::find_rollup;
 use super::messages::write_message;
 use super::outbox::{delete_endpoint, write_endpoint, write_resent};
 use super::people::write_person;
+use super::prices::write_prices;
 use super::rows::{TEAM_SETTINGS, write_catalogue_checksum};
 use super::stripe::write_stripe;
 use super::totals::write_totals;
@@ -142,8 +143,8 @@ fn write_changes(transaction: &Transaction<'_>, commit: &Commit<'_>) -> Result<(
     commit.team.iter().try_for_each(|row| write_team(transaction, row, commit.at))?;
     // Rows of others have checksums of their own.
     let of_catalogue = |row: &TeamRow| {
-        use TeamRow::{Endpoint, EndpointGone, Import, Resent, Settings};
-        !matches!(row, Import(_) | Settings(_) | Endpoint(_) | EndpointGone(_) | Resent(_))
+        use TeamRow::{Endpoint, EndpointGone, Import, Prices, Resent, Settings};
+        !matches!(row, Import(_) | Settings(_) | Endpoint(_) | EndpointGone(_) | Resent(_) | Prices(_))
     };
     if commit.team.iter().any(of_catalogue) { write_catalogue_checksum(transaction) } else { Ok(()) }
 }
@@ -179,15 +180,7 @@ fn write_team(transaction: &Transaction<'_>, row: &TeamRow, at: Time) -> Result<
         TeamRow::KeyGone(id) => {
             transaction.prepare_cached("DELETE FROM api_keys WHERE id = ?")?.execute([id])?;
         }
-        TeamRow::Prices(table) => {
-            let sql = "INSERT INTO prices (version, prices, changed_at) VALUES (?, ?, ?)";
-            let changed = table.changed_at.unwrap_or(at).micros();
-            transaction.prepare_cached(sql)?.execute((
-                table.version.cast_signed(),
-                definition(&table.prices)?,
-                changed,
-            ))?;
-        }
+        TeamRow::Prices(table) => write_prices(transaction, table, at)?,
         TeamRow::Settings(settings) => settings::set(transaction, TEAM_SETTINGS, &definition(settings)?)?,
         TeamRow::Endpoint(row) => write_endpoint(transaction, row)?,
         TeamRow::EndpointGone(id) => delete_endpoint(transaction, id)?,

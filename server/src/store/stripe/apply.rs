@@ -1,7 +1,5 @@
 //! Taking events in, and applying what came of them: the event and what it changes in one commit.
 
-use std::sync::Arc;
-
 use metergate_rules::account::Account;
 use metergate_rules::audit::{Fields, Object};
 use metergate_rules::command::Command;
@@ -175,20 +173,19 @@ fn over(events: &[String], organization: OrganizationId, note: &str) -> Vec<Stri
     events.iter().map(over).collect()
 }
 
-/// What an account has come to have, by which events are matched.
-fn matched(before: &Account, after: &Arc<Account>, now: Time) -> Option<StripeRow> {
+/// What an account has come to have, or has left to another one, by which events are matched.
+fn matched(before: &Account, after: &Account, now: Time) -> Vec<StripeRow> {
     let of = |account: &Account| {
         let known = account.subscription.as_deref();
         let subscription = known.and_then(|known| known.id.as_ref()).map(ToString::to_string);
         (subscription, known.and_then(|known| known.customer.as_ref()).map(ToString::to_string))
     };
-    let (subscription, customer) = of(after);
-    let is_new = of(before) != (subscription.clone(), customer.clone());
-    (is_new && (subscription.is_some() || customer.is_some())).then_some(StripeRow::Matched {
-        subscription,
-        customer,
-        now,
-    })
+    let (old, new) = (of(before), of(after));
+    if old == new {
+        return Vec::new();
+    }
+    let names = [new, old].into_iter().filter(|(subscription, customer)| subscription.is_some() || customer.is_some());
+    names.map(|(subscription, customer)| StripeRow::Matched { subscription, customer, now }).collect()
 }
 
 /// What the audit log says of what was told.

@@ -1,4 +1,7 @@
 //! Looking at Stripe without being told: events that were missed while nobody listened, and each linked subscription every hour.
+//!
+//! Where a look is, is a setting: so all nodes together look once, whichever has the turn for the next step, and a node that
+//! starts does not begin anew what was done a while ago.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -7,6 +10,7 @@ use std::time::Duration;
 use metergate_rules::id::OrganizationRef;
 use metergate_rules::subscription::Reported;
 use metergate_rules::time::{HOUR, SECOND, Time};
+use serde::{Deserialize, Serialize};
 use tokio::task::JoinSet;
 
 use super::Worker;
@@ -30,16 +34,27 @@ const REST: i64 = 30 * SECOND;
 const LEAST_REST: Duration = Duration::from_millis(200);
 const TRIES: u32 = 5;
 
-/// When it is looked again, and where a look is.
-pub(super) struct Looks {
-    /// How often, in microseconds; `None` where Stripe cannot be asked.
-    every: Option<i64>,
-    /// When the next one begins, since boot.
-    next: i64,
-    /// The last subscription that was asked for, while a look goes on.
+/// The setting that says where the look is.
+const PROGRESS: &str = "stripe_look";
+
+/// Where a look is, whichever node goes on with it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Progress {
+    began: Time,
+    /// The last subscription that was asked for, while it goes on.
     after: Option<String>,
-    /// When its next step is, since boot.
-    step_at: i64,
+    /// When its next step is.
+    step_at: Time,
+}
+
+/// When this node looks whether there is something to look at.
+pub(super) struct Looks {
+    /// How often each subscription is looked at, in microseconds; `None` where Stripe cannot be asked.
+    every: Option<i64>,
+    /// When that is next, since boot.
+    next: i64,
+    /// When this node has asked for missed events, since boot.
+    caught_up: Option<i64>,
 }
 
 /// What may have been missed.
@@ -59,29 +74,49 @@ impl Missed {
 }
 
 impl Looks {
-    /// The first one begins at once: nobody listened before.
+    /// What was missed is asked for at once: nobody listened before.
     pub(super) fn new(every: Option<Duration>) -> Self {
         let every = every.map(|every| i64::try_from(every.as_micros()).unwrap_or(i64::MAX));
-        Self { every, next: boot(), after: None, step_at: 0 }
+        Self { every, next: boot(), caught_up: None }
     }
 
     pub(super) fn is_due(&self) -> bool {
-        let is_step = self.after.is_some() && self.step_at <= boot();
-        self.every.is_some() && (is_step || (self.after.is_none() && self.next <= boot()))
+        self.every.is_some() && self.next <= boot()
     }
 
     /// A step of a look, where nothing else goes on.
     pub(super) async fn go_on(&mut self, worker: &Arc<Worker>, tasks: &mut JoinSet<String>) -> Result<(), StoreError> {
-        let Some(every) = self.every else { return Ok(()) };
-        if self.after.is_none() && self.next <= boot() {
-            self.next = boot().saturating_add(every);
-            self.after = Some(String::new());
-            let missed = Arc::clone(worker);
-            tasks.spawn(async move { missed.catch_up().await });
+        let Some(every) = self.every.filter(|_| self.is_due()) else { return Ok(()) };
+        if self.caught_up.is_none() {
+            self.catch_up(worker, tasks);
         }
-        let is_quiet = self.step_at.max(worker.quiet_until.load(Ordering::Relaxed)) > boot();
-        let Some(after) = self.after.clone().filter(|_| tasks.is_empty() && !is_quiet) else { return Ok(()) };
-        self.step_at = boot() + PACE.min(every / 10);
+        if !tasks.is_empty() || worker.quiet_until.load(Ordering::Relaxed) > boot() {
+            return Ok(());
+        }
+        let now = worker.store.now();
+        match worker.progress().await? {
+            Some(found) if rest(&found, now, every) > 0 => {
+                self.next = boot().saturating_add(rest(&found, now, every));
+                Ok(())
+            }
+            Some(found) if found.after.is_some() => self.step(worker, found, every).await,
+            _ => {
+                if self.caught_up.is_some_and(|caught_up| boot() - caught_up > every / 2) {
+                    self.catch_up(worker, tasks);
+                }
+                worker.keep_progress(&Progress { began: now, after: Some(String::new()), step_at: now }).await
+            }
+        }
+    }
+
+    fn catch_up(&mut self, worker: &Arc<Worker>, tasks: &mut JoinSet<String>) {
+        self.caught_up = Some(boot());
+        let missed = Arc::clone(worker);
+        tasks.spawn(async move { missed.catch_up().await });
+    }
+
+    async fn step(&mut self, worker: &Worker, found: Progress, every: i64) -> Result<(), StoreError> {
+        let (after, now) = (found.after.unwrap_or_default(), worker.store.now());
         let read = worker.store.reader().read(move |view| {
             let some = view.rows().subscriptions_after(&after, STEP)?;
             let (last, mut lasting) = (some.last().cloned(), Vec::new());
@@ -96,15 +131,40 @@ impl Looks {
             }
             Ok((last, lasting))
         });
-        let (last, some) = read.await?;
-        self.after = last;
-        let now = worker.store.now();
+        let (after, some) = read.await?;
         let rows: Vec<_> = some.iter().map(|id| StripeRow::Event(Box::new(EventRow::sync(id, now)))).collect();
-        if rows.is_empty() { Ok(()) } else { worker.note(rows).await }
+        if !rows.is_empty() {
+            worker.note(rows).await?;
+        }
+        let kept = Progress { began: found.began, after, step_at: now.plus(PACE.min(every / 10)) };
+        worker.keep_progress(&kept).await?;
+        self.next = boot().saturating_add(rest(&kept, now, every));
+        Ok(())
     }
 }
 
+/// How long is waited until the next step, or the next look, in microseconds. What a wrong clock has put far ahead is not waited
+/// for.
+fn rest(found: &Progress, now: Time, every: i64) -> i64 {
+    let wait = if found.after.is_some() { found.step_at.since(now) } else { every - now.since(found.began) };
+    if wait > every { 0 } else { wait.max(0) }
+}
+
 impl Worker {
+    /// Where the look is; nothing where none ever was, or that cannot be read any more.
+    async fn progress(&self) -> Result<Option<Progress>, StoreError> {
+        match self.store.reader().read(|view| Ok(view.rows().setting(PROGRESS)?)).await {
+            Ok(text) => Ok(text.and_then(|text| serde_json::from_str(&text).ok())),
+            Err(StoreError::Damaged) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn keep_progress(&self, progress: &Progress) -> Result<(), StoreError> {
+        let text = serde_json::to_string(progress).map_err(|_| StoreError::Internal)?;
+        self.store.put_setting(&self.port, PROGRESS, text).await
+    }
+
     /// Takes in the events that Stripe has made since the newest that is known.
     async fn catch_up(&self) -> String {
         for _ in 0..TRIES {
@@ -154,5 +214,32 @@ impl Worker {
             *self.missed.lock() = None;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_look_begins_once_in_its_time_and_a_wrong_clock_puts_none_off_for_long() {
+        let at = Time::from_micros;
+        let cases = [
+            // It is over: the next one begins `every` after its beginning.
+            (0, None, 0, 50, 50),
+            (0, None, 0, 100, 0),
+            (0, None, 0, 170, 0),
+            // It goes on: the next step has a time of its own, although the next look would be due.
+            (0, Some("sub_1"), 60, 50, 10),
+            (0, Some("sub_1"), 60, 60, 0),
+            (0, Some("sub_1"), 160, 150, 10),
+            // Begun by a clock that was ahead.
+            (1000, None, 0, 50, 0),
+            (0, Some("sub_1"), 1000, 50, 0),
+        ];
+        for (began, after, step_at, now, expected) in cases {
+            let found = Progress { began: at(began), after: after.map(str::to_owned), step_at: at(step_at) };
+            assert_eq!(rest(&found, at(now), 100), expected, "{found:?} at {now}");
+        }
     }
 }

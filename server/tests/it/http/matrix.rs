@@ -45,6 +45,7 @@ const fn rule(route: &'static str, right: Right, query: &'static str, body: &'st
 pub(super) const RULES: &[Rule] = &[
     rule("POST /v1/consume", CONSUME, "", r#"{"organization": "{org}", "meter": "tokens", "id": "asked"}"#),
     rule("POST /v1/check", CONSUME, "", r#"{"organization": "{org}", "meter": "tokens", "id": "asked"}"#),
+    rule("GET /gateway/authorize", CONSUME, "?organization={org}&meter=tokens", ""),
     rule("POST /v1/reservations", CONSUME, "", r#"{"organization": "{org}", "meter": "tokens", "ttlSeconds": 60}"#),
     rule("GET /v1/reservations/{id}", CONSUME, "", ""),
     rule("POST /v1/reservations/{id}/extend", CONSUME, "", r#"{"ttlSeconds": 60}"#),
@@ -53,6 +54,7 @@ pub(super) const RULES: &[Rule] = &[
     rule("POST /v1/events", RECORD, "", r#"{"specversion": "1.0", "id": "asked", "source": "/asked", "type": "tokens", "subject": "{org}"}"#),
     rule("GET /v1/events", READ, "?organization={org}", ""),
     rule("GET /v1/events/stream", READ, "?organization={org}", ""),
+    rule("PATCH /v1/events/{id}", RECORD, "?organization={org}", r#"{"source": "/canary", "durationMs": 5}"#),
     rule("DELETE /v1/events/{id}", Right::Operator, "?organization={org}&source=/canary", REASON),
     rule("GET /v1/usage", READ, "?organization={org}", ""),
     rule("GET /v1/imports/{source}", RECORD, "", ""),

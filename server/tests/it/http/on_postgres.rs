@@ -13,6 +13,8 @@ mod adjustments;
 mod audit;
 #[path = "commands.rs"]
 mod commands;
+#[path = "completions.rs"]
+mod completions;
 #[path = "consume.rs"]
 mod consume;
 #[path = "cycles.rs"]

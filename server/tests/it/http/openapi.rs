@@ -114,16 +114,21 @@ fn the_reader_loads_nothing_from_elsewhere() {
     );
     assert!(page.text.contains("/v1/consume"));
     let attributes = ["src=\"", "href=\""].iter().flat_map(|name| page.text.split(name).skip(1));
-    let mut styles = 0;
+    let (mut styles, mut pages) = (0, std::collections::BTreeMap::new());
     for target in attributes.map(|rest| rest.split('"').next().unwrap()) {
         assert!(!target.contains("//"), "{target}");
-        if !target.starts_with('#') {
-            let loaded = client.get(target).is(200);
-            styles += usize::from(loaded.header("content-type").is_some_and(|kind| kind.starts_with("text/css")));
-            assert!(!loaded.text.contains("@import") && !loaded.text.contains("url("), "{target}");
+        let (path, anchor) = target.split_once('#').unwrap_or((target, ""));
+        if path.is_empty() {
+            continue;
         }
+        let loaded = pages.entry(path).or_insert_with(|| client.get(path).is(200));
+        styles += usize::from(loaded.header("content-type").is_some_and(|kind| kind.starts_with("text/css")));
+        assert!(!loaded.text.contains("@import") && !loaded.text.contains("url("), "{target}");
+        assert!(anchor.is_empty() || loaded.text.contains(&format!("id=\"{anchor}\"")), "{target}");
     }
-    assert!(styles > 0);
+    assert!(styles > 0 && pages.len() > 10, "{:?}", pages.keys());
+    assert!(pages.values().all(|page| !page.text.contains("<script")), "the pages work without script");
+    client.get("/docs/nothing").is(404);
     assert!(!page.text.contains("<script"), "the page works without script");
 }
 

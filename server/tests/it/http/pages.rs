@@ -15,6 +15,8 @@ mod lists;
 mod members;
 #[path = "pages/prices.rs"]
 mod prices;
+#[path = "pages/shown.rs"]
+mod shown;
 #[path = "pages/webhooks.rs"]
 mod webhooks;
 #[path = "pages/what_if.rs"]

@@ -292,6 +292,34 @@ fn an_organization_is_found_by_the_subscription_then_the_customer_then_the_metad
 }
 
 #[test]
+fn a_customer_of_two_organizations_is_found_by_its_subscriptions_until_one_of_them_lets_go() {
+    let server = without_key();
+    let admin = server.admin();
+    let link = |key: &str, body: Value| admin.put(&format!("/v1/organizations/{key}/subscription"), body).is(200);
+    ["acme", "other"].iter().for_each(|key| drop(create(&server, key)));
+    let period = (now() - DAY, now() + 29 * DAY);
+    link("acme", json!({"customer": "cus_acme"}));
+    let first = |status: &str| without_metadata(subscription("acme", status, "silver", period));
+    told(&server, "evt_1", "customer.subscription.created", &first("active"));
+    comes_to_stand(&server, "acme", "active active silver false");
+    // Somebody pays for two: each has a subscription of its own.
+    link("other", json!({"customer": "cus_acme"}));
+    told(&server, "evt_2", "customer.subscription.updated", &first("past_due"));
+    comes_to_stand(&server, "acme", "past_due past_due silver false");
+    assert_eq!(stands(&server, "other"), "- trial free false", "the first one's subscription is not its own");
+    let mut second = without_metadata(subscription("second", "active", "gold", period));
+    second["customer"] = json!("cus_acme");
+    told(&server, "evt_3", "customer.subscription.created", &second);
+    until("it may be either's", 2000, || state_of(&server, "evt_3") == "unmatched");
+    assert_eq!(stands(&server, "acme"), "past_due past_due silver false");
+    // The customer moves: the first one lets go, and what waited is the other's at once.
+    link("acme", json!({}));
+    comes_to_stand(&server, "other", "active active gold false");
+    assert_eq!(state_of(&server, "evt_3"), "done");
+    assert_eq!(stands(&server, "acme"), "- active silver false");
+}
+
+#[test]
 fn a_deleted_organization_leaves_nothing_of_its_subscription() {
     let server = without_key();
     create(&server, "acme");

@@ -154,3 +154,68 @@ fn what_makes_no_sense_is_an_error_that_says_where() {
     }
     admin.post("/v1/what-if?wait=26", may()).expect_problem(422, "validation");
 }
+
+#[test]
+fn other_prices_are_replayed_and_a_limit_of_dollars_refuses_by_them() {
+    let server = Server::start();
+    let admin = server.admin();
+    let price = json!({"model": "mine", "effectiveFrom": "2020-01-01", "input": "1000", "output": "1000"});
+    admin.patch("/v1/prices", json!({"set": [price]})).is(200);
+    let limits = json!([{"meter": "llm_cost", "window": "billingPeriod", "max": 4},
+        {"meter": "tokens", "window": "billingPeriod", "max": 1_000_000}]);
+    admin.put("/v1/plans/priced", json!({"limits": limits})).is(201);
+    admin.post("/v1/organizations", json!({"key": "acme", "plan": "priced"})).is(201);
+    let said = json!({"model": "mine", "inputTokens": 1000, "outputTokens": 0});
+    let use_up = |id: &str| {
+        let body = json!({"organization": "acme", "meter": "tokens", "id": id, "properties": said});
+        assert_eq!(admin.post("/v1/consume", body).is(200).json()["allowed"], true, "{id}");
+    };
+    use_up("void");
+    let path = "/v1/events/void?organization=acme&source=metergate:consume/tokens";
+    admin.call("DELETE", path).json(json!({"reason": "twice"})).send().is(204);
+    ["a", "b", "c"].into_iter().for_each(use_up);
+    let file = |input: &str| {
+        format!(
+            "prices = [{{ model = \"mine\", effectiveFrom = \"2020-01-01\", input = \"{input}\", output = \"1\" }}]"
+        )
+    };
+    let ask = |input: &str| asked(&admin, &json!({"catalogue": file(input)})).is(200);
+    // Two dollars each: what is void takes its own back, and of the three that stand the last one has no room.
+    let dearer = ask("2000");
+    let report = dearer.json();
+    assert_eq!(["replayed", "refused", "failed"].map(|name| report[name].as_u64().unwrap()), [1, 1, 0], "{report}");
+    assert_eq!(dearer.raw("/cost"), "2");
+    let limit = report["limits"].as_array().unwrap().iter().find(|limit| limit["meter"] == "llm_cost").unwrap();
+    assert_eq!((&limit["window"], &limit["refused"]), (&json!("billingPeriod"), &json!(1)), "{report}");
+    for cheaper in ["1000", "1333"] {
+        assert_eq!(ask(cheaper).json()["refused"], 0, "{cheaper}");
+    }
+    assert_eq!(ask("4001").json()["refused"], 4, "also the one that became void");
+}
+
+#[test]
+fn what_of_a_changed_plan_is_not_replayed_is_said_plainly() {
+    let (_server, admin) = started();
+    let said = |question: &Value| {
+        let report = asked(&admin, question).is(200).json();
+        (report["notReplayed"].clone(), report["summary"].as_str().unwrap().contains("Not replayed"))
+    };
+    let own = admin.get("/v1/plans/pro").is(200).json();
+    let definition = |change: &Value| {
+        let names = ["name", "limits", "features", "cycle", "otherMeters"];
+        let kept = names.into_iter().filter(|name| own.get(name).is_some_and(|value| !value.is_null()));
+        let kept: serde_json::Map<_, _> = kept.map(|name| (name.to_owned(), own[name].clone())).collect();
+        json!({"plan": "pro", "definition": with(Value::Object(kept), change)})
+    };
+    assert_eq!(said(&definition(&json!({"cycle": "firstOfMonth"}))), (json!(["cycle"]), true));
+    assert_eq!(
+        said(&definition(&json!({"graceDays": 3, "fallbackPlan": "starter"}))),
+        (json!(["graceDays", "fallbackPlan"]), true)
+    );
+    let trial = json!({"trial": {"days": 5, "onEnd": "lock"}});
+    assert_eq!(said(&definition(&trial)), (json!(["trial"]), true));
+    assert_eq!(
+        said(&json!({"plan": "pro", "limits": [{"meter": "messages", "window": "day", "max": 5}]})),
+        (json!([]), false)
+    );
+}

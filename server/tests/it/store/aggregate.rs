@@ -92,6 +92,23 @@ fn what_was_spoiled_is_made_again_and_what_is_right_stays() {
 }
 
 #[test]
+fn what_comes_after_rows_were_made_again_is_added_to_those() {
+    let mut kit = Kit::new();
+    record(&kit, 0..5);
+    kit.wait_until("the row is written", |kit| kit.count("rollups") == 1);
+    let (key, now) = (rollups(&kit).into_keys().next().unwrap(), kit.now());
+    kit.close();
+    write(&kit, &key, &wrong());
+    kit.reopen_at(now);
+    // Added to what is wrong, and known so to whoever wrote it.
+    record(&kit, 5..7);
+    assert_eq!(kit.aggregate().rebuilt, 1);
+    record(&kit, 7..9);
+    kit.wait_until("all of it is written", |kit| rollups(kit)[&key].all().count == 9);
+    kit.check().unwrap();
+}
+
+#[test]
 fn a_row_whose_bytes_have_changed_is_made_again() {
     let kit = Kit::new();
     record(&kit, 0..5);

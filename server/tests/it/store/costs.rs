@@ -1,11 +1,13 @@
 //! What tokens cost: decided, kept, replayed and corrected on either engine (M9).
 
+use metergate::backup::Unwatched;
 use metergate::catalogue::change::TeamCommand;
 use metergate::catalogue::file::CatalogueFile;
 use metergate::catalogue::price::PriceSpec;
+use metergate::reprice::{self, Asked, MOST_KEPT, Repricer};
 use metergate::store::{Receipt, Request, StoreError};
-use metergate_rules::command::{Command, Repriced, Repricing};
-use metergate_rules::id::{MeterId, PlanId};
+use metergate_rules::command::{Command, EventName, Repriced, Repricing, Voiding};
+use metergate_rules::id::{DecisionId, MeterId, PlanId};
 use metergate_rules::outcome::{Change, Verdict, What};
 use metergate_rules::price::{Cost, LlmUse, Tokens};
 use metergate_rules::quantity::Quantity;
@@ -13,7 +15,7 @@ use metergate_rules::time::{HOUR, MINUTE};
 use metergate_rules::window::Window;
 
 use super::asks::{ask, make, meter, quantity};
-use super::kit::{Kit, allowed, decided};
+use super::kit::{Kit, allowed, decided, start};
 
 /// A token is a thousandth of a dollar, and a period has ten thousandths.
 const PRICED: &str = r#"
@@ -57,11 +59,16 @@ fn cost(verdict: &Verdict) -> Cost {
     verdict.cost.as_ref().expect("it is priced").cost
 }
 
-/// Thousandths of a dollar in the open period.
-fn used(kit: &Kit, cost: MeterId) -> i64 {
+/// Billionths of a dollar in the open period.
+fn units(kit: &Kit, cost: MeterId) -> i64 {
     let account = kit.account("acme");
     let counter = account.meter(cost).and_then(|used| used.counter(Window::BillingPeriod).cloned());
-    counter.map_or(0, |counter| counter.used.units() / THOUSANDTH)
+    counter.map_or(0, |counter| counter.used.units())
+}
+
+/// Thousandths of a dollar in the open period.
+fn used(kit: &Kit, cost: MeterId) -> i64 {
+    units(kit, cost) / THOUSANDTH
 }
 
 #[test]
@@ -125,5 +132,84 @@ fn of_two_corrections_at_once_one_counts_and_both_engines_keep_what_it_was() {
     let repricing = Repricing { meter, from: quarter, to: quarter.plus(HOUR), parts: vec![part(-9)] };
     kit.made(&make(Command::Reprice(repricing)));
     assert_eq!(used(&kit, meter), 0);
+    kit.check().unwrap();
+}
+
+/// What an hour before all of it and since was used is priced again by the table of now; so much is kept at once.
+fn again(kit: &Kit, dry_run: bool, most_kept: usize) -> reprice::Repriced {
+    let open = kit.open();
+    let asked = Asked {
+        span: reprice::whole(start().plus(-HOUR), kit.now()),
+        organizations: None,
+        models: None,
+        most_kept,
+        dry_run,
+        reason: "a wrong price".to_owned(),
+        caller: reprice::caller("tests".into()),
+    };
+    let snapshot = || open.store.catalogue();
+    let (store, port) = (&*open.store, &open.port);
+    let run = Repricer { store, port, snapshot: &snapshot, asked: &asked, watch: &Unwatched };
+    kit.runtime.block_on(run.run()).unwrap()
+}
+
+fn void(kit: &Kit, id: &str) {
+    let name = EventName::Decision(meter("tokens"), DecisionId::new(id).unwrap());
+    kit.made(&make(Command::Void(Voiding::Asked(String::new(), id.to_owned(), name))));
+}
+
+#[test]
+fn what_is_void_after_it_was_priced_again_is_charged_nothing_whatever_its_void_gave_back() {
+    for (others, left) in [(&[][..], 0), (&["two"], 2), (&["two", "three"], 4)] {
+        let mut kit = Kit::new();
+        let cost = priced(&kit);
+        set_price(&kit, "500");
+        ["one"]
+            .iter()
+            .chain(others)
+            .for_each(|id| assert_eq!(decided(kit.send(tokens(5, id)).unwrap()).verdicts[0].reason, None));
+        // Cheaper than it was charged: the void gives back more than is charged for it now, or all that is left.
+        set_price(&kit, "400");
+        assert_eq!(again(&kit, false, MOST_KEPT).differing, 1);
+        assert_eq!(units(&kit, cost), (left + 2) * THOUSANDTH);
+        void(&kit, "one");
+        kit.reopen();
+        again(&kit, false, MOST_KEPT);
+        assert_eq!(units(&kit, cost), left * THOUSANDTH, "beside {others:?}");
+        assert_eq!(again(&kit, false, MOST_KEPT).differing, 0, "beside {others:?}");
+        kit.check().unwrap();
+    }
+    // Dearer: the void leaves a part.
+    let mut kit = Kit::new();
+    let cost = priced(&kit);
+    kit.send(tokens(2, "one")).unwrap();
+    set_price(&kit, "3000");
+    again(&kit, false, MOST_KEPT);
+    void(&kit, "one");
+    assert_eq!(used(&kit, cost), 4, "the void gives back what was charged at first");
+    again(&kit, false, MOST_KEPT);
+    assert_eq!((units(&kit, cost), again(&kit, false, MOST_KEPT).differing), (0, 0));
+    kit.reopen();
+    kit.check().unwrap();
+}
+
+#[test]
+fn a_time_that_is_too_long_to_be_kept_at_once_is_priced_again_in_parts_that_come_to_the_same() {
+    let mut kit = Kit::new();
+    let cost = priced(&kit);
+    set_price(&kit, "100");
+    for i in 0..17 {
+        assert_eq!(decided(kit.send(tokens(5, &format!("t-{i}"))).unwrap()).verdicts[0].reason, None);
+        kit.reopen_at(kit.now().plus(if i % 3 == 0 { 40 * MINUTE } else { 7 * MINUTE }));
+    }
+    set_price(&kit, "50");
+    let whole = again(&kit, true, MOST_KEPT);
+    assert_eq!((whole.models["m"].uses, whole.models["m"].difference()), (17, i128::from(-17 * THOUSANDTH / 4)));
+    for most in [1, 2, 5, 9] {
+        assert_eq!(again(&kit, true, most), whole, "{most} at once");
+    }
+    assert_eq!(again(&kit, false, 3), whole);
+    assert_eq!(units(&kit, cost), 17 * THOUSANDTH / 4);
+    assert_eq!((again(&kit, false, 3).differing, again(&kit, false, MOST_KEPT).differing), (0, 0));
     kit.check().unwrap();
 }

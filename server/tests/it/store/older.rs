@@ -1,5 +1,8 @@
 //! A store that an older program left is copied, and brought up to date.
 
+use metergate::catalogue::change::TeamCommand;
+use metergate::clock::Clock;
+use metergate::store::Store;
 use metergate::store::sqlite::SCHEMA;
 use metergate_rules::command::Command;
 
@@ -25,4 +28,36 @@ fn a_store_from_before_entries_were_dealt_with_is_copied_and_brought_up_to_date(
     assert_eq!((count("audit").unwrap() >= 2, count("audit_resolutions").is_err()), (true, true));
     assert!(!kit.folder().join(format!("{name}.part")).exists());
     kit.check().unwrap();
+}
+
+#[test]
+fn versions_of_the_prices_have_checksums_of_their_own_also_those_from_before_them() {
+    let mut kit = Kit::new();
+    for input in ["1", "2"] {
+        let json = format!(r#"{{"model": "m", "effectiveFrom": "2020-01-01", "input": {input}}}"#);
+        kit.change_team(TeamCommand::PutPrices(vec![serde_json::from_str(&json).unwrap()], None)).unwrap();
+    }
+    let now = kit.now();
+    kit.close();
+    kit.database().execute_batch("ALTER TABLE prices DROP COLUMN checksum; PRAGMA user_version = 17").unwrap();
+    kit.reopen_at(now);
+    assert_eq!(kit.open().store.catalogue().stored.prices.version, 2);
+    kit.apply_catalogue().unwrap();
+    let changes = [
+        "UPDATE prices SET prices = prices || ' ' WHERE version = 1",
+        "UPDATE prices SET changed_at = changed_at + 1 WHERE version = 2",
+        "DELETE FROM prices WHERE version = 1",
+    ];
+    for change in changes {
+        kit.reopen_at(now);
+        kit.close();
+        kit.database().execute_batch("DROP TABLE IF EXISTS kept; CREATE TABLE kept AS SELECT * FROM prices").unwrap();
+        assert_eq!(kit.database().execute(change, []).unwrap(), 1, "{change}");
+        let opened = Store::open(kit.settings().clone(), Clock::starting_at(now));
+        let why = opened.err().unwrap_or_else(|| panic!("{change} was not seen")).to_string();
+        assert!(why.contains("of the prices"), "{change}: {why}");
+        kit.database().execute_batch("DELETE FROM prices; INSERT INTO prices SELECT * FROM kept").unwrap();
+    }
+    kit.database().execute_batch("DROP TABLE kept").unwrap();
+    kit.reopen_at(now);
 }

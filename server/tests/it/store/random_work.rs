@@ -1,5 +1,7 @@
 //! Random work on three organizations: everything that can be asked, in batches and at once, over months.
 
+use metergate::catalogue::change::TeamCommand;
+use metergate::catalogue::file::CatalogueFile;
 use metergate::store::{Answers, Receipt, Request, StoreError};
 use metergate_rules::account::{ExtraQuota, LockCause};
 use metergate_rules::command::{
@@ -8,6 +10,7 @@ use metergate_rules::command::{
 use metergate_rules::id::{DecisionId, EventId, EventSource, GrantId, MeterId, ReservationId};
 use metergate_rules::period::Zone;
 use metergate_rules::plan::{Enforcement, Max};
+use metergate_rules::price::{LlmUse, Tokens};
 use metergate_rules::time::{DAY, HOUR, MINUTE, SECOND, Time};
 use metergate_rules::window::{Window, WindowSet};
 
@@ -54,8 +57,18 @@ impl Random {
 
 pub(super) const ORGANIZATIONS: [&str; 3] = ["acme", "globex", "initech"];
 
+/// What tokens of one model cost, and the meter of that, beside what all tests have.
+const PRICED: &str = r#"
+prices = [{ model = "w", effectiveFrom = "2020-01-01", input = "1.5", output = "7" }]
+[meters.llm_cost]
+aggregation = "sum"
+decimals = 9
+dimensions = ["model", "unpriced"]
+"#;
+
 /// Does `steps` times a few things at once; now and then it stops and goes on later.
 pub(super) fn work(kit: &mut Kit, random: &mut Random, steps: usize) {
+    kit.change_team(TeamCommand::Apply(CatalogueFile::parse(PRICED).unwrap())).unwrap();
     for organization in ORGANIZATIONS {
         if !kit.exists(organization) {
             kit.made(&create(organization));
@@ -90,7 +103,7 @@ fn expected(answers: Answers) {
 fn request(random: &mut Random, step: usize, now: Time) -> Request {
     let organization = *random.one_of(&ORGANIZATIONS);
     let (name, more) = (random.one_of(&METERS).0, random.below(12));
-    match random.below(10) {
+    let request = match random.below(10) {
         0..=2 => (&ask(name, more).of(organization)).into(),
         3 => (&ask(name, more).of(organization).id(&format!("d{}", random.below(200)))).into(),
         4 => {
@@ -106,7 +119,31 @@ fn request(random: &mut Random, step: usize, now: Time) -> Request {
             _ => (&make(on_reservations(random)).of(organization)).into(),
         },
         _ => (&make(command(random, name, now)).of(organization)).into(),
+    };
+    if name == "tokens" && random.below(3) > 0 { with_model(request, more, random) } else { request }
+}
+
+/// The same with the model whose tokens they are: one that has a price, or one that has none.
+fn with_model(mut request: Request, units: i64, random: &mut Random) -> Request {
+    let model = *random.one_of(&["w", "w", "of nobody"]);
+    let output = random.below(units + 1);
+    let input = units - output;
+    let kinds = Tokens { input: quantity(input), output: quantity(output), ..Tokens::default() };
+    let said = Some(Box::new(LlmUse {
+        meter: meter("tokens"),
+        model: model.to_owned(),
+        provider: String::new(),
+        tokens: Some(kinds),
+        dimensions: format!("{{\"model\":\"{model}\"}}"),
+        charged: None,
+    }));
+    let properties = format!("{{\"model\":\"{model}\",\"inputTokens\":{input},\"outputTokens\":{output}}}");
+    match &mut request {
+        Request::Consume(asked) => (asked.consume.llm, asked.consume.properties) = (said, properties),
+        Request::Record(told) => (told.event.llm, told.event.data) = (said, properties),
+        _ => {}
     }
+    request
 }
 
 /// Holds something of what adds up, or goes on with one of the first reservations.

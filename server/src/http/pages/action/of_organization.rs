@@ -45,7 +45,7 @@ pub(in super::super) async fn sent(
     if let Some(problem) = following::unconfirmed(action, &about, &sent.typed) {
         return Ok(super::unsent(&sent.visit.frame, form, &sent.typed, &problem, Place::Organizations));
     }
-    let call = action.asked(&about, &sent.typed);
+    let call = action.asked(&about, &sent.typed.measured(&about.meters));
     let then = following::then(action, &about, &sent.typed);
     if action.word == cycle::WORD {
         return cycle::sent(&sent, &about, form, &call, then, Place::Organizations).await;

@@ -50,7 +50,11 @@ pub(in super::super) async fn sent(Path(word): Path<String>, sent: Sent) -> Resu
     if let Some(problem) = taken(&sent.visit, action, &sent.typed).await? {
         return Ok(super::unsent(&sent.visit.frame, form, &sent.typed, &problem, action.place));
     }
-    match (action.call)(&sent.typed) {
+    let typed = match action.word {
+        "plan" => sent.typed.measured(&sent.visit.api.all("/v1/meters").await?),
+        _ => sent.typed.clone(),
+    };
+    match (action.call)(&typed) {
         Ok(call) => {
             let call = if form.has_version() { call.only_if(sent.typed.word("version")) } else { call };
             send(&sent, form, &call, action.then(&sent.typed), action.place).await

@@ -7,6 +7,7 @@ use super::{
     DAY, Server, comes_to_stand, create, entries, now, seen, send, stands, state_of, subscription, told, until,
     with_plans, without_metadata,
 };
+use crate::store::Database;
 
 #[test]
 fn with_a_key_stripe_is_asked_and_one_that_does_not_answer_holds_up_no_other() {
@@ -115,4 +116,27 @@ fn an_answer_that_may_be_older_than_what_is_known_is_asked_for_again() {
     server.admin().put("/v1/organizations/acme/subscription", link).is(200);
     until("the newer one wins", 6000, || stands(&server, "acme") == "past_due past_due gold false");
     assert_eq!(entries(&server, "acme", "webhook.state_change").len(), 1, "the older one was never taken");
+}
+
+#[test]
+fn nodes_look_together_once_and_one_that_starts_does_not_look_anew() {
+    let (stripe, database) = (Stripe::start(), Database::new());
+    let url = database.secret();
+    let of_nodes = [("METERGATE_STRIPE_LOOK_SECONDS", "3"), ("METERGATE_DATABASE_URL", url.expose())];
+    let settings = [&stripe.settings()[..], &of_nodes].concat();
+    let first = with_plans(Server::with(&settings));
+    create(&first, "acme");
+    let period = (now() - DAY, now() + 29 * DAY);
+    stripe.put(&without_metadata(subscription("acme", "active", "silver", period)));
+    first.admin().put("/v1/organizations/acme/subscription", json!({"subscription": "sub_acme"})).is(200);
+    comes_to_stand(&first, "acme", "active active silver false");
+    let others = [Server::with(&settings), Server::with(&settings)];
+    let began = now();
+    let before = stripe.asked("/v1/subscriptions/").len();
+    std::thread::sleep(std::time::Duration::from_secs(13));
+    let looked = stripe.asked("/v1/subscriptions/").len() - before;
+    let most = usize::try_from((now() - began) / 3).unwrap() + 2;
+    assert!((2..=most).contains(&looked), "{looked} looks, {most} at most");
+    stripe.put(&without_metadata(subscription("acme", "past_due", "silver", period)));
+    until("a look sees it", 8000, || stands(&others[1], "acme") == "past_due past_due silver false");
 }

@@ -14,6 +14,12 @@ const NAME: &str = "webhook_converges";
 const ORGANIZATIONS: usize = 12;
 const CHANGES: usize = 6;
 
+/// A status that Metergate does not know: the last one stays.
+const UNKNOWN: &str = "under_review";
+/// Those that may be followed by others, and those that nothing follows: Stripe's eight, and the unknown one.
+const OPEN: [&str; 7] = ["trialing", "active", "past_due", "unpaid", "paused", "incomplete", UNKNOWN];
+const OVER: [&str; 2] = ["canceled", "incomplete_expired"];
+
 /// A history: the subscription after each change, the last one last.
 struct History {
     key: String,
@@ -25,7 +31,9 @@ fn one_of<'a, T: ?Sized>(random: &mut Random, all: &[&'a T]) -> &'a T {
 }
 
 impl History {
-    fn new(key: &str, changes: usize, random: &mut Random) -> Self {
+    /// The `nth` of a run: among as many as there are statuses each is somebody's.
+    fn new(nth: usize, changes: usize, random: &mut Random) -> Self {
+        let key = format!("o-{nth}");
         let began = now() - 100 * DAY;
         let (mut status, mut plan, mut period) = ("active", "silver", 0);
         let mut states = Vec::new();
@@ -34,15 +42,18 @@ impl History {
             match random.below(6) {
                 0 => period += 1,
                 1 => plan = one_of(random, &["silver", "gold", "of_nobody"]),
-                _ => status = one_of(random, &["trialing", "active", "past_due", "unpaid", "paused", "incomplete"]),
+                _ => status = one_of(random, &OPEN),
             }
-            if change + 1 == changes && random.below(3) == 0 {
-                status = one_of(random, &["canceled", "incomplete_expired"]);
+            if change == changes / 2 {
+                status = OPEN.get(nth).copied().unwrap_or(status);
+            }
+            if change + 1 == changes && (nth.wrapping_sub(OPEN.len()) < OVER.len() || random.below(4) == 0) {
+                status = OVER[nth % OVER.len()];
             }
             let start = began + period * 30 * DAY;
-            states.push(subscription(key, status, plan, (start, start + 30 * DAY)));
+            states.push(subscription(&key, status, plan, (start, start + 30 * DAY)));
         }
-        Self { key: key.to_owned(), states }
+        Self { key, states }
     }
 }
 
@@ -50,6 +61,8 @@ impl History {
 #[derive(Default)]
 struct Known {
     last: Option<Value>,
+    /// Whether it is linked with the subscription, although nothing is known of its status.
+    is_linked: bool,
     has_ended: bool,
     /// The plan that followed from what was told.
     plan: Option<String>,
@@ -60,11 +73,15 @@ fn status_of(state: &Value) -> &str {
 }
 
 fn is_over(state: &Value) -> bool {
-    ["canceled", "incomplete_expired"].contains(&status_of(state))
+    OVER.contains(&status_of(state))
+}
+
+fn is_unknown(state: &Value) -> bool {
+    status_of(state) == UNKNOWN
 }
 
 fn is_live(state: &Value) -> bool {
-    !is_over(state) && status_of(state) != "incomplete"
+    !is_over(state) && !is_unknown(state) && status_of(state) != "incomplete"
 }
 
 fn start_of(state: &Value) -> i64 {
@@ -78,10 +95,18 @@ impl Known {
             return;
         }
         self.has_ended = is_over(state);
-        if self.last.is_none() && !is_live(state) {
+        let mut state = state.clone();
+        match &self.last {
+            None if is_unknown(&state) => {
+                self.is_linked = true;
+                return;
+            }
             // Of one that the organization never had.
-            return;
+            None if !is_live(&state) && (!self.is_linked || !is_over(&state)) => return,
+            Some(last) if is_unknown(&state) => state["status"] = last["status"].clone(),
+            _ => {}
         }
+        let state = &state;
         let priced = match state["items"]["data"][0]["price"]["id"].as_str().unwrap() {
             "price_silver" => Some("silver"),
             "price_gold" => Some("gold"),
@@ -168,8 +193,7 @@ fn draw<T>(random: &mut Random, from: &mut Vec<T>) -> T {
 /// A run with a key: subscriptions change while events of them are on their way, twice, late, and in any order; of a hundred
 /// events so many never come. Whether all come to where Stripe has them within so many looks.
 fn with_key(server: &mut Server, stripe: &Stripe, random: &mut Random, lost: i64, patience: usize) -> Held {
-    let histories: Vec<History> =
-        (0..ORGANIZATIONS).map(|i| History::new(&format!("o-{i}"), CHANGES, random)).collect();
+    let histories: Vec<History> = (0..ORGANIZATIONS).map(|i| History::new(i, CHANGES, random)).collect();
     for (i, history) in histories.iter().enumerate() {
         create(server, &history.key);
         if i % 2 == 1 {
@@ -231,9 +255,9 @@ fn never_had(server: &Server, history: &History) -> bool {
     !is_over(last) || told.first().is_some_and(|entry| entry["after"]["endedSubscription"] == last["id"])
 }
 
-/// Whether the plan follows from a state alone; else it depends on which of the states before it somebody saw.
+/// Whether plan and status follow from a state alone; else they depend on which of the states before it somebody saw.
 fn known_price(state: &Value) -> bool {
-    !is_live(state) || state["items"]["data"][0]["price"]["id"] != "price_of_nobody"
+    !is_unknown(state) && (!is_live(state) || state["items"]["data"][0]["price"]["id"] != "price_of_nobody")
 }
 
 #[test]
@@ -242,6 +266,7 @@ fn webhook_converges_with_a_key() {
     let stripe = Stripe::start();
     let mut server = with_plans(Server::with(&stripe.settings()));
     stripe.refuse(15);
+    stripe.delay(30);
     with_key(&mut server, &stripe, &mut random, 0, 300).unwrap_or_else(|violation| panic!("{violation}"));
 }
 
@@ -251,6 +276,7 @@ fn webhook_converges_with_a_key_where_events_are_lost() {
     let stripe = Stripe::start();
     let mut server = with_plans(Server::with(&stripe.settings()));
     stripe.refuse(10);
+    stripe.delay(15);
     with_key(&mut server, &stripe, &mut random, 40, 300).unwrap_or_else(|violation| panic!("{violation}"));
 }
 
@@ -263,8 +289,7 @@ fn webhook_converges_without_a_key() {
 
 /// A run without a key: all events of whole histories, each once to three times, in any order.
 fn without(server: &Server, random: &mut Random) -> Held {
-    let histories: Vec<History> =
-        (0..ORGANIZATIONS).map(|i| History::new(&format!("o-{i}"), CHANGES, random)).collect();
+    let histories: Vec<History> = (0..ORGANIZATIONS).map(|i| History::new(i, CHANGES, random)).collect();
     histories.iter().for_each(|history| drop(create(server, &history.key)));
     let mut on_their_way: Vec<(usize, String, Value)> = Vec::new();
     for (i, history) in histories.iter().enumerate() {

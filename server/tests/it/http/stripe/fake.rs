@@ -37,9 +37,15 @@ struct World {
     next: HashMap<String, VecDeque<How>>,
     /// What is done with calls at random: of a hundred so many are refused.
     refused: u64,
+    /// And so many are answered late: with what held when they came.
+    delayed: u64,
     random: u64,
     /// Each call with its body.
     asked: Vec<(String, String)>,
+    /// The keys under which pages were wanted, in order.
+    keys: Vec<String>,
+    /// The pages that were made, each once under its key.
+    pages: HashMap<String, Vec<String>>,
 }
 
 /// It runs until this goes.
@@ -111,6 +117,16 @@ impl Stripe {
         self.world.lock().refused = of_hundred;
     }
 
+    /// Of a hundred calls so many are answered late from now on, up to a third of a second.
+    pub(super) fn delay(&self, of_hundred: u64) {
+        self.world.lock().delayed = of_hundred;
+    }
+
+    /// The keys under which pages were wanted, in order.
+    pub(super) fn keys(&self) -> Vec<String> {
+        self.world.lock().keys.clone()
+    }
+
     /// The calls whose path begins so.
     pub(super) fn asked(&self, path: &str) -> Vec<(String, String)> {
         let world = self.world.lock();
@@ -141,7 +157,7 @@ pub(super) fn signed(body: &str, secret: &str, at: i64) -> String {
 
 fn answer(mut stream: TcpStream, world: &Mutex<World>, stopped: &AtomicBool) -> std::io::Result<()> {
     let mut reader = BufReader::new(stream.try_clone()?);
-    let (mut line, mut length, mut is_known) = (String::new(), 0, false);
+    let (mut line, mut length, mut is_known, mut key) = (String::new(), 0, false, String::new());
     reader.read_line(&mut line)?;
     loop {
         let mut header = String::new();
@@ -151,6 +167,7 @@ fn answer(mut stream: TcpStream, world: &Mutex<World>, stopped: &AtomicBool) -> 
             break;
         }
         length = header.strip_prefix("content-length: ").map_or(length, |text| text.parse().unwrap());
+        key = header.strip_prefix("idempotency-key: ").map_or(key, str::to_owned);
         is_known |= header == format!("authorization: bearer {API_KEY}");
     }
     let mut body = vec![0; length];
@@ -161,7 +178,7 @@ fn answer(mut stream: TcpStream, world: &Mutex<World>, stopped: &AtomicBool) -> 
         world.asked.push((path.clone(), String::from_utf8(body).unwrap()));
         let how = world.how(&path);
         // What it says is what holds when it begins to say it.
-        (how, if is_known { world.said(&path) } else { (401, json!({})) })
+        (how, if is_known { world.said(&path, &key) } else { (401, json!({})) })
     };
     let mut wait = None;
     match how {
@@ -194,10 +211,27 @@ impl World {
         self.random ^= self.random << 17;
         let statuses = [429, 500, 503];
         let status = statuses[usize::try_from(self.random % 3).unwrap()];
-        (self.random / 7 % 100 < self.refused).then_some(How::Refuse(status, u64::from(status == 429)))
+        let (refused, late) = (self.random / 7 % 100, self.random / 701 % 100);
+        match () {
+            () if refused < self.refused => Some(How::Refuse(status, u64::from(status == 429))),
+            () if late < self.delayed => Some(How::Delay(20 + self.random / 70_001 % 300)),
+            () => None,
+        }
     }
 
-    fn said(&self, path: &str) -> (u16, Value) {
+    /// The page of a key, which is made where there is none.
+    fn page(&mut self, path: &str, key: &str, begins: &str) -> (u16, Value) {
+        self.keys.push(key.to_owned());
+        let keys = self.pages.entry(path.to_owned()).or_default();
+        let known = keys.iter().position(|known| known == key && !key.is_empty());
+        let at = known.unwrap_or_else(|| {
+            keys.push(key.to_owned());
+            keys.len() - 1
+        });
+        (200, json!({"url": format!("{begins}{}", at + 1)}))
+    }
+
+    fn said(&mut self, path: &str, key: &str) -> (u16, Value) {
         if let Some(id) = path.strip_prefix("/v1/subscriptions/") {
             let found = self.subscriptions.get(&decoded(id));
             return found.map_or((404, json!({"error": {"message": "no such"}})), |found| (200, found.clone()));
@@ -206,8 +240,8 @@ impl World {
             return (200, self.listed(query));
         }
         match path {
-            "/v1/billing_portal/sessions" => (200, json!({"url": "https://billing.stripe.com/p/session/1"})),
-            "/v1/checkout/sessions" => (200, json!({"url": "https://checkout.stripe.com/c/pay/1"})),
+            "/v1/billing_portal/sessions" => self.page(path, key, "https://billing.stripe.com/p/session/"),
+            "/v1/checkout/sessions" => self.page(path, key, "https://checkout.stripe.com/c/pay/"),
             _ => (404, json!({})),
         }
     }

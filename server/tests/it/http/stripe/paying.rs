@@ -2,6 +2,7 @@
 
 use serde_json::json;
 
+use super::Client;
 use super::fake::{How, Stripe};
 use super::free_address;
 use super::{DAY, Server, comes_to_stand, create, join, now, sign_up, subscription, told, with_plans, without_key};
@@ -60,11 +61,48 @@ fn owners_and_admins_are_sent_to_pay_also_while_their_organization_is_locked() {
     assert_eq!(made["url"], "https://billing.stripe.com/p/session/1");
     let (_, form) = stripe.asked("/v1/billing_portal/sessions").remove(0);
     assert!(form.contains("customer=cus%5Facme") && form.contains("return%5Furl=https"), "{form}");
-    for (how, status, code) in [(How::Refuse(503, 0), 503, "unavailable"), (How::Refuse(400, 0), 502, "stripe-refused")]
-    {
-        stripe.next("sessions", [how]);
+    refusals_are_told(&stripe, owner, portal);
+}
+
+/// What Stripe says no to, or cannot answer twice.
+fn refusals_are_told(stripe: &Stripe, owner: &Client, portal: &str) {
+    let twice = |status| vec![How::Refuse(status, 0), How::Refuse(status, 0)];
+    let waits = vec![How::Refuse(429, 3)];
+    for (how, status, code) in [
+        (twice(503), 503, "unavailable"),
+        (waits, 503, "unavailable"),
+        (vec![How::Refuse(400, 0)], 502, "stripe-refused"),
+    ] {
+        stripe.next("sessions", how);
         owner.call("POST", portal).send().expect_problem(status, code);
     }
+}
+
+#[test]
+fn a_page_is_asked_for_once_more_under_the_same_key_and_a_repeated_call_gets_the_same_page() {
+    let stripe = Stripe::start();
+    let server = with_plans(Server::with(&stripe.settings()));
+    create(&server, "acme");
+    create(&server, "other");
+    let admin = server.admin();
+    let path = |key: &str| format!("/v1/organizations/{key}/subscription/checkout");
+    let wanted = |key: &str, once: &str| {
+        let call = admin.call("POST", &path(key)).header("idempotency-key", once).json(json!({"plan": "gold"}));
+        call.send().is(201).json()["url"].clone()
+    };
+    // Stripe made the page, but its answer was lost: the second call gets the page of the first.
+    stripe.next("sessions", [How::Refuse(500, 0)]);
+    admin.post(&path("acme"), json!({"plan": "gold"})).is(201);
+    let keys = stripe.keys();
+    assert_eq!((keys.len(), &keys[0]), (2, &keys[1]), "{keys:?}");
+    assert!(keys[0].len() >= 32, "{keys:?}");
+    admin.post(&path("acme"), json!({"plan": "gold"})).is(201);
+    assert_ne!(stripe.keys()[2], keys[0], "another call is another page");
+    // A caller that repeats its own call, as one whose connection broke.
+    let first = wanted("acme", "order-1");
+    assert_eq!(wanted("acme", "order-1"), first);
+    assert_ne!(wanted("acme", "order-2"), first);
+    assert_ne!(wanted("other", "order-1"), first, "a key is one organization's");
 }
 
 #[test]

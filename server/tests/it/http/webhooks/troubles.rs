@@ -93,6 +93,8 @@ fn what_somebody_waits_for_is_sent_to_an_endpoint_that_rests_and_before_all_that
     receiver.next("/hooks", [How::with(429, "retry-after: 3600")]);
     lock(&server);
     hooks.tried(1);
+    let rests = || hooks.admin.get(&hooks.path).is(200).json()["restsUntil"].clone();
+    assert!(rests().is_string(), "it is said until when");
     unlock(&server);
     lock(&server);
     let test = || hooks.admin.call("POST", &format!("{}/test", hooks.path)).send().is(201).json();
@@ -103,6 +105,7 @@ fn what_somebody_waits_for_is_sent_to_an_endpoint_that_rests_and_before_all_that
     // What an operator has enabled again rests no more.
     hooks.admin.patch(&hooks.path, json!({"enabled": false})).is(200);
     hooks.admin.patch(&hooks.path, json!({"enabled": true})).is(200);
+    assert_eq!(rests(), Value::Null);
     receiver.received("/hooks", 2);
 }
 

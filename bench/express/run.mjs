@@ -1,0 +1,101 @@
+// Requests a second, and CPU a request, of one Express app guarded in four ways, interleaved:
+//   ./check servers node bench/express/run.mjs METERGATE [ROUNDS] [SECONDS]
+// Needs wrk, and `npm ci && npm run build` in sdk/, `npm ci` here.
+import { execFile, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { readFile, readdir } from 'node:fs/promises';
+import { promisify } from 'node:util';
+
+import { KEY, Server } from '../../sdk/kit/server.mjs';
+
+const [METERGATE, ROUNDS = '5', SECONDS = '5'] = process.argv.slice(2);
+const CONNECTIONS = 64;
+const ORGANIZATIONS = 100;
+const WAYS = { nothing: 'nothing', held: 'Metergate, held reservations', asked: 'Metergate, a round trip each', stack: 'rate-limiter-flexible on Redis, batched rows in PostgreSQL' };
+/** Clock ticks a second in /proc. */
+const TICKS = 100;
+const run = promisify(execFile);
+
+/** CPU microseconds that processes have used whose id is `root`, or that descend from it. */
+async function cpu(root) {
+  const parents = new Map();
+  const used = new Map();
+  for (const name of await readdir('/proc')) {
+    if (!/^\d+$/.test(name)) continue;
+    const stat = await readFile(`/proc/${name}/stat`, 'utf8').catch(() => undefined);
+    if (stat === undefined) continue;
+    const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+    parents.set(Number(name), Number(fields[1]));
+    // With the children that have ended.
+    used.set(Number(name), [11, 12, 13, 14].reduce((sum, at) => sum + Number(fields[at]), 0));
+  }
+  const isBelow = (id) => id === root || (parents.has(id) && id > 1 && isBelow(parents.get(id)));
+  return [...used].filter(([id]) => isBelow(id)).reduce((sum, [, ticks]) => sum + ticks, 0) * (1e6 / TICKS);
+}
+
+/** The process that listens on a port. */
+async function listener(port) {
+  const { stdout } = await run('ss', ['-ltnpH', `sport = :${port}`]);
+  return Number(/pid=(\d+)/.exec(stdout)[1]);
+}
+
+async function measure(way, server, helpers) {
+  const environment = { ...process.env, NODE_ENV: 'production', METERGATE_URL: server.url, METERGATE_API_KEY: KEY };
+  const app = spawn(process.execPath, [new URL('app.mjs', import.meta.url).pathname, way], { env: environment, stdio: ['ignore', 'pipe', 'inherit'] });
+  const [port] = await once(app.stdout, 'data');
+  const processes = { app: app.pid, ...helpers };
+  const load = (seconds) => run('wrk', ['-t1', `-c${CONNECTIONS}`, `-d${seconds}s`, '-s', new URL('load.lua', import.meta.url).pathname, `http://127.0.0.1:${Number(port)}`]);
+  await load(2);
+  const before = await all(processes);
+  const { stdout } = await load(SECONDS);
+  const after = await all(processes);
+  app.kill('SIGKILL');
+  await once(app, 'exit');
+  const [requests, duration, p50, p99, errors] = /RESULT (\d+) (\d+) (\d+) (\d+) (\d+)/.exec(stdout).slice(1).map(Number);
+  if (errors > 0) throw new Error(`${way}: ${errors} errors\n${stdout}`);
+  const each = Object.fromEntries(Object.keys(processes).map((name) => [name, (after[name] - before[name]) / requests]));
+  return { rate: (requests * 1e6) / duration, p50: p50 / 1_000, p99: p99 / 1_000, ...each };
+}
+
+async function all(processes) {
+  const entries = await Promise.all(Object.entries(processes).map(async ([name, id]) => [name, await cpu(id)]));
+  return Object.fromEntries(entries);
+}
+
+const median = (numbers) => [...numbers].sort((one, other) => one - other)[Math.floor(numbers.length / 2)];
+const shown = (results, of, digits) => {
+  const numbers = results.map(of);
+  const say = (number) => number.toFixed(digits);
+  return `${say(median(numbers))} (${say(Math.min(...numbers))}–${say(Math.max(...numbers))})`;
+};
+
+process.env.METERGATE_BINARY = METERGATE;
+const server = await Server.start();
+try {
+  const limits = ['minute', 'day', 'billingPeriod'].map((window) => ({ meter: 'api_calls', window, max: 1_000_000_000, enforcement: 'hard' }));
+  await server.call('PUT', '/v1/plans/bench', { name: 'Bench', limits });
+  for (let n = 0; n < ORGANIZATIONS; n++) await server.call('POST', '/v1/organizations', { key: `org-${n}`, name: `org-${n}`, plan: 'bench' });
+  const helpers = {
+    metergate: server.process.pid,
+    redis: await listener(new URL(process.env.METERGATE_TEST_REDIS).port),
+    postgres: await listener(new URL(process.env.METERGATE_TEST_POSTGRES).port),
+  };
+  const results = Object.fromEntries(Object.keys(WAYS).map((way) => [way, []]));
+  for (let round = 0; round < Number(ROUNDS); round++) {
+    for (const way of Object.keys(WAYS)) {
+      results[way].push(await measure(way, server, helpers));
+      console.error(`round ${round + 1}: ${way}`, results[way].at(-1));
+    }
+  }
+  const bare = median(results.nothing.map(({ app }) => app));
+  console.log('| guarded by | requests/s | p50 / p99 ms | CPU µs a request: app | servers | app, of nothing |\n| --- | --- | --- | --- | --- | --- |');
+  for (const [way, name] of Object.entries(WAYS)) {
+    const own = results[way];
+    const servers = ({ metergate, redis, postgres }) => metergate + redis + postgres;
+    const latency = `${median(own.map(({ p50 }) => p50)).toFixed(1)} / ${median(own.map(({ p99 }) => p99)).toFixed(1)}`;
+    const times = (median(own.map(({ app }) => app)) / bare).toFixed(2);
+    console.log(`| ${name} | ${shown(own, ({ rate }) => rate, 0)} | ${latency} | ${shown(own, ({ app }) => app, 0)} | ${shown(own, servers, 0)} | ${times} |`);
+  }
+} finally {
+  await server.stop();
+}

@@ -1,0 +1,121 @@
+//! Who did something, as people know them: the audit log names users by their ids, which never change and say nothing to
+//! anybody. Whoever reads a log may see some of them by name; of the others the id is all there is.
+
+use std::collections::BTreeMap;
+
+use crate::answers::{Member, User};
+use crate::format::{Markup, escape};
+
+/// What the audit log writes before the id of a user.
+const USER: &str = "user:";
+/// The beginning of an id that is enough to tell people apart by eye: its last part, since ids begin with their time.
+const SHORT: usize = 8;
+
+/// Users by their ids, with names and addresses.
+#[derive(Clone, Debug, Default)]
+pub struct Names(BTreeMap<String, (String, String)>);
+
+impl Names {
+    /// With users.
+    #[must_use]
+    pub fn with_users<'a>(mut self, users: impl IntoIterator<Item = &'a User>) -> Self {
+        self.0.extend(users.into_iter().map(|user| (user.id.clone(), (user.name.clone(), user.email.clone()))));
+        self
+    }
+
+    /// With a member of an organization.
+    #[must_use]
+    pub fn with_member(mut self, member: &Member) -> Self {
+        self.0.insert(member.id.clone(), (member.name.clone(), member.email.clone()));
+        self
+    }
+
+    /// The ids among actors of which nothing is known yet, each once.
+    pub fn unknown<'a>(&self, actors: impl IntoIterator<Item = &'a str>) -> Vec<String> {
+        let ids = actors.into_iter().filter_map(|actor| actor.strip_prefix(USER));
+        let unknown: std::collections::BTreeSet<_> = ids.filter(|id| !self.0.contains_key(*id)).collect();
+        unknown.into_iter().map(str::to_owned).collect()
+    }
+
+    /// The actor of an address, where somebody with it is known.
+    pub fn actor_of(&self, email: &str) -> Option<String> {
+        let found = self.0.iter().find(|(_, (_, known))| known.eq_ignore_ascii_case(email.trim()));
+        found.map(|(id, _)| format!("{USER}{id}"))
+    }
+
+    /// An actor in words, with what it is in the log as the title.
+    pub(crate) fn shown(&self, actor: &str) -> Markup {
+        let (name, more) = self.words(actor);
+        let more = if more.is_empty() { more } else { format!(r#"<span class="sub">{}</span>"#, escape(&more)) };
+        Markup::of(format!(r#"<span title="{}">{}</span>{more}"#, escape(actor), escape(&name)))
+    }
+
+    /// The same in one line.
+    pub(crate) fn name(&self, actor: &str) -> String {
+        self.words(actor).0
+    }
+
+    /// A name, and what more there is to say of who has it.
+    fn words(&self, actor: &str) -> (String, String) {
+        let (kind, id) = actor.split_once(':').unwrap_or(("", actor));
+        match (kind, self.0.get(id)) {
+            ("user", Some((name, email))) if name.is_empty() || name == email => (email.clone(), String::new()),
+            ("user", Some((name, email))) => (name.clone(), email.clone()),
+            ("user", None) => (format!("User …{}", end(id)), "not among those you see".to_owned()),
+            ("key", _) => (id.to_owned(), "API key".to_owned()),
+            ("portal", _) => ("Portal link".to_owned(), format!("…{}", end(id))),
+            _ if actor == "system" => ("Metergate".to_owned(), "by itself".to_owned()),
+            _ => (actor.to_owned(), String::new()),
+        }
+    }
+}
+
+fn end(id: &str) -> &str {
+    let at = id.char_indices().rev().nth(SHORT - 1).map_or(0, |(at, _)| at);
+    &id[at..]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names() -> Names {
+        let user = |id: &str, name: &str, email: &str| User {
+            id: id.to_owned(),
+            email: email.to_owned(),
+            email_verified: true,
+            name: name.to_owned(),
+            created_at: String::new(),
+        };
+        let users = [user("0190-1", "Ada <L>", "ada@example.com"), user("0190-2", "", "eve@example.com")];
+        Names::default().with_users(&users)
+    }
+
+    #[test]
+    fn an_actor_is_shown_by_name_with_its_id_as_the_title() {
+        #[rustfmt::skip]
+        let cases = [ // actor, name, more
+            ("user:0190-1", "Ada <L>", "ada@example.com"),
+            ("user:0190-2", "eve@example.com", ""),
+            ("user:0190-aaaa-bbbbbbbb1234", "User …bbbb1234", "not among those you see"),
+            ("key:billing job", "billing job", "API key"),
+            ("portal:ps_1", "Portal link", "…ps_1"),
+            ("system", "Metergate", "by itself"),
+            ("anonymous", "anonymous", ""),
+            ("user:größe-größe", "User …ße-größe", "not among those you see"),
+        ];
+        for (actor, name, more) in cases {
+            assert_eq!(names().words(actor), (name.to_owned(), more.to_owned()), "{actor}");
+        }
+        let expected = r#"<span title="user:0190-1">Ada &lt;L&gt;</span><span class="sub">ada@example.com</span>"#;
+        assert_eq!(names().shown("user:0190-1").as_str(), expected);
+    }
+
+    #[test]
+    fn each_unknown_user_is_asked_for_once_and_an_address_stands_for_its_user() {
+        let actors = ["user:b", "system", "user:0190-1", "user:a", "user:b", "key:user:c"];
+        assert_eq!(names().unknown(actors), ["a", "b"]);
+        assert_eq!(names().actor_of(" Eve@example.com").as_deref(), Some("user:0190-2"));
+        assert_eq!(names().actor_of("nobody@example.com"), None);
+    }
+}

@@ -1,0 +1,47 @@
+import type { ServerResponse } from 'node:http';
+
+import type { Decision, Problem } from '@metergate/client';
+
+const QUOTA_EXCEEDED = 'https://iana.org/assignments/http-problem-types#quota-exceeded';
+const REDUCED_CAPACITY = 'https://iana.org/assignments/http-problem-types#temporary-reduced-capacity';
+/** When to ask again of a server that cannot be asked now, in seconds. */
+const RETRY_AFTER = 5;
+
+/** Answers with a problem document. */
+export function problem(response: ServerResponse, status: number, document: Partial<Problem>): void {
+  response.statusCode = status;
+  // Without parameters: clients compare the whole of it.
+  response.setHeader('Content-Type', 'application/problem+json');
+  response.setHeader('Cache-Control', 'no-store');
+  response.end(JSON.stringify({ type: 'about:blank', status, ...document }));
+}
+
+/** The rate headers of a decision on a response. */
+export function rate(response: ServerResponse, headers: Readonly<Record<string, string>>): void {
+  for (const name in headers) response.setHeader(name, headers[name] as string);
+}
+
+/** A refusal as a gateway answers it. */
+export function refused(response: ServerResponse, decision: Pick<Decision, 'status' | 'headers' | 'reason' | 'problem'>): void {
+  rate(response, decision.headers);
+  const said = decision.problem ?? {
+    type: decision.reason === 'quota-exceeded' ? QUOTA_EXCEEDED : 'about:blank',
+    title: 'Refused',
+    detail: 'The organization may not use this now.',
+    code: decision.reason ?? 'refused',
+  };
+  problem(response, decision.status, said);
+}
+
+/** Metergate cannot be asked, and the policy is to deny. */
+export function unavailable(response: ServerResponse): void {
+  response.setHeader('Retry-After', String(RETRY_AFTER));
+  response.setHeader('X-Quota-Degraded', 'true');
+  const detail = 'Whether the quota allows this cannot be decided now. Ask again later.';
+  problem(response, 503, { type: REDUCED_CAPACITY, title: 'Service Unavailable', detail, code: 'unavailable' });
+}
+
+/** Nobody to count for. */
+export function nobody(response: ServerResponse, code: string, detail: string): void {
+  problem(response, 403, { title: 'Forbidden', detail, code });
+}

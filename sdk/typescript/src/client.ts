@@ -1,0 +1,173 @@
+import type { components, operations } from './generated/api.js';
+import { decision } from './decision.js';
+import type { Decision, DecisionRequest } from './decision.js';
+import { Holds } from './hold.js';
+import type { HoldOptions } from './hold.js';
+import { settings } from './options.js';
+import type { MetergateOptions, Settings } from './options.js';
+import { Recorder } from './recorder.js';
+import type { RecorderStats } from './queue.js';
+import type { Completion, UsageEvent } from './recorder.js';
+import { Reservation } from './reservation.js';
+import type { ReservationRequest } from './reservation.js';
+import { Settlements } from './settlements.js';
+import { unwatch, watch } from './shutdown.js';
+import { Transport } from './transport.js';
+
+type Schemas = components['schemas'];
+/** What can be asked of reports. */
+export type UsageQuery = NonNullable<operations['query_usage']['parameters']['query']>;
+
+/** How one call is made. */
+export interface CallOptions {
+  /** The longest time in milliseconds; else the client's. */
+  timeoutMs?: number;
+  /** Ends the call early. */
+  signal?: AbortSignal;
+}
+
+/** How long closing may take without a word, in milliseconds. */
+const CLOSING_MS = 5_000;
+
+/** A client of a Metergate server. */
+export class Metergate {
+  /** What it was set up with. */
+  readonly settings: Settings;
+  /** Calls that this client has no method for. */
+  readonly transport: Transport;
+  /** Reservations that are settled in the background. */
+  readonly settlements: Settlements;
+  readonly #recorder: Recorder;
+  readonly #holds = new Set<Holds>();
+  #watched = false;
+
+  /** @throws {TypeError} an option or variable is not what it can be */
+  constructor(options: MetergateOptions = {}) {
+    this.settings = settings(options);
+    this.transport = new Transport(this.settings);
+    this.#recorder = new Recorder(this.settings, this.transport);
+    this.settlements = new Settlements((event) => this.record(event), this.settings);
+  }
+
+  /** May the organization use so much now? If so it is recorded, durably, when the answer arrives. */
+  async consume(request: DecisionRequest, options: CallOptions = {}): Promise<Decision> {
+    const repeatable = request.id !== undefined;
+    return decision(await this.transport.call({ ...post('/v1/consume?status=native', request, options), repeatable, refusals: true }));
+  }
+
+  /** The same answer with nothing recorded. */
+  async check(request: DecisionRequest, options: CallOptions = {}): Promise<Decision> {
+    return decision(await this.transport.call({ ...post('/v1/check?status=native', request, options), repeatable: true, refusals: true }));
+  }
+
+  /** Up to 1,000 decisions at once, each for itself, in their order. An element that is not valid is a problem in its place. */
+  async consumeMany(requests: readonly DecisionRequest[], options: CallOptions = {}): Promise<(Schemas['DecisionBody'] | Schemas['Problem'])[]> {
+    const repeatable = requests.every((request) => request.id !== undefined);
+    const { data } = await this.transport.json<{ data: Schemas['DecisionBody'][] }>({ ...post('/v1/consume', requests, options), repeatable });
+    return data;
+  }
+
+  /** Holds quantity whose true amount is known later. See {@link Reservation.allowed} for whether it is held. */
+  async reserve(request: ReservationRequest, options: CallOptions = {}): Promise<Reservation> {
+    return new Reservation(this.transport, await this.transport.call(post('/v1/reservations', request, options)));
+  }
+
+  /** Holds quantity of a meter ahead of its use, to decide without a round trip. */
+  hold(options: HoldOptions): Holds {
+    const holds = new Holds(this, options);
+    this.#holds.add(holds);
+    this.#watch();
+    return holds;
+  }
+
+  /** Records usage in the background. Never throws for what happens to it, and never waits. */
+  record(event: UsageEvent): void {
+    this.#watch();
+    if (this.settings.enabled) this.#recorder.add(event);
+  }
+
+  /** Says in the background how long something took that is recorded, and how it ended. Counts nothing. */
+  complete(said: Completion): void {
+    this.#watch();
+    if (this.settings.enabled) this.#recorder.addCompletion(said);
+  }
+
+  /**
+   * Catches up in the background on a decision that was acted upon without an answer, such as one allowed by your own policy
+   * while the server was away: it counts once, also where the server had recorded it and only the answer was lost. Say `durationMs`
+   * and `status` with it: a `complete` may come before it.
+   */
+  recordUnanswered(request: DecisionRequest & { id: string }): void {
+    this.#watch();
+    if (this.settings.enabled) this.#recorder.addUnanswered(request);
+  }
+
+  /** Settles what is held and sends what waits now. False where some of it still waits after `timeoutMs`. */
+  async flush(timeoutMs = CLOSING_MS): Promise<boolean> {
+    const until = performance.now() + timeoutMs;
+    const settled = await within(timeoutMs, [...[...this.#holds].map((holds) => holds.settle()), this.settlements.settled()]);
+    return (await this.#recorder.flush(until - performance.now())) && settled;
+  }
+
+  /** Sends what waits and ends: what cannot be sent in time is dropped and counted. */
+  async close(timeoutMs = CLOSING_MS): Promise<void> {
+    const until = performance.now() + timeoutMs;
+    await within(timeoutMs, [...[...this.#holds].map((holds) => holds.close()), this.settlements.settled()]);
+    const unsettled = this.settlements.unsettled();
+    if (unsettled.length > 0) this.settings.onDropped(unsettled, `not settled within ${timeoutMs} ms of closing`);
+    await this.#recorder.close(Math.max(1, Math.round(until - performance.now())));
+    unwatch(this);
+    this.transport.close();
+  }
+
+  /** What became of what was recorded in the background. */
+  stats(): RecorderStats {
+    return this.#recorder.stats();
+  }
+
+  /** What an organization used in its present period, and what is left. */
+  usage(organization: string, options: CallOptions = {}): Promise<Schemas['Standing']> {
+    return this.transport.json(get(`/v1/organizations/${encodeURIComponent(organization)}/usage`, options));
+  }
+
+  /** Usage by organization, meter, time and dimension. */
+  report(query: UsageQuery, options: CallOptions = {}): Promise<Schemas['Paged_UsageRow']> {
+    const pairs = Object.entries(query).flatMap(([name, value]) => [value].flat().map((one): [string, string] => [name, String(one)]));
+    return this.transport.json(get(`/v1/usage?${new URLSearchParams(pairs)}`, options));
+  }
+
+  /** What an organization's plan lets it do: features, and limits with their use. */
+  entitlements(organization: string, options: CallOptions = {}): Promise<Schemas['Entitlements']> {
+    return this.transport.json(get(`/v1/organizations/${encodeURIComponent(organization)}/entitlements`, options));
+  }
+
+  /** A link into the customer portal, for one organization. Needs a key with the scope `admin`. */
+  portalLink(organization: string, link: Schemas['NewPortalBody'] = {}, options: CallOptions = {}): Promise<Schemas['PortalBody']> {
+    return this.transport.json(post(`/v1/organizations/${encodeURIComponent(organization)}/portal-sessions`, link, options));
+  }
+
+  /** What is recorded is worth the wait at the end of the process, from the first event on. */
+  #watch(): void {
+    if (this.#watched) return;
+    this.#watched = true;
+    watch(this, this.settings.handleSigterm);
+  }
+}
+
+/** Whether all of it was done in time. */
+async function within(milliseconds: number, work: readonly Promise<void>[]): Promise<boolean> {
+  if (work.length === 0) return true;
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<boolean>((resolve) => (timer = setTimeout(() => resolve(false), milliseconds)));
+  const done = await Promise.race([Promise.all(work).then(() => true), late]);
+  clearTimeout(timer);
+  return done;
+}
+
+function post(path: string, body: unknown, options: CallOptions) {
+  return { method: 'POST', path, body: JSON.stringify(body), ...options } as const;
+}
+
+function get(path: string, options: CallOptions) {
+  return { method: 'GET', path, repeatable: true, ...options } as const;
+}

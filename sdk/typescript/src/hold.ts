@@ -1,0 +1,256 @@
+import type { Metergate } from './client.js';
+import type { Decision, DecisionRequest } from './decision.js';
+import { LocalHeaders } from './local-headers.js';
+import type { Reservation } from './reservation.js';
+
+/** How quantity is held ahead of its use. */
+export interface HoldOptions {
+  /** The meter's key; of one that adds up. */
+  meter: string;
+  /**
+   * For how long in milliseconds quantity is decided from before it is settled: 1,000. A lock, a changed limit, a grant is seen
+   * after this at the latest, and a process that is killed loses the record of what it used since then.
+   */
+  holdMs?: number;
+  /** The most that is held for one organization at once; 10,000. */
+  most?: number;
+  /** Seconds after which the server lets go what a process that ended left held: 60. */
+  ttlSeconds?: number;
+  /** For how long in milliseconds a refusal is remembered, so that who is refused costs nothing: 250. */
+  refusalMs?: number;
+  /** Dimensions of everything that is used. */
+  properties?: Readonly<Record<string, unknown>>;
+}
+
+/** Decisions that are asked for one by one within `holdMs` before quantity is held: few are cheaper so. */
+const BUSY = 3;
+/** Of what is left under the tightest limit, the part that one process holds at most: the rest is for the others. */
+const SHARE = 4;
+
+/** Quantity that is held now. */
+interface Held {
+  reservation: Reservation;
+  headers: LocalHeaders;
+  left: number;
+  used: number;
+  /** Below this the next is asked for. */
+  low: number;
+  /** By `performance.now()`: from then on nothing is decided from it. */
+  until: number;
+  timer: NodeJS.Timeout;
+}
+
+/** One organization. */
+interface Tenant {
+  organization: string;
+  held: Held | undefined;
+  next: Promise<void> | undefined;
+  /** The rate headers of the last answer. */
+  headers: Decision['headers'];
+  /** Used since `since`, to know how much to hold. */
+  recent: number;
+  since: number;
+  /** What one process may hold at most, as the limits stood last. */
+  share: number;
+  refusal: { decision: Decision; quantity: number; until: number } | undefined;
+}
+
+/**
+ * Decides from quantity that is held, without a round trip, and never beyond a limit: what is held counts as used for
+ * everybody else. What cannot be decided so is asked one by one.
+ */
+export class Holds {
+  readonly #client: Metergate;
+  readonly #options: Required<Omit<HoldOptions, 'properties'>> & Pick<HoldOptions, 'properties'>;
+  readonly #tenants = new Map<string, Tenant>();
+  readonly #settling = new Set<Promise<void>>();
+  #sweepAt = 1_024;
+  #closed = false;
+
+  constructor(client: Metergate, options: HoldOptions) {
+    this.#client = client;
+    this.#options = { holdMs: 1_000, most: 10_000, ttlSeconds: 60, refusalMs: 250, ...options };
+    if (this.#options.ttlSeconds * 1_000 < 2 * this.#options.holdMs) {
+      throw new TypeError('ttlSeconds must be at least twice holdMs, so that what is used is settled before it lapses');
+    }
+  }
+
+  /**
+   * May the organization use so much now? At once where enough is held.
+   *
+   * @throws {ProblemError | UnreachableError} as `consume` does, where nothing is held; with `id` it can be asked again
+   */
+  take(organization: string, quantity = 1, id?: string): Decision | Promise<Decision> {
+    const tenant = this.#tenants.get(organization);
+    if (tenant === undefined) return this.#first(organization, quantity, id);
+    const now = performance.now();
+    return this.#local(tenant, quantity, now) ?? this.#remote(tenant, quantity, id, now);
+  }
+
+  /** Settles what was used until now, and gives back the rest. */
+  async settle(): Promise<void> {
+    for (const tenant of this.#tenants.values()) this.#end(tenant);
+    await Promise.all(this.#settling);
+  }
+
+  /** Settles, and holds nothing from now on. */
+  async close(): Promise<void> {
+    this.#closed = true;
+    await Promise.allSettled([...this.#tenants.values()].map((tenant) => tenant.next));
+    await this.settle();
+    this.#tenants.clear();
+  }
+
+  #first(organization: string, quantity: number, id: string | undefined): Promise<Decision> {
+    const since = performance.now();
+    if (this.#tenants.size >= this.#sweepAt) this.#sweep(since);
+    const tenant: Tenant = { organization, held: undefined, next: undefined, headers: {}, recent: 0, since, share: Infinity, refusal: undefined };
+    this.#tenants.set(organization, tenant);
+    return this.#remote(tenant, quantity, id, since);
+  }
+
+  /** Forgets whom nothing was asked of for a while, so that memory follows those who are active. */
+  #sweep(now: number): void {
+    for (const [organization, { held, next, since }] of this.#tenants) {
+      if (held === undefined && next === undefined && now - since > this.#options.holdMs) this.#tenants.delete(organization);
+    }
+    this.#sweepAt = Math.max(1_024, 2 * this.#tenants.size);
+  }
+
+  #local(tenant: Tenant, quantity: number, now: number): Decision | undefined {
+    const held = tenant.held;
+    // Parts are not added up here, where they would be rounded.
+    if (held === undefined || now >= held.until || held.left < quantity || !(quantity > 0) || !Number.isSafeInteger(quantity)) return undefined;
+    held.left -= quantity;
+    held.used += quantity;
+    tenant.recent += quantity;
+    if (held.left < held.low && tenant.next === undefined) this.#ahead(tenant, now);
+    return new LocalDecision(tenant.organization, this.#options.meter, quantity, held.headers, held.left);
+  }
+
+  async #remote(tenant: Tenant, quantity: number, id: string | undefined, now: number): Promise<Decision> {
+    const refused = tenant.refusal;
+    if (refused !== undefined && now < refused.until && quantity >= refused.quantity) return refused.decision;
+    tenant.recent += quantity > 0 ? quantity : 0;
+    if (now - tenant.since > this.#options.holdMs && tenant.held === undefined) this.#begin(tenant, now);
+    if (tenant.recent >= BUSY && tenant.next === undefined && tenant.held === undefined) this.#ahead(tenant, now);
+    const decided = await this.#ask(tenant, quantity, id);
+    if (decided.allowed || decided.reason !== 'quota-exceeded') return this.#remember(tenant, quantity, decided);
+    // What this process itself holds may be what is missing.
+    if (tenant.held === undefined && tenant.next === undefined) return this.#remember(tenant, quantity, decided);
+    await tenant.next;
+    const local = this.#local(tenant, quantity, performance.now());
+    if (local !== undefined) return local;
+    this.#end(tenant);
+    await Promise.all(this.#settling);
+    return this.#remember(tenant, quantity, await this.#ask(tenant, quantity, id === undefined ? undefined : `${id}-again`));
+  }
+
+  async #ask(tenant: Tenant, quantity: number, id: string | undefined): Promise<Decision> {
+    const { meter, properties } = this.#options;
+    const request: DecisionRequest = { organization: tenant.organization, meter, quantity };
+    if (id !== undefined) request.id = id;
+    if (properties !== undefined) request.properties = properties;
+    const decided = await this.#client.consume(request);
+    tenant.headers = decided.headers;
+    return decided;
+  }
+
+  #remember(tenant: Tenant, quantity: number, decided: Decision): Decision {
+    const wait = Math.min(this.#options.refusalMs, (decided.retryAfterSeconds ?? Infinity) * 1_000);
+    tenant.refusal = decided.allowed ? undefined : { decision: decided, quantity, until: performance.now() + wait };
+    return decided;
+  }
+
+  #begin(tenant: Tenant, now: number): void {
+    tenant.recent = 0;
+    tenant.since = now;
+    tenant.share = Infinity;
+  }
+
+  /** Asks for the next quantity to decide from, as much as is used in the time that it is held, and half as much again. */
+  #ahead(tenant: Tenant, now: number): void {
+    if (this.#closed) return;
+    const elapsed = Math.max(20, now - tenant.since);
+    const rate = (tenant.recent / elapsed) * this.#options.holdMs;
+    const size = Math.floor(Math.min(Math.max(1.5 * rate, 2 * BUSY), this.#options.most, tenant.share));
+    // Close to the limit every unit is asked for by itself.
+    if (size < 2) return;
+    tenant.next = this.#reserve(tenant, size, now)
+      .catch(() => this.#after(tenant, performance.now()))
+      .finally(() => (tenant.next = undefined));
+  }
+
+  async #reserve(tenant: Tenant, size: number, now: number): Promise<void> {
+    const { meter, ttlSeconds, holdMs, properties } = this.#options;
+    const request = { organization: tenant.organization, meter, quantity: size, ttlSeconds };
+    const reservation = await this.#client.reserve(properties === undefined ? request : { ...request, properties });
+    const headers = new LocalHeaders(tenant.headers, reservation.decision.limits, meter);
+    tenant.share = reservation.allowed ? Math.floor((headers.remaining + size) / SHARE) : Math.floor(Math.min(size / 2, headers.remaining / SHARE));
+    if (!reservation.allowed) return;
+    const before = tenant.held;
+    const until = now + holdMs;
+    const timer = setTimeout(() => this.#over(tenant), Math.max(1, until - performance.now())).unref();
+    tenant.held = { reservation, headers, left: size, used: 0, low: size / 3, until, timer };
+    tenant.recent = 0;
+    tenant.since = now;
+    if (before !== undefined) this.#settleOne(before);
+    // It was closed while the answer was on its way.
+    if (this.#closed) this.#end(tenant);
+  }
+
+  /** The time of what is held is over: it is settled, and so much as was used is held next. */
+  #over(tenant: Tenant): void {
+    const used = tenant.held?.used ?? 0;
+    if (used > 0 && tenant.next === undefined) this.#ahead(tenant, performance.now());
+    this.#end(tenant);
+    if (used === 0 && tenant.next === undefined) this.#tenants.delete(tenant.organization);
+  }
+
+  /** Nothing could be held: it is tried again when it is busy in the time that comes. */
+  #after(tenant: Tenant, now: number): void {
+    this.#begin(tenant, now);
+  }
+
+  #end(tenant: Tenant): void {
+    const held = tenant.held;
+    tenant.held = undefined;
+    if (held !== undefined) this.#settleOne(held);
+  }
+
+  /** Records what was used and gives back the rest. */
+  #settleOne({ timer, reservation, used }: Held): void {
+    clearTimeout(timer);
+    const { settlements } = this.#client;
+    const settling = used > 0 ? settlements.commit(reservation, { quantity: used }) : settlements.release(reservation);
+    this.#settling.add(settling);
+    void settling.finally(() => this.#settling.delete(settling));
+  }
+}
+
+/** An allowed decision from what is held. Its headers are made when they are asked for. */
+class LocalDecision implements Decision {
+  readonly allowed = true;
+  readonly reason = null;
+  readonly status = 200;
+  readonly id = null;
+  readonly overage = 0;
+  readonly limits: Decision['limits'] = [];
+  readonly #headers: LocalHeaders;
+  readonly #left: number;
+
+  constructor(
+    readonly organization: string,
+    readonly meter: string,
+    readonly quantity: number,
+    headers: LocalHeaders,
+    left: number,
+  ) {
+    this.#headers = headers;
+    this.#left = left;
+  }
+
+  get headers(): Readonly<Record<string, string>> {
+    return this.#headers.with(this.#left);
+  }
+}

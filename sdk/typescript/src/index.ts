@@ -1,0 +1,15 @@
+export type { components, operations, paths } from './generated/api.js';
+export { Metergate } from './client.js';
+export type { CallOptions, UsageQuery } from './client.js';
+export type { Decision, DecisionRequest, Quantity, Reason } from './decision.js';
+export { MetergateError, ProblemError, UnreachableError } from './errors.js';
+export type { Problem } from './errors.js';
+export { Holds } from './hold.js';
+export type { HoldOptions } from './hold.js';
+export type { MetergateOptions } from './options.js';
+export type { RecorderStats } from './queue.js';
+export type { Completion, UsageEvent } from './recorder.js';
+export { Reservation } from './reservation.js';
+export type { ReservationRequest, Settlement } from './reservation.js';
+export { Settlements } from './settlements.js';
+export type { Unsettled } from './settlements.js';

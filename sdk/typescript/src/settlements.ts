@@ -1,0 +1,88 @@
+import { ProblemError } from './errors.js';
+import type { Settings } from './options.js';
+import type { UsageEvent } from './recorder.js';
+import type { Reservation, Settlement } from './reservation.js';
+import { backoff } from './transport.js';
+
+/** What was used of a reservation, and is not settled yet. */
+export interface Unsettled {
+  organization: string;
+  meter: string;
+  reservation: string;
+  settlement: Settlement;
+}
+
+const FIRST_PAUSE_MS = 100;
+const LONGEST_PAUSE_MS = 5_000;
+/** Where usage goes whose reservation had lapsed before it could be committed. */
+const LAPSED = '@metergate/client#lapsed';
+/** Errors that another key, or patience, may cure. */
+const CURABLE = new Set([401, 403, 408, 429]);
+/** What says that nothing is held any more, so that what was used can only be recorded. */
+const GONE = new Set(['reservation-lapsed', 'reservation-released', 'not-found']);
+
+/** Commits and releases in the background, however long the server is away. */
+export class Settlements {
+  readonly #record: (event: UsageEvent) => void;
+  readonly #settings: Settings;
+  readonly #open = new Map<Promise<void>, Unsettled | undefined>();
+
+  /** `record` takes the usage of reservations that are gone. */
+  constructor(record: (event: UsageEvent) => void, settings: Settings) {
+    this.#record = record;
+    this.#settings = settings;
+  }
+
+  /** Commits what was used. */
+  commit(reservation: Reservation, settlement: Settlement): Promise<void> {
+    const { organization, meter, id } = reservation.decision;
+    const what = { organization, meter, reservation: id ?? '', settlement };
+    return this.#run(this.#commit(reservation, what, new Date()), what);
+  }
+
+  /** Gives all of it back; what cannot be given back lapses by itself. */
+  release(reservation: Reservation): Promise<void> {
+    const released = reservation.release().then(
+      () => {},
+      () => {},
+    );
+    return this.#run(released, undefined);
+  }
+
+  /** Waits for all that is open now. */
+  async settled(): Promise<void> {
+    await Promise.all(this.#open.keys());
+  }
+
+  /** What is open. */
+  unsettled(): Unsettled[] {
+    return [...this.#open.values()].filter((one) => one !== undefined);
+  }
+
+  #run(work: Promise<void>, what: Unsettled | undefined): Promise<void> {
+    const done = work.finally(() => this.#open.delete(done));
+    this.#open.set(done, what);
+    return done;
+  }
+
+  async #commit(reservation: Reservation, what: Unsettled, time: Date): Promise<void> {
+    for (let tried = 0; ; tried++) {
+      try {
+        await reservation.commit(what.settlement);
+        return;
+      } catch (error) {
+        const isFinal = error instanceof ProblemError && error.status < 500 && !CURABLE.has(error.status);
+        if (isFinal) return this.#gone(error, what, time);
+        this.#settings.onError(error as Error);
+        await new Promise((resolve) => setTimeout(resolve, backoff(tried, FIRST_PAUSE_MS, LONGEST_PAUSE_MS)).unref());
+      }
+    }
+  }
+
+  /** It cannot be settled. What was used must not be lost, and what was settled otherwise must not count twice. */
+  #gone(error: ProblemError, what: Unsettled, time: Date): void {
+    const { organization, meter, reservation, settlement } = what;
+    if (GONE.has(error.code)) this.#record({ organization, meter, id: reservation, source: LAPSED, time, ...settlement });
+    else if (error.code !== 'reservation-committed') this.#settings.onDropped([what], error.message);
+  }
+}

@@ -1,0 +1,183 @@
+import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { after, before, test } from 'node:test';
+import { setTimeout as wait } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
+
+import { Metergate, UnreachableError } from '@metergate/client';
+
+import { KEY, Server } from '../../kit/server.mjs';
+
+let server;
+before(async () => {
+  server = await Server.start();
+});
+after(() => server?.stop());
+
+/** Takes one by one for so long, a few at a time; how many were allowed, refused and decided at once. */
+async function drive(holds, organization, { count = Infinity, forMs = Infinity, pauseMs = 1, width = 4 }) {
+  const seen = { allowed: 0, refused: 0, local: 0 };
+  const until = performance.now() + forMs;
+  let asked = 0;
+  const one = async () => {
+    while (asked < count && performance.now() < until) {
+      asked++;
+      const taken = holds.take(organization);
+      if (!(taken instanceof Promise)) seen.local++;
+      (await taken).allowed ? seen.allowed++ : seen.refused++;
+      await wait(pauseMs);
+    }
+  };
+  await Promise.all(Array.from({ length: width }, one));
+  return seen;
+}
+
+test('most decisions need no round trip, and what was used is recorded exactly', async () => {
+  await server.organization('busy', [['api_calls', 'billingPeriod', 1_000_000], ['api_calls', 'minute', 100_000]]);
+  const client = new Metergate({ url: server.url, apiKey: KEY, timeoutMs: 20_000 });
+  const holds = client.hold({ meter: 'api_calls', holdMs: 200 });
+  const seen = await drive(holds, 'busy', { forMs: 1_500 });
+  assert.equal(seen.refused, 0);
+  assert.ok(seen.local > 0.8 * seen.allowed, JSON.stringify(seen));
+  await client.close();
+  assert.equal(await server.used('busy', 'api_calls'), seen.allowed);
+});
+
+test('local decisions carry the rate headers, counted down', async () => {
+  await server.organization('headers', [['api_calls', 'minute', 10_000], ['api_calls', 'day', 20_000]]);
+  const client = new Metergate({ url: server.url, apiKey: KEY, timeoutMs: 20_000 });
+  const holds = client.hold({ meter: 'api_calls', holdMs: 2_000 });
+  let taken = 0;
+  for (;;) {
+    const decided = holds.take('headers');
+    taken++;
+    if (!(decided instanceof Promise)) {
+      assert.equal(decided.headers['x-ratelimit-limit-minute'], '10000');
+      const remaining = Number(decided.headers['x-ratelimit-remaining-minute']);
+      // What was asked one by one while the quantity was being held is not known here.
+      assert.ok(remaining >= 10_000 - taken && remaining < 10_000, `${remaining} after ${taken}`);
+      assert.equal(decided.headers['x-ratelimit-remaining-day'], String(10_000 + remaining));
+      assert.match(decided.headers['ratelimit'], new RegExp(`^"api_calls-minute";r=${remaining};t=\\d+, "api_calls-day";r=${10_000 + remaining};t=\\d+$`));
+      assert.equal(holds.take('headers').headers['x-ratelimit-remaining-minute'], String(remaining - 1));
+      break;
+    }
+    await decided;
+    assert.ok(taken < 200, 'nothing was ever held');
+    await wait(5);
+  }
+  await client.close();
+});
+
+test('one process gets every unit of a limit and none beyond', async () => {
+  await server.organization('last', [['api_calls', 'billingPeriod', 137]]);
+  const client = new Metergate({ url: server.url, apiKey: KEY, timeoutMs: 20_000 });
+  const holds = client.hold({ meter: 'api_calls', holdMs: 100, refusalMs: 1 });
+  const seen = await drive(holds, 'last', { count: 400 });
+  assert.equal(seen.allowed, 137);
+  await client.close();
+  assert.equal(await server.used('last', 'api_calls'), 137);
+});
+
+test('a quantity that only fits with what is held here is allowed', async () => {
+  await server.organization('large', [['tokens', 'billingPeriod', 100]]);
+  const client = new Metergate({ url: server.url, apiKey: KEY, timeoutMs: 20_000 });
+  const holds = client.hold({ meter: 'tokens', holdMs: 10_000 });
+  for (let n = 0; n < 10; n++) await holds.take('large', 1);
+  await wait(100);
+  assert.equal((await holds.take('large', 90)).allowed, true);
+  assert.equal((await holds.take('large', 1)).allowed, false);
+  await client.close();
+  assert.equal(await server.used('large', 'tokens'), 100);
+});
+
+test('what is held and not used is given back', async () => {
+  await server.organization('idle', [['api_calls', 'billingPeriod', 1_000]]);
+  const client = new Metergate({ url: server.url, apiKey: KEY, timeoutMs: 20_000 });
+  const holds = client.hold({ meter: 'api_calls', holdMs: 200 });
+  const seen = await drive(holds, 'idle', { count: 20 });
+  await wait(1_000);
+  const { meters } = await server.call('GET', '/v1/organizations/idle/usage');
+  const { used, held } = meters.find(({ meter }) => meter === 'api_calls');
+  assert.deepEqual([used, held], [seen.allowed, 0]);
+  await client.close();
+});
+
+test('a lock is seen once the hold is over', async () => {
+  await server.organization('stopped', [['api_calls', 'billingPeriod', 100_000]]);
+  const client = new Metergate({ url: server.url, apiKey: KEY, timeoutMs: 20_000 });
+  const holds = client.hold({ meter: 'api_calls', holdMs: 200 });
+  await drive(holds, 'stopped', { count: 50 });
+  await server.call('PUT', '/v1/organizations/stopped/lock', { reason: 'abuse' });
+  await wait(300);
+  const decided = await holds.take('stopped');
+  assert.deepEqual([decided.allowed, decided.reason], [false, 'organization-locked']);
+  await client.close();
+});
+
+test('several processes together never pass a limit, and get all of it', async () => {
+  await server.organization('shared', [['api_calls', 'billingPeriod', 2_000]]);
+  const program = `
+    import { Metergate } from '@metergate/client';
+    const client = new Metergate({ timeoutMs: 20000 });
+    const holds = client.hold({ meter: 'api_calls', holdMs: 150, refusalMs: 20 });
+    let allowed = 0, local = 0;
+    const one = async () => {
+      for (let refused = 0; refused < 30; ) {
+        const taken = holds.take('shared');
+        if (!(taken instanceof Promise)) local++;
+        if ((await taken).allowed) { allowed++; refused = 0; await new Promise((r) => setTimeout(r, 1)); }
+        else { refused++; await new Promise((r) => setTimeout(r, 25)); }
+      }
+    };
+    await Promise.all(Array.from({ length: 8 }, one));
+    await client.close();
+    console.log(JSON.stringify({ allowed, local }));
+  `;
+  const environment = { PATH: process.env.PATH, METERGATE_URL: server.url, METERGATE_API_KEY: KEY };
+  const cwd = fileURLToPath(new URL('..', import.meta.url));
+  const results = await Promise.all(
+    [1, 2, 3].map(async () => {
+      const child = spawn(process.execPath, ['--input-type=module', '-e', program], { env: environment, cwd, stdio: ['ignore', 'pipe', 'inherit'] });
+      let said = '';
+      child.stdout.on('data', (part) => (said += part));
+      await once(child, 'close');
+      return JSON.parse(said);
+    }),
+  );
+  const allowed = results.reduce((sum, one) => sum + one.allowed, 0);
+  assert.equal(allowed, 2_000, JSON.stringify(results));
+  assert.ok(results.every(({ local }) => local > 0), JSON.stringify(results));
+  assert.equal(await server.used('shared', 'api_calls'), 2_000);
+});
+
+test('a server that is killed and started again loses nothing that was decided locally', async () => {
+  await server.organization('killed', [['api_calls', 'billingPeriod', 1_000_000]]);
+  const client = new Metergate({ url: server.url, apiKey: KEY, timeoutMs: 100 });
+  const holds = client.hold({ meter: 'api_calls', holdMs: 150 });
+  let [allowed, asked, unknown] = [0, 0, 0];
+  const driving = setInterval(async () => {
+    const id = `k-${asked++}`;
+    try {
+      if ((await holds.take('killed', 1, id)).allowed) allowed++;
+    } catch (error) {
+      assert.ok(error instanceof UnreachableError || error.status === 503, String(error));
+      // As middleware does that lets a request pass: it is caught up under its id.
+      client.recordUnanswered({ organization: 'killed', meter: 'api_calls', quantity: 1, id });
+      unknown++;
+    }
+  }, 2);
+  for (let round = 0; round < 3; round++) {
+    await wait(400);
+    await server.kill();
+    await wait(200);
+    await server.startAgain();
+  }
+  await wait(500);
+  clearInterval(driving);
+  await wait(1_200);
+  assert.equal(await client.flush(20_000), true);
+  assert.ok(allowed > 100 && unknown > 0, `${allowed} allowed, ${unknown} unknown`);
+  assert.equal(await server.used('killed', 'api_calls'), allowed + unknown);
+  await client.close();
+});
