@@ -1,25 +1,26 @@
-import type { Completion, Decision, Metergate, Quantity, Reservation } from '@metergate/client';
+import type { Decision, Metergate, Quantity, Reservation, Settlement } from '@metergate/client';
 
-/** How a request was decided. */
-export type How =
-  /** By a round trip, recorded under its id. */
-  | 'recorded'
-  /** From quantity that is held. */
-  | 'held'
-  /** An estimate is reserved. */
-  | 'reserved';
+/** How a request was decided: by a round trip, recorded under its id; from quantity that is held; by reserving an estimate. */
+export type How = 'recorded' | 'held' | 'reserved';
+
+/** How a response ended. */
+export interface Ended {
+  durationMs: number;
+  status: number;
+}
 
 /** What a request consumes: `req.metergate`. */
 export class QuotaContext {
   /** By `performance.now()`. */
   readonly started = performance.now();
   /** The answer; absent where Metergate could not be asked. */
-  decision: Decision | Reservation['decision'] | undefined;
+  decision: Decision | undefined;
   /** Whether a policy decided. */
   degraded = false;
-  #reservations: Reservation[] | undefined;
-  #settlement: { quantity: Quantity; properties?: Readonly<Record<string, unknown>> } | undefined;
-  #finished = false;
+  #estimate: Reservation | undefined;
+  #others: Reservation[] | undefined;
+  #settlement: Settlement | undefined;
+  #ended: Partial<Ended> | undefined;
 
   constructor(
     readonly client: Metergate,
@@ -31,75 +32,75 @@ export class QuotaContext {
     public id: string,
     /** How it was decided. */
     public how: How,
+    /** What an earlier `tenantQuota` decided of the same request. */
+    readonly before: QuotaContext | undefined,
   ) {}
 
   /**
-   * Says what was truly used where an estimate was reserved: it is committed when the response has ended. What is never
-   * said is given back.
+   * Says what was truly used where an estimate was reserved: it is committed when the response has ended, or now where it has.
+   * What is never said is given back; where the caller has left, it is waited for until the reservation lapses.
    */
   used(quantity: Quantity, properties?: Readonly<Record<string, unknown>>): void {
+    if (typeof quantity === 'number' && !Number.isFinite(quantity)) throw new TypeError(`used: ${quantity} is not a number`);
     this.#settlement = properties === undefined ? { quantity } : { quantity, properties };
+    if (this.#ended !== undefined) this.#settle(this.#ended);
   }
 
   /**
-   * Reserves so much of another meter for this request. Commit it; what is not settled when the response has ended is given
+   * Reserves so much of another meter for this request. Commit it; what is not committed when the response has ended is given
    * back.
    */
   async reserve(meter: string, quantity: Quantity, ttlSeconds = 300): Promise<Reservation> {
     const reservation = await this.client.reserve({ organization: this.organization, meter, quantity, ttlSeconds });
-    if (reservation.allowed) this.keep(reservation);
+    if (!reservation.allowed) return reservation;
+    if (this.#ended !== undefined) void this.client.settlements.release(reservation);
+    else (this.#others ??= []).push(reservation);
     return reservation;
   }
 
-  /** Takes care of a reservation until the response has ended. */
+  /** The reservation of the estimate. */
   keep(reservation: Reservation): void {
-    if (this.#finished) void this.client.settlements.release(reservation);
-    else (this.#reservations ??= []).push(reservation);
+    this.#estimate = reservation;
   }
 
-  /** The response has ended. Only the first call counts. */
-  finish(said?: { durationMs: number; status: number }): void {
-    if (this.#finished) return;
-    this.#finished = true;
-    if (this.#reservations !== undefined) this.#settle(said);
-    if (this.how === 'reserved') {
-      if (this.degraded && this.#settlement !== undefined) this.#recordEstimated(this.#settlement, said);
-    } else if (said !== undefined && !this.degraded) {
-      this.#complete(said);
+  /** The response has ended, whole or since its caller left. How it ended is said where it is to be recorded. */
+  finish(ended: Partial<Ended>, isWhole: boolean): void {
+    if (this.#ended !== undefined) return;
+    this.#ended = ended;
+    for (const other of this.#others ?? []) this.#giveBack(other);
+    if (this.how === 'reserved') this.#finishEstimate(ended, isWhole);
+    else if (!this.degraded && ended.status !== undefined) this.#complete(ended);
+  }
+
+  #finishEstimate(ended: Partial<Ended>, isWhole: boolean): void {
+    if (this.#settlement !== undefined) this.#settle(ended);
+    // A handler whose caller has left may work on, and what it uses counts: `used` may still come.
+    else if (isWhole && this.#estimate !== undefined) void this.client.settlements.release(this.#estimate);
+  }
+
+  #settle(ended: Partial<Ended>): void {
+    const [reservation, settlement] = [this.#estimate, this.#settlement];
+    if (settlement === undefined) return;
+    this.#estimate = this.#settlement = undefined;
+    if (reservation !== undefined) {
+      void this.client.settlements.commit(reservation, { ...settlement, ...ended });
+    } else if (this.degraded) {
+      const { organization, meter, id } = this;
+      this.client.record({ organization, meter, id, source: '@metergate/express', ...settlement, ...ended });
     }
   }
 
-  /** The first is the estimate's, where there is one. */
-  #settle(said: { durationMs: number; status: number } | undefined): void {
-    const settlement = this.#settlement;
-    const isEstimate = this.how === 'reserved' && !this.degraded;
-    for (const [index, reservation] of (this.#reservations ?? []).entries()) {
-      if (reservation.isSettled) continue;
-      if (isEstimate && index === 0 && settlement !== undefined) {
-        void this.client.settlements.commit(reservation, { ...settlement, ...said });
-      } else if (reservation.settlement !== undefined) {
-        // The handler's own commit has not come through, or not yet: again, it counts once.
-        void this.client.settlements.commit(reservation, reservation.settlement);
-      } else {
-        void this.client.settlements.release(reservation);
-      }
-    }
+  #giveBack(reservation: Reservation): void {
+    if (reservation.isSettled) return;
+    // The handler's own commit has not come through, or not yet: again, it counts once.
+    if (reservation.settlement !== undefined) void this.client.settlements.commit(reservation, reservation.settlement);
+    else void this.client.settlements.release(reservation);
   }
 
-  /** What was used under an estimate that could not be reserved. */
-  #recordEstimated(settlement: { quantity: Quantity }, said: { durationMs: number; status: number } | undefined): void {
+  #complete(ended: Partial<Ended>): void {
     const { organization, meter, id } = this;
-    this.client.record({ organization, meter, id, source: '@metergate/express', ...settlement, ...said });
-  }
-
-  #complete(said: { durationMs: number; status: number }): void {
-    const { organization, meter, id } = this;
-    if (this.how === 'held') {
-      // It counts nothing: it is counted where what is held is committed. Only its duration and status are told.
-      this.client.record({ organization, meter, quantity: 0, source: '@metergate/express', ...said });
-    } else {
-      const completion: Completion = { organization, meter, id, ...said };
-      this.client.complete(completion);
-    }
+    // What was held is counted where it is committed: only duration and status are told.
+    if (this.how === 'held') this.client.record({ organization, meter, quantity: 0, source: '@metergate/express', ...ended });
+    else this.client.complete({ organization, meter, id, ...ended });
   }
 }

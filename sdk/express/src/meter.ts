@@ -1,5 +1,6 @@
 import type { ServerResponse } from 'node:http';
 
+import type { QuotaContext } from './context.js';
 import type { Middleware, QuotaRequest } from './quota.js';
 
 /** What is recorded after a response. */
@@ -11,28 +12,35 @@ export interface MeterOptions {
 /** The status of a response that its caller did not wait for. */
 const CLOSED_BY_CALLER = 499;
 
+/** Requests that are metered already: once each, however often the middleware stands in their way. */
+const metered = new WeakSet<QuotaRequest>();
+
 /**
- * Records after each response how long it took and how it ended, on the record of the decision that `tenantQuota` made: one
- * request is one call in all figures. A request never fails, and never waits, because of it.
+ * Records after each response how long it took and how it ended, on the record of each decision that `tenantQuota` made of it:
+ * one request is one call in all figures. A request never fails, and never waits, because of it.
  */
 export function usageMeter<R extends QuotaRequest = QuotaRequest>(options: MeterOptions = {}): Middleware<R> {
   const errors = options.errors ?? 'errors';
   return (request, response, next) => {
-    const context = request.metergate;
-    if (context !== undefined) {
-      response.once('close', () => {
-        const status = ended(response);
-        const durationMs = Math.round(performance.now() - context.started);
-        context.finish({ durationMs, status });
-        if (errors !== false && status >= 500) {
-          context.client.record({ organization: context.organization, meter: errors, source: '@metergate/express', status, durationMs });
-        }
-      });
+    if (!metered.has(request)) {
+      metered.add(request);
+      if (response.closed) record(request, response, errors);
+      else response.once('close', () => record(request, response, errors));
     }
     next();
   };
 }
 
-function ended(response: ServerResponse): number {
-  return response.writableFinished ? response.statusCode : CLOSED_BY_CALLER;
+function record(request: QuotaRequest, response: ServerResponse, errors: string | false): void {
+  const isWhole = response.writableFinished;
+  const status = isWhole ? response.statusCode : CLOSED_BY_CALLER;
+  const now = performance.now();
+  let first: QuotaContext | undefined;
+  for (let context = request.metergate; context !== undefined; context = context.before) {
+    context.finish({ durationMs: Math.round(now - context.started), status }, isWhole);
+    first = context;
+  }
+  if (first === undefined || errors === false || status < 500) return;
+  const { client, organization } = first;
+  client.record({ organization, meter: errors, source: '@metergate/express', status, durationMs: Math.round(now - first.started) });
 }

@@ -50,3 +50,36 @@ function checked(policy: Policy): Policy {
   if (!isKnown) throw new TypeError(`policy must be 'deny', 'allow' or { safe: n }, not ${JSON.stringify(policy)}`);
   return policy;
 }
+
+/** Failures in a row after which Metergate counts as away. */
+const FAILURES = 3;
+/** Milliseconds for which it is then not asked, but by one request at a time. */
+const PROBE_MS = 1_000;
+
+/** Whether Metergate is away: then requests do not wait for it, each its own time, before their policy decides. */
+export class Away {
+  #failures = 0;
+  #error: unknown;
+  #probeAt = 0;
+
+  /** The error that is known without asking; nothing where this request is to ask. */
+  since(): unknown {
+    if (this.#failures < FAILURES) return undefined;
+    const now = performance.now();
+    if (now < this.#probeAt) return this.#error;
+    this.#probeAt = now + PROBE_MS;
+    return undefined;
+  }
+
+  /** It has answered. */
+  answered(): void {
+    this.#failures = 0;
+  }
+
+  /** It has failed, with `error`, which is given back. */
+  failed(error: unknown): unknown {
+    if (!isUndecided(error)) this.#failures = 0;
+    else if (++this.#failures >= FAILURES) [this.#error, this.#probeAt] = [error, performance.now() + PROBE_MS];
+    return error;
+  }
+}

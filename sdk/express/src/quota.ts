@@ -1,12 +1,12 @@
 import { randomBytes } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 
-import { Metergate, ProblemError } from '@metergate/client';
+import { Metergate, MetergateError, ProblemError, rateHeadersOf } from '@metergate/client';
 import type { Decision, DecisionRequest, HoldOptions, Holds, Quantity } from '@metergate/client';
 
 import { nobody, rate, refused, unavailable } from './answers.js';
 import { QuotaContext } from './context.js';
-import { isUndecided, Policies } from './policy.js';
+import { Away, isUndecided, Policies } from './policy.js';
 import type { Policy } from './policy.js';
 
 /** A request as Express has it, as far as it matters here. */
@@ -35,13 +35,16 @@ export interface QuotaOptions<R extends QuotaRequest = QuotaRequest> {
   hold?: boolean | Omit<HoldOptions, 'meter'>;
   /** What happens when Metergate cannot be asked, for all meters or each; `deny`. */
   policy?: Policy | Readonly<Record<string, Policy>>;
-  /** The decision's name where the caller gives one: a request that is sent again then counts once. */
+  /** The decision's name where the caller gives one: a request that is sent again then counts once. Such are asked, not held. */
   id?: (request: R) => string | undefined;
   /** Requests that use nothing. */
   skip?: (request: R) => boolean;
   /** Answers a refusal in your own way; the rate headers are set. */
   onRefused?: (request: R, response: ServerResponse, decision: Decision) => void;
 }
+
+/** Within how many milliseconds a question is repeated while Metergate is away: a request waits no longer for its policy. */
+const REPEAT_FOR_MS = 250;
 
 let shared: Metergate | undefined;
 
@@ -57,7 +60,7 @@ export function tenantQuota<R extends QuotaRequest = QuotaRequest>(options: Quot
     try {
       if (options.skip?.(request)) return next();
       const organization = quota.organization(request);
-      if (organization instanceof Promise) organization.then((one) => quota.decide(request, response, next, one)).catch(next);
+      if (typeof organization === 'object') organization.then((one) => quota.decide(request, response, next, one)).catch(next);
       else quota.decide(request, response, next, organization);
     } catch (error) {
       next(error);
@@ -69,6 +72,7 @@ class Quota<R extends QuotaRequest> {
   readonly #options: QuotaOptions<R>;
   readonly #client: Metergate;
   readonly #policies: Policies;
+  readonly #away = new Away();
   readonly #holds = new Map<string, Holds>();
   readonly organization: (request: R) => string | undefined | Promise<string | undefined>;
   /** Names of decisions: unique to this process and counted, which is cheaper than one of random bytes each. */
@@ -87,21 +91,31 @@ class Quota<R extends QuotaRequest> {
     if (!organization) return nobody(response, 'no-organization', 'The request names no organization whose quota it could use.');
     const { meter, quantity, estimate, hold, id } = this.#options;
     const asked = of(estimate ?? quantity ?? 1, request);
-    const name = id?.(request) ?? `${this.#prefix}-${(this.#number++).toString(36)}`;
-    const how = estimate !== undefined ? 'reserved' : hold ? 'held' : 'recorded';
-    const context = new QuotaContext(this.#client, organization, of(meter ?? 'api_calls', request), asked, name, how);
+    const given = id?.(request);
+    const name = given ?? `${this.#prefix}-${(this.#number++).toString(36)}`;
+    const how = estimate !== undefined ? 'reserved' : hold && given === undefined ? 'held' : 'recorded';
+    const context = new QuotaContext(this.#client, organization, of(meter ?? 'api_calls', request), asked, name, how, request.metergate);
     request.metergate = context;
-    const go = (decision: Decision): void => this.#decided(request, response, next, context, decision);
-    const taken = this.#ask(request, response, context);
-    if (taken instanceof Promise) taken.then(go).catch((error: unknown) => this.#failed(request, response, next, context, error));
-    else go(taken);
+    const local = how === 'held' ? this.#holdsOf(context.meter).local(organization, Number(asked)) : undefined;
+    if (local !== undefined) return this.#decided(request, response, next, context, local);
+    const since = this.#away.since();
+    if (since !== undefined) return this.#failed(request, response, next, context, since);
+    this.#ask(request, context)
+      .then(
+        (decision) => {
+          this.#away.answered();
+          this.#decided(request, response, next, context, decision);
+        },
+        (error: unknown) => this.#failed(request, response, next, context, this.#away.failed(error)),
+      )
+      .catch(next);
   }
 
-  #ask(request: R, response: ServerResponse, context: QuotaContext): Decision | Promise<Decision> {
+  async #ask(request: R, context: QuotaContext): Promise<Decision> {
     const { organization, meter, quantity, id, how } = context;
     if (how === 'held') return this.#holdsOf(meter).take(organization, Number(quantity), id);
-    if (how === 'reserved') return this.#reserve(request, response, context);
-    return this.#client.consume(this.#request(request, context));
+    if (how === 'reserved') return this.#reserve(request, context);
+    return this.#client.consume(this.#request(request, context), { repeatForMs: REPEAT_FOR_MS });
   }
 
   #request(request: R, { organization, meter, quantity, id }: QuotaContext): DecisionRequest & { id: string } {
@@ -109,25 +123,25 @@ class Quota<R extends QuotaRequest> {
     return properties === undefined ? { organization, meter, quantity, id } : { organization, meter, quantity, id, properties };
   }
 
-  async #reserve(request: R, response: ServerResponse, context: QuotaContext): Promise<Decision> {
+  async #reserve(request: R, context: QuotaContext): Promise<Decision> {
     const { id: _, ...asked } = this.#request(request, context);
-    const reservation = await this.#client.reserve({ ...asked, ttlSeconds: this.#options.ttlSeconds ?? 300 });
-    if (!reservation.allowed) {
-      // Why, with what a caller is to be told, as if it were used at once.
-      const { id: _id, ...check } = this.#request(request, context);
-      const decided = await this.#client.check(check);
-      if (!decided.allowed) return decided;
-      return { ...reservation.decision, reason: reservation.reason, status: 429, headers: decided.headers };
+    const options = { repeatForMs: REPEAT_FOR_MS };
+    const reservation = await this.#client.reserve({ ...asked, ttlSeconds: this.#options.ttlSeconds ?? 300 }, options);
+    const { decision, allowed, reason } = reservation;
+    const headers = rateHeadersOf(decision.limits, context.meter);
+    if (allowed) {
+      context.keep(reservation);
+      return { ...decision, reason: null, status: 200, headers };
     }
-    response.once('close', () => context.finish());
-    context.keep(reservation);
-    return { ...reservation.decision, reason: null, status: 200, headers: {} };
+    // Why, with the status that the limit says and a problem to pass on.
+    const decided = await this.#client.check(asked, options);
+    return decided.allowed ? { ...decision, reason, status: 429, headers } : decided;
   }
 
   #holdsOf(meter: string): Holds {
     let holds = this.#holds.get(meter);
     if (holds === undefined) {
-      holds = this.#client.hold({ ...(typeof this.#options.hold === 'object' ? this.#options.hold : {}), meter });
+      holds = this.#client.hold({ repeatForMs: REPEAT_FOR_MS, ...(typeof this.#options.hold === 'object' ? this.#options.hold : {}), meter });
       this.#holds.set(meter, holds);
     }
     return holds;
@@ -137,6 +151,9 @@ class Quota<R extends QuotaRequest> {
     context.decision = decision;
     // What could not be decided from what is held was recorded by itself.
     if (context.how === 'held' && decision.id != null) [context.how, context.id] = ['recorded', decision.id];
+    if (context.how === 'reserved' && decision.allowed && !this.#awaitEnd(response, context)) return;
+    // Somebody else has answered meanwhile, such as a time limit of the application's.
+    if (response.headersSent) return decision.allowed ? next() : undefined;
     if (decision.degraded) response.setHeader('X-Quota-Degraded', 'true');
     if (decision.allowed) {
       rate(response, decision.headers);
@@ -149,6 +166,7 @@ class Quota<R extends QuotaRequest> {
   }
 
   #failed(request: R, response: ServerResponse, next: (error?: unknown) => void, context: QuotaContext, error: unknown): void {
+    if (response.headersSent) return;
     if (error instanceof ProblemError && error.code === 'unknown-organization') return nobody(response, error.code, error.detail);
     // A wrong key or an unknown meter is the application's own mistake: it must be seen, not passed over.
     if (!isUndecided(error)) return next(error);
@@ -156,9 +174,18 @@ class Quota<R extends QuotaRequest> {
     if (!this.#policies.allows(organization, meter, Number(quantity))) return unavailable(response);
     context.degraded = true;
     response.setHeader('X-Quota-Degraded', 'true');
-    if (context.how === 'reserved') response.once('close', () => context.finish());
-    else this.#client.recordUnanswered(this.#request(request, context));
+    if (error instanceof MetergateError && error.askedAs !== undefined) context.id = error.askedAs;
+    if (context.how !== 'reserved') this.#client.recordUnanswered(this.#request(request, context));
+    else if (!this.#awaitEnd(response, context)) return;
     next();
+  }
+
+  /** Settles an estimate when the response has ended, also without `usageMeter`. False where its caller has left already. */
+  #awaitEnd(response: ServerResponse, context: QuotaContext): boolean {
+    if (response.closed) context.finish({}, true);
+    // After `usageMeter`'s own listener, which says how it ended.
+    else response.once('close', () => queueMicrotask(() => context.finish({}, response.writableFinished)));
+    return !response.closed;
   }
 }
 

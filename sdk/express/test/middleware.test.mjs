@@ -5,10 +5,11 @@ import { after, before, test } from 'node:test';
 import { setTimeout as wait } from 'node:timers/promises';
 
 import { Metergate } from '@metergate/client';
-import { tenantQuota } from '@metergate/express';
+import { tenantQuota, usageMeter } from '@metergate/express';
 import express from 'express';
 import express4 from 'express4';
 
+import { faulty, json } from '../../kit/faulty.mjs';
 import { KEY, Server } from '../../kit/server.mjs';
 import { get, listen } from './app.mjs';
 
@@ -123,7 +124,9 @@ test('an estimate is reserved, and what was truly used is committed; what is nev
     app.get('/silent', (_, response) => response.json({ ok: true }));
   };
   const app = await listen(express, { client, quota: { meter: 'tokens', estimate: 600 }, routes });
-  assert.equal((await get(app, '/chat', 'tokens')).status, 200);
+  const answer = await get(app, '/chat', 'tokens');
+  assert.equal(answer.status, 200);
+  assert.match(answer.headers.get('ratelimit'), /^"tokens-billingPeriod";r=400;t=\d+$/);
   assert.deepEqual(seen, [600]);
   assert.equal((await get(app, '/silent', 'tokens')).status, 200);
   await wait(50);
@@ -239,4 +242,119 @@ test('without Metergate the policy of the meter decides, says so, and recording 
   await late.startAgain();
   assert.equal(await away.flush(20_000), true);
   assert.equal(await late.used('caught-up', 'api_calls'), passed, JSON.stringify([dropped, away.stats()]));
+});
+
+test('a caller who leaves uses what the handler then says, estimated or not', async () => {
+  await server.organization('gone', [['tokens', 'billingPeriod', 1_000]]);
+  let done;
+  const worked = new Promise((resolve) => (done = resolve));
+  const routes = (app) =>
+    app.get('/long', async (request) => {
+      await once(request.res, 'close');
+      await wait(50);
+      request.metergate.used(130);
+      done();
+    });
+  const app = await listen(express, { client, quota: { meter: 'tokens', estimate: 600 }, routes });
+  const request = http.get(`${app.url}/long`, { headers: { 'x-organization': 'gone' } });
+  request.on('error', () => {});
+  await wait(500);
+  request.destroy();
+  await worked;
+  await client.flush();
+  const { meters } = await server.call('GET', '/v1/organizations/gone/usage');
+  const { used, held } = meters.find(({ meter }) => meter === 'tokens');
+  assert.deepEqual([used, held], [130, 0]);
+  await app.stop();
+});
+
+test('a caller who leaves before the answer leaves nothing held', async () => {
+  await server.organization('early', [['tokens', 'billingPeriod', 1_000]]);
+  let reached = 0;
+  const slow = {
+    settings: client.settings,
+    settlements: client.settlements,
+    reserve: async (...given) => {
+      const reservation = await client.reserve(...given);
+      await wait(300);
+      return reservation;
+    },
+  };
+  const app = await listen(express, { client: slow, quota: { meter: 'tokens', estimate: 600 }, routes: (app) => app.get('/late', () => reached++) });
+  const request = http.get(`${app.url}/late`, { headers: { 'x-organization': 'early' } });
+  request.on('error', () => {});
+  await wait(150);
+  request.destroy();
+  await wait(500);
+  await client.flush();
+  const { meters } = await server.call('GET', '/v1/organizations/early/usage');
+  assert.deepEqual([meters.find(({ meter }) => meter === 'tokens').held, reached], [0, 0]);
+  await app.stop();
+});
+
+test('a request that is sent again under its id counts once, also where quantity is held', async () => {
+  await server.organization('again', [['api_calls', 'billingPeriod', 100_000]]);
+  const own = new Metergate({ url: server.url, apiKey: KEY, timeoutMs: 20_000 });
+  const app = await listen(express, { client: own, quota: { hold: true, id: (request) => request.get('x-request') } });
+  for (let n = 0; n < 12; n++) await get(app, '/ok', 'again');
+  for (let n = 0; n < 5; n++) await get(app, '/ok', 'again', { 'x-request': 'same' });
+  await own.close();
+  assert.equal(await server.used('again', 'api_calls'), 13);
+  await app.stop();
+});
+
+test('a quantity that is no number is an error, not one', async () => {
+  await server.organization('numbers', [['api_calls', 'billingPeriod', 100]]);
+  for (const hold of [false, true]) {
+    const app = await listen(express, { client, quota: { hold, quantity: (request) => Number(request.headers['x-size']) } });
+    assert.match((await get(app, '/ok', 'numbers')).body.error, /not a number/);
+    await app.stop();
+  }
+  assert.equal(await server.used('numbers', 'api_calls'), 0);
+});
+
+test('a route may have a quota of its own: both decisions are completed, and an error counts once', async () => {
+  await server.organization('route', [['api_calls', 'billingPeriod', 100], ['messages', 'billingPeriod', 100]]);
+  const routes = (app) =>
+    app.get('/send', tenantQuota({ client, organization: { header: 'x-organization' }, meter: 'messages' }), usageMeter(), (_, response) => response.status(503).end());
+  const app = await listen(express, { client, routes });
+  assert.equal((await get(app, '/send', 'route')).status, 503);
+  await wait(50);
+  await client.flush();
+  for (const meter of ['api_calls', 'messages']) assert.deepEqual((await events('route', meter)).map(({ status }) => status), [503], meter);
+  assert.equal((await reported('route', 'errors')).value, 1);
+  await app.stop();
+});
+
+test('an answer that the application gave meanwhile stands, and nothing ends the process', async () => {
+  const proxy = await faulty((_, response) => setTimeout(() => json(503, { code: 'unavailable' })(_, response), 200));
+  const away = new Metergate({ url: proxy.url, apiKey: KEY, timeoutMs: 1_000 });
+  const app = express();
+  app.use((_, response, next) => {
+    setTimeout(() => response.status(504).end('late'), 50);
+    next();
+  });
+  app.use(tenantQuota({ client: away, organization: () => 'acme' }));
+  const listening = app.listen(0, '127.0.0.1');
+  await once(listening, 'listening');
+  const answer = await fetch(`http://127.0.0.1:${listening.address().port}/`);
+  assert.equal(answer.status, 504);
+  await wait(400);
+  listening.closeAllConnections();
+  listening.close();
+  await away.close(10);
+  await proxy.stop();
+});
+
+test('while Metergate is away requests are decided by policy without asking it, but for one at a time', async () => {
+  const proxy = await faulty(json(503, { code: 'unavailable' }));
+  const away = new Metergate({ url: proxy.url, apiKey: KEY, enabled: false });
+  const app = await listen(express, { client: away, quota: { policy: 'allow' } });
+  for (let n = 0; n < 30; n++) assert.equal((await get(app, '/ok', 'acme')).status, 200);
+  const asked = proxy.asked.filter(({ path }) => path.startsWith('/v1/consume')).length;
+  // Each of the first few is repeated, as it has an id.
+  assert.ok(asked >= 3 && asked < 25, `asked ${asked} times`);
+  await app.stop();
+  await away.close(10);
+  await proxy.stop();
 });

@@ -1,7 +1,10 @@
+import { randomUUID } from 'node:crypto';
+
 import type { components, operations } from './generated/api.js';
-import { decision } from './decision.js';
+import { decision, finite } from './decision.js';
 import type { Decision, DecisionRequest } from './decision.js';
-import { Holds } from './hold.js';
+import { UnreachableError } from './errors.js';
+import { Holds, inTime } from './hold.js';
 import type { HoldOptions } from './hold.js';
 import { settings } from './options.js';
 import type { MetergateOptions, Settings } from './options.js';
@@ -22,12 +25,16 @@ export type UsageQuery = NonNullable<operations['query_usage']['parameters']['qu
 export interface CallOptions {
   /** The longest time in milliseconds; else the client's. */
   timeoutMs?: number;
+  /** Within how many milliseconds it may be repeated, where that is safe; else all of the time. */
+  repeatForMs?: number;
   /** Ends the call early. */
   signal?: AbortSignal;
 }
 
 /** How long closing may take without a word, in milliseconds. */
 const CLOSING_MS = 5_000;
+/** What events have at least, where settling took all of the time. */
+const LAST_MS = 1;
 
 /** A client of a Metergate server. */
 export class Metergate {
@@ -46,30 +53,39 @@ export class Metergate {
     this.settings = settings(options);
     this.transport = new Transport(this.settings);
     this.#recorder = new Recorder(this.settings, this.transport);
-    this.settlements = new Settlements((event) => this.record(event), this.settings);
+    this.settlements = new Settlements(this.transport, (event) => this.record(event), this.settings);
   }
 
   /** May the organization use so much now? If so it is recorded, durably, when the answer arrives. */
   async consume(request: DecisionRequest, options: CallOptions = {}): Promise<Decision> {
     const repeatable = request.id !== undefined;
-    return decision(await this.transport.call({ ...post('/v1/consume?status=native', request, options), repeatable, refusals: true }));
+    return decision(await this.transport.call({ ...post('/v1/consume?status=native', finite(request), options), repeatable, refusals: true }));
   }
 
   /** The same answer with nothing recorded. */
   async check(request: DecisionRequest, options: CallOptions = {}): Promise<Decision> {
-    return decision(await this.transport.call({ ...post('/v1/check?status=native', request, options), repeatable: true, refusals: true }));
+    return decision(await this.transport.call({ ...post('/v1/check?status=native', finite(request), options), repeatable: true, refusals: true }));
   }
 
   /** Up to 1,000 decisions at once, each for itself, in their order. An element that is not valid is a problem in its place. */
   async consumeMany(requests: readonly DecisionRequest[], options: CallOptions = {}): Promise<(Schemas['DecisionBody'] | Schemas['Problem'])[]> {
     const repeatable = requests.every((request) => request.id !== undefined);
-    const { data } = await this.transport.json<{ data: Schemas['DecisionBody'][] }>({ ...post('/v1/consume', requests, options), repeatable });
+    const { data } = await this.transport.json<{ data: Schemas['DecisionBody'][] }>({ ...post('/v1/consume', requests.map(finite), options), repeatable });
     return data;
   }
 
   /** Holds quantity whose true amount is known later. See {@link Reservation.allowed} for whether it is held. */
   async reserve(request: ReservationRequest, options: CallOptions = {}): Promise<Reservation> {
-    return new Reservation(this.transport, await this.transport.call(post('/v1/reservations', request, options)));
+    this.#watch();
+    // Under a key, so that a lost answer does not leave quantity held that nobody knows of.
+    const headers = { 'idempotency-key': randomUUID() };
+    const call = { ...post('/v1/reservations', finite(request), options), headers, repeatable: true };
+    try {
+      return new Reservation(this.transport, await this.transport.call(call));
+    } catch (error) {
+      if (error instanceof UnreachableError && error.outcomeUnknown) this.settlements.abandon(call, request.ttlSeconds);
+      throw error;
+    }
   }
 
   /** Holds quantity of a meter ahead of its use, to decide without a round trip. */
@@ -105,17 +121,20 @@ export class Metergate {
   /** Settles what is held and sends what waits now. False where some of it still waits after `timeoutMs`. */
   async flush(timeoutMs = CLOSING_MS): Promise<boolean> {
     const until = performance.now() + timeoutMs;
-    const settled = await within(timeoutMs, [...[...this.#holds].map((holds) => holds.settle()), this.settlements.settled()]);
-    return (await this.#recorder.flush(until - performance.now())) && settled;
+    const settling = inTime(Promise.all([...[...this.#holds].map((holds) => holds.settle()), this.settlements.settled()]), timeoutMs);
+    const [isSettled] = await Promise.all([settling, this.#recorder.flush(timeoutMs)]);
+    // What had lapsed has become events meanwhile.
+    return (await this.#recorder.flush(until - performance.now())) && isSettled;
   }
 
   /** Sends what waits and ends: what cannot be sent in time is dropped and counted. */
   async close(timeoutMs = CLOSING_MS): Promise<void> {
     const until = performance.now() + timeoutMs;
-    await within(timeoutMs, [...[...this.#holds].map((holds) => holds.close()), this.settlements.settled()]);
+    const settling = inTime(Promise.all([...[...this.#holds].map((holds) => holds.close()), this.settlements.settled()]), timeoutMs);
+    await Promise.all([settling, this.#recorder.flush(timeoutMs)]);
     const unsettled = this.settlements.unsettled();
     if (unsettled.length > 0) this.settings.onDropped(unsettled, `not settled within ${timeoutMs} ms of closing`);
-    await this.#recorder.close(Math.max(1, Math.round(until - performance.now())));
+    await this.#recorder.close(Math.max(LAST_MS, Math.round(until - performance.now())));
     unwatch(this);
     this.transport.close();
   }
@@ -152,16 +171,6 @@ export class Metergate {
     this.#watched = true;
     watch(this, this.settings.handleSigterm);
   }
-}
-
-/** Whether all of it was done in time. */
-async function within(milliseconds: number, work: readonly Promise<void>[]): Promise<boolean> {
-  if (work.length === 0) return true;
-  let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<boolean>((resolve) => (timer = setTimeout(() => resolve(false), milliseconds)));
-  const done = await Promise.race([Promise.all(work).then(() => true), late]);
-  clearTimeout(timer);
-  return done;
 }
 
 function post(path: string, body: unknown, options: CallOptions) {

@@ -8,6 +8,16 @@ type Schemas = components['schemas'];
 /** A quantity as it is sent: a number, or an exact decimal as text. */
 export type Quantity = number | string;
 
+/**
+ * A number that is none would be sent as null, which means 1.
+ *
+ * @throws {TypeError} it is not finite
+ */
+export function finite<T extends { quantity?: Quantity }>(asked: T): T {
+  if (typeof asked.quantity === 'number' && !Number.isFinite(asked.quantity)) throw new TypeError(`quantity is not a number: ${asked.quantity}`);
+  return asked;
+}
+
 /** What an organization wants to use. */
 export interface DecisionRequest {
   /** Whose: id or key. */

@@ -1,8 +1,22 @@
 import type { components } from './generated/api.js';
 
+const KIND = Symbol.for('@metergate/client#kind');
+
+/** Whether it is an error of this kind, also where another copy of this module made it. */
+function isOf(error: unknown, kind: string): boolean {
+  return typeof error === 'object' && error !== null && (error as { [KIND]?: string[] })[KIND]?.includes(kind) === true;
+}
+
 /** Anything that this client throws, but for wrong options. */
 export class MetergateError extends Error {
   override name = 'MetergateError';
+  readonly [KIND]: readonly string[] = ['MetergateError'];
+  /** The id that was asked under last, where the client chose another than it was given. */
+  askedAs: string | undefined;
+
+  static override [Symbol.hasInstance](error: unknown): boolean {
+    return isOf(error, 'MetergateError');
+  }
 }
 
 /** The problem document of RFC 9457 that the server answered with. */
@@ -11,6 +25,7 @@ export type Problem = components['schemas']['Problem'];
 /** The server answered, and not with what was asked for. */
 export class ProblemError extends MetergateError {
   override name = 'ProblemError';
+  override readonly [KIND] = ['MetergateError', 'ProblemError'];
   /** The HTTP status. */
   readonly status: number;
   /** The kind of error, for programs, such as `unknown-meter`. */
@@ -34,16 +49,25 @@ export class ProblemError extends MetergateError {
     this.retryAfterSeconds = retryAfterSeconds;
     this.decided = 'decision' in problem;
   }
+
+  static override [Symbol.hasInstance](error: unknown): boolean {
+    return isOf(error, 'ProblemError');
+  }
 }
 
 /** No answer came: the server was not reached, or not in time, or the connection was cut. */
 export class UnreachableError extends MetergateError {
   override name = 'UnreachableError';
+  override readonly [KIND] = ['MetergateError', 'UnreachableError'];
   /** Whether the server may have done what was asked. Repeat it with the same `id`, and it counts once. */
   readonly outcomeUnknown: boolean;
 
   constructor(why: string, outcomeUnknown: boolean, cause?: unknown) {
     super(why, { cause });
     this.outcomeUnknown = outcomeUnknown;
+  }
+
+  static override [Symbol.hasInstance](error: unknown): boolean {
+    return isOf(error, 'UnreachableError');
   }
 }

@@ -1,6 +1,8 @@
 import type { Metergate } from './client.js';
 import type { Decision, DecisionRequest } from './decision.js';
-import { LocalHeaders } from './local-headers.js';
+import { MetergateError } from './errors.js';
+import { LocalHeaders, remaining } from './local-headers.js';
+import { whole } from './options.js';
 import type { Reservation } from './reservation.js';
 
 /** How quantity is held ahead of its use. */
@@ -18,6 +20,8 @@ export interface HoldOptions {
   ttlSeconds?: number;
   /** For how long in milliseconds a refusal is remembered, so that who is refused costs nothing: 250. */
   refusalMs?: number;
+  /** Within how many milliseconds a decision that is asked for is repeated where that is safe; else all of the client's time. */
+  repeatForMs?: number;
   /** Dimensions of everything that is used. */
   properties?: Readonly<Record<string, unknown>>;
 }
@@ -47,10 +51,11 @@ interface Tenant {
   next: Promise<void> | undefined;
   /** The rate headers of the last answer. */
   headers: Decision['headers'];
-  /** Used since `since`, to know how much to hold. */
+  /** Used since `since`, to know how much to hold; and how often it was asked. */
   recent: number;
+  asked: number;
   since: number;
-  /** What one process may hold at most, as the limits stood last. */
+  /** What one process may hold at most, as the limits stood last; nothing while they are not known. */
   share: number;
   refusal: { decision: Decision; quantity: number; until: number } | undefined;
 }
@@ -61,7 +66,7 @@ interface Tenant {
  */
 export class Holds {
   readonly #client: Metergate;
-  readonly #options: Required<Omit<HoldOptions, 'properties'>> & Pick<HoldOptions, 'properties'>;
+  readonly #options: Required<Omit<HoldOptions, 'properties' | 'repeatForMs'>> & Pick<HoldOptions, 'properties' | 'repeatForMs'>;
   readonly #tenants = new Map<string, Tenant>();
   readonly #settling = new Set<Promise<void>>();
   #sweepAt = 1_024;
@@ -69,7 +74,13 @@ export class Holds {
 
   constructor(client: Metergate, options: HoldOptions) {
     this.#client = client;
-    this.#options = { holdMs: 1_000, most: 10_000, ttlSeconds: 60, refusalMs: 250, ...options };
+    this.#options = {
+      ...options,
+      holdMs: whole('holdMs', options.holdMs ?? 1_000, 1, 3_600_000),
+      most: whole('most', options.most ?? 10_000, 1, Number.MAX_SAFE_INTEGER),
+      ttlSeconds: whole('ttlSeconds', options.ttlSeconds ?? 60, 1, 86_400),
+      refusalMs: whole('refusalMs', options.refusalMs ?? 250, 0, 60_000),
+    };
     if (this.#options.ttlSeconds * 1_000 < 2 * this.#options.holdMs) {
       throw new TypeError('ttlSeconds must be at least twice holdMs, so that what is used is settled before it lapses');
     }
@@ -87,9 +98,15 @@ export class Holds {
     return this.#local(tenant, quantity, now) ?? this.#remote(tenant, quantity, id, now);
   }
 
+  /** The decision where it can be made from what is held. */
+  local(organization: string, quantity = 1): Decision | undefined {
+    const tenant = this.#tenants.get(organization);
+    return tenant === undefined ? undefined : this.#local(tenant, quantity, performance.now());
+  }
+
   /** Settles what was used until now, and gives back the rest. */
   async settle(): Promise<void> {
-    for (const tenant of this.#tenants.values()) this.#end(tenant);
+    for (const tenant of this.#tenants.values()) void this.#end(tenant);
     await Promise.all(this.#settling);
   }
 
@@ -104,7 +121,7 @@ export class Holds {
   #first(organization: string, quantity: number, id: string | undefined): Promise<Decision> {
     const since = performance.now();
     if (this.#tenants.size >= this.#sweepAt) this.#sweep(since);
-    const tenant: Tenant = { organization, held: undefined, next: undefined, headers: {}, recent: 0, since, share: Infinity, refusal: undefined };
+    const tenant: Tenant = { organization, held: undefined, next: undefined, headers: {}, recent: 0, asked: 0, since, share: 0, refusal: undefined };
     this.#tenants.set(organization, tenant);
     return this.#remote(tenant, quantity, id, since);
   }
@@ -131,28 +148,42 @@ export class Holds {
   async #remote(tenant: Tenant, quantity: number, id: string | undefined, now: number): Promise<Decision> {
     const refused = tenant.refusal;
     if (refused !== undefined && now < refused.until && quantity >= refused.quantity) return refused.decision;
-    tenant.recent += quantity > 0 ? quantity : 0;
     if (now - tenant.since > this.#options.holdMs && tenant.held === undefined) this.#begin(tenant, now);
-    if (tenant.recent >= BUSY && tenant.next === undefined && tenant.held === undefined) this.#ahead(tenant, now);
+    tenant.recent += quantity > 0 ? quantity : 0;
+    tenant.asked += 1;
     const decided = await this.#ask(tenant, quantity, id);
+    if (decided.allowed && tenant.asked >= BUSY && tenant.next === undefined && tenant.held === undefined) this.#ahead(tenant, performance.now());
     if (decided.allowed || decided.reason !== 'quota-exceeded') return this.#remember(tenant, quantity, decided);
     // What this process itself holds may be what is missing.
     if (tenant.held === undefined && tenant.next === undefined) return this.#remember(tenant, quantity, decided);
+    return this.#withOwn(tenant, quantity, id, decided);
+  }
+
+  /** Once what is held here is given back; or the refusal, where that takes too long. */
+  async #withOwn(tenant: Tenant, quantity: number, id: string | undefined, refused: Decision): Promise<Decision> {
     await tenant.next;
     const local = this.#local(tenant, quantity, performance.now());
     if (local !== undefined) return local;
-    this.#end(tenant);
-    await Promise.all(this.#settling);
-    return this.#remember(tenant, quantity, await this.#ask(tenant, quantity, id === undefined ? undefined : `${id}-again`));
+    const isSettled = await inTime(this.#end(tenant), this.#client.settings.timeoutMs);
+    if (!isSettled) return refused;
+    const again = id === undefined ? undefined : `${id}-again`;
+    try {
+      return this.#remember(tenant, quantity, await this.#ask(tenant, quantity, again));
+    } catch (error) {
+      // The first id has its answer: whoever catches up must not do so under that.
+      if (error instanceof MetergateError) error.askedAs = again;
+      throw error;
+    }
   }
 
   async #ask(tenant: Tenant, quantity: number, id: string | undefined): Promise<Decision> {
-    const { meter, properties } = this.#options;
+    const { meter, properties, repeatForMs } = this.#options;
     const request: DecisionRequest = { organization: tenant.organization, meter, quantity };
     if (id !== undefined) request.id = id;
     if (properties !== undefined) request.properties = properties;
-    const decided = await this.#client.consume(request);
+    const decided = await this.#client.consume(request, repeatForMs === undefined ? {} : { repeatForMs });
     tenant.headers = decided.headers;
+    if (tenant.held === undefined) tenant.share = Math.floor(remaining(decided.limits, meter) / SHARE);
     return decided;
   }
 
@@ -164,8 +195,8 @@ export class Holds {
 
   #begin(tenant: Tenant, now: number): void {
     tenant.recent = 0;
+    tenant.asked = 0;
     tenant.since = now;
-    tenant.share = Infinity;
   }
 
   /** Asks for the next quantity to decide from, as much as is used in the time that it is held, and half as much again. */
@@ -177,7 +208,11 @@ export class Holds {
     // Close to the limit every unit is asked for by itself.
     if (size < 2) return;
     tenant.next = this.#reserve(tenant, size, now)
-      .catch(() => this.#after(tenant, performance.now()))
+      .catch((error: Error) => {
+        this.#client.settings.onError(error);
+        // It is tried again when it is busy in the time that comes.
+        this.#begin(tenant, performance.now());
+      })
       .finally(() => (tenant.next = undefined));
   }
 
@@ -186,7 +221,8 @@ export class Holds {
     const request = { organization: tenant.organization, meter, quantity: size, ttlSeconds };
     const reservation = await this.#client.reserve(properties === undefined ? request : { ...request, properties });
     const headers = new LocalHeaders(tenant.headers, reservation.decision.limits, meter);
-    tenant.share = reservation.allowed ? Math.floor((headers.remaining + size) / SHARE) : Math.floor(Math.min(size / 2, headers.remaining / SHARE));
+    const left = remaining(reservation.decision.limits, meter);
+    tenant.share = Math.floor(reservation.allowed ? (left + size) / SHARE : Math.min(size / 2, left / SHARE));
     if (!reservation.allowed) return;
     const before = tenant.held;
     const until = now + holdMs;
@@ -194,38 +230,43 @@ export class Holds {
     tenant.held = { reservation, headers, left: size, used: 0, low: size / 3, until, timer };
     tenant.recent = 0;
     tenant.since = now;
-    if (before !== undefined) this.#settleOne(before);
+    if (before !== undefined) void this.#settleOne(before);
     // It was closed while the answer was on its way.
-    if (this.#closed) this.#end(tenant);
+    if (this.#closed) void this.#end(tenant);
   }
 
   /** The time of what is held is over: it is settled, and so much as was used is held next. */
   #over(tenant: Tenant): void {
     const used = tenant.held?.used ?? 0;
     if (used > 0 && tenant.next === undefined) this.#ahead(tenant, performance.now());
-    this.#end(tenant);
+    void this.#end(tenant);
     if (used === 0 && tenant.next === undefined) this.#tenants.delete(tenant.organization);
   }
 
-  /** Nothing could be held: it is tried again when it is busy in the time that comes. */
-  #after(tenant: Tenant, now: number): void {
-    this.#begin(tenant, now);
-  }
-
-  #end(tenant: Tenant): void {
+  #end(tenant: Tenant): Promise<void> {
     const held = tenant.held;
     tenant.held = undefined;
-    if (held !== undefined) this.#settleOne(held);
+    return held === undefined ? Promise.resolve() : this.#settleOne(held);
   }
 
   /** Records what was used and gives back the rest. */
-  #settleOne({ timer, reservation, used }: Held): void {
+  #settleOne({ timer, reservation, used }: Held): Promise<void> {
     clearTimeout(timer);
     const { settlements } = this.#client;
     const settling = used > 0 ? settlements.commit(reservation, { quantity: used }) : settlements.release(reservation);
     this.#settling.add(settling);
     void settling.finally(() => this.#settling.delete(settling));
+    return settling;
   }
+}
+
+/** Whether it is done within so many milliseconds. */
+export async function inTime(work: Promise<unknown>, milliseconds: number): Promise<boolean> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<boolean>((resolve) => (timer = setTimeout(() => resolve(false), milliseconds)));
+  const done = await Promise.race([work.then(() => true), late]);
+  clearTimeout(timer);
+  return done;
 }
 
 /** An allowed decision from what is held. Its headers are made when they are asked for. */

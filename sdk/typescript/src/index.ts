@@ -9,6 +9,7 @@ export type { HoldOptions } from './hold.js';
 export type { MetergateOptions } from './options.js';
 export type { RecorderStats } from './queue.js';
 export type { Completion, UsageEvent } from './recorder.js';
+export { rateHeadersOf } from './rate-headers.js';
 export { Reservation } from './reservation.js';
 export type { ReservationRequest, Settlement } from './reservation.js';
 export { Settlements } from './settlements.js';

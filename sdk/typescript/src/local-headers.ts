@@ -1,4 +1,5 @@
 import type { components } from './generated/api.js';
+import { secondsTo } from './rate-headers.js';
 
 type Limit = components['schemas']['LimitBody'];
 type Headers = Readonly<Record<string, string>>;
@@ -7,10 +8,14 @@ const REMAINING = /^x-ratelimit-remaining-(.*)$/;
 /** `"api_calls-minute";r=295;t=37` in `RateLimit`. */
 const MEMBER = /"(?<name>[^"]*)";r=\d+(?:;t=\d+)?/g;
 
+/** What is left of a meter under its tightest hard limit. */
+export function remaining(limits: readonly Limit[], meter: string): number {
+  const hard = limits.filter((limit) => limit.enforcement === 'hard' && (limit.meter ?? meter) === meter);
+  return Math.min(...hard.map((limit) => Number(limit.remaining)), Number.MAX_SAFE_INTEGER);
+}
+
 /** The rate headers of decisions that are made from what is held. */
 export class LocalHeaders {
-  /** What is left under the tightest hard limit beside what is held. */
-  readonly remaining: number;
   readonly #constant: Record<string, string> = {};
   readonly #counting: (readonly [name: string, remaining: number])[] = [];
   /** `RateLimit` in parts: text, number, text, number, …, text. */
@@ -19,8 +24,6 @@ export class LocalHeaders {
   /** In the form of `asked`, an answer's to the same question; with `limits` as they are once the quantity is held. */
   constructor(asked: Headers, limits: readonly Limit[], meter: string) {
     const own = limits.filter((limit) => (limit.meter ?? meter) === meter);
-    const hard = own.filter(({ enforcement }) => enforcement === 'hard');
-    this.remaining = Math.min(...hard.map((limit) => Number(limit.remaining)), Number.MAX_SAFE_INTEGER);
     const states = new Map(own.map((limit) => [limit.window.toLowerCase(), limit]));
     for (const [name, value] of Object.entries(asked)) {
       const window = REMAINING.exec(name)?.[1];
@@ -49,7 +52,7 @@ function parts(value: string, meter: string, states: ReadonlyMap<string, Limit>)
     const name = member.groups?.['name'] ?? '';
     const limit = states.get(name.slice(meter.length + 1).toLowerCase());
     if (limit === undefined) continue;
-    const seconds = limit.resetsAt ? `;t=${Math.max(0, Math.ceil((Date.parse(limit.resetsAt) - Date.now()) / 1_000))}` : '';
+    const seconds = limit.resetsAt ? `;t=${secondsTo(limit.resetsAt)}` : '';
     found.push(`${found.length > 0 ? ', ' : ''}"${name}";r=`, Number(limit.remaining), seconds);
   }
   return found;

@@ -74,7 +74,8 @@ function address(text: string): URL {
   return url;
 }
 
-function whole(name: string, value: number, least: number, most: number): number {
+/** A whole number within bounds. */
+export function whole(name: string, value: number, least: number, most: number): number {
   if (!Number.isInteger(value) || value < least || value > most) {
     throw new TypeError(`${name} must be a whole number from ${least} to ${most}, not ${value}`);
   }

@@ -104,6 +104,8 @@ export class Queue {
     this.#timer = undefined;
     this.#sending ??= this.#run().finally(() => {
       this.#sending = undefined;
+      // Something may have come in after the last look.
+      if (this.#waiting.length > 0) this.#later();
     });
   }
 
@@ -121,8 +123,9 @@ export class Queue {
 
   /** Only now do they leave the queue: until the server has said so, they are not recorded. */
   #taken(batch: Text[], rejected: readonly Rejected[]): void {
-    // Closing may have dropped them meanwhile.
+    // Closing may have dropped them meanwhile, and told so.
     const left = Math.min(batch.length, this.#waiting.length);
+    if (left === 0) return;
     this.#waiting.splice(0, left);
     this.#rejected += rejected.length;
     this.#sent += left - Math.min(left, rejected.length);

@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 
 import type { components } from './generated/api.js';
+import { finite } from './decision.js';
 import type { DecisionRequest, Quantity } from './decision.js';
 import { ProblemError } from './errors.js';
 import type { Problem } from './errors.js';
@@ -93,7 +94,7 @@ export class Recorder {
 
   /** Takes usage in. Never throws: what is no JSON is told as dropped. */
   add(event: UsageEvent): void {
-    this.#text(this.#events, event, () => usage(event));
+    this.#text(this.#events, event, () => usage(finite(event)));
   }
 
   /** Takes in how something ended. */
@@ -103,7 +104,7 @@ export class Recorder {
 
   /** A decision that was acted upon without an answer; the server may have recorded it. */
   addUnanswered(request: DecisionRequest & { id: string }): void {
-    this.#text(this.#decisions, request, () => ({ request, time: new Date().toISOString() }) satisfies Unanswered);
+    this.#text(this.#decisions, request, () => ({ request: finite(request), time: new Date().toISOString() }) satisfies Unanswered);
   }
 
   #text(queue: Queue, given: object, made: () => object): void {
@@ -117,15 +118,20 @@ export class Recorder {
 
   async flush(timeoutMs: number): Promise<boolean> {
     const until = performance.now() + timeoutMs;
-    // In this order: of decisions some become events.
-    const decided = await this.#decisions.flush(timeoutMs);
+    const [decided] = await Promise.all([this.#decisions.flush(timeoutMs), this.#events.flush(timeoutMs)]);
+    // Of decisions some have become events.
     return (await this.#events.flush(until - performance.now())) && decided;
   }
 
   async close(timeoutMs: number): Promise<void> {
     const until = performance.now() + timeoutMs;
-    await this.#decisions.close(timeoutMs);
+    await Promise.all([this.#decisions.close(timeoutMs), this.#events.flush(timeoutMs)]);
     await this.#events.close(Math.max(1, Math.round(until - performance.now())));
+  }
+
+  /** Nobody waits for what is sent in the background: it has more time than a decision. */
+  get #patience(): number {
+    return Math.max(10_000, this.#settings.timeoutMs);
   }
 
   async #send(batch: readonly string[]): Promise<Rejected[]> {
@@ -134,6 +140,7 @@ export class Recorder {
       path: '/v1/events',
       body: `[${batch.join()}]`,
       contentType: 'application/cloudevents-batch+json',
+      timeoutMs: this.#patience,
     });
     const { rejected } = parsed<components['schemas']['IngestBody']>(answer);
     return rejected.map(({ index, reason, detail }) => ({ index, why: `${reason}: ${detail}` }));
@@ -146,7 +153,7 @@ export class Recorder {
   async #catchUp(batch: readonly string[]): Promise<Rejected[]> {
     const asked = batch.map((text) => JSON.parse(text) as Unanswered);
     const call = { method: 'POST', path: '/v1/consume', body: JSON.stringify(asked.map(({ request }) => request)) } as const;
-    const { data } = await this.#transport.json<{ data: (components['schemas']['DecisionBody'] | Problem)[] }>(call);
+    const { data } = await this.#transport.json<{ data: (components['schemas']['DecisionBody'] | Problem)[] }>({ ...call, timeoutMs: this.#patience });
     // Nothing is lost by repeating all of it.
     const undecided = data.find((answer) => 'code' in answer && answer.status >= 500);
     if (undecided !== undefined) throw new ProblemError(503, undecided as Problem);

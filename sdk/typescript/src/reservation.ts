@@ -1,4 +1,5 @@
 import type { components } from './generated/api.js';
+import { finite } from './decision.js';
 import type { Quantity, Reason } from './decision.js';
 import { parsed } from './transport.js';
 import type { Answer, Transport } from './transport.js';
@@ -64,7 +65,8 @@ export class Reservation {
   }
 
   /** Records what was used and gives back the rest. Repeated with the same quantity it counts once. */
-  commit(settlement: Settlement, timeoutMs?: number): Promise<Reservation> {
+  async commit(settlement: Settlement, timeoutMs?: number): Promise<Reservation> {
+    finite(settlement);
     this.settlement ??= settlement;
     return this.#on('commit', settlement, timeoutMs);
   }

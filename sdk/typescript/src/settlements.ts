@@ -1,8 +1,10 @@
 import { ProblemError } from './errors.js';
 import type { Settings } from './options.js';
 import type { UsageEvent } from './recorder.js';
-import type { Reservation, Settlement } from './reservation.js';
+import { Reservation } from './reservation.js';
+import type { Settlement } from './reservation.js';
 import { backoff } from './transport.js';
+import type { Call, Transport } from './transport.js';
 
 /** What was used of a reservation, and is not settled yet. */
 export interface Unsettled {
@@ -16,6 +18,8 @@ const FIRST_PAUSE_MS = 100;
 const LONGEST_PAUSE_MS = 5_000;
 /** Where usage goes whose reservation had lapsed before it could be committed. */
 const LAPSED = '@metergate/client#lapsed';
+/** How long one attempt may take in milliseconds: nobody waits for it. */
+const PATIENCE_MS = 10_000;
 /** Errors that another key, or patience, may cure. */
 const CURABLE = new Set([401, 403, 408, 429]);
 /** What says that nothing is held any more, so that what was used can only be recorded. */
@@ -23,12 +27,14 @@ const GONE = new Set(['reservation-lapsed', 'reservation-released', 'not-found']
 
 /** Commits and releases in the background, however long the server is away. */
 export class Settlements {
+  readonly #transport: Transport;
   readonly #record: (event: UsageEvent) => void;
   readonly #settings: Settings;
   readonly #open = new Map<Promise<void>, Unsettled | undefined>();
 
   /** `record` takes the usage of reservations that are gone. */
-  constructor(record: (event: UsageEvent) => void, settings: Settings) {
+  constructor(transport: Transport, record: (event: UsageEvent) => void, settings: Settings) {
+    this.#transport = transport;
     this.#record = record;
     this.#settings = settings;
   }
@@ -42,11 +48,31 @@ export class Settlements {
 
   /** Gives all of it back; what cannot be given back lapses by itself. */
   release(reservation: Reservation): Promise<void> {
-    const released = reservation.release().then(
+    const released = reservation.release(PATIENCE_MS).then(
       () => {},
       () => {},
     );
     return this.#run(released, undefined);
+  }
+
+  /** Finds out what became of a reservation whose answer was lost, and gives it back before it would lapse. */
+  abandon(call: Call, ttlSeconds: number): void {
+    const ends = performance.now() + ttlSeconds * 1_000;
+    const find = async (): Promise<void> => {
+      for (let tried = 0; performance.now() < ends; tried++) {
+        try {
+          // Under its key it is the first one's answer.
+          const { signal: _, ...again } = call;
+          const found = new Reservation(this.#transport, await this.#transport.call({ ...again, timeoutMs: PATIENCE_MS }));
+          if (found.allowed) await found.release(PATIENCE_MS);
+          return;
+        } catch (error) {
+          if (error instanceof ProblemError && error.status < 500 && !CURABLE.has(error.status)) return;
+          await new Promise((resolve) => setTimeout(resolve, backoff(tried, FIRST_PAUSE_MS, LONGEST_PAUSE_MS)).unref());
+        }
+      }
+    };
+    void this.#run(find(), undefined);
   }
 
   /** Waits for all that is open now. */
@@ -68,7 +94,7 @@ export class Settlements {
   async #commit(reservation: Reservation, what: Unsettled, time: Date): Promise<void> {
     for (let tried = 0; ; tried++) {
       try {
-        await reservation.commit(what.settlement);
+        await reservation.commit(what.settlement, PATIENCE_MS);
         return;
       } catch (error) {
         const isFinal = error instanceof ProblemError && error.status < 500 && !CURABLE.has(error.status);

@@ -20,6 +20,8 @@ export interface Call {
   refusals?: boolean;
   /** Milliseconds for all of it. */
   timeoutMs?: number;
+  /** Milliseconds within which it may be repeated; else all of the time. */
+  repeatForMs?: number;
   signal?: AbortSignal;
 }
 
@@ -62,13 +64,15 @@ export class Transport {
    * @throws {UnreachableError} no answer came in time
    */
   async call(call: Call): Promise<Answer> {
-    const ends = performance.now() + (call.timeoutMs ?? this.#settings.timeoutMs);
+    const began = performance.now();
+    const ends = began + (call.timeoutMs ?? this.#settings.timeoutMs);
+    const repeats = Math.min(ends, began + (call.repeatForMs ?? Infinity));
     for (let tried = 0; ; tried++) {
       try {
         return await this.#once(call, ends - performance.now());
       } catch (error) {
         const pause = pauseBefore(error, call, tried);
-        if (pause === undefined || performance.now() + pause >= ends) throw error;
+        if (pause === undefined || performance.now() + pause >= repeats) throw error;
         await wait(pause, call.signal);
       }
     }

@@ -7,6 +7,7 @@ import { fileURLToPath } from 'node:url';
 
 import { Metergate, UnreachableError } from '@metergate/client';
 
+import { cut, faulty } from '../../kit/faulty.mjs';
 import { KEY, Server } from '../../kit/server.mjs';
 
 let server;
@@ -180,4 +181,40 @@ test('a server that is killed and started again loses nothing that was decided l
   assert.ok(allowed > 100 && unknown > 0, `${allowed} allowed, ${unknown} unknown`);
   assert.equal(await server.used('killed', 'api_calls'), allowed + unknown);
   await client.close();
+});
+
+test('one large decision holds nothing yet, and the first hold is a part of what is left', async () => {
+  await server.organization('first', [['tokens', 'billingPeriod', 12_000]]);
+  const client = new Metergate({ url: server.url, apiKey: KEY, timeoutMs: 20_000 });
+  const holds = client.hold({ meter: 'tokens', holdMs: 5_000 });
+  const held = async () => (await server.call('GET', '/v1/organizations/first/usage')).meters.find(({ meter }) => meter === 'tokens').held;
+  await holds.take('first', 1_000);
+  await wait(200);
+  assert.equal(await held(), 0);
+  for (let n = 0; n < 4; n++) await holds.take('first', 500);
+  await wait(300);
+  const now = await held();
+  assert.ok(now > 0 && now <= 3_000, `${now} held`);
+  await client.close();
+});
+
+test('a reservation whose answer was lost is given back', async () => {
+  await server.organization('leaked', [['tokens', 'billingPeriod', 100]]);
+  let cuts = 40;
+  const proxy = await faulty(async (request, response, body) => {
+    const { authorization, 'idempotency-key': key } = request.headers;
+    const headers = { authorization, 'content-type': 'application/json', ...(key ? { 'idempotency-key': key } : {}) };
+    const answer = await fetch(server.url + request.url, { method: 'POST', headers, body });
+    if (cuts-- > 0) return cut(request);
+    response.writeHead(answer.status, { 'content-type': 'application/json' }).end(await answer.text());
+  });
+  const client = new Metergate({ url: proxy.url, apiKey: KEY, timeoutMs: 300 });
+  await assert.rejects(client.reserve({ organization: 'leaked', meter: 'tokens', quantity: 60, ttlSeconds: 600 }), UnreachableError);
+  const held = async () => (await server.call('GET', '/v1/organizations/leaked/usage')).meters.find(({ meter }) => meter === 'tokens').held;
+  assert.equal(await held(), 60);
+  cuts = 0;
+  for (let waited = 0; (await held()) > 0 && waited < 100; waited++) await wait(100);
+  assert.equal(await held(), 0);
+  await client.close();
+  await proxy.stop();
 });

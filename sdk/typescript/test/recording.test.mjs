@@ -173,3 +173,41 @@ test('what is no JSON, or has no time, is dropped and told, and holds up nothing
   assert.ok(dropped.length === 4 && dropped.every((why) => why.startsWith('it cannot be sent: ')), dropped.join());
   await client.close();
 });
+
+test('with batches of one nothing waits for the next', async () => {
+  const proxy = await faulty(taken);
+  const client = new Metergate({ url: proxy.url, batchSize: 1, flushIntervalMs: 50 });
+  for (let n = 0; n < 200; n++) {
+    client.record({ organization: 'a', meter: 'b' });
+    if (n % 7 === 0) await new Promise((resolve) => setTimeout(resolve, 1));
+  }
+  for (let waited = 0; client.stats().queued > 0 && waited < 100; waited++) await new Promise((resolve) => setTimeout(resolve, 50));
+  assert.deepEqual(client.stats(), { queued: 0, sent: 200, dropped: 0, rejected: 0 });
+  await client.close();
+  await proxy.stop();
+});
+
+test('a settlement that hangs at the end loses no event, and is told', async () => {
+  const dropped = [];
+  const proxy = await faulty((request, response, body) => (request.url === '/v1/events' ? taken(request, response, body) : json(503, { code: 'unavailable' })(request, response)));
+  const client = new Metergate({ url: proxy.url, onDropped: (lost) => dropped.push(...lost) });
+  const { Reservation } = await import('@metergate/client');
+  const held = { allowed: true, organization: 'a', meter: 'b', id: 'r-1', limits: [] };
+  void client.settlements.commit(new Reservation(client.transport, { status: 201, headers: {}, text: JSON.stringify(held) }), { quantity: 3 });
+  client.record({ organization: 'a', meter: 'b' });
+  await client.close(400);
+  assert.deepEqual([client.stats().sent, client.stats().dropped], [1, 0]);
+  assert.deepEqual(dropped.map(({ reservation, settlement }) => [reservation, settlement.quantity]), [['r-1', 3]]);
+  await proxy.stop();
+});
+
+test('errors of another copy of the module are told by their kind', async () => {
+  const { createRequire } = await import('node:module');
+  const { MetergateError, ProblemError, UnreachableError } = await import('@metergate/client');
+  const other = createRequire(import.meta.url)('@metergate/client');
+  assert.notEqual(other.ProblemError, ProblemError);
+  assert.ok(new other.ProblemError(503, {}) instanceof ProblemError);
+  assert.ok(new other.ProblemError(503, {}) instanceof MetergateError);
+  assert.ok(!(new other.ProblemError(503, {}) instanceof UnreachableError));
+  assert.ok(new other.UnreachableError('away', true) instanceof UnreachableError);
+});
