@@ -1,6 +1,7 @@
 import type { Metergate } from './client.js';
 import type { Decision, DecisionRequest } from './decision.js';
 import { MetergateError } from './errors.js';
+import { inTime } from './in-time.js';
 import { LocalHeaders, remaining } from './local-headers.js';
 import { whole } from './options.js';
 import type { Reservation } from './reservation.js';
@@ -41,7 +42,7 @@ interface Held {
   low: number;
   /** By `performance.now()`: from then on nothing is decided from it. */
   until: number;
-  timer: NodeJS.Timeout;
+  timer: NodeJS.Timeout | undefined;
 }
 
 /** One organization. */
@@ -113,7 +114,9 @@ export class Holds {
   /** Settles, and holds nothing from now on. */
   async close(): Promise<void> {
     this.#closed = true;
-    await Promise.allSettled([...this.#tenants.values()].map((tenant) => tenant.next));
+    // What was used does not wait for what was asked for; that is given back when it comes.
+    const coming = Promise.allSettled([...this.#tenants.values()].map((tenant) => tenant.next));
+    await Promise.all([this.settle(), coming]);
     await this.settle();
     this.#tenants.clear();
   }
@@ -226,8 +229,9 @@ export class Holds {
     if (!reservation.allowed) return;
     const before = tenant.held;
     const until = now + holdMs;
-    const timer = setTimeout(() => this.#over(tenant), Math.max(1, until - performance.now())).unref();
-    tenant.held = { reservation, headers, left: size, used: 0, low: size / 3, until, timer };
+    const held: Held = { reservation, headers, left: size, used: 0, low: size / 3, until, timer: undefined };
+    held.timer = setTimeout(() => this.#soonOver(tenant, held), Math.max(1, until - holdMs / 4 - performance.now())).unref();
+    tenant.held = held;
     tenant.recent = 0;
     tenant.since = now;
     if (before !== undefined) void this.#settleOne(before);
@@ -235,10 +239,16 @@ export class Holds {
     if (this.#closed) void this.#end(tenant);
   }
 
-  /** The time of what is held is over: it is settled, and so much as was used is held next. */
+  /** The time of what is held is nearly over: of whom it is used, the next is asked for, so that it is there then. */
+  #soonOver(tenant: Tenant, held: Held): void {
+    const now = performance.now();
+    if (held.used > 0 && tenant.next === undefined) this.#ahead(tenant, now);
+    held.timer = setTimeout(() => this.#over(tenant), Math.max(1, held.until - now)).unref();
+  }
+
+  /** It is settled, if nothing has taken its place. */
   #over(tenant: Tenant): void {
     const used = tenant.held?.used ?? 0;
-    if (used > 0 && tenant.next === undefined) this.#ahead(tenant, performance.now());
     void this.#end(tenant);
     if (used === 0 && tenant.next === undefined) this.#tenants.delete(tenant.organization);
   }
@@ -258,15 +268,6 @@ export class Holds {
     void settling.finally(() => this.#settling.delete(settling));
     return settling;
   }
-}
-
-/** Whether it is done within so many milliseconds. */
-export async function inTime(work: Promise<unknown>, milliseconds: number): Promise<boolean> {
-  let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<boolean>((resolve) => (timer = setTimeout(() => resolve(false), milliseconds)));
-  const done = await Promise.race([work.then(() => true), late]);
-  clearTimeout(timer);
-  return done;
 }
 
 /** An allowed decision from what is held. Its headers are made when they are asked for. */

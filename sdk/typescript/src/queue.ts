@@ -1,4 +1,5 @@
 import { ProblemError } from './errors.js';
+import { inTime } from './in-time.js';
 import type { Settings } from './options.js';
 import { backoff } from './transport.js';
 
@@ -81,7 +82,7 @@ export class Queue {
       this.#start();
       // What pauses after a failure tries now.
       this.#wake?.();
-      await first(this.#sending, Math.min(left, LOOK_MS));
+      await inTime(this.#sending ?? new Promise(() => {}), Math.min(left, LOOK_MS));
     }
     return true;
   }
@@ -164,12 +165,4 @@ export class Queue {
   #tell(items: Text[], why: string): void {
     this.#settings.onDropped(items.map((text) => JSON.parse(text) as object), why);
   }
-}
-
-/** Waits for `done`, and no longer than `milliseconds`. */
-async function first(done: Promise<void> | undefined, milliseconds: number): Promise<void> {
-  let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<void>((resolve) => (timer = setTimeout(resolve, milliseconds)));
-  await Promise.race([done ?? late, late]);
-  clearTimeout(timer);
 }

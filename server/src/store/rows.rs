@@ -93,14 +93,6 @@ pub trait Rows: OutboxRows + StripeRows {
     /// [`EngineError`] if it cannot be read.
     fn account_row(&self, id: OrganizationId) -> Result<Option<(u64, Account)>, EngineError>;
 
-    /// The same of those of these organizations that have one, in no order.
-    ///
-    /// # Errors
-    /// [`EngineError`] if one of them cannot be read.
-    fn account_rows(&self, ids: &[OrganizationId]) -> Result<Vec<(u64, Account)>, EngineError> {
-        ids.iter().filter_map(|id| self.account_row(*id).transpose()).collect()
-    }
-
     /// An organization's account.
     ///
     /// # Errors

@@ -182,7 +182,6 @@ async fn account(
 ) -> Result<Arc<Account>, StoreError> {
     if let Some(account) = rates.accounts.get(organization, FRESH) {
         caller.scope.admits(account.id, &app.shared.store.people())?;
-        read_ahead(app, organization);
         return Ok(account);
     }
     let (scope, named, read_at) = (caller.scope, organization.clone(), clock::boot());
@@ -203,24 +202,6 @@ async fn account(
             Err(error)
         }
     }
-}
-
-/// Accounts that are about to be too old are read together by the first who asks for one, beside his answer.
-fn read_ahead(app: &App, organization: &OrganizationRef) {
-    let Some(rates) = &app.shared.rates else { return };
-    let due = rates.accounts.take_due(organization);
-    if due.is_empty() {
-        return;
-    }
-    let (shared, read_at) = (Arc::clone(&app.shared), clock::boot());
-    tokio::task::spawn_blocking(move || {
-        let ids: Vec<OrganizationId> = due.iter().map(|(_, id)| *id).collect();
-        // What cannot be read is read again by whoever needs it, who then hears why not.
-        let read = shared.store.reader().read_here(|view| view.accounts(&ids));
-        if let (Ok(read), Some(rates)) = (read, &shared.rates) {
-            rates.accounts.put_again(due, read, read_at);
-        }
-    });
 }
 
 /// Each kind of id is a space of its own.

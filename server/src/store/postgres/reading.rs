@@ -26,18 +26,6 @@ impl Rows for Postgres {
         Ok(Some((number_at(&row, 1)?, opened(id, at(&row, 0)?, at(&row, 2)?)?)))
     }
 
-    fn account_rows(&self, ids: &[OrganizationId]) -> Result<Vec<(u64, Account)>, EngineError> {
-        self.name(ids.iter().copied());
-        let ids: Vec<_> = ids.iter().copied().map(uuid).collect();
-        let sql = "SELECT organization, version, sequence, data FROM accounts WHERE organization = ANY($1)";
-        let rows = self.together(&[(sql, vec![&ids])])?.pop().unwrap_or_default();
-        let whole = rows.iter().map(|row| {
-            let account = opened(organization_at(row, 0)?, at(row, 1)?, at(row, 3)?)?;
-            Ok((number_at(row, 2)?, account))
-        });
-        whole.collect()
-    }
-
     fn totals(&self) -> Result<Totals, EngineError> {
         self.totals()
     }

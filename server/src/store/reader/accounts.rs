@@ -41,19 +41,6 @@ impl View<'_> {
         Ok(totals)
     }
 
-    /// The accounts of those of these organizations that have a row, in no order.
-    ///
-    /// # Errors
-    /// [`ReadError::Engine`] if one of them cannot be read.
-    pub fn accounts(&self, ids: &[OrganizationId]) -> Result<Vec<Arc<Account>>, ReadError> {
-        let rows = self.rows.account_rows(ids)?;
-        let whole = rows.into_iter().map(|(held, account)| {
-            let lacking = self.dirty(account.id)?.filter(|dirty| held < dirty.sequence);
-            Ok(lacking.map_or_else(|| Arc::new(account), |dirty| Arc::clone(&dirty.account)))
-        });
-        whole.collect()
-    }
-
     /// Goes through so many accounts after one, in the order of their ids, and answers where to go on. One that cannot be
     /// read holds up no other.
     ///

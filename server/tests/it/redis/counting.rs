@@ -5,7 +5,7 @@ use std::sync::Arc;
 use metergate::clock;
 use metergate::redis::accounts::{Accounts, FRESH, STALE};
 use metergate::redis::rates::{Decision, Once, Rates};
-use metergate_rules::id::{OrganizationId, OrganizationKey, OrganizationRef};
+use metergate_rules::id::{OrganizationId, OrganizationRef};
 use metergate_rules::outcome::Reason;
 use metergate_rules::plan::Enforcement::{Hard, Soft};
 use metergate_rules::time::{MINUTE, SECOND};
@@ -128,36 +128,6 @@ fn an_account_is_believed_for_a_second_and_for_minutes_where_none_can_be_read() 
     assert!((1..=10_000).contains(&kept), "{kept} are kept");
     accounts.forget(&named(20_000));
     assert!(accounts.get(&named(20_000), STALE).is_none());
-}
-
-#[test]
-fn accounts_that_are_asked_for_again_and_again_are_read_together_before_they_are_too_old() {
-    let (accounts, account) = (Accounts::default(), Arc::new(World::minute(1).account));
-    let named = |i: u128| OrganizationRef::Id(OrganizationId(i.to_be_bytes()));
-    let put =
-        |named: &OrganizationRef, age: i64| accounts.put(named.clone(), Arc::clone(&account), clock::boot() - age);
-    for (i, age) in [(0, 6), (1, 3), (2, -100), (3, 9)] {
-        put(&named(i), age * SECOND / 10);
-    }
-    assert!(accounts.take_due(&named(0)).is_empty(), "nobody has asked for it");
-    for i in 0..3 {
-        assert!(accounts.get(&named(i), STALE).is_some());
-    }
-    assert!(accounts.take_due(&named(2)).is_empty(), "it is new");
-    let mut due = accounts.take_due(&named(0));
-    due.sort_by_key(|(named, _)| format!("{named:?}"));
-    assert_eq!(due, [(named(0), account.id), (named(1), account.id)]);
-    assert!(accounts.take_due(&named(0)).is_empty(), "somebody reads it");
-    accounts.put_again(due, vec![Arc::clone(&account)], clock::boot() + 10 * SECOND);
-    assert!(accounts.get(&named(0), FRESH).is_some() && accounts.take_due(&named(0)).is_empty(), "it is new again");
-
-    let renamed = OrganizationRef::Key(OrganizationKey::new("what-it-was-called").unwrap());
-    for (named, read) in [(named(4), Vec::new()), (renamed, vec![Arc::clone(&account)])] {
-        put(&named, SECOND);
-        assert!(accounts.get(&named, STALE).is_some());
-        accounts.put_again(accounts.take_due(&named), read, clock::boot());
-        assert!(accounts.get(&named, STALE).is_none(), "{named:?} is gone, or has another key");
-    }
 }
 
 #[test]
