@@ -86,7 +86,8 @@ fn what_was_spoiled_is_made_again_and_what_is_right_stays() {
         assert!(rollups(&kit).len() >= before.len());
         let after = rollups(&kit);
         kit.wait_until("nothing is left to be made again", |kit| kit.aggregate().rebuilt == 0);
-        assert!(pace == Pace::Tenth || rollups(&kit) == after, "the second time changes nothing");
+        // At any other pace rows that were right and behind the journal may have caught up between the two.
+        assert!(pace != Pace::Accounts(0) || rollups(&kit) == after, "the second time changes nothing");
         kit.check().unwrap();
     }
 }
