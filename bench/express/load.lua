@@ -1,7 +1,8 @@
--- A request of each of a hundred organizations in turn.
+-- A request of each of so many organizations in turn.
+local organizations = tonumber(os.getenv("ORGANIZATIONS") or "100")
 local number = 0
 request = function()
-  number = (number + 1) % 100
+  number = (number + 1) % organizations
   return wrk.format("GET", "/hello", { ["x-organization"] = "org-" .. number })
 end
 done = function(summary, latency, _)

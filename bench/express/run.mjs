@@ -1,5 +1,7 @@
 // Requests a second, and CPU a request, of one Express app guarded in four ways, interleaved:
-//   ./check servers node bench/express/run.mjs METERGATE [ROUNDS] [SECONDS]
+//   ./check servers node bench/express/run.mjs METERGATE [ROUNDS] [SECONDS] [together] [held,asked,stack]
+// With `together` all apps are loaded at the same time, so that a machine that does other work as well disturbs them alike: then
+// only the app's CPU a request is told, over that of the one with nothing, which runs twice to show how exact that is.
 // Needs wrk, and `npm ci && npm run build` in sdk/, `npm ci` here.
 import { execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -8,7 +10,7 @@ import { promisify } from 'node:util';
 
 import { KEY, Server } from '../../sdk/kit/server.mjs';
 
-const [METERGATE, ROUNDS = '5', SECONDS = '5'] = process.argv.slice(2);
+const [METERGATE, ROUNDS = '5', SECONDS = '5', TOGETHER, OTHERS = 'held,asked,stack'] = process.argv.slice(2);
 const CONNECTIONS = 64;
 const ORGANIZATIONS = 100;
 const WAYS = { nothing: 'nothing', held: 'Metergate, held reservations', asked: 'Metergate, a round trip each', stack: 'rate-limiter-flexible on Redis, batched rows in PostgreSQL' };
@@ -39,22 +41,57 @@ async function listener(port) {
   return Number(/pid=(\d+)/.exec(stdout)[1]);
 }
 
-async function measure(way, server, helpers) {
+/** An app, and a function that loads it for so many seconds and answers what `wrk` says. */
+async function start(way, server, connections, organizations) {
   const environment = { ...process.env, NODE_ENV: 'production', METERGATE_URL: server.url, METERGATE_API_KEY: KEY };
   const app = spawn(process.execPath, [new URL('app.mjs', import.meta.url).pathname, way], { env: environment, stdio: ['ignore', 'pipe', 'inherit'] });
   const [port] = await once(app.stdout, 'data');
+  const load = async (seconds) => {
+    const given = ['-t1', `-c${connections}`, `-d${seconds}s`, '-s', new URL('load.lua', import.meta.url).pathname, `http://127.0.0.1:${Number(port)}`];
+    const { stdout } = await run('wrk', given, { env: { ...process.env, ORGANIZATIONS: String(organizations) } });
+    const [requests, duration, p50, p99, errors] = /RESULT (\d+) (\d+) (\d+) (\d+) (\d+)/.exec(stdout).slice(1).map(Number);
+    if (errors > 0) throw new Error(`${way}: ${errors} errors\n${stdout}`);
+    return { requests, duration, p50, p99 };
+  };
+  return { app, load };
+}
+
+async function measure(way, server, helpers) {
+  const { app, load } = await start(way, server, CONNECTIONS, ORGANIZATIONS);
   const processes = { app: app.pid, ...helpers };
-  const load = (seconds) => run('wrk', ['-t1', `-c${CONNECTIONS}`, `-d${seconds}s`, '-s', new URL('load.lua', import.meta.url).pathname, `http://127.0.0.1:${Number(port)}`]);
   await load(2);
   const before = await all(processes);
-  const { stdout } = await load(SECONDS);
+  const { requests, duration, p50, p99 } = await load(SECONDS);
   const after = await all(processes);
   app.kill('SIGKILL');
   await once(app, 'exit');
-  const [requests, duration, p50, p99, errors] = /RESULT (\d+) (\d+) (\d+) (\d+) (\d+)/.exec(stdout).slice(1).map(Number);
-  if (errors > 0) throw new Error(`${way}: ${errors} errors\n${stdout}`);
   const each = Object.fromEntries(Object.keys(processes).map((name) => [name, (after[name] - before[name]) / requests]));
   return { rate: (requests * 1e6) / duration, p50: p50 / 1_000, p99: p99 / 1_000, ...each };
+}
+
+/** CPU a request of all apps, each over that of the first, while all are loaded. Prints a table. */
+async function together(server) {
+  const ways = ['nothing', 'nothing', ...OTHERS.split(',')];
+  const apps = [];
+  for (const way of ways) apps.push({ way, ...(await start(way, server, CONNECTIONS / 4, ORGANIZATIONS / 4)), each: [], times: [] });
+  try {
+    // Long enough for what is held to be of the size that the rate calls for.
+    await Promise.all(apps.map(({ load }) => load(8)));
+    for (let round = 0; round < Number(ROUNDS); round++) {
+      const loaded = async ({ app, load, each }) => {
+        const before = await cpu(app.pid);
+        const { requests } = await load(SECONDS);
+        each.push(((await cpu(app.pid)) - before) / requests);
+      };
+      await Promise.all(apps.map(loaded));
+      for (const { each, times } of apps) times.push(each.at(-1) / apps[0].each.at(-1));
+      console.error(`round ${round + 1}:`, ...apps.map(({ way, times }) => `${way} ${times.at(-1).toFixed(2)}`));
+    }
+  } finally {
+    for (const { app } of apps) app.kill('SIGKILL');
+  }
+  console.log('| guarded by | CPU µs a request | of nothing |\n| --- | --- | --- |');
+  for (const one of apps) console.log(`| ${WAYS[one.way]} | ${shown(one.each, (each) => each, 0)} | ${shown(one.times, (times) => times, 2)} |`);
 }
 
 async function all(processes) {
@@ -75,6 +112,13 @@ try {
   const limits = ['minute', 'day', 'billingPeriod'].map((window) => ({ meter: 'api_calls', window, max: 1_000_000_000, enforcement: 'hard' }));
   await server.call('PUT', '/v1/plans/bench', { name: 'Bench', limits });
   for (let n = 0; n < ORGANIZATIONS; n++) await server.call('POST', '/v1/organizations', { key: `org-${n}`, name: `org-${n}`, plan: 'bench' });
+  if (TOGETHER === undefined) await inTurn(server);
+  else await together(server);
+} finally {
+  await server.stop();
+}
+
+async function inTurn(server) {
   const helpers = {
     metergate: server.process.pid,
     redis: await listener(new URL(process.env.METERGATE_TEST_REDIS).port),
@@ -96,6 +140,4 @@ try {
     const times = (median(own.map(({ app }) => app)) / bare).toFixed(2);
     console.log(`| ${name} | ${shown(own, ({ rate }) => rate, 0)} | ${latency} | ${shown(own, ({ app }) => app, 0)} | ${shown(own, servers, 0)} | ${times} |`);
   }
-} finally {
-  await server.stop();
 }

@@ -106,7 +106,10 @@ async function renew(url) {
   if (!response.ok || response.redirected) return;
   for (const fresh of found.querySelectorAll("[data-region]")) {
     const old = document.querySelector(`[data-region="${fresh.dataset.region}"]`);
-    if (!old || old.contains(document.activeElement) || old.isEqualNode(fresh)) continue;
+    if (!old) continue;
+    const folds = fresh.querySelectorAll("details");
+    old.querySelectorAll("details").forEach((fold, at) => folds[at]?.toggleAttribute("open", fold.open));
+    if (old.contains(document.activeElement) || old.isEqualNode(fresh)) continue;
     old.replaceWith(document.adoptNode(fresh));
     ready(fresh);
   }

@@ -145,6 +145,11 @@ impl Log {
         }
     }
 
+    /// The actions of the entries that are shown, to choose from.
+    fn actions(&self) -> std::collections::BTreeSet<&str> {
+        self.entries.iter().map(|one| one.entry.action.as_str()).collect()
+    }
+
     const fn categories(&self) -> [&'static str; 11] {
         CATEGORIES
     }

@@ -68,6 +68,11 @@ impl About {
         &self.organization.key
     }
 
+    /// Its name for people.
+    pub fn name(&self) -> &str {
+        &self.organization.name
+    }
+
     pub(crate) fn zone(&self) -> Zone {
         Zone::new(&self.organization.time_zone)
     }

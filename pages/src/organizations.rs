@@ -182,6 +182,16 @@ pub(crate) fn status_name(status: &str) -> &str {
     }
 }
 
+/// Who or what has locked an organization, as a sentence goes on after "locked by".
+pub(crate) fn cause_name(cause: &str) -> &str {
+    match cause {
+        "operator" => "the operator",
+        "trial" => "the end of the trial",
+        "billing" => "billing",
+        other => other,
+    }
+}
+
 /// The class that colours it.
 pub(crate) fn status_class(status: &str) -> &'static str {
     match status {

@@ -14,6 +14,10 @@ use crate::frame::{Frame, Place};
 use crate::organizations::in_query;
 use crate::range;
 
+mod filter;
+
+pub use filter::PriceFilter;
+
 /// Days of which uses without a price are shown.
 const LATELY: i64 = 7;
 
@@ -41,13 +45,14 @@ enum State {
 pub struct PricesPage {
     frame: Frame,
     prices: Prices,
+    filter: PriceFilter,
     /// By model, and why: how often.
     unpriced: Vec<(String, String, u64)>,
 }
 
 impl PricesPage {
-    /// The page. `unpriced` are uses of late, with a price or without.
-    pub fn new(frame: Frame, mut prices: Prices, unpriced: &[UnpricedRow]) -> Self {
+    /// The page with the prices that are looked for. `unpriced` are uses of late, with a price or without.
+    pub fn new(frame: Frame, mut prices: Prices, filter: PriceFilter, unpriced: &[UnpricedRow]) -> Self {
         prices.prices.sort_by(|a, b| {
             let key = |price: &Price| (price.provider.clone(), price.model.clone());
             let steps = a.input_above.cmp(&b.input_above);
@@ -56,23 +61,46 @@ impl PricesPage {
         let mut counted: BTreeMap<(String, String), u64> = BTreeMap::new();
         for row in unpriced {
             let of = |name: &str| row.group.get(name).cloned().flatten();
-            if let Some(why) = of("unpriced") {
-                *counted.entry((of("model").unwrap_or_default(), why)).or_default() += row.count;
+            let model = of("model").unwrap_or_default();
+            if let Some(why) = of("unpriced").filter(|_| filter.is_in(&model)) {
+                *counted.entry((model, why)).or_default() += row.count;
             }
         }
         let mut unpriced: Vec<_> = counted.into_iter().map(|((model, why), count)| (model, why, count)).collect();
         unpriced.sort_by_key(|(.., count)| std::cmp::Reverse(*count));
-        Self { frame: frame.at("Prices", Place::Prices), prices, unpriced }
+        Self { frame: frame.at("Prices", Place::Prices), prices, filter, unpriced }
     }
 
-    fn providers(&self) -> Vec<&str> {
+    /// Whoever has prices, and how an address names them.
+    fn choices(&self) -> Vec<(&str, &str)> {
         let mut providers: Vec<&str> = self.prices.prices.iter().map(provider).collect();
+        providers.dedup();
+        providers.into_iter().map(|provider| (PriceFilter::named(provider), self.heading(provider))).collect()
+    }
+
+    fn states(&self) -> [(&'static str, &'static str); 4] {
+        PriceFilter::STATES
+    }
+
+    fn found(&self) -> impl Iterator<Item = &Price> {
+        self.prices.prices.iter().filter(|price| self.filter.finds(price, self.state(price)))
+    }
+
+    /// Whose prices were found.
+    fn providers(&self) -> Vec<&str> {
+        let mut providers: Vec<&str> = self.found().map(provider).collect();
         providers.dedup();
         providers
     }
 
     fn of<'a>(&'a self, named: &'a str) -> impl Iterator<Item = &'a Price> {
-        self.prices.prices.iter().filter(move |price| provider(price) == named)
+        self.found().filter(move |price| provider(price) == named)
+    }
+
+    /// How many there are, or were found of how many.
+    fn counted(&self) -> String {
+        let all = format::count(self.prices.prices.len() as u64, "price");
+        if self.filter.is_all() { all } else { format!("{} of {all}", self.found().count()) }
     }
 
     fn heading<'a>(&self, provider: &'a str) -> &'a str {

@@ -1,8 +1,8 @@
 //! Times as people type them: civil, in the zone of the organization.
 
-use jiff::civil::DateTime;
+use jiff::civil::{DateTime, DateTimeRound};
 use jiff::tz::TimeZone;
-use jiff::{Timestamp, Unit};
+use jiff::{RoundMode, Timestamp, Unit};
 
 fn zone(name: &str) -> TimeZone {
     TimeZone::get(name).unwrap_or(TimeZone::UTC)
@@ -17,10 +17,12 @@ pub fn instant(text: &str, zone_name: &str) -> String {
     zoned.map_or_else(|| text.to_owned(), |zoned| zoned.timestamp().to_string())
 }
 
-/// An instant as a field for a civil time shows it, to the second; nothing where it is none.
+/// An instant as a field for a civil time shows it: the second that it is in, as it stands in all else on the page; nothing where it
+/// is none.
 pub fn civil(time: &str, zone_name: &str) -> String {
     let time: Option<Timestamp> = time.parse().ok();
-    let shown = time.and_then(|time| time.to_zoned(zone(zone_name)).datetime().round(Unit::Second).ok());
+    let second = DateTimeRound::new().smallest(Unit::Second).mode(RoundMode::Trunc);
+    let shown = time.and_then(|time| time.to_zoned(zone(zone_name)).datetime().round(second).ok());
     shown.map_or_else(String::new, |shown| shown.to_string())
 }
 
@@ -49,6 +51,7 @@ mod tests {
             assert_eq!(instant(typed, zone), expected, "{typed} {zone}");
         }
         assert_eq!(civil("2026-11-27T09:00:00.250Z", "Europe/Berlin"), "2026-11-27T10:00:00");
+        assert_eq!(civil("2026-11-27T09:59:59.750Z", "Europe/Berlin"), "2026-11-27T10:59:59");
         assert_eq!(
             (civil("?", "UTC"), civil_date("2026-11-27T23:30:00Z", "Europe/Berlin")),
             (String::new(), "2026-11-28".to_owned())

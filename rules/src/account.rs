@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::grant::{self, Draw, Grant};
 use crate::id::{GrantId, MeterId, OrganizationId, OrganizationKey, PlanId};
 use crate::notice::{OfCounter, OfRefusal, OfTrial};
-use crate::outcome::VoidedEvent;
+use crate::outcome::{PricedAgain, VoidedEvent};
 use crate::period::{Anchor, Grid, Zone};
 use crate::plan::{Enforcement, Max};
 use crate::quantity::Quantity;
@@ -15,6 +15,9 @@ use crate::reservation::Reservation;
 use crate::subscription::Subscription;
 use crate::time::{Span, Time};
 use crate::window::{Sliding, Window};
+
+/// Times that were priced again and are known at most: of one before them a void gives back what was charged at first.
+pub const MOST_PRICED_AGAIN: usize = 64;
 
 /// Who the organization is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -270,6 +273,9 @@ pub struct Account {
     pub reserved: u32,
     /// Events that are void, as long as another void of them is conceivable.
     pub voided: Arc<Vec<VoidedEvent>>,
+    /// By which prices which times were priced again, in order: by the last that has a use this is charged. As long as a void of
+    /// it is conceivable, the newest [`MOST_PRICED_AGAIN`].
+    pub priced_again: Arc<Vec<PricedAgain>>,
     /// The refusals of an hour that others were told.
     pub refusals: Vec<OfRefusal>,
     /// What others were told of the end of its trial.
@@ -338,7 +344,8 @@ impl Account {
     /// The reservations that hold something of a meter in a window: those that were made in it, in the sliding ones all.
     pub fn held_in(&self, meter: MeterId, window: Window) -> impl Iterator<Item = &Reservation> {
         let open = self.windows.get(window);
-        self.reservations.iter().filter(move |held| held.meter == meter && open.contains(held.at))
+        let made = self.reservations.iter().filter(move |held| open.contains(held.at));
+        made.filter_map(move |held| held.on(meter))
     }
 
     /// The extra quota of a meter, zero without one.

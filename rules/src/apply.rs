@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use crate::account::{Account, Counter, ExtraQuota, Level, Lock, MeterUse, Scheduled, TrialState};
+use crate::account::{Account, Counter, ExtraQuota, Level, Lock, MOST_PRICED_AGAIN, MeterUse, Scheduled, TrialState};
 use crate::decide::correct::OLDEST_VOID;
 use crate::grant::{Draw, Ended};
 use crate::id::{GrantId, MeterId, OrganizationId, ReservationId};
 use crate::meter::Measure;
 use crate::notice;
-use crate::outcome::{Change, Effect, Entry, Hold, PlanState, Rebased, Use, What};
+use crate::outcome::{Change, Effect, Entry, Hold, PlanState, PricedAgain, Rebased, Use, What};
 use crate::quantity::Quantity;
 use crate::reservation::Reservation;
 use crate::subscription::Subscribed;
@@ -40,6 +40,7 @@ pub fn create(id: OrganizationId, entry: &Entry) -> Option<Account> {
         reservations: Vec::new(),
         reserved: 0,
         voided: Arc::default(),
+        priced_again: Arc::default(),
         refusals: Vec::new(),
         trial_told: None,
         time: entry.at,
@@ -101,7 +102,7 @@ fn due(account: &mut Account, effect: &Effect, at: Time) {
                 state.grace_ends = None;
             }
         }
-        Effect::ReservationLapsed(id) => end_hold(account, *id, Quantity::ZERO, at),
+        Effect::ReservationLapsed(id) => end_hold(account, *id, &[], at),
     }
 }
 
@@ -114,21 +115,26 @@ fn reservation(account: &mut Account, hold: &Hold, at: Time) {
         }
         Hold::Extended { id, ends_at } => {
             if let Some(held) = account.reservations.iter_mut().find(|held| held.id == *id) {
-                held.ends_at = *ends_at;
+                held.hold_until(*ends_at);
             }
         }
         Hold::Settled(settled) => {
-            end_hold(account, settled.id, settled.quantity().unwrap_or_default(), at);
+            end_hold(account, settled.id, &settled.uses, at);
             settled.uses.iter().for_each(|used| count(account, used));
         }
-        Hold::Released(id) => end_hold(account, *id, Quantity::ZERO, at),
+        Hold::Released(id) => end_hold(account, *id, &[], at),
     }
 }
 
-/// Ends a hold of which so much was used. In minutes and hours it counts until their length after its end.
-fn end_hold(account: &mut Account, id: ReservationId, used: Quantity, at: Time) {
-    if let Some(held) = forget(account, id) {
-        slide(account.meter_mut(held.meter), at, held.quantity.max(used));
+/// Ends a hold of which this was used. In minutes and hours it counts until their length after its end.
+fn end_hold(account: &mut Account, id: ReservationId, uses: &[Use], at: Time) {
+    let Some(held) = forget(account, id) else { return };
+    for part in held.parts() {
+        let used = uses.iter().find_map(|used| match used.measure {
+            Measure::Add(quantity) if used.meter == part.meter => Some(quantity),
+            _ => None,
+        });
+        slide(account.meter_mut(part.meter), at, part.quantity.max(used.unwrap_or_default()));
     }
 }
 
@@ -141,7 +147,7 @@ pub(crate) fn forget(account: &mut Account, id: ReservationId) -> Option<Reserva
 }
 
 fn add_held(account: &mut Account, held: &Reservation, add: fn(Quantity, Quantity) -> Quantity) {
-    for draw in &held.draws {
+    for draw in held.parts().flat_map(|part| &part.draws) {
         if let Some(grant) = account.grants.iter_mut().find(|grant| grant.id == draw.grant) {
             grant.held = add(grant.held, draw.quantity);
         }
@@ -283,6 +289,9 @@ fn change(account: &mut Account, change: &Change, at: Time) {
                 voided.retain(|old| at < old.recorded_at.plus(OLDEST_VOID));
                 voided.push(event);
             }
+            if let Some(priced) = &correction.priced {
+                note_prices(Arc::make_mut(&mut account.priced_again), priced);
+            }
         }
         Change::Subscribed(after) => subscribe(account, after),
         Change::Locked(lock) => put_lock(&mut account.locks, lock),
@@ -291,6 +300,14 @@ fn change(account: &mut Account, change: &Change, at: Time) {
             meters.iter().for_each(|meter| reset(account.meter_mut(*meter), *windows, at));
         }
     }
+}
+
+/// By the newest is charged what it has; an earlier one counts where it has more, as long as something of it can be void.
+fn note_prices(all: &mut Vec<PricedAgain>, new: &PricedAgain) {
+    all.retain(|old| !new.replaces(old) && new.at < old.at.plus(OLDEST_VOID));
+    let over = (all.len() + 1).saturating_sub(MOST_PRICED_AGAIN);
+    all.drain(..over);
+    all.push(new.clone());
 }
 
 fn set_plan(account: &mut Account, state: &PlanState) {

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::account::{ExtraQuota, LockCause, Profile};
 pub use crate::decide::adjust::{Adjustment, Room};
+pub use crate::decide::charged::Charged;
 pub use crate::decide::complete::Completable;
 pub use crate::decide::correct::Void;
 pub use crate::decide::reprice::{Repriced, Repricing};
@@ -19,6 +20,7 @@ use crate::price::LlmUse;
 use crate::quantity::Quantity;
 use crate::subscription::News;
 use crate::time::Time;
+use crate::timing::Calls;
 use crate::window::{Window, WindowSet};
 
 /// One thing to do for one organization, with the time as the only thing missing.
@@ -239,6 +241,9 @@ pub struct NewOrganization {
     pub profile: Profile,
     /// The version of its plan.
     pub plan: PlanId,
+    /// Of one that a report of its use creates: when that use began. Its billing periods are counted from there, where it lies
+    /// in the past.
+    pub first_used: Option<Time>,
 }
 
 /// What of a profile changes.
@@ -276,6 +281,8 @@ pub struct Reserve {
     pub ttl: i64,
     /// What the caller said about it: the text of a JSON object, empty without any.
     pub properties: String,
+    /// What it said of a language model's tokens, whose cost is held with them.
+    pub llm: Option<Box<LlmUse>>,
 }
 
 /// The true quantity of a reservation.
@@ -287,6 +294,8 @@ pub struct Commit {
     pub quantity: Box<str>,
     /// How long it took and how it ended.
     pub outcome: Completion,
+    /// The calls that used it, where it was held for several.
+    pub calls: Option<Box<Calls>>,
     /// What the caller says of it now, to which the store adds what was said when it was made.
     pub properties: String,
     /// What both say of a language model's tokens, which the store finds in them.

@@ -18,6 +18,7 @@ use crate::time::{Span, Time};
 use crate::window::{Window, WindowSet};
 
 pub(crate) mod adjust;
+pub(crate) mod charged;
 pub mod complete;
 mod consume;
 pub(crate) mod correct;
@@ -110,6 +111,9 @@ pub enum Problem {
          and a max starts anew at its next window or a reset"
     )]
     NotVoidable,
+    /// What was used of a reservation by several calls is no single event.
+    #[error("this is what several calls used together, and none of them can be void: correct by an amount")]
+    VoidsSeveral,
     /// A correction is of the past.
     #[error("an adjustment cannot lie in the future")]
     FutureAdjustment,
@@ -119,6 +123,9 @@ pub enum Problem {
     /// Something was recorded, and time does not run back.
     #[error("the clock can only be moved forward once something is recorded")]
     ClockRunsBack,
+    /// More falls due on the way than is done at once.
+    #[error("too much falls due until then: move the clock in smaller steps, such as ten years at a time")]
+    TooMuchDue,
     /// A level, a peak or a distinct value cannot be held.
     #[error("reservations hold what adds up: sum and count meters")]
     NotReservable,

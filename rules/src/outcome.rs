@@ -17,12 +17,12 @@ use crate::price::Cost;
 use crate::quantity::Quantity;
 use crate::reservation::{Reservation, State};
 use crate::time::{Span, Time};
-use crate::timing::Timed;
+use crate::timing::{Calls, Timed};
 use crate::window::{Window, WindowSet};
 
 mod change;
 
-pub use change::{Change, Correction, PlanState, Rebased, VoidedEvent};
+pub use change::{Change, Correction, PlanState, PricedAgain, Rebased, VoidedEvent};
 
 /// One thing that happened to an organization, at its time.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -236,6 +236,8 @@ pub struct Settled {
     pub properties: String,
     /// How long it took and how it ended.
     pub outcome: Completion,
+    /// The calls that used it, where it was held for several.
+    pub calls: Option<Box<Calls>>,
 }
 
 impl Settled {

@@ -128,7 +128,7 @@ impl Cost {
 }
 
 /// What a plan adds to the price, in percent with up to four decimal places.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Markup(Quantity);
 
 impl Markup {
@@ -161,7 +161,7 @@ impl Markup {
 }
 
 /// The models that a price is for: one, or with a trailing `*` all whose names begin so.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Pattern {
     text: String,
     is_family: bool,

@@ -34,12 +34,41 @@ pub struct Reservation {
     pub at: Time,
     /// When it lapses.
     pub ends_at: Time,
-    /// The values of the meter's dimensions.
+    /// The values of the meter's dimensions; none of what tokens cost, which counts under those that are said in the end.
     pub dimensions: String,
+    /// Of tokens: what they are to cost, held on the meter of costs under the same number for the same time, also where that is
+    /// nothing. `None` where it was not said.
+    pub cost: Option<Box<Self>>,
 }
 
 impl Reservation {
-    /// What of it grants hold.
+    /// What it holds of each meter.
+    pub fn parts(&self) -> impl Iterator<Item = &Self> {
+        std::iter::once(self).chain(self.cost.as_deref())
+    }
+
+    /// What it holds of a meter.
+    pub fn on(&self, meter: MeterId) -> Option<&Self> {
+        self.parts().find(|part| part.meter == meter)
+    }
+
+    /// Gives it another number.
+    pub fn number(&mut self, id: ReservationId) {
+        self.id = id;
+        if let Some(cost) = &mut self.cost {
+            cost.id = id;
+        }
+    }
+
+    /// Lets it hold until then.
+    pub fn hold_until(&mut self, ends_at: Time) {
+        self.ends_at = ends_at;
+        if let Some(cost) = &mut self.cost {
+            cost.ends_at = ends_at;
+        }
+    }
+
+    /// What grants hold of the quantity.
     pub fn from_grants(&self) -> Quantity {
         grant::total(&self.draws)
     }

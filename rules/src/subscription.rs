@@ -9,6 +9,8 @@ use crate::time::{DAY, Span, Time};
 
 /// Ids of subscriptions that have ended, which an organization remembers: none of them comes back.
 pub const MOST_ENDED: usize = 16;
+/// Subscriptions beside the one that rules that an organization remembers.
+pub const MOST_OTHERS: usize = 8;
 
 /// Where Stripe says that a subscription stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -90,7 +92,7 @@ impl Reported {
 }
 
 /// What is paid for in a subscription.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PricedItem {
     /// Its price.
     pub price: PriceId,
@@ -99,7 +101,7 @@ pub struct PricedItem {
 }
 
 /// A subscription as it was at one time.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Snapshot {
     /// Which.
     pub id: SubscriptionId,
@@ -183,6 +185,8 @@ pub struct Subscription {
     pub customer: Option<CustomerId>,
     /// How it was last, if anything was told of it.
     pub state: Option<State>,
+    /// Other subscriptions that hold, as they were told last, by age: at most [`MOST_OTHERS`]. The best takes over where this one ends.
+    pub others: Vec<Snapshot>,
     /// Subscriptions that have ended, the last of them last: at most [`MOST_ENDED`].
     pub ended: Vec<SubscriptionId>,
     /// Rises with every change of this, so that whoever asks Stripe sees that somebody else has changed it meanwhile.
@@ -287,7 +291,8 @@ impl Account {
 
 /// Where a billing period ends that begins at `start`, while a subscription rules the dates: with its piece of the
 /// subscription's period. Beyond what is paid for, until Stripe tells of a renewal, it goes on as before: by months from the
-/// subscription's start, or by its own length where that is shorter.
+/// subscription's start, or by its own length where that is shorter. Stripe bills by days at least: what is shorter than one is a
+/// stub up to the day of billing, and is not repeated.
 pub fn end_of(subscription: Span, zone: &Zone, start: Time) -> Time {
     if start < subscription.start {
         return subscription.start;
@@ -297,7 +302,7 @@ pub fn end_of(subscription: Span, zone: &Zone, start: Time) -> Time {
         return cut(subscription, zone).containing(within).end;
     }
     let length = subscription.end.since(subscription.start);
-    if (1..28 * DAY).contains(&length) {
+    if (DAY..28 * DAY).contains(&length) {
         return start.plus(length);
     }
     Grid { anchor: Anchor::at(subscription.start, zone), zone }.end_of(start)

@@ -7,6 +7,36 @@ use crate::id::MeterId;
 use crate::outcome::{Change, Hold, Use, What};
 use crate::time::Time;
 
+/// How many calls one record stands for, where it stands for several: how long they took and how they ended (M8).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Calls {
+    /// How many they are.
+    pub count: u32,
+    /// How many took how long: milliseconds, each with a number. Those of earlier records can be among them.
+    pub durations: Vec<(u32, u32)>,
+    /// How many ended how: a status, each with a number.
+    pub statuses: Vec<(u16, u32)>,
+}
+
+impl Calls {
+    /// Calls that one record can stand for, and durations and statuses that it can tell.
+    pub const MOST: u32 = 1_000_000;
+    /// Different durations that one record can tell: more than there are bins.
+    pub const MOST_DURATIONS: usize = 1_000;
+    /// Different statuses that one record can tell.
+    pub const MOST_STATUSES: usize = 100;
+
+    /// Whether that many can be told at once.
+    pub fn is_within_bounds(&self) -> bool {
+        let of = |numbers: &mut dyn Iterator<Item = u32>| numbers.map(u64::from).sum::<u64>() <= u64::from(Self::MOST);
+        self.count <= Self::MOST
+            && self.durations.len() <= Self::MOST_DURATIONS
+            && self.statuses.len() <= Self::MOST_STATUSES
+            && of(&mut self.durations.iter().map(|(_, number)| *number))
+            && of(&mut self.statuses.iter().map(|(_, number)| *number))
+    }
+}
+
 /// A duration on each of some meters, at the time of what took so long.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Timed {
@@ -26,6 +56,13 @@ impl Timed {
 }
 
 impl What {
+    /// The calls that it stands for, where it says so.
+    pub fn calls(&self) -> Option<&Calls> {
+        let Self::Reservation(hold) = self else { return None };
+        let Hold::Settled(settled) = &**hold else { return None };
+        settled.calls.as_deref()
+    }
+
     /// The durations that come with it, and those that go with it.
     pub fn timed(&self) -> (Option<Timed>, Option<Timed>) {
         match self {

@@ -2,8 +2,9 @@
 //!
 //! A replay has an account of its own, made as the organization stood at first. Calls are asked again and may be refused;
 //! facts are recorded again and may go beyond a limit. What time, operators and members brought about (days, periods, trials,
-//! locks, grants, overrides, resets, moves to other plans) happens as it did, so that the terms alone differ. What was
-//! refused then stays refused or passes now, and is used then. Under the terms that were in force the same comes out.
+//! locks, grants, overrides, resets, moves to other plans) happens as it did, so that the terms alone differ, or where the terms
+//! say otherwise as they have it (`course.rs`). What was refused then stays refused or passes now, and is used then. Under the
+//! terms that were in force the same comes out.
 
 use std::collections::{HashMap, HashSet};
 
@@ -24,14 +25,18 @@ use crate::subscription::Subscribed;
 use crate::time::Time;
 use crate::window::{Window, WindowSet};
 
+mod begin;
+mod course;
 mod estimate;
 mod finding;
 mod priced;
 mod values;
 
+pub use begin::{led_to, needed_from};
 pub use estimate::{Estimate, Estimated};
-use finding::fact;
 pub use finding::{Fate, Finding, Kind, Part};
+use finding::{asked_of_cost, fact, refused_by_cost};
+pub use priced::Charged;
 use values::Values;
 
 /// Other terms.
@@ -74,6 +79,8 @@ pub struct Replay<'a> {
     account: Account,
     /// The version that it was on in truth.
     was_on: PlanId,
+    /// The organization as it was, where what time brings about follows from these terms.
+    was: Option<Box<Account>>,
     terms: Terms<'a>,
     /// The events of which it is known that they become void.
     voided: &'a [VoidedEvent],
@@ -87,6 +94,8 @@ pub struct Replay<'a> {
     prices_anew: bool,
     /// What those events cost anew of which it is known that they become void.
     costs: HashMap<(u64, u32), Quantity>,
+    /// What was charged, and what would have been.
+    charged: Charged,
 }
 
 impl<'a> Replay<'a> {
@@ -98,8 +107,20 @@ impl<'a> Replay<'a> {
         if let Some(scheduled) = &mut account.scheduled {
             scheduled.plan = terms.plan(scheduled.plan);
         }
-        let (since, undone, values, costs) = (account.time, HashSet::new(), Values::default(), HashMap::new());
-        Self { account, was_on, terms, voided, undone, values, since, said: None, prices_anew: false, costs }
+        Self {
+            since: account.time,
+            account,
+            was_on,
+            was: None,
+            terms,
+            voided,
+            undone: HashSet::new(),
+            values: Values::default(),
+            said: None,
+            prices_anew: false,
+            costs: HashMap::new(),
+            charged: Charged::default(),
+        }
     }
 
     /// The organization as it would stand.
@@ -117,6 +138,30 @@ impl<'a> Replay<'a> {
     /// # Errors
     /// [`Problem`] where it makes no sense under these terms, such as on a meter or a plan that they do not have.
     pub fn take(&mut self, place: (u64, u32), entry: &Entry) -> Result<Option<Finding>, Problem> {
+        self.charged.was += self.cost_of(entry.what.uses());
+        if self.was.is_none() {
+            return self.take_each(place, entry);
+        }
+        self.settle(entry.at)?;
+        let found = match &entry.what {
+            What::Due(effect) => {
+                self.due_in_course(effect);
+                None
+            }
+            What::Changed(change) => {
+                self.change_in_course(entry, change)?;
+                None
+            }
+            _ => self.take_each(place, entry)?,
+        };
+        if let Some(was) = &mut self.was {
+            apply(was, entry);
+            self.was_on = was.plan;
+        }
+        Ok(found)
+    }
+
+    fn take_each(&mut self, place: (u64, u32), entry: &Entry) -> Result<Option<Finding>, Problem> {
         match &entry.what {
             What::Decided(decided) => self.decided(place, entry.at, decided),
             What::Recorded(recorded) => self.recorded(entry.at, recorded).map(Some),
@@ -168,7 +213,7 @@ impl<'a> Replay<'a> {
         if was_allowed && !is_allowed {
             self.undo(place);
         }
-        Ok(Some(Finding { at, kind: Kind::Decision, was_allowed, is_allowed, parts }))
+        Ok(Some(Finding { at, kind: Kind::Decision, was_allowed, is_allowed, parts, is_undone: false }))
     }
 
     fn recorded(&mut self, at: Time, recorded: &Recorded) -> Result<Finding, Problem> {
@@ -208,7 +253,8 @@ impl<'a> Replay<'a> {
     fn made(&mut self, at: Time, held: &Reservation) -> Result<Finding, Problem> {
         let (meter, measure) = (held.meter, Measure::Add(held.quantity));
         let item = Item { meter, measure, dimensions: held.dimensions.clone() };
-        let asked = Reserve { item, ttl: held.ends_at.since(held.at), properties: String::new() };
+        let (ttl, llm) = (held.ends_at.since(held.at), self.charged(&asked_of_cost(held))?);
+        let asked = Reserve { item, ttl, properties: String::new(), llm };
         let outcome = decide(&self.account, &Command::Reserve(asked), &[], false, self.terms.catalogue, at)?;
         let Reply::Reserved(reserved) = outcome.reply else { return Err(Problem::Inconsistent("no reservation")) };
         let is_allowed = reserved.reservation.is_some();
@@ -217,21 +263,22 @@ impl<'a> Replay<'a> {
             if let What::Reservation(hold) = &mut entry.what
                 && let Hold::Made { reservation, .. } = &mut **hold
             {
-                reservation.id = held.id;
+                reservation.number(held.id);
             }
             apply(&mut self.account, &entry);
         }
         // What of it goes beyond a limit is said once it is used.
         let passed = reserved.verdict.limits.iter().filter(|limit| limit.violated).map(|limit| limit.window).collect();
         let is = Fate { reason: reserved.verdict.reason, passed, overage: Quantity::ZERO };
-        let parts = vec![Part { meter, measure, was: Fate::default(), is }];
-        Ok(Finding { at, kind: Kind::Reservation, was_allowed: true, is_allowed, parts })
+        let tokens = Part { meter, measure, was: Fate::default(), is };
+        let parts = std::iter::once(tokens).chain(refused_by_cost(&reserved.verdict)).collect();
+        Ok(Finding { at, kind: Kind::Reservation, was_allowed: true, is_allowed, parts, is_undone: false })
     }
 
     fn settled(&mut self, place: (u64, u32), at: Time, settled: &Settled) -> Result<Finding, Problem> {
         if !self.holds(settled.id) {
             self.undo(place);
-            return Ok(fact(at, &settled.uses, &[]));
+            return Ok(Finding { is_undone: true, ..fact(at, &settled.uses, &[]) });
         }
         let (Some(quantity), Some(used)) = (settled.quantity(), settled.uses.first()) else {
             return Err(Problem::NotReservable);
@@ -242,6 +289,7 @@ impl<'a> Replay<'a> {
             id: settled.id,
             quantity: quantity.display(meter.decimals).to_string().into(),
             outcome: settled.outcome,
+            calls: None,
             properties: String::new(),
             llm: self.charged(&asked)?,
         });
@@ -252,8 +300,10 @@ impl<'a> Replay<'a> {
 
     /// What was to be told has been told, and is folded as it was.
     fn fold(&mut self, entries: &[Entry]) {
-        let own = entries.iter().filter(|entry| !matches!(entry.what, What::Noticed(_)));
-        own.for_each(|entry| apply(&mut self.account, entry));
+        for entry in entries.iter().filter(|entry| !matches!(entry.what, What::Noticed(_))) {
+            self.charged.is += self.cost_of(entry.what.uses());
+            apply(&mut self.account, entry);
+        }
     }
 
     fn holds(&self, id: ReservationId) -> bool {

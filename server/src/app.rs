@@ -231,6 +231,7 @@ pub fn shared(
         rates,
         marks,
         degradation: Degradation::default(),
+        creates_organizations: config.auto_create_organizations,
         rate_headers: sent(config.rate_limit_headers),
         key_rate: config
             .key_rate_per_second
@@ -244,6 +245,8 @@ pub fn shared(
         exporting: Arc::new(tokio::sync::Semaphore::new(1)),
         aggregating: Arc::new(tokio::sync::Semaphore::new(1)),
         pruning: Arc::new(tokio::sync::Semaphore::new(1)),
+        looking: Arc::new(tokio::sync::Semaphore::new(1)),
+        keep_ids: i64::from(config.deduplication_days) * DAY,
         audit_dir: config.audit_files(),
         backup_dir: config.backups(),
         data_dir: config.data_dir.clone(),
@@ -341,6 +344,7 @@ fn listening(config: &Config) -> Listening {
 pub fn settings(config: &Config) -> Settings {
     Settings {
         database: config.database_url.clone(),
+        lanes: config.postgres_lanes,
         create_organizations: config.auto_create_organizations,
         keep_ids: i64::from(config.deduplication_days) * DAY,
         keep_refused: i64::from(config.refused_id_hours) * HOUR,

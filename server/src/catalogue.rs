@@ -14,6 +14,7 @@ use metergate_rules::time::Time;
 pub mod change;
 pub mod endpoint;
 pub mod file;
+pub mod first_use;
 pub mod follow;
 pub mod key;
 pub mod price;

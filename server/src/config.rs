@@ -92,6 +92,8 @@ settings! {
     data_dir: PathBuf = "./metergate-data", path, ["METERGATE_DATA_DIR"];
     /// The PostgreSQL that any number of nodes share as the record, such as postgresql://user:password@host/database; the data folder is the record where not given.
     database_url: Option<Secret> = "", |text| optional(text, value::database), ["METERGATE_DATABASE_URL", "DATABASE_URL"], secret;
+    /// How many loops of a node decide side by side over PostgreSQL, each on a connection of its own, 1 to 16.
+    postgres_lanes: usize = "2", |text| whole(text, 1, 16), ["METERGATE_POSTGRES_LANES"];
     /// The folder below which backups are written; else "backups" in the data folder. Choose one on another disk.
     backup_dir: Option<PathBuf> = "", |text| optional(text, path), ["METERGATE_BACKUP_DIR"];
     /// The administrator's API key, 32 to 255 printable characters without spaces; made and printed at the first start where not given.
@@ -130,7 +132,7 @@ settings! {
     redis_prefix: String = "metergate", value::prefix, ["METERGATE_REDIS_PREFIX"];
     /// The catalogue file of meters, plans and prices that the first start reads; else the shipped one.
     catalogue: Option<PathBuf> = "", |text| optional(text, path), ["METERGATE_CATALOGUE"];
-    /// Whether an organization that nobody has created is created when it is first used: true or false.
+    /// Whether an organization that nobody has created is created when it is first used: true or false. Its billing periods are counted from the earliest event of the call that creates it.
     auto_create_organizations: bool = "false", flag, ["METERGATE_AUTO_CREATE_ORGANIZATIONS"];
     /// Which rate headers decisions carry: both, ietf (RateLimit), x (X-RateLimit-…) or none.
     rate_limit_headers: RateHeaders = "both", choice, ["METERGATE_RATE_LIMIT_HEADERS"];

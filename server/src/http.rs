@@ -7,6 +7,7 @@ pub mod audit;
 pub mod auth;
 pub mod backups;
 pub mod body;
+pub mod calls;
 pub mod catalog;
 mod change;
 pub mod cloudevents;

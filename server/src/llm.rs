@@ -1,7 +1,9 @@
 //! What callers say of a language model's tokens, from the properties of a decision or the data of an event (M9).
 
 use metergate_rules::catalogue::Catalogue;
+use metergate_rules::id::MeterId;
 use metergate_rules::meter::Meter;
+use metergate_rules::outcome::{Hold, What};
 use metergate_rules::price::{LlmUse, MOST_MODEL_BYTES, TOKENS, Tokens, UNPRICED};
 use metergate_rules::quantity::{InvalidQuantity, Quantity};
 use serde_json::value::RawValue;
@@ -77,6 +79,25 @@ pub fn settled(
     Ok(Some(said))
 }
 
+/// What a record says of the tokens that it used; `None` where it used none, where it says nothing of a model, or where the caller
+/// said what they cost, which stands.
+pub fn used(what: &What, meter: &Meter, catalogue: &Catalogue) -> Option<Box<LlmUse>> {
+    let cost = catalogue.cost_meter()?;
+    let is_used = |meter: MeterId| what.uses().iter().any(|used| used.meter == meter && used.follows.is_none());
+    if !is_used(meter.id) || is_used(cost.id) {
+        return None;
+    }
+    match what {
+        What::Decided(decided) => stored(meter, &decided.properties, catalogue),
+        What::Recorded(recorded) => stored(meter, &recorded.event.data, catalogue),
+        What::Reservation(hold) => match &**hold {
+            Hold::Settled(done) => settled(meter, &done.properties, done.quantity(), catalogue).unwrap_or(None),
+            Hold::Made { .. } | Hold::Extended { .. } | Hold::Released(_) => None,
+        },
+        What::Due(_) | What::Changed(_) | What::Image(_) | What::Completed(_) | What::Noticed(_) => None,
+    }
+}
+
 /// One JSON object of two: what the second says stands.
 pub fn merged(before: &str, now: &str) -> String {
     type Members<'a> = std::collections::BTreeMap<String, &'a RawValue>;
@@ -122,7 +143,6 @@ fn tokens<'a>(get: impl Fn(&str) -> Option<&'a RawValue>) -> Result<Option<Token
 
 #[cfg(test)]
 mod tests {
-    use metergate_rules::id::MeterId;
     use metergate_rules::meter::Aggregation;
 
     use super::*;

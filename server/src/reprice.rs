@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use metergate_rules::command::{Command, Repricing};
+use metergate_rules::command::{Command, Repriced as Part, Repricing};
 use metergate_rules::decide::reprice::MOST_PARTS;
 use metergate_rules::id::{OrganizationId, OrganizationKey, OrganizationRef};
 use metergate_rules::price::Pattern;
@@ -17,10 +17,13 @@ use crate::backup::Watch;
 use crate::catalogue::Snapshot;
 use crate::store::{Answer, Caller, ChangeRequest, Port, Receipt, Request, Scope, Store, StoreError};
 
+pub mod earlier;
+mod figures;
 mod plans;
 mod scan;
 
-pub use scan::{Figures, Scan};
+pub use figures::Figures;
+pub use scan::Scan;
 
 /// Quarter hours, in which reports are kept.
 pub const QUARTER: i64 = 15 * MINUTE;
@@ -235,9 +238,17 @@ impl Repricer<'_> {
     /// Whether anything was written: what an operator has taken off already is not taken off again.
     async fn correct(&self, scan: &Scan) -> Result<bool, StoreError> {
         let mut changes = scan.changes();
-        for parts in scan.parts().chunks(MOST_PARTS) {
+        let (parts, mut priced) = (scan.parts(), scan.priced());
+        let mut left: Vec<Vec<Part>> = parts.chunks(MOST_PARTS).rev().map(<[Part]>::to_vec).collect();
+        if left.is_empty() && priced.is_some() {
+            // The sums stay as they are: what a void gives back does not.
+            left.push(Vec::new());
+        }
+        while let Some(parts) = left.pop() {
             let Span { start: from, end: to } = self.asked.span;
-            let repricing = Repricing { meter: scan.meter(), from, to, parts: parts.to_vec() };
+            // With the last of them: until then it is not true of all.
+            let priced = if left.is_empty() { priced.take() } else { None };
+            let repricing = Repricing { meter: scan.meter(), from, to, parts, priced };
             let request = ChangeRequest {
                 caller: self.asked.caller.clone(),
                 organization: OrganizationRef::Id(scan.organization()),

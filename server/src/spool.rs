@@ -2,7 +2,8 @@
 //!
 //! A node has one file in [`FOLDER`] of the data folder, which it locks, and takes over those that others have left. An entry is
 //! on disk before its caller is answered; those who wait at the same time share one sync. A thread records what waits as soon as
-//! the record can be reached, and cuts the file to nothing once all of it is durable there. What if the node ends in between?
+//! the record can be reached, and cuts the file to nothing once all of it is durable there, or to those that cannot be recorded
+//! until somebody restores their organization. What if the node ends in between?
 //! Then the file is read again, and each entry counts once all the same: by the caller's id, else by one of its own.
 
 use std::collections::{HashMap, VecDeque};
@@ -14,11 +15,12 @@ use std::time::Duration;
 use metergate_rules::command::Event;
 use metergate_rules::decide::Problem;
 use metergate_rules::id::{EventId, OrganizationId, OrganizationKey, OrganizationRef};
-use metergate_rules::time::Time;
+use metergate_rules::time::{MINUTE, Time};
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use tokio::sync::{Notify, watch};
 
+use crate::clock::boot;
 use crate::dies_at;
 use crate::faults::planted;
 use crate::hex::hex;
@@ -36,6 +38,8 @@ pub const FOLDER: &str = "spool";
 const AT_ONCE: usize = 100;
 /// How long nothing is tried after the record could not be reached.
 const PAUSE: Duration = Duration::from_millis(250);
+/// How often those are tried again of which the record is damaged, in microseconds.
+const HELD_AGAIN: i64 = MINUTE;
 
 /// Something that passed undecided.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -100,6 +104,8 @@ struct Shared {
 struct Waiting {
     /// In the order in which it passed.
     entries: VecDeque<Arc<Passed>>,
+    /// Of organizations of which the record is damaged: these hold up nobody else.
+    held: Vec<Arc<Passed>>,
     /// Those with an id of the caller's, by that.
     by_key: HashMap<Key, Vec<Arc<Passed>>>,
 }
@@ -111,20 +117,45 @@ impl Waiting {
             self.by_key.entry(key.clone()).or_default().push(Arc::clone(&passed));
         }
         self.entries.push_back(passed);
-        metrics::gauge!("metergate_spool_entries").set(self.entries.len() as f64);
+        self.tell();
     }
 
-    fn pop(&mut self) {
-        let Some(passed) = self.entries.pop_front() else { return };
+    /// Notes what came of the first entries.
+    fn settle(&mut self, fates: &[Fate]) {
+        let tried: Vec<_> = self.entries.drain(..fates.len().min(self.entries.len())).collect();
+        for (passed, fate) in tried.into_iter().zip(fates).rev() {
+            match fate {
+                Fate::Done => self.forget(&passed),
+                Fate::Later => self.entries.push_front(passed),
+                Fate::Held => self.held.push(passed),
+            }
+        }
+        self.tell();
+    }
+
+    fn forget(&mut self, passed: &Arc<Passed>) {
         if let Some((key, _)) = &passed.under
             && let Some(same) = self.by_key.get_mut(key)
         {
-            same.retain(|other| !Arc::ptr_eq(other, &passed));
+            same.retain(|other| !Arc::ptr_eq(other, passed));
             if same.is_empty() {
                 self.by_key.remove(key);
             }
         }
-        metrics::gauge!("metergate_spool_entries").set(self.entries.len() as f64);
+    }
+
+    fn try_held_again(&mut self) {
+        self.entries.extend(self.held.drain(..));
+    }
+
+    /// What is still needed of the file once nothing else waits; `None` while something does.
+    fn held(&self) -> Option<Vec<Passed>> {
+        self.entries.is_empty().then(|| self.held.iter().map(|passed| (**passed).clone()).collect())
+    }
+
+    fn tell(&self) {
+        metrics::gauge!("metergate_spool_entries").set((self.entries.len() + self.held.len()) as f64);
+        metrics::gauge!("metergate_spool_held_entries").set(self.held.len() as f64);
     }
 }
 
@@ -189,36 +220,55 @@ impl Drop for Spool {
     }
 }
 
+/// What came of an entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fate {
+    /// It is durable in the record, or can never be.
+    Done,
+    /// The record cannot take it now.
+    Later,
+    /// What the record has of its organization is damaged.
+    Held,
+}
+
 /// Records what waits until it is told to stop.
 async fn record(shared: &Shared, store: &Store, mut stopped: watch::Receiver<bool>) {
     let port = store.port();
     tokio::spawn(port.clone().receive());
+    let mut again_at = boot() + HELD_AGAIN;
     while !*stopped.borrow() {
+        if boot() >= again_at {
+            again_at = boot() + HELD_AGAIN;
+            shared.waiting.lock().try_held_again();
+        }
         let some: Vec<_> = shared.waiting.lock().entries.iter().take(AT_ONCE).cloned().collect();
         if some.is_empty() {
             tokio::select! {
                 () = shared.ready.notified() => {}
+                () = tokio::time::sleep(Duration::from_micros(HELD_AGAIN.unsigned_abs())) => {}
                 _ = stopped.changed() => {}
             }
             continue;
         }
-        let done = tokio::select! {
-            done = recorded(store, &port, &some) => done,
-            _ = stopped.changed() => 0,
+        let fates = tokio::select! {
+            fates = recorded(store, &port, &some) => fates,
+            _ = stopped.changed() => Vec::new(),
         };
-        if done > 0 {
+        if fates.contains(&Fate::Done) {
             dies_at!("spool-recorded");
         }
         let is_empty = {
             let mut waiting = shared.waiting.lock();
-            (0..done).for_each(|_| waiting.pop());
+            waiting.settle(&fates);
             waiting.entries.is_empty()
         };
         if is_empty {
-            shared.file.clear(|| shared.waiting.lock().entries.is_empty());
+            shared.file.clear(|| shared.waiting.lock().held());
+        }
+        if is_empty && shared.waiting.lock().held.is_empty() {
             tracing::info!("all that passed undecided is recorded");
         }
-        if done < some.len() {
+        if fates.len() < some.len() || fates.contains(&Fate::Later) {
             tokio::select! {
                 () = tokio::time::sleep(PAUSE) => {}
                 _ = stopped.changed() => {}
@@ -227,21 +277,53 @@ async fn record(shared: &Shared, store: &Store, mut stopped: watch::Receiver<boo
     }
 }
 
-/// How many of these, from the first on, are durable in the record or can never be.
-async fn recorded(store: &Store, port: &Port, some: &[Arc<Passed>]) -> usize {
-    let Ok(answers) = store.execute(port, some.iter().map(|passed| passed.request()).collect()).await else { return 0 };
-    let is_done = |(passed, answer): &(&Arc<Passed>, Result<Receipt, StoreError>)| match answer {
-        Ok(_) => true,
-        Err(StoreError::Unavailable | StoreError::Unreached | StoreError::DiskFull | StoreError::Damaged) => false,
+/// What came of each of these, together or, where one of them brings down all, one by one.
+async fn recorded(store: &Store, port: &Port, some: &[Arc<Passed>]) -> Vec<Fate> {
+    match store.execute(port, some.iter().map(|passed| passed.request()).collect()).await {
+        Ok(answers) => some.iter().zip(answers).map(|(passed, answer)| fate(passed, answer)).collect(),
+        Err(StoreError::Damaged | StoreError::Internal) => one_by_one(store, port, some).await,
+        Err(_) => vec![Fate::Later; some.len()],
+    }
+}
+
+async fn one_by_one(store: &Store, port: &Port, some: &[Arc<Passed>]) -> Vec<Fate> {
+    let mut fates = Vec::with_capacity(some.len());
+    for passed in some {
+        let fate = match store.execute(port, vec![passed.request()]).await {
+            Ok(answers) => answers.into_iter().next().map_or(Fate::Later, |answer| fate(passed, answer)),
+            Err(error @ (StoreError::Damaged | StoreError::Internal)) => held(passed, &error),
+            Err(_) => Fate::Later,
+        };
+        fates.push(fate);
+        if fate == Fate::Later {
+            break;
+        }
+    }
+    fates.resize(some.len(), Fate::Later);
+    fates
+}
+
+fn fate(passed: &Passed, answer: Result<Receipt, StoreError>) -> Fate {
+    match answer {
+        Ok(_) => Fate::Done,
+        Err(StoreError::Unavailable | StoreError::Unreached | StoreError::DiskFull) => Fate::Later,
         // A PostgreSQL that took over has a clock that is behind: it comes to that time.
-        Err(StoreError::Problem(Problem::FutureEvent)) => false,
+        Err(StoreError::Problem(Problem::FutureEvent)) => Fate::Later,
+        Err(error @ StoreError::Damaged) => held(passed, &error),
         Err(error) => {
-            let Passed { organization, event, .. } = &***passed;
+            let Passed { organization, event, .. } = passed;
             metrics::counter!("metergate_spool_lost_total").increment(1);
             let id = event.id.as_str();
             tracing::error!(%error, %organization, id, "what passed undecided cannot be recorded");
-            true
+            Fate::Done
         }
-    };
-    some.iter().zip(answers).take_while(is_done).count()
+    }
+}
+
+fn held(passed: &Passed, error: &StoreError) -> Fate {
+    let Passed { organization, event, .. } = passed;
+    let id = event.id.as_str();
+    let told = "what passed undecided is kept: it cannot be recorded until its organization is restored";
+    tracing::error!(%error, %organization, id, "{told}");
+    Fate::Held
 }

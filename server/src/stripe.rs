@@ -48,6 +48,7 @@ impl Stripe {
     /// Before others can come: what was made since the newest that is known may have been missed. Where that cannot be read, the
     /// first look reads it.
     pub fn note_newest(&self, store: &Store) {
-        *self.newest.lock() = store.reader().read_here(|view| Ok(view.rows().stripe_newest()?)).ok().flatten();
+        let now = store.now();
+        *self.newest.lock() = store.reader().read_here(|view| Ok(view.rows().stripe_newest(now)?)).ok().flatten();
     }
 }

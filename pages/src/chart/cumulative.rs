@@ -63,7 +63,9 @@ impl Cumulative<'_> {
         if self.limit.is_some_and(|limit| line.total() >= limit) {
             return "The limit is reached.".to_owned();
         }
-        let Some(forecast) = self.forecast else { return String::new() };
+        let Some(forecast) = self.forecast else {
+            return "A forecast follows once there is an hour of use to go by.".to_owned();
+        };
         let last_day = line.buckets.last().map_or("", |bucket| &bucket.name);
         match (self.limit, self.reached(line, forecast)) {
             (Some(limit), Some((_, at))) => {

@@ -8,6 +8,8 @@ use crate::format::{Markup, escape};
 /// Pixels from the top of the drawing to the baseline of the labels below it, and to its end.
 const LABELS_AT: i128 = TOP + HEIGHT + 19;
 const FULL_HEIGHT: i128 = TOP + HEIGHT + 26;
+/// Per cent of the drawing that half a label takes on a screen of 360 pixels.
+const ROOM: i128 = 8;
 
 /// The parts of a chart, each HTML already.
 #[derive(Default)]
@@ -92,10 +94,13 @@ fn marks(buckets: &[Bucket], step: Step) -> String {
             Some(Label::WhenWide) => "mark when-wide",
             None => continue,
         };
-        let x = share(position * 2 + 1, whole(buckets) * 2);
+        // In the middle of its bucket, but for one that would leave the drawing: that ends where the drawing does.
+        let (middle, all) = (position * 2 + 1, whole(buckets) * 2);
+        let is_last = (all - middle) * 100 < all * ROOM;
+        let (x, anchor) = if is_last { (share(all, all), "end") } else { (share(middle, all), "middle") };
         let mark = escape(&bucket.mark);
         marks.push_str(&format!(
-            r#"<text class="{class}" x="{x}" y="{LABELS_AT}" text-anchor="middle" aria-hidden="true">{mark}</text>"#
+            r#"<text class="{class}" x="{x}" y="{LABELS_AT}" text-anchor="{anchor}" aria-hidden="true">{mark}</text>"#
         ));
     }
     marks

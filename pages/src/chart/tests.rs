@@ -279,7 +279,8 @@ fn the_day_on_which_the_limit_is_reached_is_said_and_marked() {
         (Some(1_600), Some((8_300, None)), "The limit is reached.", false),
         (Some(1_600), Some((8_300, Some("2026-12-03T08:00:00Z"))), "The limit is reached.", false),
         (None, Some((8_300, None)), "At the present pace 8,300 calls will be used by December 14.", false),
-        (None, None, "", false),
+        (None, None, "A forecast follows once there is an hour of use to go by.", false),
+        (Some(10_000), None, "A forecast follows once there is an hour of use to go by.", false),
     ];
     for (limit, forecast, expected, is_marked) in cases {
         let html = cumulative(now, limit, forecast);

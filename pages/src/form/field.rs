@@ -38,6 +38,8 @@ pub struct Field {
     pub(crate) is_required: bool,
     pub(crate) autocomplete: &'static str,
     pub(crate) most: Option<u32>,
+    /// The question and the hint of the fields beside it that it belongs to.
+    pub(crate) group: Option<(&'static str, &'static str)>,
 }
 
 impl Field {
@@ -53,6 +55,7 @@ impl Field {
             error: None,
             autocomplete: "off",
             most: None,
+            group: None,
         }
     }
 
@@ -123,6 +126,13 @@ impl Field {
     #[must_use]
     pub const fn most(mut self, characters: u32) -> Self {
         self.most = Some(characters);
+        self
+    }
+
+    /// That belongs with its neighbours under one question, with a hint below that.
+    #[must_use]
+    pub const fn group(mut self, legend: &'static str, hint: &'static str) -> Self {
+        self.group = Some((legend, hint));
         self
     }
 

@@ -40,11 +40,13 @@ pub fn extra(about: &About) -> Form {
     );
     let meter = about.chosen("meter");
     for extra in &about.quota.extra {
-        if meter.is_empty() || extra.meter == meter {
-            let now = about.amount(&extra.meter, extra.quantity);
-            form =
-                form.change(Change::new(format!("{}, extra now", about.meter_name(&extra.meter)), now, "as set below"));
-        }
+        let (name, now) = (about.meter_name(&extra.meter), about.amount(&extra.meter, extra.quantity));
+        form = match extra.meter == meter {
+            true => form.change(Change::new(format!("{name}, extra now"), now, "as set below")),
+            // Which meter is meant is still to be chosen.
+            false if meter.is_empty() => form.say(format!("{name} has {now} extra now.")),
+            false => form,
+        };
     }
     form.field(about.meter_field(|meter| adds_up(&meter.aggregation)))
         .field(about.quantity_field("quantity", "Extra quota"))
@@ -114,7 +116,8 @@ pub fn plan(about: &About) -> Form {
         )
         .field(Field::check("keepOverrides", "Keep the overrides of this organization").value("true"))
         .field(Field::reason());
-    let others = about.plans.iter().filter(|plan| chosen.is_none_or(|chosen| chosen.key != plan.key));
+    let others = about.plans.iter().filter(|plan| plan.key != about.organization.plan);
+    let others = others.filter(|plan| chosen.is_none_or(|chosen| chosen.key != plan.key));
     for plan in others {
         let name = plan.name.as_deref().unwrap_or(&plan.key);
         form = form.link(format!("{}/do/plan?plan={}", about.base, plan.key), format!("What {name} would change"));
@@ -201,7 +204,8 @@ pub fn unlock(about: &About) -> Form {
     for lock in &about.organization.locks {
         let since = format::moment(&lock.since, &about.zone());
         let why = lock.reason.as_deref().map_or_else(String::new, |why| format!(": {why}"));
-        form = form.change(Change::new(format!("{} lock", lock.cause), format!("since {since}{why}"), "lifted"));
+        let by = crate::organizations::cause_name(&lock.cause);
+        form = form.change(Change::new(format!("Lock by {by}"), format!("since {since}{why}"), "lifted"));
     }
     form.field(Field::reason())
 }
@@ -223,7 +227,7 @@ pub fn trial(about: &About) -> Form {
 pub fn adjust(about: &About) -> Form {
     let at = Field::new("time", "Time of what is corrected", Kind::Line("datetime-local"));
     Form::new("Correct usage", "Correct usage")
-        .say("So much more, or less where it is negative; of a level the true level. Charts, reports and open counters follow.")
+        .say("The quantity is added to what was recorded, or taken from it where it is negative. Of a level, such as storage, it is the true level. Charts, reports and open counters follow.")
         .field(about.meter_field(|meter| adds_up(&meter.aggregation) || meter.aggregation == "last"))
         .field(about.quantity_field("quantity", "Quantity"))
         .field(at.hint(format!("In {}; now where it is empty.", about.organization.time_zone)).optional())
@@ -274,7 +278,7 @@ pub fn delete(about: &About) -> Form {
 /// A link into its portal.
 pub fn portal(about: &About) -> Form {
     Form::new("Link into the portal", "Make link").say(format!(
-        "A link that opens {}'s portal once, within 15 minutes, for an hour, and only to read.",
+        "Whoever opens the link sees the usage and billing of {} for an hour, and can change nothing. It opens once, within 15 minutes.",
         about.organization.name
     ))
 }

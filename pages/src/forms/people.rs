@@ -15,7 +15,7 @@ const SCOPES: [(&str, &str); 3] = [
 pub fn invite(about: &About) -> Form {
     Form::new("Invite somebody", "Invite")
         .say(format!(
-            "They join {} by a link, which is sent to the address where mail is configured, and shown to you to pass on.",
+            "They join {} by a link. It is mailed to this address, or, where this server sends no mail, shown to you to pass on.",
             about.organization.name
         ))
         .field(Field::new("email", "E-mail address", Kind::Line("email")).most(254))
@@ -38,7 +38,7 @@ pub fn member(about: &About, members: &[Member]) -> Form {
     form.field(Field::hidden("member", id)).field(Field::select("role", "Role", ROLES).value(role)).field(
         Field::check("active", "Active")
             .value(if is_active { "true" } else { "" })
-            .hint("Who is not active stays a member, and can do nothing."),
+            .hint("Who is not active stays a member, and can neither see nor change anything."),
     )
 }
 
@@ -49,29 +49,33 @@ pub fn remove_member(about: &About, members: &[Member]) -> Form {
     if let Some(member) = members.iter().find(|member| member.id == id) {
         form =
             form.change(Change::new(format!("{} ({})", member.name, member.email), member.role.clone(), "no member"));
+        form = form.say("They can no longer see the organization. What they did stays in the audit log.");
     }
     form.field(Field::hidden("member", id))
 }
 
-/// A key; the organization's own can never do what operators do.
-pub fn new_key(is_team: bool) -> Form {
+/// A key: the team's, or an organization's own, which can never do what operators do.
+pub fn new_key(of: Option<&About>) -> Form {
     let mut form = Form::new("Make an API key", "Make key")
-        .say("The key is shown once. Your application sends it as Authorization: Bearer.")
+        .say("The key is shown once. Your application sends it in the header Authorization, after the word Bearer.")
         .field(Field::text("name", "Name").hint("What uses it: it stands in the audit log.").most(100));
-    for (scope, label) in SCOPES {
-        let begins = if scope == "consume" { "true" } else { "" };
-        form = form.field(Field::check(&format!("scope.{scope}"), label).value(begins));
+    let scope = |name: &str, label: &str| Field::check(&format!("scope.{name}"), label).group("It may", "");
+    for (name, label) in SCOPES {
+        let begins = if name == "consume" { "true" } else { "" };
+        form = form.field(scope(name, label).value(begins));
     }
-    if is_team {
-        form = form.field(Field::check("scope.admin", "Everything that operators do (admin)")).field(
+    if of.is_none() {
+        let admin = scope("admin", "Everything that operators do (admin)");
+        form = form.field(admin.hint("Whoever has the key can change plans, limits, people and other keys.")).field(
             Field::text("organization", "Only for the organization")
-                .hint("Its id or key; every one where it is empty.")
+                .hint("Its id or key. Leave empty for all organizations.")
                 .optional(),
         );
     }
+    let zone = of.map_or("UTC", |about| &about.organization.time_zone);
     form.field(
         Field::new("expiresAt", "Expires", Kind::Line("datetime-local"))
-            .hint("In UTC; never where it is empty.")
+            .hint(format!("In {zone}. Leave empty for a key that never expires."))
             .optional(),
     )
 }

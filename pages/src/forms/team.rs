@@ -1,6 +1,6 @@
 //! What operators change that is the team's.
 
-use crate::answers::{Plan, Settings, User};
+use crate::answers::{Meter, Plan, Settings, User};
 use crate::form::{Change, Field, Form, Kind};
 
 /// An organization.
@@ -40,50 +40,76 @@ pub fn plan_as_json(key: &str, definition: &str) -> Form {
     )
 }
 
-/// The end of a plan, or of a meter.
-pub fn delete(what: &str, key: &str) -> Form {
-    Form::new(format!("Delete {what}"), format!("Delete {what}"))
-        .say(format!("{key} is no longer offered. What is still used cannot be deleted, and says so."))
+/// The end of a plan; `found` is the plan of this key, where there is still one.
+pub fn delete_plan(key: &str, found: Option<&Plan>) -> Form {
+    Form::new("Delete plan", "Delete plan")
+        .of(found.map_or(key, Plan::title))
+        .say("It is no longer offered. It is refused while an organization is on it or will come to it.")
         .danger()
         .field(Field::hidden("key", key))
+        .link(format!("/admin/organizations?plan={key}"), "Organizations on this plan")
+}
+
+/// The end of a meter, and the plans that stand in its way.
+pub fn delete_meter(key: &str, found: Option<&Meter>, plans: &[Plan]) -> Form {
+    let form = Form::new("Delete meter", "Delete meter").of(found.map_or(key, |meter| &meter.name)).danger();
+    let limits = |plan: &&Plan| plan.limits.iter().any(|limit| limit.meter == key);
+    let in_the_way: Vec<&str> = plans.iter().filter(limits).map(Plan::title).collect();
+    let form = form.say("Nothing is recorded on it from then on. What was recorded stays.");
+    let form = match in_the_way.is_empty() {
+        true => form,
+        false => form.say(format!(
+            "It is refused while a plan limits it. These do, so take it out of them first: {}.",
+            in_the_way.join(", ")
+        )),
+    };
+    form.field(Field::hidden("key", key))
+}
+
+/// How uses become a figure.
+const AGGREGATIONS: [(&str, &str); 5] = [
+    ("sum", "Sum of quantities"),
+    ("count", "Number of events"),
+    ("max", "Highest value"),
+    ("last", "Last level"),
+    ("uniqueCount", "Distinct values"),
+];
+
+/// How a meter counts: chosen once, since what is recorded is counted so for good.
+fn counting(form: Form, found: Option<&Meter>) -> Form {
+    let Some(meter) = found else {
+        return form
+            .field(Field::select("aggregation", "Aggregation", AGGREGATIONS).value("sum").hint("It stays for good."))
+            .field(Field::amount("decimals", "Decimal places").value("0").hint("They stay for good."));
+    };
+    let known = AGGREGATIONS.iter().find(|(key, _)| *key == meter.aggregation);
+    let words = known.map_or(meter.aggregation.as_str(), |(_, words)| words);
+    form.say(format!("{words}, with {} decimal places: neither can be changed.", meter.decimals))
+        .field(Field::hidden("aggregation", &meter.aggregation))
+        .field(Field::hidden("decimals", &meter.decimals.to_string()))
 }
 
 /// A meter.
-pub fn meter(found: Option<&crate::answers::Meter>) -> Form {
-    let aggregations = [
-        ("sum", "Sum of quantities"),
-        ("count", "Number of events"),
-        ("max", "Highest value"),
-        ("last", "Last level"),
-        ("uniqueCount", "Distinct values"),
-    ];
-    let of = |read: fn(&crate::answers::Meter) -> String| found.map(read).unwrap_or_default();
+pub fn meter(found: Option<&Meter>) -> Form {
+    let of = |read: fn(&Meter) -> String| found.map(read).unwrap_or_default();
     let mut form = match found {
         Some(meter) => Form::new(format!("Edit meter {}", meter.key), "Save").field(Field::hidden("key", &meter.key)),
         None => Form::new("New meter", "Create meter").field(Field::text("key", "Key").hint("Such as api_calls.")),
     };
-    form = form
-        .field(Field::text("name", "Name").value(of(|meter| meter.name.clone())).optional())
-        .field(
-            Field::text("unit", "Unit").value(of(|meter| meter.unit.clone())).hint("Such as call or byte.").optional(),
-        )
-        .field(
-            Field::select("aggregation", "Aggregation", aggregations)
-                .value(found.map_or("sum", |meter| meter.aggregation.as_str())),
-        )
+    form = form.field(Field::text("name", "Name").value(of(|meter| meter.name.clone())).optional()).field(
+        Field::text("unit", "Unit").value(of(|meter| meter.unit.clone())).hint("Such as call or byte.").optional(),
+    );
+    form = counting(form, found)
         .field(
             Field::text("eventType", "Event type")
                 .value(of(|meter| meter.event_type.clone()))
-                .hint("The key where it is empty.")
+                .hint("The type of the events that it counts. Leave empty to use its key.")
                 .optional(),
-        )
-        .field(
-            Field::amount("decimals", "Decimal places")
-                .value(found.map_or_else(|| "0".to_owned(), |meter| meter.decimals.to_string())),
         )
         .field(
             Field::text("valueProperty", "Property with the value")
                 .value(of(|meter| meter.value_property.clone()))
+                .hint("The property of an event that holds the quantity, or the value that is told apart.")
                 .optional(),
         )
         .field(
@@ -96,7 +122,7 @@ pub fn meter(found: Option<&crate::answers::Meter>) -> Form {
     form.field(
         Field::check("record", "Recorded")
             .value(if is_recorded { "true" } else { "" })
-            .hint("Without it, a meter of minutes and hours may be counted in Redis alone."),
+            .hint("As is usual: each use is kept. Unchecked, and with Redis configured, limits of a minute or an hour are counted there alone, and nothing is kept."),
     )
 }
 
@@ -138,7 +164,9 @@ pub fn new_administrator() -> Form {
 pub fn remove_administrator(id: &str, administrators: &[User]) -> Form {
     let mut form = Form::new("Remove administrator", "Remove administrator").danger();
     if let Some(user) = administrators.iter().find(|user| user.id == id) {
-        form = form.change(Change::new(format!("{} ({})", user.name, user.email), "administrator", "no administrator"));
+        let who = if user.name == user.email { user.email.clone() } else { format!("{} ({})", user.name, user.email) };
+        form = form.say("Their sessions end at once. What they did stays in the audit log.");
+        form = form.change(Change::new(who, "administrator", "no access to the dashboard"));
     }
     form.field(Field::hidden("administrator", id))
 }

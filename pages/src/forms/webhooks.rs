@@ -40,11 +40,12 @@ pub fn endpoint(found: Option<&WebhookEndpoint>) -> Form {
                 .hint("What your team calls it.")
                 .optional()
                 .most(255),
-        )
-        .say("It hears of what is checked below; of everything, where nothing is.");
+        );
     for (kind, words) in TYPES {
         let is_wanted = found.is_some_and(|endpoint| endpoint.types.iter().any(|wanted| wanted == kind));
-        form = form.field(Field::check(&format!("type.{kind}"), words).value(if is_wanted { "true" } else { "" }));
+        let check = Field::check(&format!("type.{kind}"), words).value(if is_wanted { "true" } else { "" });
+        form =
+            form.field(check.group("Events", "It is told of those that are checked. Where none is, of all of them."));
     }
     form
 }
@@ -64,7 +65,7 @@ pub fn switch(endpoint: &WebhookEndpoint, enable: bool) -> Form {
     let form = if enable {
         form.say("What has waited for less than a day is sent now.")
     } else {
-        form.say("What waits is sent if it is enabled within a day. What happens meanwhile is not told to it.")
+        form.say("Nothing is sent to it until it is enabled again. What waits then is sent, if that is within a day; of what happens meanwhile it is never told.").danger()
     };
     about(form, endpoint)
 }
@@ -99,7 +100,7 @@ pub fn test(endpoint: &WebhookEndpoint) -> Form {
 /// A message is sent once more.
 pub fn resend(endpoint: &WebhookEndpoint, delivery: &str) -> Form {
     let form = Form::new("Send again", "Send again")
-        .say(format!("{delivery} goes to {} once more, under the same id.", endpoint.url))
+        .say(format!("The message goes to {} once more, under the same id: {delivery}.", endpoint.url))
         .field(Field::hidden("delivery", delivery));
     about(form, endpoint)
 }

@@ -3,13 +3,18 @@
 use askama::Template;
 
 use super::Head;
-use crate::answers::{Explanation, Meter, WindowExplanation, name_of, unit_of};
+use crate::answers::{Explanation, Meter, MeterExplanation, WindowExplanation, name_of, unit_of};
 use crate::audit::Entry;
 use crate::format::{Amount, Markup};
 use crate::forms::window_name;
 use crate::frame::{Frame, Place};
 use crate::typed::civil;
 use crate::who::Names;
+
+/// Whether plan or override say something of a window.
+const fn is_limited(window: &WindowExplanation) -> bool {
+    window.max.is_some() || window.limit.is_some() || window.unlimited || window.source.is_some()
+}
 
 /// The page.
 #[derive(Template)]
@@ -50,6 +55,16 @@ impl Explain {
 
     fn optional(&self, meter: &str, amount: &Option<Amount>) -> String {
         amount.as_ref().map_or_else(|| "unlimited".to_owned(), |amount| self.amount(meter, amount))
+    }
+
+    /// The windows in which something holds for a meter.
+    fn limited<'a>(&self, meter: &'a MeterExplanation) -> Vec<&'a WindowExplanation> {
+        meter.windows.iter().filter(|window| is_limited(window)).collect()
+    }
+
+    /// Those in which it is only counted.
+    fn counted<'a>(&self, meter: &'a MeterExplanation) -> Vec<&'a WindowExplanation> {
+        meter.windows.iter().filter(|window| !is_limited(window)).collect()
     }
 
     fn window<'a>(&self, window: &'a WindowExplanation) -> &'a str {

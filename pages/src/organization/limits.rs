@@ -43,10 +43,16 @@ impl LimitsTab {
         name_of(&self.parts.meters, key)
     }
 
-    /// What the figures of a meter count, unless they say so themselves.
-    fn unit(&self, key: &str) -> String {
+    /// What the figures of a meter count, unless they or the meter's name say so themselves.
+    fn unit(&self, key: &str) -> Option<String> {
         let unit = unit_of(&self.parts.meters, key);
-        if unit == "byte" { String::new() } else { crate::format::plural(unit) }
+        let counted = crate::format::plural(unit);
+        (unit != "byte" && !counted.is_empty() && !counted.eq_ignore_ascii_case(self.name(key))).then_some(counted)
+    }
+
+    /// Whether a meter is a level, such as bytes stored: no window brings that back to zero.
+    fn is_level(&self, key: &str) -> bool {
+        self.parts.meters.iter().any(|meter| meter.key == key && meter.aggregation == "last")
     }
 
     fn amount(&self, meter: &str, amount: &Amount) -> String {
@@ -59,7 +65,12 @@ impl LimitsTab {
     }
 
     fn window<'a>(&self, limit: &'a QuotaLimit) -> &'a str {
-        window_name(&limit.window)
+        if self.is_level(&limit.meter) { "At any time" } else { window_name(&limit.window) }
+    }
+
+    /// When time makes room.
+    fn frees_up<'a>(&self, limit: &'a QuotaLimit) -> Option<&'a str> {
+        limit.resets_at.as_deref().filter(|_| !self.is_level(&limit.meter))
     }
 
     fn percent(&self, limit: &QuotaLimit) -> Option<u32> {

@@ -87,8 +87,7 @@ pub(super) fn adjust(
         return Err(Problem::FutureAdjustment);
     }
     let size = Quantity::new(asked.units.saturating_abs())?;
-    let mut correction =
-        Correction { uses: Vec::new(), stays: Vec::new(), voided: None, untimed: None, repriced: false };
+    let mut correction = Correction::of(Vec::new(), Vec::new());
     match meter.aggregation {
         Aggregation::Sum | Aggregation::Count if asked.units == 0 => return Err(InvalidQuantity::Zero.into()),
         Aggregation::Sum | Aggregation::Count if asked.units > 0 => {
@@ -138,7 +137,7 @@ fn less(account: &Account, plan: &Plan, meter: &Meter, asked: &Adjustment, now: 
         return Err(Problem::AdjustsTooMuch(size.minus(left).display(meter.decimals)));
     }
     let stays = give_back(account, plan, meter, &mut uses, now);
-    Ok(Correction { uses, stays, voided: None, untimed: None, repriced: false })
+    Ok(Correction::of(uses, stays))
 }
 
 /// Has what these corrections take off return to the grants that gave it, with the first of them that touches the counter that
@@ -151,6 +150,7 @@ pub(super) fn give_back(account: &Account, plan: &Plan, meter: &Meter, uses: &mu
         let touching = |used: &&Use| used.windows.has(window);
         let taken = uses.iter().filter(touching).fold(Quantity::ZERO, |sum, used| match used.measure {
             Measure::Adjust(units) => sum.saturating_add(Quantity::at_least_zero(units.saturating_neg())),
+            Measure::Void(quantity) => sum.saturating_add(quantity),
             _ => sum,
         });
         first = uses.iter().position(|used| used.windows.has(window));

@@ -2,6 +2,7 @@
 
 use crate::account::Account;
 use crate::command::Completion;
+use crate::id::MeterId;
 use crate::outcome::{Completed, Outcome, Reply, Use, VoidedEvent, What};
 use crate::time::Time;
 use crate::timing::Timed;
@@ -26,7 +27,10 @@ pub struct Completable {
 /// Adds what was not known; what was is never changed. Nothing is counted.
 pub(super) fn complete(account: &Account, asked: &Completable, now: Time) -> Result<Outcome, Problem> {
     let VoidedEvent { sequence, offset, .. } = asked.event;
-    if account.voided.iter().any(|event| (event.sequence, event.offset) == (sequence, offset)) {
+    let is_of = |event: &&VoidedEvent| (event.sequence, event.offset) == (sequence, offset);
+    let void: Vec<Option<MeterId>> = account.voided.iter().filter(is_of).map(|event| event.meter).collect();
+    // Of a decision on several meters each is void by itself, and what is said of one is said of all.
+    if void.contains(&None) || void.contains(&asked.event.meter) {
         return Err(Problem::AlreadyVoid);
     }
     let outcome = Completion {
@@ -35,7 +39,9 @@ pub(super) fn complete(account: &Account, asked: &Completable, now: Time) -> Res
     };
     let is_new = outcome != asked.known;
     let is_timed = asked.known.duration_ms.is_none();
-    let timed = if is_timed { Timed::of(outcome, &asked.uses) } else { None };
+    let stands = |used: &&Use| !void.contains(&Some(used.meter));
+    let uses: Vec<Use> = asked.uses.iter().filter(stands).cloned().collect();
+    let timed = if is_timed { Timed::of(outcome, &uses) } else { None };
     let completed = Completed { sequence, offset, step: asked.completed, outcome, timed };
     let entries = if is_new { vec![entry(now, What::Completed(Box::new(completed)))] } else { Vec::new() };
     Ok(Outcome { entries, reply: Reply::Completed { outcome, is_new }, audit: Vec::new() })

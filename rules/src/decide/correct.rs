@@ -6,6 +6,7 @@ use crate::audit::Fields;
 use crate::catalogue::Catalogue;
 use crate::command::Completion;
 use crate::grant::{self, Draw};
+use crate::id::MeterId;
 use crate::limits::{Limits, use_in};
 use crate::meter::Measure;
 use crate::outcome::{Change, Correction, Entry, Use, VoidedEvent, What};
@@ -15,6 +16,7 @@ use crate::time::{DAY, Time};
 use crate::timing::Timed;
 use crate::window::{Window, WindowSet};
 
+use super::charged::{self, Charged};
 use super::operate::Told;
 use super::{Problem, Question, tally};
 
@@ -54,6 +56,8 @@ pub struct Void {
     pub outcome: Completion,
     /// What reports hold in the quarter hour of each use, under its dimension values.
     pub room: Vec<Quantity>,
+    /// What it is charged for its tokens, where they were priced again since.
+    pub charged: Option<Charged>,
 }
 
 impl Void {
@@ -108,9 +112,12 @@ pub(super) fn void(
         stays: Vec::new(),
         voided: Some(asked.event),
         untimed: Timed::of(asked.outcome, &asked.uses),
-        repriced: false,
+        ..Correction::of(Vec::new(), Vec::new())
     };
     for (i, used) in asked.uses.iter().enumerate() {
+        if asked.charged.is_some() && used.follows.is_some() {
+            continue;
+        }
         let given = match used.measure {
             Measure::Add(quantity) => {
                 let room = asked.room.get(i).copied().unwrap_or_default();
@@ -126,7 +133,21 @@ pub(super) fn void(
         correction.uses.push(used);
         correction.stays.extend(stays);
     }
+    if let Some(charged) = &asked.charged {
+        let (uses, stays) = charged::give_back(account, plan, asked, charged, catalogue, now)?;
+        correction.uses.extend(uses);
+        correction.stays.extend(stays);
+    }
     Ok(Some(told(account, asked, correction, catalogue, now)))
+}
+
+/// The part of an event that adds up, without what returns to grants.
+pub(super) fn voided(account: &Account, used: &Use, quantity: Quantity) -> Use {
+    let which = |wanted| {
+        Window::COUNTED.into_iter().filter(|window| held(account, used, *window) == wanted).collect::<WindowSet>()
+    };
+    let (windows, ahead) = (which(Held::Used), which(Held::Ahead));
+    Use { measure: Measure::Void(quantity), windows, ahead, ..base(account, used) }
 }
 
 fn amount(
@@ -137,14 +158,22 @@ fn amount(
     catalogue: &Catalogue,
     now: Time,
 ) -> Result<(Use, Vec<Draw>), Problem> {
-    let which = |wanted| {
-        Window::COUNTED.into_iter().filter(|window| held(account, used, *window) == wanted).collect::<WindowSet>()
-    };
-    let (windows, ahead) = (which(Held::Used), which(Held::Ahead));
-    let lifted = lifted(account, plan, used, catalogue)?;
-    let returning = Returning::of(account, returns(account, used, lifted, windows.has(lifted)), now);
-    let voided = Use { measure: Measure::Void(quantity), windows, ahead, ..base(account, used) };
+    let voided = voided(account, used, quantity);
+    let returning = returning(account, plan, used, &voided, catalogue, now)?;
     Ok((Use { draws: returning.returned, ..voided }, returning.stays))
+}
+
+/// What returns to grants of a use with its void.
+pub(super) fn returning(
+    account: &Account,
+    plan: &Plan,
+    used: &Use,
+    voided: &Use,
+    catalogue: &Catalogue,
+    now: Time,
+) -> Result<Returning, Problem> {
+    let lifted = lifted(account, plan, used, catalogue)?;
+    Ok(Returning::of(account, returns(account, used, lifted, voided.windows.has(lifted)), now))
 }
 
 /// A value leaves only the windows in which nobody else has brought it; `seen` are those in which somebody has.
@@ -240,19 +269,21 @@ fn held(account: &Account, used: &Use, window: Window) -> Held {
 
 fn told(account: &Account, asked: &Void, correction: Correction, catalogue: &Catalogue, now: Time) -> Told {
     let time = correction.uses.first().map(|used| used.time);
+    let mut touched: Vec<MeterId> = correction.uses.iter().map(|used| used.meter).collect();
+    touched.dedup();
+    let meters: Vec<_> = touched.into_iter().filter_map(|meter| catalogue.meter(meter)).collect();
     let change = Change::Corrected(correction);
     let mut after = account.clone();
     apply::apply(&mut after, &Entry { at: now, what: What::Changed(Box::new(change.clone())) });
     let described = |account: &Account| {
         let named = Fields::default().with("source", asked.source.as_str()).with("id", asked.id.as_str());
         let mut fields = named.with("time", time);
-        let meters: Vec<_> = asked.uses.iter().filter_map(|used| catalogue.meter(used.meter)).collect();
         if let [only] = &meters[..] {
             fields = fields.with("meter", only.key.as_str());
         }
-        for meter in meters {
+        for meter in &meters {
             let counted = use_in(account.meter(meter.id), meter, Window::BillingPeriod, now);
-            let name = if asked.uses.len() == 1 { "used".to_owned() } else { format!("{}.used", meter.key) };
+            let name = if meters.len() == 1 { "used".to_owned() } else { format!("{}.used", meter.key) };
             fields = fields.with(&name, counted.display(meter.decimals));
         }
         fields

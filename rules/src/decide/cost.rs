@@ -9,7 +9,7 @@ use crate::meter::{Measure, Meter};
 use crate::notice::Notice;
 use crate::outcome::{Asked, CostVerdict, Reason, Use, Verdict};
 use crate::plan::{Plan, RefusalStatus};
-use crate::price::{Cost, LlmUse, UNPRICED};
+use crate::price::{Cost, LlmUse, TOKENS, UNPRICED, Unpriced};
 use crate::quantity::Quantity;
 use crate::time::Time;
 use crate::window::WindowSet;
@@ -57,6 +57,32 @@ impl Costed {
         let measure = Measure::Add(cost.charged());
         let item = Item { meter: meter.id, measure, dimensions };
         Ok(Some(Self { item, cost, tokens: llm.meter }))
+    }
+
+    /// The same of a reservation. Where it does not say enough for its cost to be known, something must be left for that: it is
+    /// asked for the smallest quantity there is, of which nothing is [held](Self::holds).
+    ///
+    /// # Errors
+    /// As [`Self::of`].
+    pub(super) fn held(
+        llm: Option<&LlmUse>,
+        meter: &Meter,
+        plan: &Plan,
+        catalogue: &Catalogue,
+        at: Time,
+    ) -> Result<Option<Self>, Problem> {
+        let Some(cost_meter) = catalogue.cost_meter().filter(|_| meter.key.as_str() == TOKENS) else { return Ok(None) };
+        let said = Self::of(llm, &[], plan, catalogue, at)?;
+        let cost = said.as_ref().map_or(Cost::Unpriced(Unpriced::NoModel), |costed| costed.cost);
+        let least = Item { meter: cost_meter.id, measure: Measure::Add(Quantity::ONE), dimensions: String::new() };
+        let unsaid = Self { item: least, cost, tokens: meter.id };
+        Ok(Some(said.filter(Self::holds).unwrap_or(unsaid)))
+    }
+
+    /// Whether a reservation holds it: what is not said cannot be held. What has no price in the table holds nothing, as it is
+    /// charged nothing.
+    pub(super) const fn holds(&self) -> bool {
+        !matches!(self.cost, Cost::Unpriced(Unpriced::NoModel | Unpriced::NoTokens | Unpriced::NoProvider))
     }
 
     /// Held against the limits of the meter of costs.

@@ -14,7 +14,8 @@ use crate::time::{DAY, Span, Time};
 
 use super::{Problem, entry};
 
-/// Creates an organization at `now`.
+/// Creates an organization at `now`. Its trial begins then; its billing periods are counted from the use that creates it, so
+/// that what a client reports some seconds after it happened counts in the first of them.
 ///
 /// # Errors
 /// [`Problem::UnknownPlan`] if its plan is not in the catalogue.
@@ -23,7 +24,8 @@ pub fn create(new: &NewOrganization, catalogue: &Catalogue, now: Time) -> Result
     let profile = Profile { created_at: now, ..new.profile.clone() };
     let trial = plan.trial.as_ref().map(|t| TrialState { ends_at: now.plus(i64::from(t.days) * DAY), over: false });
     let status = if trial.is_some() { Status::Trial } else { Status::Active };
-    let (anchor, period) = first_period(plan, &profile, now);
+    let begins = new.first_used.map_or(now, |first| first.min(now));
+    let (anchor, period) = first_period(plan, &profile, begins, now);
     let (day, month) = (period::day(now, &profile.zone), period::month(now, &profile.zone));
     let after = described(&profile, plan, status, trial);
     let audit = Draft::new(now, "organization.create", "config", Fields::default(), after);
@@ -39,12 +41,14 @@ pub fn create(new: &NewOrganization, catalogue: &Catalogue, now: Time) -> Result
     Ok(Outcome { entries, reply: Reply::Done, audit: vec![audit] })
 }
 
-/// From sign-up the first period begins at that very instant; from the first of the month it is that month.
-pub(super) fn first_period(plan: &Plan, profile: &Profile, now: Time) -> (Anchor, Span) {
+/// Of an organization that begins at a time, the period that is open at `now`. From sign-up the first one begins at that very
+/// instant, and others follow it; from the first of the month it is the month.
+pub(super) fn first_period(plan: &Plan, profile: &Profile, begins: Time, now: Time) -> (Anchor, Span) {
     match plan.cycle {
         Cycle::SignUp => {
-            let anchor = Anchor::at(now, &profile.zone);
-            (anchor, Span { start: now, end: Grid { anchor, zone: &profile.zone }.after(now) })
+            let anchor = Anchor::at(begins, &profile.zone);
+            let open = Grid { anchor, zone: &profile.zone }.containing(now);
+            (anchor, Span { start: open.start.max(begins), ..open })
         }
         Cycle::FirstOfMonth => {
             let anchor = Anchor::date(period::date_of(now, &profile.zone).first_of_month());

@@ -143,7 +143,7 @@ fn rebased(account: &Account, plan: &Plan, to: Time) -> Rebased {
 
 /// The cycle that its plan begins with then, or where it was moved the one that it was moved to.
 fn cycle_from(account: &Account, plan: &Plan, profile: &Profile, to: Time) -> (Anchor, Span, Option<Time>) {
-    let (first, period) = first_period(plan, profile, to);
+    let (first, period) = first_period(plan, profile, to, to);
     let date = period::date_of(account.profile.created_at, &profile.zone).first_of_month();
     let begun = [Anchor::at(account.profile.created_at, &profile.zone), Anchor::date(date)];
     if begun.contains(&account.anchor) {

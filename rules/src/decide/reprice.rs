@@ -9,7 +9,7 @@ use crate::command::Item;
 use crate::id::MeterId;
 use crate::limits::{Claim, Limits, use_in};
 use crate::meter::{Measure, Meter};
-use crate::outcome::{Change, Correction, Use, What};
+use crate::outcome::{Change, Correction, PricedAgain, Use, What};
 use crate::plan::Plan;
 use crate::quantity::{Decimal, Quantity};
 use crate::time::Time;
@@ -33,6 +33,9 @@ pub struct Repricing {
     pub to: Time,
     /// What differs: [`MOST_PARTS`] at most.
     pub parts: Vec<Repriced>,
+    /// By which prices all of the time is charged after it, which a void has to know; none where more of it is to come, or where
+    /// no use is charged otherwise than before. Its own time is that of the decision.
+    pub priced: Option<PricedAgain>,
 }
 
 /// What differs in one quarter hour, under one set of dimension values.
@@ -48,7 +51,8 @@ pub struct Repriced {
     pub room: Quantity,
 }
 
-/// One change for all parts. What cannot be taken off, since it has been already, is left out.
+/// One change for all parts. What cannot be taken off, since it has been already, is left out. Without parts the sums stay, and
+/// single uses are charged otherwise.
 pub(super) fn reprice(
     account: &Account,
     asked: &Repricing,
@@ -62,17 +66,18 @@ pub(super) fn reprice(
     }
     let mut uses = less(account, asked, now)?;
     let stays = adjust::give_back(account, plan, meter, &mut uses, now);
-    let mut correction = Correction { uses, stays, voided: None, untimed: None, repriced: true };
+    let mut correction = Correction { repriced: true, ..Correction::of(uses, stays) };
     let mut scratch = account.clone();
     fold(&mut scratch, &correction, now);
     for part in asked.parts.iter().filter(|part| part.units > 0) {
         let used = more(&scratch, plan, meter, part, now)?;
-        let one =
-            Correction { uses: vec![used.clone()], stays: Vec::new(), voided: None, untimed: None, repriced: true };
+        let one = Correction::of(vec![used.clone()], Vec::new());
         fold(&mut scratch, &one, now);
         correction.uses.push(used);
     }
-    Ok((!correction.uses.is_empty()).then(|| told(account, &scratch, meter, correction, asked, now)))
+    let is_change = !correction.uses.is_empty() || (asked.parts.is_empty() && asked.priced.is_some());
+    correction.priced = asked.priced.clone().map(|priced| Box::new(PricedAgain { at: now, ..priced }));
+    Ok(is_change.then(|| told(account, &scratch, meter, correction, asked, now)))
 }
 
 fn fold(account: &mut Account, correction: &Correction, now: Time) {
@@ -80,8 +85,8 @@ fn fold(account: &mut Account, correction: &Correction, now: Time) {
 }
 
 /// The last moment of a quarter hour that has come.
-fn moment(part: &Repriced, now: Time) -> Time {
-    part.quarter.plus(QUARTER - 1).min(now).max(part.quarter)
+pub(super) fn moment(quarter: Time, now: Time) -> Time {
+    quarter.plus(QUARTER - 1).min(now).max(quarter)
 }
 
 fn less(account: &Account, asked: &Repricing, now: Time) -> Result<Vec<Use>, Problem> {
@@ -90,7 +95,7 @@ fn less(account: &Account, asked: &Repricing, now: Time) -> Result<Vec<Use>, Pro
         let taken = part.room.min(Quantity::at_least_zero(part.units.saturating_neg()));
         if !taken.is_zero() {
             let item = item(asked.meter, Measure::Adjust(-taken.units()), part);
-            let touch = Touch::new(account, &item, WindowSet::NONE, moment(part, now))?;
+            let touch = Touch::new(account, &item, WindowSet::NONE, moment(part.quarter, now))?;
             uses.push(touch.written(Claim::default(), &account.grants, now, false));
         }
     }
@@ -99,7 +104,7 @@ fn less(account: &Account, asked: &Repricing, now: Time) -> Result<Vec<Use>, Pro
 
 fn more(account: &Account, plan: &Plan, cost: &Meter, part: &Repriced, now: Time) -> Result<Use, Problem> {
     let item = item(cost.id, Measure::Add(Quantity::new(part.units)?), part);
-    let touch = Touch::new(account, &item, WindowSet::NONE, moment(part, now))?;
+    let touch = Touch::new(account, &item, WindowSet::NONE, moment(part.quarter, now))?;
     // What all parts together set off is told once, of how it stands after them.
     let fact = record::fact(&Limits::new(account, plan, cost), &touch, now, &mut Vec::new());
     Ok(Use { measure: Measure::Adjust(part.units), ..fact })

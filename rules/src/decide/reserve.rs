@@ -35,35 +35,50 @@ fn check_ttl(ttl: i64) -> Result<(), Problem> {
     if (SHORTEST..=LONGEST).contains(&ttl) { Ok(()) } else { Err(Problem::InvalidTtl) }
 }
 
-/// Holds so much of one meter if every limit has it.
+/// Holds so much of one meter if every limit has it; of tokens with what they are to cost.
 pub(super) fn hold(account: &Account, asked: &Reserve, catalogue: &Catalogue, now: Time) -> Result<Outcome, Problem> {
     let (plan, meter) = terms(account, &asked.item, catalogue)?;
     let (quantity, ends_at) = (asked.check()?, now.plus(asked.ttl));
     let weighed = Weighed::new(account, plan, meter, &asked.item, WindowSet::NONE, now)?;
-    let allowed = weighed.is_allowed();
-    let verdict = weighed.verdict(meter.id, Taken::Held.only_if(allowed), now);
+    let costed = Costed::held(asked.llm.as_deref(), meter, plan, catalogue, now)?;
+    let costed = match &costed {
+        Some(costed) => Some((costed, costed.weighed(account, plan, catalogue, now)?)),
+        None => None,
+    };
+    let allowed = weighed.is_allowed() && costed.as_ref().is_none_or(|(_, cost)| !cost.is_exceeded());
+    let mut verdict = weighed.verdict(meter.id, Taken::Held.only_if(allowed), now);
+    if let Some((costed, cost)) = &costed {
+        let taken = Taken::Held.only_if(allowed && costed.holds());
+        costed.tell(std::slice::from_mut(&mut verdict), cost, taken, now);
+    }
+    let costed = costed.filter(|(costed, _)| costed.holds());
+    let all = || std::iter::once(&weighed).chain(costed.iter().map(|(_, cost)| cost));
     let mut notices = Vec::new();
     if !allowed {
-        weighed.notice(Taken::Nothing, &mut notices);
+        all().for_each(|weighed| weighed.notice(Taken::Nothing, &mut notices));
         triggered::of_refusals(account, std::slice::from_ref(&verdict), now, &mut notices);
         return Ok(answered(noticed(notices, now).collect(), None, State::Held, quantity, verdict));
     } else if account.reservations.len() >= MOST_OPEN || would_be_too_much(account, &asked.item.dimensions) {
         return Err(Problem::TooManyReservations);
     }
     let id = ReservationId(account.reserved.checked_add(1).ok_or(Problem::Inconsistent("too many reservations"))?);
-    let reservation = Reservation {
+    let part = |weighed: &Weighed<'_>, meter, quantity| Reservation {
         id,
-        meter: meter.id,
+        meter,
         quantity,
-        draws: grant::draw(&account.grants, meter.id, weighed.claim().from_grants, now),
+        draws: grant::draw(&account.grants, meter, weighed.claim().from_grants, now),
         overage: weighed.claim().beyond,
         at: now,
         ends_at,
-        dimensions: asked.item.dimensions.clone(),
+        dimensions: String::new(),
+        cost: None,
     };
+    let cost = costed.as_ref().map(|(costed, cost)| Box::new(part(cost, costed.item.meter, costed.cost.charged())));
+    let dimensions = asked.item.dimensions.clone();
+    let reservation = Reservation { dimensions, cost, ..part(&weighed, meter.id, quantity) };
     let properties = asked.properties.clone();
     let made = What::Reservation(Box::new(Hold::Made { reservation: reservation.clone(), properties }));
-    weighed.notice(Taken::Held, &mut notices);
+    all().for_each(|weighed| weighed.notice(Taken::Held, &mut notices));
     let entries = std::iter::once(entry(now, made)).chain(noticed(notices, now)).collect();
     Ok(answered(entries, Some(reservation), State::Held, quantity, verdict))
 }
@@ -85,7 +100,8 @@ pub(super) fn extend(
     check_ttl(ttl)?;
     let ends_at = now.plus(ttl).max(held.ends_at);
     let verdict = verdict_now(account, held, catalogue, Quantity::ZERO, now)?;
-    let reservation = Reservation { ends_at, ..held.clone() };
+    let mut reservation = held.clone();
+    reservation.hold_until(ends_at);
     let entries = match ends_at == held.ends_at {
         true => Vec::new(),
         false => vec![entry(now, What::Reservation(Box::new(Hold::Extended { id, ends_at })))],
@@ -108,18 +124,61 @@ pub(super) fn release(
 
 /// Records the true quantity, in the windows in which it was held. What exceeds the hold takes what is free, the rest is
 /// overage, but in a window that is closed, of which the account knows no more than what was held; neither a lock nor the
-/// end of a grant stops it.
+/// end of a grant stops it. What its tokens cost in truth takes the place of what was held for that, or is a fact where nothing was.
 pub(super) fn commit(account: &Account, asked: &Commit, catalogue: &Catalogue, now: Time) -> Result<Outcome, Problem> {
     let id = asked.id;
     let held = find(account, id)?;
     let meter = catalogue.meter(held.meter).ok_or(Problem::UnknownMeter)?;
     let quantity = Quantity::parse(&asked.quantity, meter.decimals)?;
+    let used = settled(account, held, quantity, catalogue, now)?;
+    let overage = used.overage;
+    let (mut uses, mut notices) = (vec![used], Vec::new());
+    let plan = catalogue.plan(account.plan).ok_or(Problem::UnknownPlan)?;
+    let costed = Costed::of(asked.llm.as_deref(), &[], plan, catalogue, held.at)?;
+    if let Some(costed) = &costed {
+        uses.push(match &held.cost {
+            Some(part) => {
+                let used = settled(account, part, costed.cost.charged(), catalogue, now)?;
+                costed.follow(Use { dimensions: costed.item.dimensions.clone(), ..used })
+            }
+            None => costed.fact(account, plan, catalogue, (held.at, now), &mut notices)?,
+        });
+    }
+    let beyond = uses.last().map_or(Quantity::ZERO, |cost| cost.overage);
+    let (properties, calls) = (asked.properties.clone(), asked.calls.clone());
+    let done = Settled { id, uses, properties, outcome: asked.outcome, calls };
+    let done = entry(now, What::Reservation(Box::new(Hold::Settled(done))));
+    let mut after = account.clone();
+    apply::apply(&mut after, &done);
+    let mut verdict = verdict_now(&after, held, catalogue, overage, now)?;
+    if let Some(costed) = &costed {
+        costed.tell_recorded(&mut verdict, &after, plan, catalogue, beyond, now)?;
+    }
+    let mut set_off = Vec::new();
+    for used in done.what.uses().iter().filter(|used| held.on(used.meter).is_some()) {
+        let meter = catalogue.meter(used.meter).ok_or(Problem::UnknownMeter)?;
+        triggered::of_meter(&after, plan, meter, used.windows, now, &mut set_off);
+        triggered::of_draws(&account.grants, &used.draws, &mut set_off);
+    }
+    set_off.extend(notices);
+    let entries = std::iter::once(done).chain(noticed(set_off, now)).collect();
+    Ok(answered(entries, Some(held.clone()), State::Committed, quantity, verdict))
+}
+
+/// What the true quantity of what is held of one meter does.
+fn settled(
+    account: &Account,
+    held: &Reservation,
+    quantity: Quantity,
+    catalogue: &Catalogue,
+    now: Time,
+) -> Result<Use, Problem> {
     let (claim, windows) = claim(account, held, quantity, catalogue, now)?;
     let used = account.meter(held.meter);
     if used.is_some_and(|used| used.counters.iter().any(|counter| counter.used.checked_add(quantity).is_none())) {
         return Err(crate::quantity::InvalidQuantity::TooLarge.into());
     }
-    let used = Use {
+    Ok(Use {
         meter: held.meter,
         measure: Measure::Add(quantity),
         time: held.at,
@@ -132,30 +191,7 @@ pub(super) fn commit(account: &Account, asked: &Commit, catalogue: &Catalogue, n
         dimensions: held.dimensions.clone(),
         bucket: None,
         follows: None,
-    };
-    let (mut uses, mut notices) = (vec![used], Vec::new());
-    let plan = catalogue.plan(account.plan).ok_or(Problem::UnknownPlan)?;
-    let costed = Costed::of(asked.llm.as_deref(), &[], plan, catalogue, held.at)?;
-    if let Some(costed) = &costed {
-        uses.push(costed.fact(account, plan, catalogue, (held.at, now), &mut notices)?);
-    }
-    let beyond = uses.last().map_or(Quantity::ZERO, |cost| cost.overage);
-    let settled = Settled { id, uses, properties: asked.properties.clone(), outcome: asked.outcome };
-    let settled = entry(now, What::Reservation(Box::new(Hold::Settled(settled))));
-    let mut after = account.clone();
-    apply::apply(&mut after, &settled);
-    let mut verdict = verdict_now(&after, held, catalogue, claim.beyond, now)?;
-    if let Some(costed) = &costed {
-        costed.tell_recorded(&mut verdict, &after, plan, catalogue, beyond, now)?;
-    }
-    let mut set_off = Vec::new();
-    triggered::of_meter(&after, plan, meter, windows, now, &mut set_off);
-    if let Some(used) = settled.what.uses().first() {
-        triggered::of_draws(&account.grants, &used.draws, &mut set_off);
-    }
-    set_off.extend(notices);
-    let entries = std::iter::once(settled).chain(noticed(set_off, now)).collect();
-    Ok(answered(entries, Some(held.clone()), State::Committed, quantity, verdict))
+    })
 }
 
 /// What the true quantity takes: of the base what is free or was held, then from grants. And the windows that are still those
@@ -185,7 +221,9 @@ fn claim(
         let from_grants = beyond_base.min(standing.available.saturating_add(of_grants));
         Some(Claim { from_grants, beyond: beyond_base.minus(from_grants) })
     };
-    let mut claim = Claim::largest(windows.iter().filter_map(of_window));
+    // A minute or an hour has it until its length after its end, so it lies in both now.
+    let sliding = [Window::Minute, Window::Hour];
+    let mut claim = Claim::largest(sliding.into_iter().chain(windows.iter()).filter_map(of_window));
     if lifted.is_some_and(|window| !windows.has(window) && limits.standing(window, now).is_some()) {
         let need = quantity.minus(held.quantity.minus(held.overage).minus(held.from_grants()));
         let from_grants = need.min(held.from_grants());

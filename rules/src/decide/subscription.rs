@@ -19,6 +19,8 @@ use crate::subscription::{
 };
 use crate::time::{DAY, Span, Time};
 
+mod others;
+
 use super::Problem;
 use super::operate::{Told, kept, locks_fields, plan_after};
 
@@ -28,17 +30,20 @@ const REASON: &str = "the subscription is not paid";
 /// Takes in what was told of a subscription.
 pub(super) fn set(account: &Account, news: &News, catalogue: &Catalogue, now: Time) -> Result<Option<Told>, Problem> {
     let after = match news {
-        News::Told(snapshot) if takes(account, snapshot, catalogue) => told(account, snapshot, catalogue, now)?,
-        News::Told(snapshot) if snapshot.status.is_some_and(Reported::is_over) => {
+        News::Told(snapshot) if takes(account, snapshot, catalogue) => taken(account, snapshot, catalogue, now)?,
+        News::Told(snapshot) => {
             let mut after = Subscribed::of(account);
-            remember_end(&mut after.subscription, &snapshot.id);
+            if snapshot.status.is_some_and(Reported::is_over) {
+                remember_end(&mut after.subscription, &snapshot.id);
+            } else {
+                others::remember(&mut after.subscription, snapshot);
+            }
             after
         }
-        News::Told(_) => return Ok(None),
         News::Linked { id, customer } => linked(account, id, customer.as_ref()),
         News::Invoiced { id, invoice, paid } => {
             let Some(snapshot) = invoiced(account, (id, invoice), *paid) else { return Ok(None) };
-            let mut after = told(account, &snapshot, catalogue, now)?;
+            let mut after = taken(account, &snapshot, catalogue, now)?;
             if let Some(state) = &mut after.subscription.state {
                 note_invoice(state, invoice, *paid);
             }
@@ -46,6 +51,26 @@ pub(super) fn set(account: &Account, news: &News, catalogue: &Catalogue, now: Ti
         }
     };
     Ok(changed(account, after, ("webhook.state_change", "webhook"), catalogue))
+}
+
+/// The organization as a subscription makes it that counts. Where another one takes its place that one is remembered while it
+/// holds, and takes over where this one ends.
+fn taken(account: &Account, snapshot: &Snapshot, catalogue: &Catalogue, now: Time) -> Result<Subscribed, Problem> {
+    let known = account.subscription.as_deref();
+    let rules = known.is_some_and(|known| known.id.as_ref() == Some(&snapshot.id));
+    let ends = snapshot.status.is_some_and(Reported::is_over);
+    if let Some(next) = known.and_then(|known| others::best(known, catalogue)).filter(|_| rules && ends) {
+        let mut after = told(account, &next, catalogue, now)?;
+        after.subscription.others.retain(|other| other.id != next.id);
+        remember_end(&mut after.subscription, &snapshot.id);
+        return Ok(after);
+    }
+    let mut after = told(account, snapshot, catalogue, now)?;
+    after.subscription.others.retain(|other| other.id != snapshot.id);
+    if let Some(before) = known.filter(|_| !rules).and_then(others::ruling) {
+        others::remember(&mut after.subscription, &before);
+    }
+    Ok(after)
 }
 
 /// Links an organization with a subscription, a customer, or neither.
@@ -59,6 +84,8 @@ pub(super) fn link(
     let mut after = Subscribed::of(account);
     if after.subscription.id.as_ref() != id {
         after.subscription.state = None;
+        // Whoever links it by hand has chosen.
+        after.subscription.others.clear();
         end_rule(account, &mut after);
         if account.subscribed_as().is_some() || matches!(after.status, Status::PastDue | Status::Canceled) {
             // What is not paid there does not concern it any more.
@@ -91,7 +118,7 @@ fn changed(
 }
 
 /// The status of an organization that no subscription rules.
-pub(super) fn of_its_own(trial: Option<TrialState>) -> Status {
+pub(crate) fn of_its_own(trial: Option<TrialState>) -> Status {
     if trial.is_some_and(|trial| !trial.over) { Status::Trial } else { Status::Active }
 }
 
@@ -168,6 +195,9 @@ fn told(account: &Account, snapshot: &Snapshot, catalogue: &Catalogue, now: Time
     };
     let stops = status.locks() || (status == Reported::PastDue && grace_ends.is_none());
     set_lock(&mut after.locks, (stops, is_new), now);
+    if status.is_live() && !stops {
+        end_own_trial(&mut after, (status, snapshot.trial_end), now);
+    }
     after.subscription.state = Some(State {
         created: snapshot.created,
         status,
@@ -189,6 +219,7 @@ fn told(account: &Account, snapshot: &Snapshot, catalogue: &Catalogue, now: Time
 
 /// A subscription that has ended does not come back, whatever is told of it later.
 fn remember_end(of: &mut Subscription, id: &SubscriptionId) {
+    of.others.retain(|other| other.id != *id);
     if !of.ended.contains(id) {
         of.ended.push(id.clone());
         let over = of.ended.len().saturating_sub(MOST_ENDED);
@@ -257,12 +288,21 @@ fn trial(
 }
 
 /// Billing's lock is put when a state begins that locks, and lifted by one that does not; the others stay.
-fn set_lock(locks: &mut Vec<Lock>, (stops, is_new): (bool, bool), now: Time) {
+pub(crate) fn set_lock(locks: &mut Vec<Lock>, (stops, is_new): (bool, bool), now: Time) {
     let has = locks.iter().any(|lock| lock.cause == LockCause::Billing);
     if stops && is_new && !has {
         apply::put_lock(locks, &unpaid(now));
     } else if !stops {
         locks.retain(|lock| lock.cause != LockCause::Billing);
+    }
+}
+
+/// Who has a subscription that holds is past a trial of Metergate's own, and its lock, whichever of the two came first.
+pub(crate) fn end_own_trial(after: &mut Subscribed, (status, end): (Reported, Option<Time>), now: Time) {
+    after.locks.retain(|lock| lock.cause != LockCause::Trial);
+    if status != Reported::Trialing || end.is_none() {
+        let ended = |trial: TrialState| TrialState { ends_at: trial.ends_at.min(now), over: true };
+        after.trial = after.trial.map(|trial| if trial.over { trial } else { ended(trial) });
     }
 }
 
@@ -321,18 +361,7 @@ fn invoiced(account: &Account, (id, invoice): (&SubscriptionId, &Invoice), paid:
         (Reported::Active, false) => Reported::PastDue,
         (status, _) => status,
     };
-    let items = state.price.iter().map(|price| PricedItem { price: price.clone(), period: state.period });
-    Some(Snapshot {
-        id: id.clone(),
-        customer: known.customer.clone(),
-        created: state.created,
-        status: Some(status),
-        items: items.collect(),
-        period: state.period,
-        cancel_at: state.cancel_at,
-        trial_end: state.trial_end,
-        is_current: false,
-    })
+    Some(Snapshot { status: Some(status), ..others::snapshot(known, id, state) })
 }
 
 /// How the audit log tells it, before and after.
@@ -354,6 +383,7 @@ fn fields(of: &Subscribed, catalogue: &Catalogue) -> Fields {
         .with("paidInvoice", state.and_then(|state| state.paid.as_ref()).map(ToString::to_string))
         .with("failedInvoice", state.and_then(|state| state.failed.as_ref()).map(ToString::to_string))
         .with("endedSubscription", of.subscription.ended.last().map(ToString::to_string))
+        .and(others::fields(&of.subscription))
         .with("status", status_name(of.status))
         .with("plan", plan.map(|plan| plan.key.to_string()))
         .with("planVersion", plan.map(|plan| plan.version))

@@ -1,14 +1,19 @@
 //! What others are told of an entry of the journal: the one place that says so.
 
-use super::{Kind, Notice};
+use super::{Figures, Kind, Notice};
 use crate::account::{Account, Lock, MeterUse, Status, TrialState};
+use crate::catalogue::Catalogue;
 use crate::decide;
 use crate::grant::Grant;
 use crate::id::{MeterId, PlanId};
+use crate::limits::Limits;
 use crate::outcome::{Change, Effect, Entry, What};
 use crate::quantity::Quantity;
 use crate::time::{Span, Time};
 use crate::window::{Window, WindowSet};
+
+/// From which percentage on a threshold is told by mail: early enough to act before something is refused, and seldom.
+const MAILED_FROM: u8 = 80;
 
 /// Something that others are told.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -69,15 +74,27 @@ impl Told {
 }
 
 impl Told {
-    /// Whether an organization's owners and admins are told by mail, too (N5): that their trial ends or is over, and that all of a limit
-    /// is used that does not begin anew every day.
-    pub fn is_mailed(&self) -> bool {
+    /// Whether an organization's owners and admins are told by mail, too (N5): that their trial ends or is over, and that much or all
+    /// of a limit is used that does not begin anew every day. Of thresholds that one use passes together the last one is mailed.
+    pub fn is_mailed(&self, account: &Account, catalogue: &Catalogue) -> bool {
         match self {
-            Self::Noticed(Notice::Threshold { percent: 100, figures, .. }) => Window::PERIOD.contains(&figures.window),
+            Self::Noticed(Notice::Threshold { percent, figures, .. }) => {
+                let is_last = || !higher(*percent, figures, account, catalogue);
+                *percent >= MAILED_FROM && Window::PERIOD.contains(&figures.window) && is_last()
+            }
             Self::Noticed(Notice::TrialEnding { .. }) | Self::TrialEnded(_) => true,
             _ => false,
         }
     }
+}
+
+/// Whether a higher threshold of the limit is reached as well.
+fn higher(percent: u8, figures: &Figures, account: &Account, catalogue: &Catalogue) -> bool {
+    let Some((plan, meter)) = catalogue.plan(account.plan).zip(catalogue.meter(figures.meter)) else { return false };
+    let limits = Limits::new(account, plan, meter);
+    let counted = i128::from(figures.used.units()) + i128::from(figures.held.units());
+    let is_reached = |other: &u8| counted * 100 >= i128::from(figures.limit.units()) * i128::from(*other);
+    limits.thresholds(figures.window).iter().any(|other| *other > percent && is_reached(other))
 }
 
 /// Whether something can be told of an entry; of use alone nothing is.

@@ -9,6 +9,7 @@ use crate::grant::{Draw, Grant};
 use crate::id::{GrantId, MeterId, PlanId};
 use crate::outcome::Use;
 use crate::period::Anchor;
+use crate::price::{Markup, Pattern};
 use crate::quantity::Quantity;
 use crate::subscription::Subscribed;
 use crate::time::{Span, Time};
@@ -62,6 +63,52 @@ pub struct Correction {
     pub untimed: Option<Timed>,
     /// Whether it is what tokens cost by other prices than before: what was corrected so is not corrected twice.
     pub repriced: bool,
+    /// By which prices all of a time is charged after it; none where more of it is to come.
+    pub priced: Option<Box<PricedAgain>>,
+}
+
+impl Correction {
+    /// Of amounts alone.
+    pub(crate) const fn of(uses: Vec<Use>, stays: Vec<Draw>) -> Self {
+        Self { uses, stays, voided: None, untimed: None, repriced: false, priced: None }
+    }
+}
+
+/// By which prices tokens of a time were priced again, the last of several times.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PricedAgain {
+    /// When: what was recorded later was not among it.
+    pub at: Time,
+    /// What was used in this time.
+    pub span: Span,
+    /// With which models: all without any.
+    pub models: Option<Vec<Pattern>>,
+    /// The version of the table of prices.
+    pub table: u64,
+    /// The markup before the first of the next.
+    pub markup: Markup,
+    /// From which place in the journal on, block and offset, which markup: in order of place.
+    pub markups: Vec<((u64, u32), Markup)>,
+}
+
+impl PricedAgain {
+    /// Whether a use was among it: at this time, of this model, recorded then.
+    pub fn has(&self, time: Time, model: &str, recorded_at: Time) -> bool {
+        let is_wanted = self.models.as_ref().is_none_or(|models| models.iter().any(|pattern| pattern.matches(model)));
+        is_wanted && self.span.contains(time) && recorded_at <= self.at
+    }
+
+    /// The markup of what stands at a place in the journal.
+    pub fn markup(&self, place: (u64, u32)) -> Markup {
+        let since = self.markups.iter().rfind(|(from, _)| *from <= place);
+        since.map_or(self.markup, |(_, markup)| *markup)
+    }
+
+    /// Whether nothing of an earlier one counts any more.
+    pub(crate) fn replaces(&self, earlier: &Self) -> bool {
+        let is_within = self.span.start <= earlier.span.start && earlier.span.end <= self.span.end;
+        is_within && (self.models.is_none() || self.models == earlier.models)
+    }
 }
 
 /// An event that is void.

@@ -1,9 +1,11 @@
 //! What a replay finds of each call and fact.
 
+use crate::command::Item;
 use crate::id::MeterId;
 use crate::meter::Measure;
 use crate::outcome::{Asked, Entry, LimitState, Reason, Use, Verdict};
 use crate::quantity::Quantity;
+use crate::reservation::Reservation;
 use crate::time::Time;
 use crate::window::WindowSet;
 
@@ -31,6 +33,8 @@ pub struct Finding {
     pub is_allowed: bool,
     /// Of each of its meters.
     pub parts: Vec<Part>,
+    /// Whether it ends a reservation that would have been refused, so that it would not have been.
+    pub is_undone: bool,
 }
 
 /// One meter of it.
@@ -81,6 +85,29 @@ impl Fate {
     }
 }
 
+/// What was held for what tokens cost, as it is asked for again; nothing where that was not said.
+pub(super) fn asked_of_cost(held: &Reservation) -> Vec<Asked> {
+    let asked = |cost: &Reservation| {
+        let (measure, dimensions) = (Measure::Add(cost.quantity), String::new());
+        let item = Item { meter: cost.meter, measure, dimensions };
+        Asked { item, seen: WindowSet::NONE, follows: Some(held.meter) }
+    };
+    held.cost.as_deref().map(asked).into_iter().collect()
+}
+
+/// That what they cost stands in the way of a reservation. How much that is counts where it was committed.
+pub(super) fn refused_by_cost(verdict: &Verdict) -> Option<Part> {
+    let cost = verdict.cost.as_deref()?;
+    let passed: WindowSet = cost.limits.iter().filter(|limit| limit.violated).map(|limit| limit.window).collect();
+    let is = Fate { reason: Some(Reason::QuotaExceeded), passed, overage: Quantity::ZERO };
+    (!passed.is_empty()).then_some(Part {
+        meter: cost.meter,
+        measure: Measure::Add(Quantity::ZERO),
+        was: Fate::default(),
+        is,
+    })
+}
+
 /// Something that happened, with what it did then and what it would have done.
 pub(super) fn fact(at: Time, was: &[Use], entries: &[Entry]) -> Finding {
     let is: Vec<&Use> = entries.iter().flat_map(|entry| entry.what.uses()).collect();
@@ -91,5 +118,5 @@ pub(super) fn fact(at: Time, was: &[Use], entries: &[Entry]) -> Finding {
         is: Fate::beyond(is.iter().find(|one| one.meter == used.meter).map_or(Quantity::ZERO, |one| one.overage)),
     };
     let parts = was.iter().map(part).collect();
-    Finding { at, kind: Kind::Fact, was_allowed: true, is_allowed: true, parts }
+    Finding { at, kind: Kind::Fact, was_allowed: true, is_allowed: true, parts, is_undone: false }
 }

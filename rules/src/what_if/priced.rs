@@ -5,13 +5,40 @@ use crate::command::{Adjustment, Command};
 use crate::decide::{Problem, decide};
 use crate::id::PlanId;
 use crate::meter::Measure;
-use crate::outcome::{Asked, Change, Correction, Entry, What};
+use crate::outcome::{Asked, Change, Correction, Entry, Use, What};
 use crate::price::LlmUse;
 use crate::quantity::Quantity;
 
 use super::{Finding, Replay};
 
+/// What was charged for language models' tokens, and what would have been, with what was corrected since; in the smallest unit of
+/// the meter of costs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Charged {
+    /// What was.
+    pub was: i128,
+    /// What would have been.
+    pub is: i128,
+}
+
 impl Replay<'_> {
+    /// What was charged since this was asked last, and what would have been.
+    pub fn take_charged(&mut self) -> Charged {
+        std::mem::take(&mut self.charged)
+    }
+
+    /// What these uses add to what is charged, or take off.
+    pub(super) fn cost_of(&self, uses: &[Use]) -> i128 {
+        let Some(meter) = self.terms.catalogue.cost_meter() else { return 0 };
+        let units = |used: &Use| match used.measure {
+            Measure::Add(quantity) => i128::from(quantity.units()),
+            Measure::Void(quantity) => -i128::from(quantity.units()),
+            Measure::Adjust(units) => i128::from(units),
+            Measure::Peak(_) | Measure::Level(_) | Measure::Value(_) | Measure::VoidValue(_) => 0,
+        };
+        uses.iter().filter(|used| used.meter == meter.id).map(units).sum()
+    }
+
     /// The same where other prices are among these terms: of what a use has `said` of a language model's tokens the cost is made
     /// anew, and what was priced again since is left out.
     ///
@@ -85,18 +112,37 @@ impl Replay<'_> {
             correction.uses.retain(|used| used.time < since);
         }
         let anew = correction.voided.and_then(|event| self.costs.get(&(event.sequence, event.offset)).copied());
+        if let Some(cost) = anew {
+            given_back(&mut correction.uses, cost);
+        }
         for used in &mut correction.uses {
             self.values.take_off(used);
-            if used.follows.is_some() || repriced {
+            if repriced || (used.follows.is_some() && anew.is_none()) {
                 used.measure = match used.measure {
-                    Measure::Void(cost) => Measure::Void(anew.map_or_else(|| self.marked_up(cost), Ok)?),
+                    Measure::Void(cost) => Measure::Void(self.marked_up(cost)?),
                     Measure::Adjust(units) => Measure::Adjust(self.marked_up_units(units)?),
                     other => other,
                 };
             }
         }
+        self.charged.is += self.cost_of(&correction.uses);
         let what = What::Changed(Box::new(Change::Corrected(correction)));
         apply(&mut self.account, &Entry { at: entry.at, what });
         Ok(())
     }
+}
+
+/// What a void gives back of a cost that is made anew: all of it with the first part; what was charged since is in the new prices.
+fn given_back(uses: &mut Vec<Use>, cost: Quantity) {
+    let mut is_first = true;
+    uses.retain_mut(|used| {
+        if used.follows.is_none() {
+            return true;
+        }
+        used.measure = match used.measure {
+            Measure::Adjust(_) => Measure::Adjust(-cost.units()),
+            _ => Measure::Void(cost),
+        };
+        std::mem::take(&mut is_first)
+    });
 }

@@ -3,9 +3,9 @@
 use metergate_rules::account::Account;
 use metergate_rules::apply;
 use metergate_rules::catalogue::Catalogue;
-use metergate_rules::command::{Command, Commit, Completion, Consume, Event, Item, Repriced, Repricing, Reserve};
+use metergate_rules::command::{Command, Completion, Consume, Event, Item, Repriced, Repricing};
 use metergate_rules::decide::Problem;
-use metergate_rules::id::{EventId, EventSource, EventType, MeterId, MeterKey, PlanId, ReservationId};
+use metergate_rules::id::{EventId, EventSource, EventType, MeterId, MeterKey, PlanId};
 use metergate_rules::meter::{Aggregation, Measure, Meter};
 use metergate_rules::notice::Notice;
 use metergate_rules::outcome::{CostVerdict, Entry, Reason, Reply, Verdict, What};
@@ -17,10 +17,10 @@ use metergate_rules::window::Window;
 
 use crate::kit::{World, plan, q, uses};
 
-const TOKENS: MeterId = MeterId(1);
-const COST: MeterId = MeterId(2);
+pub(crate) const TOKENS: MeterId = MeterId(1);
+pub(crate) const COST: MeterId = MeterId(2);
 /// A dollar.
-const DOLLAR: i64 = 1_000_000_000;
+pub(crate) const DOLLAR: i64 = 1_000_000_000;
 
 fn meter(id: MeterId, key: &str, decimals: u8, dimensions: &[&str]) -> Meter {
     Meter {
@@ -52,13 +52,13 @@ fn prices(input: i64) -> PriceTable {
     PriceTable::new(vec![price])
 }
 
-fn catalogue(plans: Vec<Plan>, input: i64) -> Catalogue {
+pub(crate) fn catalogue(plans: Vec<Plan>, input: i64) -> Catalogue {
     let meters = vec![meter(TOKENS, "tokens", 0, &["model"]), meter(COST, "llm_cost", 9, &["model", "unpriced"])];
     Catalogue::new(meters, plans).with_prices(prices(input))
 }
 
 /// At most so many dollars in a billing period.
-fn plan_of(dollars: i64, enforcement: Enforcement) -> Plan {
+pub(crate) fn plan_of(dollars: i64, enforcement: Enforcement) -> Plan {
     let limit = Limit {
         max: Max::Units(q(dollars * DOLLAR)),
         enforcement,
@@ -78,21 +78,21 @@ fn plan_of(dollars: i64, enforcement: Enforcement) -> Plan {
     Plan { meters: vec![tokens, cost], ..plan(1, "") }
 }
 
-fn world(dollars: i64, enforcement: Enforcement) -> World {
+pub(crate) fn world(dollars: i64, enforcement: Enforcement) -> World {
     let plans = vec![plan_of(dollars, enforcement)];
     let mut world = World::new(plans.clone());
     world.catalogue = catalogue(plans, 1000);
     world
 }
 
-fn said(model: &str, input: i64, output: i64) -> Option<Box<LlmUse>> {
+pub(crate) fn said(model: &str, input: i64, output: i64) -> Option<Box<LlmUse>> {
     let tokens = Tokens { input: q(input), output: q(output), ..Tokens::default() };
     let dimensions = if model.is_empty() { String::new() } else { format!("{{\"model\":\"{model}\"}}") };
     let (model, provider) = (model.to_owned(), String::new());
     Some(Box::new(LlmUse { meter: TOKENS, model, provider, tokens: Some(tokens), dimensions, charged: None }))
 }
 
-fn item(meter: MeterId, quantity: i64) -> Item {
+pub(crate) fn item(meter: MeterId, quantity: i64) -> Item {
     Item { meter, measure: Measure::Add(q(quantity)), dimensions: String::new() }
 }
 
@@ -104,7 +104,7 @@ fn consume(world: &mut World, llm: Option<Box<LlmUse>>, items: Vec<Item>) -> Vec
     }
 }
 
-fn tokens(world: &mut World, model: &str, input: i64, output: i64) -> Verdict {
+pub(crate) fn tokens(world: &mut World, model: &str, input: i64, output: i64) -> Verdict {
     consume(world, said(model, input, output), vec![item(TOKENS, input + output)]).remove(0)
 }
 
@@ -122,13 +122,13 @@ fn event(llm: Option<Box<LlmUse>>, quantity: i64, time: Option<Time>) -> Command
 }
 
 /// Tokens and thousandths of a dollar used in the open period.
-fn used(world: &World) -> (i64, i64) {
+pub(crate) fn used(world: &World) -> (i64, i64) {
     let of = |meter| world.used(meter, Window::BillingPeriod);
     assert_eq!(of(COST) % 1_000_000, 0, "these prices have no smaller part");
     (of(TOKENS), of(COST) / 1_000_000)
 }
 
-fn cost(verdict: &Verdict) -> &CostVerdict {
+pub(crate) fn cost(verdict: &Verdict) -> &CostVerdict {
     verdict.cost.as_deref().expect("its tokens are priced")
 }
 
@@ -138,7 +138,7 @@ fn last_cost(world: &World) -> (String, Option<MeterId>) {
     (last.dimensions.clone(), last.follows)
 }
 
-fn folded(world: &World) -> Account {
+pub(crate) fn folded(world: &World) -> Account {
     let mut folded = apply::create(world.account.id, &world.entries[0]).unwrap();
     world.entries[1..].iter().for_each(|entry: &Entry| apply::apply(&mut folded, entry));
     folded
@@ -246,7 +246,7 @@ fn changed_prices_are_replayed() {
     (0..3).for_each(|_| assert_eq!(tokens(&mut world, "m", 2500, 0).reason, None));
     let (quarter, dimensions) = (world.now.floor(15 * MINUTE), "{\"model\":\"m\"}".to_owned());
     let parts = vec![Repriced { quarter, dimensions, units: -DOLLAR, room: q(7 * DOLLAR) }];
-    world.run(&Command::Reprice(Repricing { meter: COST, from: quarter, to: world.now, parts })).unwrap();
+    world.run(&Command::Reprice(Repricing { meter: COST, from: quarter, to: world.now, parts, priced: None })).unwrap();
     assert_eq!(used(&world), (7500, 6500));
     let replayed = |input: i64| {
         let catalogue = catalogue(vec![plan_of(10, Enforcement::Hard)], input);
@@ -279,27 +279,6 @@ fn an_event_is_priced_at_its_time_never_refused_and_takes_its_cost_back_when_it_
 }
 
 #[test]
-fn a_reservation_holds_tokens_alone_and_its_true_cost_counts_when_it_is_committed() {
-    let mut world = world(1, Enforcement::Hard);
-    let reserve = Reserve { item: item(TOKENS, 3000), ttl: MINUTE, properties: String::new() };
-    world.run(&Command::Reserve(reserve)).unwrap();
-    assert_eq!(tokens(&mut world, "m", 600, 0).reason, None, "no dollar is held");
-    let commit = Commit {
-        id: ReservationId(1),
-        quantity: "700".into(),
-        outcome: Completion::default(),
-        properties: String::new(),
-        llm: said("m", 700, 0),
-    };
-    let Ok(Reply::Reserved(reserved)) = world.run(&Command::Commit(commit)) else { panic!("it holds") };
-    let told = cost(&reserved.verdict);
-    assert_eq!((told.cost, told.overage), (Cost::Priced(q(DOLLAR / 10 * 7)), q(DOLLAR / 10 * 3)));
-    assert_eq!((told.limits[0].used, told.limits[0].remaining), (q(DOLLAR / 10 * 13), q(0)));
-    assert_eq!(used(&world), (1300, 1300));
-    assert_eq!(folded(&world), world.account);
-}
-
-#[test]
 fn a_cost_that_is_out_of_range_is_an_error_and_uses_nothing() {
     let mut world = world(1, Enforcement::Soft);
     let asked = Consume {
@@ -313,7 +292,7 @@ fn a_cost_that_is_out_of_range_is_an_error_and_uses_nothing() {
     assert_eq!(used(&world), (0, 0));
 }
 
-fn part(quarter: Time, units: i64, room: i64) -> Repriced {
+pub(crate) fn part(quarter: Time, units: i64, room: i64) -> Repriced {
     Repriced {
         quarter,
         dimensions: "{\"model\":\"m\"}".to_owned(),
@@ -322,9 +301,9 @@ fn part(quarter: Time, units: i64, room: i64) -> Repriced {
     }
 }
 
-fn reprice(world: &mut World, parts: Vec<Repriced>) -> Result<Reply, Problem> {
+pub(crate) fn reprice(world: &mut World, parts: Vec<Repriced>) -> Result<Reply, Problem> {
     let (from, to) = (world.now.plus(-HOUR), world.now);
-    world.run(&Command::Reprice(Repricing { meter: COST, from, to, parts }))
+    world.run(&Command::Reprice(Repricing { meter: COST, from, to, parts, priced: None }))
 }
 
 #[test]
@@ -350,7 +329,7 @@ fn pricing_again_charges_more_or_less_in_the_quarter_hours_of_the_uses_with_one_
     reprice(&mut world, vec![part(first, -1000, 0)]).unwrap();
     assert_eq!((world.entries.len(), world.account.changes), (entries, changes), "nothing is left to take off");
     assert_eq!(folded(&world), world.account);
-    let other = Repricing { meter: TOKENS, from: first, to: second, parts: Vec::new() };
+    let other = Repricing { meter: TOKENS, from: first, to: second, parts: Vec::new(), priced: None };
     assert_eq!(world.run(&Command::Reprice(other)), Err(Problem::UnknownMeter));
 }
 

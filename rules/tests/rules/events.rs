@@ -1,13 +1,17 @@
 //! Events: facts, late, on time and ahead (M5, M7).
 
 use metergate_rules::account::Level;
-use metergate_rules::decide::Problem;
+use metergate_rules::apply;
+use metergate_rules::command::NewOrganization;
+use metergate_rules::decide::{self, Problem};
+use metergate_rules::id::PlanId;
 use metergate_rules::meter::Measure;
+use metergate_rules::plan::{Cycle, Plan, TrialEnd};
 use metergate_rules::time::Time;
 use metergate_rules::window::Window;
 
 use crate::kit::script::table;
-use crate::kit::{API, BYTES, PEAK, World, plan, q, time};
+use crate::kit::{API, BYTES, PEAK, World, new_organization, plan, q, time, trial};
 
 /// What each counted window holds: day, month, period, lifetime.
 fn counted(world: &World) -> [i64; 4] {
@@ -153,4 +157,48 @@ fn an_event_before_a_reset_no_longer_touches_the_counter() {
     let mut world = World::new([plan(1, "api.period=9")]);
     world.play("api 5; wait 10m; reset; event api 2 @-1s; event api 1 @-0s");
     assert_eq!(counted(&world), [8, 1, 1, 8]);
+}
+
+/// An organization that a report of use creates, at `now`.
+fn used_first(plan: Plan, first: &str, now: &str) -> World {
+    let mut world = World::at(now, "UTC", [plan]);
+    let new = NewOrganization { first_used: Some(time(first)), ..new_organization("UTC", PlanId(1)) };
+    let created = decide::create(&new, &world.catalogue, world.now).unwrap();
+    world.account = apply::create(world.account.id, &created.entries[0]).unwrap();
+    world.entries = created.entries;
+    world
+}
+
+#[test]
+fn the_use_that_creates_an_organization_lies_in_its_open_period_wherever_that_reaches_so_far_back() {
+    #[rustfmt::skip]
+    let cases = [ // first used, the open period; created 2026-11-22T11:06:02
+        ("2026-11-22T11:06:02Z",        "2026-11-22T11:06:02Z",        "2026-12-22T11:06:02Z"),
+        ("2026-11-22T11:06:00.500Z",    "2026-11-22T11:06:00.500Z",    "2026-12-22T11:06:00.500Z"),
+        ("2026-10-31T23:00:00Z",        "2026-10-31T23:00:00Z",        "2026-11-30T23:00:00Z"),
+        ("2026-10-22T11:06:02.000001Z", "2026-10-22T11:06:02.000001Z", "2026-11-22T11:06:02.000001Z"),
+        ("2026-10-22T11:06:02Z",        "2026-11-22T11:06:02Z",        "2026-12-22T11:06:02Z"), // its month has just ended
+        ("2024-01-31T00:00:00Z",        "2026-10-31T00:00:00Z",        "2026-11-30T00:00:00Z"), // a backfill
+        ("2026-11-22T11:10:00Z",        "2026-11-22T11:06:02Z",        "2026-12-22T11:06:02Z"), // a clock that runs ahead
+    ];
+    let now = "2026-11-22T11:06:02Z";
+    for (first, start, end) in cases {
+        let world = used_first(Plan { trial: trial(30, TrialEnd::Continue), ..plan(1, "api.period=9") }, first, now);
+        let open = world.account.windows.period;
+        assert_eq!((open.start, open.end), (time(start), time(end)), "{first}");
+        assert_eq!(world.account.profile.created_at, time(now), "{first}: it is created when that is told");
+        assert_eq!(world.account.trial.map(|trial| trial.ends_at), Some(time("2026-12-22T11:06:02Z")), "{first}");
+    }
+}
+
+#[test]
+fn what_is_reported_seconds_later_counts_against_the_first_period() {
+    let mut world = used_first(plan(1, "api.period=9"), "2026-11-22T11:06:00Z", "2026-11-22T11:06:02Z");
+    world.play("event api 3 @-2s; event api 4 @-1s; event api 100 @-3s");
+    assert_eq!(world.play("api 2; api 1"), "ok period 9/9; quota-exceeded period 9/9");
+    let month = Plan { cycle: Cycle::FirstOfMonth, ..plan(1, "api.period=9") };
+    let mut world = used_first(month, "2026-10-31T23:59:59Z", "2026-11-01T00:00:01Z");
+    assert_eq!(world.account.windows.period.start, time("2026-11-01T00:00:00Z"));
+    world.play("event api 3 @-2s; event api 4 @-1s");
+    assert_eq!(world.play("api 5"), "ok period 9/9", "October's does not count in November");
 }

@@ -33,15 +33,20 @@ pub(crate) const PEAK: MeterId = MeterId(3);
 pub(crate) const BYTES: MeterId = MeterId(4);
 pub(crate) const USERS: MeterId = MeterId(5);
 pub(crate) const OTHER: MeterId = MeterId(6);
+/// Tokens, and what they cost.
+pub(crate) const TOKENS: MeterId = MeterId(7);
+pub(crate) const COST: MeterId = MeterId(8);
 
 /// Name and aggregation of every meter, in order of their numbers.
-const METERS: [(&str, Aggregation); 6] = [
+const METERS: [(&str, Aggregation); 8] = [
     ("api", Aggregation::Sum),
     ("calls", Aggregation::Count),
     ("peak", Aggregation::Max),
     ("bytes", Aggregation::Last),
     ("users", Aggregation::UniqueCount),
     ("other", Aggregation::Sum),
+    ("tokens", Aggregation::Sum),
+    ("llm_cost", Aggregation::Sum),
 ];
 
 /// The time at which an organization is created unless a test says otherwise: a Sunday, within a quarter hour.
@@ -63,7 +68,7 @@ pub(crate) fn meters() -> Vec<Meter> {
         unit: String::new(),
         event_type: EventType::new(key).unwrap(),
         aggregation: *aggregation,
-        decimals: 0,
+        decimals: if *key == "llm_cost" { 9 } else { 0 },
         value_property: "quantity".to_owned(),
         dimensions: Vec::new(),
         record: true,
@@ -107,7 +112,7 @@ pub(crate) fn new_organization(zone: &str, plan: PlanId) -> NewOrganization {
         metadata: String::new(),
         created_at: Time::MIN,
     };
-    NewOrganization { profile, plan }
+    NewOrganization { profile, plan, first_used: None }
 }
 
 /// One organization with its catalogue, its clock and all that was ever recorded of it.
@@ -119,7 +124,7 @@ pub(crate) struct World {
     pub(crate) entries: Vec<Entry>,
     pub(crate) audit: Vec<Draft>,
     /// Values that were counted once, by the bucket in which they are remembered.
-    seen: BTreeMap<(MeterId, ValueHash, Time), i64>,
+    pub(crate) seen: BTreeMap<(MeterId, ValueHash, Time), i64>,
 }
 
 impl World {
@@ -191,7 +196,15 @@ impl World {
         let event =
             VoidedEvent { sequence: 1, offset: u32::try_from(nth).unwrap(), meter: None, recorded_at: entry.at };
         let (source, id) = ("/test".to_owned(), "e-1".to_owned());
-        Command::Void(Voiding::Found(Void { source, id, event, uses, outcome: Completion::default(), room }))
+        Command::Void(Voiding::Found(Void {
+            source,
+            id,
+            event,
+            uses,
+            outcome: Completion::default(),
+            room,
+            charged: None,
+        }))
     }
 
     /// A value is seen in a span if one of its buckets begins in it.

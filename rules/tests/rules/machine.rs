@@ -12,20 +12,22 @@ use metergate_rules::account::{Account, LockCause};
 use metergate_rules::command::{Adjustment, Command, Commit, Completion, NewGrant, Reserve};
 use metergate_rules::id::{GrantId, PlanId, ReservationId};
 use metergate_rules::limits::Limits;
-use metergate_rules::outcome::{Entry, Reply, Verdict, What};
+use metergate_rules::outcome::{Entry, LimitState, Reply, Verdict, What};
 use metergate_rules::plan::{Enforcement, Max, Plan, TrialEnd};
+use metergate_rules::price::{LlmUse, Pattern, Price, PriceTable, Tokens};
 use metergate_rules::time::Time;
 use metergate_rules::window::Window;
 
-use crate::kit::{API, BYTES, CALLS, OTHER, World, plan, q, trial, uses};
+use crate::kit::{API, BYTES, CALLS, COST, OTHER, TOKENS, World, plan, q, trial, uses};
 use crate::model::step::Step;
+use crate::model::tokens::PRICE;
 use crate::model::{Answer, End, Model, PLANS, Shown, Terms};
 use steps::METERS;
 
 mod steps;
 
 /// A run that never gets there proves nothing.
-const MUST_REACH: [&str; 46] = [
+const MUST_REACH: [&str; 51] = [
     "a grant drawn partially",
     "a grant expired while it was held",
     "a grant expired with a remainder",
@@ -52,6 +54,7 @@ const MUST_REACH: [&str; 46] = [
     "a void in a closed period",
     "a void of a settled reservation",
     "a void of a value that another event has",
+    "a void of tokens that were priced",
     "a void of what a correction had taken",
     "a void of what was counted before a reset",
     "a void returns credit",
@@ -70,7 +73,11 @@ const MUST_REACH: [&str; 46] = [
     "organization-locked",
     "quota-exceeded",
     "several grants drawn at once",
+    "tokens cost more than a limit has",
+    "tokens refused for what they cost",
+    "tokens without a price",
     "trial-expired",
+    "what tokens cost comes from credit",
     "years went by",
 ];
 
@@ -84,6 +91,8 @@ fn command(world: &World, model: &Model, step: &Step) -> Command {
     match step {
         Step::Wait(_) | Step::Near(..) => Command::Touch,
         Step::Consume(items) => world.consumption(items),
+        Step::Tokens(n, is_known) => with_model(world.consumption(&[(TOKENS, *n)]), *n, *is_known),
+        Step::TokensOf(n, is_known, after) => with_model(world.event(TOKENS, *n, Some(in_time(after))), *n, *is_known),
         Step::Event(meter, n, after) => world.event(*meter, *n, Some(in_time(after))),
         Step::Grant(meter, amount, priority, start, end) => Command::Grant(NewGrant {
             meter: *meter,
@@ -110,13 +119,14 @@ fn command(world: &World, model: &Model, step: &Step) -> Command {
             Command::Reset { meters: meter.map(|meter| vec![meter]), windows: windows.iter().copied().collect() }
         }
         Step::Reserve(meter, n, ttl) => {
-            Command::Reserve(Reserve { item: world.item(*meter, *n), ttl: *ttl, properties: String::new() })
+            Command::Reserve(Reserve { item: world.item(*meter, *n), ttl: *ttl, properties: String::new(), llm: None })
         }
         Step::Extend(nth, ttl) => Command::Extend { id: reservation(model, *nth), ttl: *ttl },
         Step::Commit(nth, n) => Command::Commit(Commit {
             id: reservation(model, *nth),
             quantity: n.to_string().into(),
             outcome: Completion::default(),
+            calls: None,
             properties: String::new(),
             llm: None,
         }),
@@ -129,6 +139,39 @@ fn command(world: &World, model: &Model, step: &Step) -> Command {
         Step::Lock(cause) => Command::Lock { cause: *cause, reason: None },
         Step::Unlock => Command::Unlock,
     }
+}
+
+/// The same with the model whose tokens they are.
+fn with_model(mut command: Command, n: i64, is_known: bool) -> Command {
+    let said = Some(Box::new(LlmUse {
+        meter: TOKENS,
+        model: if is_known { "m" } else { "of nobody" }.to_owned(),
+        provider: String::new(),
+        tokens: Some(Tokens { input: q(n), ..Tokens::default() }),
+        dimensions: String::new(),
+        charged: None,
+    }));
+    match &mut command {
+        Command::Consume(asked) => asked.llm = said,
+        Command::Record(event) => event.llm = said,
+        other => panic!("{other:?} uses nothing"),
+    }
+    command
+}
+
+/// A token of `m` costs two billionths of a dollar.
+fn prices() -> PriceTable {
+    let price = Price {
+        model: Pattern::new("m").unwrap(),
+        provider: String::new(),
+        input_above: q(0),
+        effective_from: Time::MIN,
+        input: q(PRICE * 1_000_000),
+        cached_input: None,
+        cache_write: None,
+        output: None,
+    };
+    PriceTable::new(vec![price])
 }
 
 /// No step but one that reserves changes the numbers.
@@ -163,7 +206,8 @@ impl StateMachineTest for Machine {
     fn init_test(model: &Model) -> World {
         let mut plans = plans();
         plans.rotate_left(model.first_plan);
-        World::at(&Time::from_micros(model.now).to_string(), model.zone, plans)
+        let world = World::at(&Time::from_micros(model.now).to_string(), model.zone, plans);
+        World { catalogue: world.catalogue.clone().with_prices(prices()), ..world }
     }
 
     fn apply(mut world: World, model: &Model, step: Step) -> World {
@@ -208,7 +252,7 @@ impl StateMachineTest for Machine {
         for meter in METERS {
             for window in Window::ALL {
                 let slides = window.sliding_length().is_some();
-                if !slides || matches!(meter, API | CALLS | OTHER) {
+                if !slides || matches!(meter, API | CALLS | OTHER | TOKENS | COST) {
                     assert_eq!(world.used(meter, window), model.used(meter, window), "{meter:?} {window:?}");
                 }
             }
@@ -280,15 +324,23 @@ fn assert_standing(account: &Account, model: &Model) {
 }
 
 fn shown(verdict: &Verdict) -> crate::model::Verdict {
-    let limits = verdict.limits.iter().map(|state| Shown {
-        window: state.window,
-        limit: state.limit.units(),
-        used: state.used.units(),
-        held: state.held.units(),
-        remaining: state.remaining.units(),
-        violated: state.violated,
-    });
-    crate::model::Verdict { reason: verdict.reason, overage: verdict.overage.units(), limits: limits.collect() }
+    let limits = |states: &[LimitState]| {
+        let shown = states.iter().map(|state| Shown {
+            window: state.window,
+            limit: state.limit.units(),
+            used: state.used.units(),
+            held: state.held.units(),
+            remaining: state.remaining.units(),
+            violated: state.violated,
+        });
+        shown.collect::<Vec<_>>()
+    };
+    crate::model::Verdict {
+        reason: verdict.reason,
+        overage: verdict.overage.units(),
+        limits: limits(&verdict.limits),
+        cost: verdict.cost.as_ref().map(|cost| (cost.overage.units(), limits(&cost.limits))),
+    }
 }
 
 #[test]

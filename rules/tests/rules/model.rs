@@ -21,6 +21,7 @@ mod corrections;
 mod holds;
 pub(crate) mod step;
 mod tally;
+pub(crate) mod tokens;
 
 /// Limits, whether meters that are not named are refused, and how many days of trial with what at the end.
 pub(crate) type Terms = (&'static str, bool, Option<(i64, End)>);
@@ -28,11 +29,16 @@ pub(crate) type Terms = (&'static str, bool, Option<(i64, End)>);
 pub(crate) const PLANS: [Terms; 4] = [
     (
         "api.minute=12 api.day=30 api.period=60 calls.hour=4 calls.month=9 peak.day=40 bytes.period=50 users.day=3 \
-         users.period=6 other.period=25!soft",
+         users.period=6 other.period=25!soft tokens.day=60 llm_cost.hour=70 llm_cost.period=120",
         false,
         Some((30, End::Lock)),
     ),
-    ("api.month=40 calls.month=12 peak.period=60 bytes.life=80 users.period=4!soft users.day=9", false, None),
+    (
+        "api.month=40 calls.month=12 peak.period=60 bytes.life=80 users.period=4!soft users.day=9 tokens.month=90 \
+         llm_cost.month=110!soft",
+        false,
+        None,
+    ),
     ("api.hour=20 api.period=inf api.day=25 users.period=5 bytes.day=30!soft", true, Some((30, End::Continue))),
     ("api.minute=5!soft api.period=30!soft api.life=1000 calls.day=3 users.period=6", false, Some((30, End::Plan1))),
 ];
@@ -60,6 +66,8 @@ pub(crate) struct Done {
     pub(crate) gave: Draws,
     /// What came from grants that have ended, and returns to none.
     pub(crate) lost: Draws,
+    /// It is what the tokens before it cost.
+    pub(crate) follows: bool,
     /// It is the last of so many of one correction: `lost` leaves all windows that one of them counts in.
     pub(crate) parts: usize,
 }
@@ -131,6 +139,8 @@ pub(crate) struct Verdict {
     pub(crate) reason: Option<Reason>,
     pub(crate) overage: i64,
     pub(crate) limits: Vec<Shown>,
+    /// Of tokens that are priced: what of their cost goes beyond a limit, and the limits of that.
+    pub(crate) cost: Option<(i64, Vec<Shown>)>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -90,6 +90,11 @@ fn minutes_and_hours_hold_it_until_their_length_after_its_end() {
         ("api.minute=10", "reserve api 6 10m; wait 5m; api 5; api 4; commit 1 2; api 1; wait 61s; api 10",
             "held 1: ok minute 0+6/10; quota-exceeded minute 0+6/10; ok minute 4+6/10; committed 1: ok minute 10/10; \
              quota-exceeded minute 10/10; ok minute 10/10"),
+        // What exceeds it takes what is free there as well, and the rest is overage.
+        ("api.minute=10", "reserve api 4 10m; wait 5m; api 5; commit 1 7; wait 2m; api 10",
+            "held 1: ok minute 0+4/10; ok minute 5+4/10; committed 1: ok minute 12/10 left 0 over 2; ok minute 10/10"),
+        ("api.hour=10!soft", "reserve api 15 60s; commit 1 15; api 1",
+            "held 1: ok hour 0+15/10 over 5; committed 1: ok hour 15/10 left 0 over 5; ok hour 16/10 left 0 over 1"),
     ]);
 }
 

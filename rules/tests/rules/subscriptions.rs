@@ -10,6 +10,8 @@ use metergate_rules::time::{DAY, Span, Time};
 
 use crate::kit::{World, plan, time, trial};
 
+mod beside;
+mod courses;
 mod order;
 mod periods;
 

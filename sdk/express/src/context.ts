@@ -1,12 +1,14 @@
-import type { Decision, Metergate, Quantity, Reservation, Settlement } from '@metergate/client';
+import type { Decision, DecisionRequest, Ended, Holds, LocalDecision, Metergate, Quantity, Reservation, Settlement } from '@metergate/client';
 
 /** How a request was decided: by a round trip, recorded under its id; from quantity that is held; by reserving an estimate. */
 export type How = 'recorded' | 'held' | 'reserved';
 
-/** How a response ended. */
-export interface Ended {
-  durationMs: number;
-  status: number;
+/** What is known of requests that are not simply allowed. */
+interface More {
+  estimate?: Reservation | undefined;
+  others?: Reservation[];
+  settlement?: Settlement | undefined;
+  unanswered?: DecisionRequest & { id: string };
 }
 
 /** What a request consumes: `req.metergate`. */
@@ -17,10 +19,15 @@ export class QuotaContext {
   decision: Decision | undefined;
   /** Whether a policy decided. */
   degraded = false;
-  #estimate: Reservation | undefined;
-  #others: Reservation[] | undefined;
-  #settlement: Settlement | undefined;
-  #ended: Partial<Ended> | undefined;
+  /** By what it was decided, from quantity that is held. */
+  holds: Holds | undefined;
+  /** Its rate headers are added to the head of the response. */
+  head: LocalDecision | undefined;
+  /** Whether it is told how the response ended, and an error is counted. */
+  isMetered = false;
+  /** What few requests have. */
+  #more: More | undefined;
+  #ended: Ended | undefined;
 
   constructor(
     readonly client: Metergate,
@@ -28,7 +35,7 @@ export class QuotaContext {
     readonly meter: string,
     /** What was asked for: of an estimate, that. */
     readonly quantity: Quantity,
-    /** The decision's name. */
+    /** The decision's name; empty where it was made from quantity that is held, of which no single one is recorded. */
     public id: string,
     /** How it was decided. */
     public how: How,
@@ -42,7 +49,7 @@ export class QuotaContext {
    */
   used(quantity: Quantity, properties?: Readonly<Record<string, unknown>>): void {
     if (typeof quantity === 'number' && !Number.isFinite(quantity)) throw new TypeError(`used: ${quantity} is not a number`);
-    this.#settlement = properties === undefined ? { quantity } : { quantity, properties };
+    (this.#more ??= {}).settlement = properties === undefined ? { quantity } : { quantity, properties };
     if (this.#ended !== undefined) this.#settle(this.#ended);
   }
 
@@ -54,34 +61,42 @@ export class QuotaContext {
     const reservation = await this.client.reserve({ organization: this.organization, meter, quantity, ttlSeconds });
     if (!reservation.allowed) return reservation;
     if (this.#ended !== undefined) void this.client.settlements.release(reservation);
-    else (this.#others ??= []).push(reservation);
+    else ((this.#more ??= {}).others ??= []).push(reservation);
     return reservation;
   }
 
   /** The reservation of the estimate. */
   keep(reservation: Reservation): void {
-    this.#estimate = reservation;
+    (this.#more ??= {}).estimate = reservation;
+  }
+
+  /** What was passed by policy, to be asked when Metergate is back and it is known how it went. */
+  passed(unanswered: DecisionRequest & { id: string }): void {
+    (this.#more ??= {}).unanswered = unanswered;
   }
 
   /** The response has ended, whole or since its caller left. How it ended is said where it is to be recorded. */
-  finish(ended: Partial<Ended>, isWhole: boolean): void {
+  finish(ended: Ended, isWhole: boolean): void {
     if (this.#ended !== undefined) return;
     this.#ended = ended;
-    for (const other of this.#others ?? []) this.#giveBack(other);
+    const more = this.#more;
+    for (const other of more?.others ?? []) this.#giveBack(other);
     if (this.how === 'reserved') this.#finishEstimate(ended, isWhole);
+    else if (more?.unanswered !== undefined) this.client.recordUnanswered(more.unanswered, ended);
     else if (!this.degraded && ended.status !== undefined) this.#complete(ended);
   }
 
-  #finishEstimate(ended: Partial<Ended>, isWhole: boolean): void {
-    if (this.#settlement !== undefined) this.#settle(ended);
+  #finishEstimate(ended: Ended, isWhole: boolean): void {
+    if (this.#more?.settlement !== undefined) this.#settle(ended);
     // A handler whose caller has left may work on, and what it uses counts: `used` may still come.
-    else if (isWhole && this.#estimate !== undefined) void this.client.settlements.release(this.#estimate);
+    else if (isWhole && this.#more?.estimate !== undefined) void this.client.settlements.release(this.#more.estimate);
   }
 
-  #settle(ended: Partial<Ended>): void {
-    const [reservation, settlement] = [this.#estimate, this.#settlement];
-    if (settlement === undefined) return;
-    this.#estimate = this.#settlement = undefined;
+  #settle(ended: Ended): void {
+    const more = this.#more;
+    if (more?.settlement === undefined) return;
+    const { estimate: reservation, settlement } = more;
+    more.estimate = more.settlement = undefined;
     if (reservation !== undefined) {
       void this.client.settlements.commit(reservation, { ...settlement, ...ended });
     } else if (this.degraded) {
@@ -97,10 +112,10 @@ export class QuotaContext {
     else void this.client.settlements.release(reservation);
   }
 
-  #complete(ended: Partial<Ended>): void {
-    const { organization, meter, id } = this;
-    // What was held is counted where it is committed: only duration and status are told.
-    if (this.how === 'held') this.client.record({ organization, meter, quantity: 0, source: '@metergate/express', ...ended });
+  #complete(ended: Ended): void {
+    const { organization, meter, id, decision } = this;
+    // What was held is counted where it is settled, and with it how its calls went.
+    if (this.holds !== undefined && decision !== undefined) this.holds.ended(decision, ended);
     else this.client.complete({ organization, meter, id, ...ended });
   }
 }

@@ -1,7 +1,7 @@
 import type { QuotaContext } from './context.js';
 
 export { QuotaContext } from './context.js';
-export type { Ended, How } from './context.js';
+export type { How } from './context.js';
 export { usageMeter } from './meter.js';
 export type { MeterOptions } from './meter.js';
 export type { Policy } from './policy.js';

@@ -1,18 +1,19 @@
 import { randomBytes } from 'node:crypto';
-import type { IncomingMessage, ServerResponse } from 'node:http';
 
+import type { NextFunction, Request, Response } from 'express';
 import { Metergate, MetergateError, ProblemError, rateHeadersOf } from '@metergate/client';
-import type { Decision, DecisionRequest, HoldOptions, Holds, Quantity } from '@metergate/client';
+import type { Decision, DecisionRequest, HoldOptions, Holds, LocalDecision, Quantity } from '@metergate/client';
 
-import { nobody, rate, refused, unavailable } from './answers.js';
+import { nobody, policyNames, rate, refused, unavailable } from './answers.js';
 import { QuotaContext } from './context.js';
+import { sendRate } from './head.js';
 import { Away, isUndecided, Policies } from './policy.js';
 import type { Policy } from './policy.js';
 
-/** A request as Express has it, as far as it matters here. */
-export type QuotaRequest = IncomingMessage & { metergate?: QuotaContext };
+/** A request as Express has it, which `metergate` is added to. */
+export type QuotaRequest = Request & { metergate?: QuotaContext };
 /** A middleware, of Express 4 and 5 alike. */
-export type Middleware<R extends QuotaRequest> = (request: R, response: ServerResponse, next: (error?: unknown) => void) => void;
+export type Middleware<R extends QuotaRequest> = (request: R, response: Response, next: NextFunction) => void;
 type Of<R, T> = T | ((request: R) => T);
 
 /** What a request is decided by. */
@@ -40,11 +41,17 @@ export interface QuotaOptions<R extends QuotaRequest = QuotaRequest> {
   /** Requests that use nothing. */
   skip?: (request: R) => boolean;
   /** Answers a refusal in your own way; the rate headers are set. */
-  onRefused?: (request: R, response: ServerResponse, decision: Decision) => void;
+  onRefused?: (request: R, response: Response, decision: Decision) => void;
 }
 
 /** Within how many milliseconds a question is repeated while Metergate is away: a request waits no longer for its policy. */
 const REPEAT_FOR_MS = 250;
+/** Meters that quantity is held of, where the request says which. */
+const MOST_METERS = 64;
+/** How often, in milliseconds, one of them is let go that nobody uses. */
+const LOOK_MS = 100;
+/** Meters whose policies are known by name. */
+const MOST_POLICIES = 1_000;
 
 let shared: Metergate | undefined;
 
@@ -74,6 +81,10 @@ class Quota<R extends QuotaRequest> {
   readonly #policies: Policies;
   readonly #away = new Away();
   readonly #holds = new Map<string, Holds>();
+  /** By `performance.now()`: from then on it is looked again for a meter that is idle. */
+  #lookAt = 0;
+  /** The last `RateLimit-Policy` of each meter. */
+  readonly #policyOf = new Map<string, string>();
   readonly organization: (request: R) => string | undefined | Promise<string | undefined>;
   /** Names of decisions: unique to this process and counted, which is cheaper than one of random bytes each. */
   readonly #prefix = randomBytes(9).toString('base64url');
@@ -87,17 +98,20 @@ class Quota<R extends QuotaRequest> {
     this.organization = from(options.organization);
   }
 
-  decide(request: R, response: ServerResponse, next: (error?: unknown) => void, organization: string | undefined): void {
+  decide(request: R, response: Response, next: NextFunction, organization: string | undefined): void {
     if (!organization) return nobody(response, 'no-organization', 'The request names no organization whose quota it could use.');
-    const { meter, quantity, estimate, hold, id } = this.#options;
-    const asked = of(estimate ?? quantity ?? 1, request);
-    const given = id?.(request);
-    const name = given ?? `${this.#prefix}-${(this.#number++).toString(36)}`;
-    const how = estimate !== undefined ? 'reserved' : hold && given === undefined ? 'held' : 'recorded';
-    const context = new QuotaContext(this.#client, organization, of(meter ?? 'api_calls', request), asked, name, how, request.metergate);
+    const options = this.#options;
+    const meter = of(options.meter ?? 'api_calls', request);
+    const asked = of(options.estimate ?? options.quantity ?? 1, request);
+    const given = options.id?.(request);
+    const holds = options.hold && given === undefined ? this.#holdsOf(meter) : undefined;
+    const local = holds?.local(organization, Number(asked));
+    const name = local !== undefined ? '' : (given ?? `${this.#prefix}-${(this.#number++).toString(36)}`);
+    const how = options.estimate !== undefined ? 'reserved' : holds !== undefined ? 'held' : 'recorded';
+    const context = new QuotaContext(this.#client, organization, meter, asked, name, how, request.metergate);
+    context.holds = holds;
     request.metergate = context;
-    const local = how === 'held' ? this.#holdsOf(context.meter).local(organization, Number(asked)) : undefined;
-    if (local !== undefined) return this.#decided(request, response, next, context, local);
+    if (local !== undefined) return this.#local(request, response, next, context, local);
     const since = this.#away.since();
     if (since !== undefined) return this.#failed(request, response, next, context, since);
     this.#ask(request, context)
@@ -111,9 +125,15 @@ class Quota<R extends QuotaRequest> {
       .catch(next);
   }
 
+  #local(request: R, response: Response, next: NextFunction, context: QuotaContext, decision: LocalDecision): void {
+    context.decision = decision;
+    if (!response.headersSent) sendRate(request, response, context, decision);
+    next();
+  }
+
   async #ask(request: R, context: QuotaContext): Promise<Decision> {
-    const { organization, meter, quantity, id, how } = context;
-    if (how === 'held') return this.#holdsOf(meter).take(organization, Number(quantity), id);
+    const { organization, quantity, id, how, holds } = context;
+    if (holds !== undefined) return holds.take(organization, Number(quantity), id);
     if (how === 'reserved') return this.#reserve(request, context);
     return this.#client.consume(this.#request(request, context), { repeatForMs: REPEAT_FOR_MS });
   }
@@ -138,17 +158,32 @@ class Quota<R extends QuotaRequest> {
     return decided.allowed ? { ...decision, reason, status: 429, headers } : decided;
   }
 
-  #holdsOf(meter: string): Holds {
+  /** Nothing where too many meters are held already: what a request names is bounded so. */
+  #holdsOf(meter: string): Holds | undefined {
     let holds = this.#holds.get(meter);
-    if (holds === undefined) {
-      holds = this.#client.hold({ repeatForMs: REPEAT_FOR_MS, ...(typeof this.#options.hold === 'object' ? this.#options.hold : {}), meter });
-      this.#holds.set(meter, holds);
-    }
+    if (holds !== undefined || !this.#hasRoom()) return holds;
+    holds = this.#client.hold({ repeatForMs: REPEAT_FOR_MS, ...(typeof this.#options.hold === 'object' ? this.#options.hold : {}), meter });
+    this.#holds.set(meter, holds);
     return holds;
   }
 
-  #decided(request: R, response: ServerResponse, next: (error?: unknown) => void, context: QuotaContext, decision: Decision): void {
+  #hasRoom(): boolean {
+    if (this.#holds.size < MOST_METERS) return true;
+    const now = performance.now();
+    if (now < this.#lookAt) return false;
+    this.#lookAt = now + LOOK_MS;
+    for (const [meter, holds] of this.#holds) {
+      if (!holds.isIdle()) continue;
+      this.#holds.delete(meter);
+      void holds.close();
+      return true;
+    }
+    return false;
+  }
+
+  #decided(request: R, response: Response, next: NextFunction, context: QuotaContext, decision: Decision): void {
     context.decision = decision;
+    this.#remember(context.meter, decision.headers['ratelimit-policy']);
     // What could not be decided from what is held was recorded by itself.
     if (context.how === 'held' && decision.id != null) [context.how, context.id] = ['recorded', decision.id];
     if (context.how === 'reserved' && decision.allowed && !this.#awaitEnd(response, context)) return;
@@ -165,23 +200,31 @@ class Quota<R extends QuotaRequest> {
     this.#options.onRefused(request, response, decision);
   }
 
-  #failed(request: R, response: ServerResponse, next: (error?: unknown) => void, context: QuotaContext, error: unknown): void {
+  #remember(meter: string, policy: string | undefined): void {
+    if (policy === undefined || this.#policyOf.get(meter) === policy) return;
+    if (this.#policyOf.size < MOST_POLICIES || this.#policyOf.has(meter)) this.#policyOf.set(meter, policy);
+  }
+
+  #failed(request: R, response: Response, next: NextFunction, context: QuotaContext, error: unknown): void {
     if (response.headersSent) return;
     if (error instanceof ProblemError && error.code === 'unknown-organization') return nobody(response, error.code, error.detail);
     // A wrong key or an unknown meter is the application's own mistake: it must be seen, not passed over.
     if (!isUndecided(error)) return next(error);
     const { organization, meter, quantity } = context;
-    if (!this.#policies.allows(organization, meter, Number(quantity))) return unavailable(response);
+    if (!this.#policies.allows(organization, meter, Number(quantity))) {
+      return unavailable(response, policyNames(this.#policyOf.get(meter) ?? ''));
+    }
     context.degraded = true;
     response.setHeader('X-Quota-Degraded', 'true');
     if (error instanceof MetergateError && error.askedAs !== undefined) context.id = error.askedAs;
-    if (context.how !== 'reserved') this.#client.recordUnanswered(this.#request(request, context));
-    else if (!this.#awaitEnd(response, context)) return;
-    next();
+    if (context.how !== 'reserved') context.passed(this.#request(request, context));
+    // What is passed by policy is caught up on once it is known how it went.
+    const isAwaited = this.#awaitEnd(response, context);
+    if (isAwaited || context.how !== 'reserved') next();
   }
 
-  /** Settles an estimate when the response has ended, also without `usageMeter`. False where its caller has left already. */
-  #awaitEnd(response: ServerResponse, context: QuotaContext): boolean {
+  /** Settles an estimate, or catches up, when the response has ended, also without `usageMeter`. False where its caller has left already. */
+  #awaitEnd(response: Response, context: QuotaContext): boolean {
     if (response.closed) context.finish({}, true);
     // After `usageMeter`'s own listener, which says how it ended.
     else response.once('close', () => queueMicrotask(() => context.finish({}, response.writableFinished)));
@@ -197,7 +240,10 @@ function from<R extends QuotaRequest>(source: QuotaOptions<R>['organization']): 
   if (typeof source === 'function') return source;
   if ('header' in source) {
     const name = source.header.toLowerCase();
-    return (request) => [request.headers[name]].flat()[0];
+    return (request) => {
+      const value = request.headers[name];
+      return typeof value === 'object' ? value[0] : value;
+    };
   }
   const { session } = source;
   return (request) => {

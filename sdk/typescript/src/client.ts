@@ -5,7 +5,8 @@ import { decision, finite } from './decision.js';
 import type { Decision, DecisionRequest } from './decision.js';
 import { UnreachableError } from './errors.js';
 import { Holds } from './hold.js';
-import type { HoldOptions } from './hold.js';
+import type { Ended, HoldOptions } from './hold.js';
+import { HoldBudget } from './hold-budget.js';
 import { inTime } from './in-time.js';
 import { settings } from './options.js';
 import type { MetergateOptions, Settings } from './options.js';
@@ -47,6 +48,7 @@ export class Metergate {
   readonly settlements: Settlements;
   readonly #recorder: Recorder;
   readonly #holds = new Set<Holds>();
+  readonly #budget = new HoldBudget();
   #watched = false;
 
   /** @throws {TypeError} an option or variable is not what it can be */
@@ -91,7 +93,7 @@ export class Metergate {
 
   /** Holds quantity of a meter ahead of its use, to decide without a round trip. */
   hold(options: HoldOptions): Holds {
-    const holds = new Holds(this, options);
+    const holds = new Holds(this, options, this.#budget, () => this.#holds.delete(holds));
     this.#holds.add(holds);
     this.#watch();
     return holds;
@@ -111,12 +113,12 @@ export class Metergate {
 
   /**
    * Catches up in the background on a decision that was acted upon without an answer, such as one allowed by your own policy
-   * while the server was away: it counts once, also where the server had recorded it and only the answer was lost. Say `durationMs`
-   * and `status` with it: a `complete` may come before it.
+   * while the server was away: it counts once, also where the server had recorded it and only the answer was lost. The request is the
+   * one that was asked; how it `ended` is told after it (a `complete` may come before it).
    */
-  recordUnanswered(request: DecisionRequest & { id: string }): void {
+  recordUnanswered(request: DecisionRequest & { id: string }, ended?: Ended): void {
     this.#watch();
-    if (this.settings.enabled) this.#recorder.addUnanswered(request);
+    if (this.settings.enabled) this.#recorder.addUnanswered(request, ended);
   }
 
   /** Settles what is held and sends what waits now. False where some of it still waits after `timeoutMs`. */

@@ -1,18 +1,23 @@
+import { Calls } from './calls.js';
 import type { Metergate } from './client.js';
 import type { Decision, DecisionRequest } from './decision.js';
 import { MetergateError } from './errors.js';
+import type { HoldBudget } from './hold-budget.js';
 import { inTime } from './in-time.js';
+import { LateCalls } from './late-calls.js';
+import { LocalDecision } from './local-decision.js';
+import type { Held, Tenant } from './local-decision.js';
 import { LocalHeaders, remaining } from './local-headers.js';
 import { whole } from './options.js';
-import type { Reservation } from './reservation.js';
 
 /** How quantity is held ahead of its use. */
 export interface HoldOptions {
   /** The meter's key; of one that adds up. */
   meter: string;
   /**
-   * For how long in milliseconds quantity is decided from before it is settled: 1,000. A lock, a changed limit, a grant is seen
-   * after this at the latest, and a process that is killed loses the record of what it used since then.
+   * For how long in milliseconds quantity is decided from before it is settled: 5,000. A lock, a changed limit, a grant is seen
+   * after this at the latest, and a process that is killed loses the record of what it used since then. Close to a limit it is a
+   * second at most.
    */
   holdMs?: number;
   /** The most that is held for one organization at once; 10,000. */
@@ -29,36 +34,22 @@ export interface HoldOptions {
 
 /** Decisions that are asked for one by one within `holdMs` before quantity is held: few are cheaper so. */
 const BUSY = 3;
+/** A rate is told from so many parts of the time that quantity is held for, and from so many milliseconds, at least. */
+const SHORTEST = { part: 1 / 25, ms: 20 };
+/** So many milliseconds before its time is over the next is asked for, unless that is a quarter of it, or less than an eighth. */
+const AHEAD_MS = 250;
+/** The longest time in milliseconds that quantity is held close to a limit: what is not used is soon back for the others. */
+const NEAR_MS = 1_000;
 /** Of what is left under the tightest limit, the part that one process holds at most: the rest is for the others. */
 const SHARE = 4;
 
-/** Quantity that is held now. */
-interface Held {
-  reservation: Reservation;
-  headers: LocalHeaders;
-  left: number;
-  used: number;
-  /** Below this the next is asked for. */
-  low: number;
-  /** By `performance.now()`: from then on nothing is decided from it. */
-  until: number;
-  timer: NodeJS.Timeout | undefined;
-}
+/** Organizations that are known at once; what further ones ask is asked one by one. */
+const MOST_TENANTS = 100_000;
 
-/** One organization. */
-interface Tenant {
-  organization: string;
-  held: Held | undefined;
-  next: Promise<void> | undefined;
-  /** The rate headers of the last answer. */
-  headers: Decision['headers'];
-  /** Used since `since`, to know how much to hold; and how often it was asked. */
-  recent: number;
-  asked: number;
-  since: number;
-  /** What one process may hold at most, as the limits stood last; nothing while they are not known. */
-  share: number;
-  refusal: { decision: Decision; quantity: number; until: number } | undefined;
+/** How long a call took, in milliseconds, and how it ended, such as by an HTTP status. */
+export interface Ended {
+  durationMs?: number;
+  status?: number;
 }
 
 /**
@@ -70,14 +61,20 @@ export class Holds {
   readonly #options: Required<Omit<HoldOptions, 'properties' | 'repeatForMs'>> & Pick<HoldOptions, 'properties' | 'repeatForMs'>;
   readonly #tenants = new Map<string, Tenant>();
   readonly #settling = new Set<Promise<void>>();
+  readonly #late: LateCalls;
+  readonly #budget: HoldBudget;
+  readonly #onClosed: () => void;
   #sweepAt = 1_024;
   #closed = false;
 
-  constructor(client: Metergate, options: HoldOptions) {
+  /** `budget` bounds what the client holds in all; `onClosed` is called at the end. */
+  constructor(client: Metergate, options: HoldOptions, budget: HoldBudget, onClosed: () => void) {
     this.#client = client;
+    this.#budget = budget;
+    this.#onClosed = onClosed;
     this.#options = {
       ...options,
-      holdMs: whole('holdMs', options.holdMs ?? 1_000, 1, 3_600_000),
+      holdMs: whole('holdMs', options.holdMs ?? 5_000, 1, 3_600_000),
       most: whole('most', options.most ?? 10_000, 1, Number.MAX_SAFE_INTEGER),
       ttlSeconds: whole('ttlSeconds', options.ttlSeconds ?? 60, 1, 86_400),
       refusalMs: whole('refusalMs', options.refusalMs ?? 250, 0, 60_000),
@@ -85,6 +82,7 @@ export class Holds {
     if (this.#options.ttlSeconds * 1_000 < 2 * this.#options.holdMs) {
       throw new TypeError('ttlSeconds must be at least twice holdMs, so that what is used is settled before it lapses');
     }
+    this.#late = new LateCalls(client, this.#options);
   }
 
   /**
@@ -100,15 +98,33 @@ export class Holds {
   }
 
   /** The decision where it can be made from what is held. */
-  local(organization: string, quantity = 1): Decision | undefined {
+  local(organization: string, quantity = 1): LocalDecision | undefined {
     const tenant = this.#tenants.get(organization);
     return tenant === undefined ? undefined : this.#local(tenant, quantity, performance.now());
+  }
+
+  /** Says in the background how a call went that was decided here: reports then have it. Counts nothing. Never throws, never waits. */
+  ended(decision: Decision, { durationMs, status }: Ended): void {
+    if (!this.#client.settings.enabled) return;
+    if (decision instanceof LocalDecision) {
+      const tenant = decision.tell(durationMs, status);
+      if (tenant.held === undefined && tenant.next === undefined) this.#late.add(tenant);
+    } else if (decision.id != null) {
+      const { organization, meter, id } = decision;
+      this.#client.complete({ organization, meter, id, ...(durationMs === undefined ? {} : { durationMs }), ...(status === undefined ? {} : { status }) });
+    }
+  }
+
+  /** Whether nothing is held, and nothing was asked for since `holdMs`. Forgets whom that is true of. */
+  isIdle(): boolean {
+    this.#sweep(performance.now());
+    return this.#tenants.size === 0 && this.#settling.size === 0 && this.#late.isEmpty;
   }
 
   /** Settles what was used until now, and gives back the rest. */
   async settle(): Promise<void> {
     for (const tenant of this.#tenants.values()) void this.#end(tenant);
-    await Promise.all(this.#settling);
+    await Promise.all([...this.#settling, this.#late.tell()]);
   }
 
   /** Settles, and holds nothing from now on. */
@@ -119,13 +135,15 @@ export class Holds {
     await Promise.all([this.settle(), coming]);
     await this.settle();
     this.#tenants.clear();
+    this.#onClosed();
   }
 
   #first(organization: string, quantity: number, id: string | undefined): Promise<Decision> {
     const since = performance.now();
     if (this.#tenants.size >= this.#sweepAt) this.#sweep(since);
-    const tenant: Tenant = { organization, held: undefined, next: undefined, headers: {}, recent: 0, asked: 0, since, share: 0, refusal: undefined };
-    this.#tenants.set(organization, tenant);
+    const calls = new Calls();
+    const tenant: Tenant = { organization, held: undefined, next: undefined, headers: {}, calls, recent: 0, asked: 0, since, share: 0, refusal: undefined };
+    if (this.#tenants.size < MOST_TENANTS) this.#tenants.set(organization, tenant);
     return this.#remote(tenant, quantity, id, since);
   }
 
@@ -137,15 +155,16 @@ export class Holds {
     this.#sweepAt = Math.max(1_024, 2 * this.#tenants.size);
   }
 
-  #local(tenant: Tenant, quantity: number, now: number): Decision | undefined {
+  #local(tenant: Tenant, quantity: number, now: number): LocalDecision | undefined {
     const held = tenant.held;
     // Parts are not added up here, where they would be rounded.
     if (held === undefined || now >= held.until || held.left < quantity || !(quantity > 0) || !Number.isSafeInteger(quantity)) return undefined;
     held.left -= quantity;
     held.used += quantity;
+    held.calls += 1;
     tenant.recent += quantity;
     if (held.left < held.low && tenant.next === undefined) this.#ahead(tenant, now);
-    return new LocalDecision(tenant.organization, this.#options.meter, quantity, held.headers, held.left);
+    return new LocalDecision(tenant, this.#options.meter, quantity, held);
   }
 
   async #remote(tenant: Tenant, quantity: number, id: string | undefined, now: number): Promise<Decision> {
@@ -205,12 +224,13 @@ export class Holds {
   /** Asks for the next quantity to decide from, as much as is used in the time that it is held, and half as much again. */
   #ahead(tenant: Tenant, now: number): void {
     if (this.#closed) return;
-    const elapsed = Math.max(20, now - tenant.since);
-    const rate = (tenant.recent / elapsed) * this.#options.holdMs;
-    const size = Math.floor(Math.min(Math.max(1.5 * rate, 2 * BUSY), this.#options.most, tenant.share));
+    const elapsed = Math.max(SHORTEST.ms, SHORTEST.part * this.#options.holdMs, now - tenant.since);
+    const wanted = Math.max(1.5 * (tenant.recent / elapsed) * this.#options.holdMs, 2 * BUSY);
+    const size = Math.floor(Math.min(wanted, this.#options.most, tenant.share));
     // Close to the limit every unit is asked for by itself.
-    if (size < 2) return;
-    tenant.next = this.#reserve(tenant, size, now)
+    if (size < 2 || !this.#budget.hasRoom(tenant.organization)) return;
+    const holdMs = wanted > tenant.share ? Math.min(this.#options.holdMs, NEAR_MS) : this.#options.holdMs;
+    tenant.next = this.#reserve(tenant, size, now, holdMs)
       .catch((error: Error) => {
         this.#client.settings.onError(error);
         // It is tried again when it is busy in the time that comes.
@@ -219,24 +239,40 @@ export class Holds {
       .finally(() => (tenant.next = undefined));
   }
 
-  async #reserve(tenant: Tenant, size: number, now: number): Promise<void> {
-    const { meter, ttlSeconds, holdMs, properties } = this.#options;
+  async #reserve(tenant: Tenant, size: number, now: number, holdMs: number): Promise<void> {
+    const { meter, ttlSeconds, properties } = this.#options;
     const request = { organization: tenant.organization, meter, quantity: size, ttlSeconds };
-    const reservation = await this.#client.reserve(properties === undefined ? request : { ...request, properties });
+    const ended = this.#counted(tenant);
+    let reservation;
+    try {
+      reservation = await this.#client.reserve(properties === undefined ? request : { ...request, properties });
+    } finally {
+      if (!reservation?.allowed) ended();
+    }
     const headers = new LocalHeaders(tenant.headers, reservation.decision.limits, meter);
     const left = remaining(reservation.decision.limits, meter);
     tenant.share = Math.floor(reservation.allowed ? (left + size) / SHARE : Math.min(size / 2, left / SHARE));
     if (!reservation.allowed) return;
     const before = tenant.held;
     const until = now + holdMs;
-    const held: Held = { reservation, headers, left: size, used: 0, low: size / 3, until, timer: undefined };
-    held.timer = setTimeout(() => this.#soonOver(tenant, held), Math.max(1, until - holdMs / 4 - performance.now())).unref();
+    const ahead = Math.max(holdMs / 8, Math.min(holdMs / 4, AHEAD_MS));
+    const held: Held = { reservation, headers, left: size, used: 0, calls: 0, low: size / 3, until, timer: undefined, ended };
+    held.timer = setTimeout(() => this.#soonOver(tenant, held), Math.max(1, until - ahead - performance.now())).unref();
     tenant.held = held;
     tenant.recent = 0;
     tenant.since = now;
-    if (before !== undefined) void this.#settleOne(before);
+    if (before !== undefined) void this.#settleOne(tenant, before);
     // It was closed while the answer was on its way.
     if (this.#closed) void this.#end(tenant);
+  }
+
+  /** It bounds what else is held until the function that is given back is called. */
+  #counted(tenant: Tenant): () => void {
+    const isIdle = (): boolean => tenant.held?.ended === ended && tenant.held.used === 0;
+    const holding = { organization: tenant.organization, isIdle, giveBack: () => void this.#end(tenant) };
+    const ended = (): void => this.#budget.remove(holding);
+    this.#budget.add(holding);
+    return ended;
   }
 
   /** The time of what is held is nearly over: of whom it is used, the next is asked for, so that it is there then. */
@@ -256,43 +292,19 @@ export class Holds {
   #end(tenant: Tenant): Promise<void> {
     const held = tenant.held;
     tenant.held = undefined;
-    return held === undefined ? Promise.resolve() : this.#settleOne(held);
+    return held === undefined ? Promise.resolve() : this.#settleOne(tenant, held);
   }
 
-  /** Records what was used and gives back the rest. */
-  #settleOne({ timer, reservation, used }: Held): Promise<void> {
+  /** Records what was used, and how the calls went that have ended, and gives back the rest. */
+  #settleOne(tenant: Tenant, { timer, reservation, used, calls, ended }: Held): Promise<void> {
     clearTimeout(timer);
+    ended();
     const { settlements } = this.#client;
-    const settling = used > 0 ? settlements.commit(reservation, { quantity: used }) : settlements.release(reservation);
+    const settling =
+      used > 0 ? settlements.commit(reservation, { quantity: used, calls: tenant.calls.taken(calls) }) : settlements.release(reservation);
+    if (!tenant.calls.isEmpty) this.#late.add(tenant);
     this.#settling.add(settling);
     void settling.finally(() => this.#settling.delete(settling));
     return settling;
-  }
-}
-
-/** An allowed decision from what is held. Its headers are made when they are asked for. */
-class LocalDecision implements Decision {
-  readonly allowed = true;
-  readonly reason = null;
-  readonly status = 200;
-  readonly id = null;
-  readonly overage = 0;
-  readonly limits: Decision['limits'] = [];
-  readonly #headers: LocalHeaders;
-  readonly #left: number;
-
-  constructor(
-    readonly organization: string,
-    readonly meter: string,
-    readonly quantity: number,
-    headers: LocalHeaders,
-    left: number,
-  ) {
-    this.#headers = headers;
-    this.#left = left;
-  }
-
-  get headers(): Readonly<Record<string, string>> {
-    return this.#headers.with(this.#left);
   }
 }

@@ -5,7 +5,9 @@ export type { Decision, DecisionRequest, Quantity, Reason } from './decision.js'
 export { MetergateError, ProblemError, UnreachableError } from './errors.js';
 export type { Problem } from './errors.js';
 export { Holds } from './hold.js';
-export type { HoldOptions } from './hold.js';
+export type { Ended, HoldOptions } from './hold.js';
+export type { CallsBody } from './calls.js';
+export type { LocalDecision } from './local-decision.js';
 export type { MetergateOptions } from './options.js';
 export type { RecorderStats } from './queue.js';
 export type { Completion, UsageEvent } from './recorder.js';

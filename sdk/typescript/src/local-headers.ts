@@ -8,6 +8,11 @@ const REMAINING = /^x-ratelimit-remaining-(.*)$/;
 /** `"api_calls-minute";r=295;t=37` in `RateLimit`. */
 const MEMBER = /"(?<name>[^"]*)";r=\d+(?:;t=\d+)?/g;
 
+/** What takes headers, such as a response. */
+export interface HeaderTarget {
+  setHeader(name: string, value: string): unknown;
+}
+
 /** What is left of a meter under its tightest hard limit. */
 export function remaining(limits: readonly Limit[], meter: string): number {
   const hard = limits.filter((limit) => limit.enforcement === 'hard' && (limit.meter ?? meter) === meter);
@@ -16,10 +21,13 @@ export function remaining(limits: readonly Limit[], meter: string): number {
 
 /** The rate headers of decisions that are made from what is held. */
 export class LocalHeaders {
-  readonly #constant: Record<string, string> = {};
+  readonly #constant: (readonly [name: string, value: string])[] = [];
+  /** The same as lines of a head, each with its end. */
+  #lines = '';
   readonly #counting: (readonly [name: string, remaining: number])[] = [];
-  /** `RateLimit` in parts: text, number, text, number, …, text. */
-  readonly #parts: (string | number)[] = [];
+  /** `RateLimit`: each number of what is left with the text before it, and the text after the last. */
+  readonly #state: (readonly [before: string, remaining: number])[] = [];
+  #after = '';
 
   /** In the form of `asked`, an answer's to the same question; with `limits` as they are once the quantity is held. */
   constructor(asked: Headers, limits: readonly Limit[], meter: string) {
@@ -28,32 +36,46 @@ export class LocalHeaders {
     for (const [name, value] of Object.entries(asked)) {
       const window = REMAINING.exec(name)?.[1];
       if (window !== undefined) this.#counting.push([name, Number(states.get(window)?.remaining ?? value)]);
-      else if (name === 'ratelimit') this.#parts = parts(value, meter, states);
-      else if (name !== 'retry-after') this.#constant[name] = value;
+      else if (name === 'ratelimit') this.#parts(value, meter, states);
+      else if (name !== 'retry-after') this.#constant.push([name, value]);
     }
+    for (const [name, value] of this.#constant) this.#lines += `${name}: ${value}\r\n`;
   }
 
   /** With `left` of what is held. */
   with(left: number): Record<string, string> {
-    const headers = { ...this.#constant };
-    for (const [name, remaining] of this.#counting) headers[name] = String(remaining + left);
-    if (this.#parts.length > 0) {
-      let text = '';
-      for (const part of this.#parts) text += typeof part === 'number' ? part + left : part;
-      headers['ratelimit'] = text;
-    }
+    const headers: Record<string, string> = {};
+    this.set({ setHeader: (name, value) => (headers[name] = value) }, left);
     return headers;
   }
-}
 
-function parts(value: string, meter: string, states: ReadonlyMap<string, Limit>): (string | number)[] {
-  const found: (string | number)[] = [];
-  for (const member of value.matchAll(MEMBER)) {
-    const name = member.groups?.['name'] ?? '';
-    const limit = states.get(name.slice(meter.length + 1).toLowerCase());
-    if (limit === undefined) continue;
-    const seconds = limit.resetsAt ? `;t=${secondsTo(limit.resetsAt)}` : '';
-    found.push(`${found.length > 0 ? ', ' : ''}"${name}";r=`, Number(limit.remaining), seconds);
+  /** The same on a response. */
+  set(response: HeaderTarget, left: number): void {
+    for (const [name, value] of this.#constant) response.setHeader(name, value);
+    for (const [name, remaining] of this.#counting) response.setHeader(name, `${remaining + left}`);
+    if (this.#state.length > 0) response.setHeader('ratelimit', this.#states(left));
   }
-  return found;
+
+  /** The same as lines of a head, each with its end. */
+  lines(left: number): string {
+    let text = this.#lines;
+    for (const [name, remaining] of this.#counting) text += `${name}: ${remaining + left}\r\n`;
+    return this.#state.length > 0 ? `${text}ratelimit: ${this.#states(left)}\r\n` : text;
+  }
+
+  #states(left: number): string {
+    let text = '';
+    for (const [before, remaining] of this.#state) text += before + (remaining + left);
+    return text + this.#after;
+  }
+
+  #parts(value: string, meter: string, states: ReadonlyMap<string, Limit>): void {
+    for (const member of value.matchAll(MEMBER)) {
+      const name = member.groups?.['name'] ?? '';
+      const limit = states.get(name.slice(meter.length + 1).toLowerCase());
+      if (limit === undefined) continue;
+      this.#state.push([`${this.#after}${this.#after === '' && this.#state.length === 0 ? '' : ', '}"${name}";r=`, Number(limit.remaining)]);
+      this.#after = limit.resetsAt ? `;t=${secondsTo(limit.resetsAt)}` : '';
+    }
+  }
 }

@@ -14,6 +14,8 @@ export interface MetergateOptions {
   timeoutMs?: number;
   /** Events that may wait to be sent; further ones are dropped and counted. 10,000. */
   maxQueued?: number;
+  /** Characters of JSON that these may have together; further ones are dropped and counted. 33,554,432. */
+  maxQueuedSize?: number;
   /** Connections to the server; 64. */
   maxConnections?: number;
   /** Whether what waits is sent at `SIGTERM` before the process ends; true. It is sent at a natural end in any case. */
@@ -48,6 +50,7 @@ export function settings(options: MetergateOptions = {}, environment: Environmen
     flushIntervalMs: whole('flushIntervalMs', options.flushIntervalMs ?? number('FLUSH_INTERVAL_MS', environment, 5_000), 1, 3_600_000),
     timeoutMs: whole('timeoutMs', options.timeoutMs ?? 2_000, 1, 600_000),
     maxQueued: whole('maxQueued', options.maxQueued ?? 10_000, 1, 10_000_000),
+    maxQueuedSize: whole('maxQueuedSize', options.maxQueuedSize ?? 32 * 1024 * 1024, 1, 4 * 1024 * 1024 * 1024),
     maxConnections: whole('maxConnections', options.maxConnections ?? 64, 1, 10_000),
     handleSigterm: options.handleSigterm ?? true,
     onError,

@@ -37,6 +37,8 @@ export class Queue {
   readonly #settings: Settings;
   readonly #send: (batch: readonly Text[]) => Promise<readonly Rejected[]>;
   #waiting: Text[] = [];
+  /** Characters of all that waits. */
+  #size = 0;
   #timer: NodeJS.Timeout | undefined;
   #sending: Promise<void> | undefined;
   #wake: (() => void) | undefined;
@@ -67,7 +69,9 @@ export class Queue {
   add(item: Text): void {
     if (this.#closed) return this.#drop([item], 'the client is closed');
     if (this.#waiting.length >= this.#settings.maxQueued) return this.#drop([item], `${this.#settings.maxQueued} events wait already`);
+    if (this.#size + item.length > this.#settings.maxQueuedSize) return this.#drop([item], `${this.#size} characters wait already`);
     this.#waiting.push(item);
+    this.#size += item.length;
     if (this.#waiting.length >= this.#settings.batchSize) this.#start();
     else this.#later();
   }
@@ -92,6 +96,7 @@ export class Queue {
     this.#closed = true;
     await this.flush(timeoutMs);
     clearTimeout(this.#timer);
+    this.#size = 0;
     this.#drop(this.#waiting.splice(0), `not taken within ${timeoutMs} ms of closing`);
     this.#wake?.();
   }
@@ -127,7 +132,7 @@ export class Queue {
     // Closing may have dropped them meanwhile, and told so.
     const left = Math.min(batch.length, this.#waiting.length);
     if (left === 0) return;
-    this.#waiting.splice(0, left);
+    for (const { length } of this.#waiting.splice(0, left)) this.#size -= length;
     this.#rejected += rejected.length;
     this.#sent += left - Math.min(left, rejected.length);
     this.#failures = 0;

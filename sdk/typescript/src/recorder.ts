@@ -4,6 +4,7 @@ import type { components } from './generated/api.js';
 import { finite } from './decision.js';
 import type { DecisionRequest, Quantity } from './decision.js';
 import { ProblemError } from './errors.js';
+import type { Ended } from './hold.js';
 import type { Problem } from './errors.js';
 import type { Settings } from './options.js';
 import { Queue } from './queue.js';
@@ -65,6 +66,7 @@ export interface CloudEvent {
 interface Unanswered {
   request: DecisionRequest & { id: string };
   time: string;
+  ended: Ended | undefined;
 }
 
 /** Records events in the background. */
@@ -103,8 +105,8 @@ export class Recorder {
   }
 
   /** A decision that was acted upon without an answer; the server may have recorded it. */
-  addUnanswered(request: DecisionRequest & { id: string }): void {
-    this.#text(this.#decisions, request, () => ({ request: finite(request), time: new Date().toISOString() }) satisfies Unanswered);
+  addUnanswered(request: DecisionRequest & { id: string }, ended: Ended | undefined): void {
+    this.#text(this.#decisions, request, () => ({ request: finite(request), time: new Date().toISOString(), ended }) satisfies Unanswered);
   }
 
   #text(queue: Queue, given: object, made: () => object): void {
@@ -162,7 +164,9 @@ export class Recorder {
       const one = asked[index];
       if (one === undefined) continue;
       if ('code' in answer) rejected.push({ index, why: `${answer.code}: ${answer.detail}` });
-      else if (!answer.allowed) this.add({ ...one.request, time: one.time, source: UNANSWERED });
+      else if (!answer.allowed) this.add({ ...one.request, ...one.ended, time: one.time, source: UNANSWERED });
+      // Not with the question: it must be the same as before, under its id.
+      else if (one.ended?.durationMs !== undefined || one.ended?.status !== undefined) this.addCompletion({ ...completed(one.request), ...one.ended });
     }
     return rejected;
   }
@@ -177,6 +181,10 @@ export function usage(event: UsageEvent): CloudEvent {
   if (status !== undefined) data['status'] = status;
   const at = typeof time === 'string' ? time : (time ?? new Date()).toISOString();
   return { specversion: '1.0', id: id ?? randomUUID(), source: source ?? SOURCE, type: meter, subject: organization, time: at, data };
+}
+
+function completed({ organization, meter, id }: DecisionRequest & { id: string }): Completion {
+  return { organization, meter, id };
 }
 
 /** A completion as the event that says it. */

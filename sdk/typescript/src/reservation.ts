@@ -1,4 +1,5 @@
 import type { components } from './generated/api.js';
+import type { CallsBody } from './calls.js';
 import { finite } from './decision.js';
 import type { Quantity, Reason } from './decision.js';
 import { parsed } from './transport.js';
@@ -26,6 +27,8 @@ export interface Settlement {
   quantity: Quantity;
   durationMs?: number;
   status?: number;
+  /** Instead of both, where several calls used it: how many, and how they went. */
+  calls?: CallsBody;
   properties?: Readonly<Record<string, unknown>>;
 }
 

@@ -108,7 +108,10 @@ export class Settlements {
   /** It cannot be settled. What was used must not be lost, and what was settled otherwise must not count twice. */
   #gone(error: ProblemError, what: Unsettled, time: Date): void {
     const { organization, meter, reservation, settlement } = what;
-    if (GONE.has(error.code)) this.#record({ organization, meter, id: reservation, source: LAPSED, time, ...settlement });
+    const { calls, ...used } = settlement;
+    // An event is one call: of the others it only says what there is to say.
+    const said = calls === undefined ? {} : { properties: { ...used.properties, calls } };
+    if (GONE.has(error.code)) this.#record({ organization, meter, id: reservation, source: LAPSED, time, ...used, ...said });
     else if (error.code !== 'reservation-committed') this.#settings.onDropped([what], error.message);
   }
 }

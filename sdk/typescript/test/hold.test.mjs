@@ -7,6 +7,8 @@ import { fileURLToPath } from 'node:url';
 
 import { Metergate, UnreachableError } from '@metergate/client';
 
+import { binned, Calls } from '../dist/esm/calls.js';
+import { HoldBudget } from '../dist/esm/hold-budget.js';
 import { cut, faulty } from '../../kit/faulty.mjs';
 import { KEY, Server } from '../../kit/server.mjs';
 
@@ -217,4 +219,73 @@ test('a reservation whose answer was lost is given back', async () => {
   assert.equal(await held(), 0);
   await client.close();
   await proxy.stop();
+});
+
+/** What a report says of an organization's meter over all time. */
+async function reported(organization, meter) {
+  const { data } = await server.call('GET', `/v1/usage?organization=${organization}&meter=${meter}&granularity=total&from=2020-01-01T00:00:00Z&to=2100-01-01T00:00:00Z&durations=true`);
+  return data[0];
+}
+
+test('each decision is one call in reports, with how it went, however late that is said', async () => {
+  await server.organization('told', [['api_calls', 'billingPeriod', 100_000]]);
+  const client = new Metergate({ url: server.url, apiKey: KEY, timeoutMs: 20_000 });
+  const holds = client.hold({ meter: 'api_calls', holdMs: 200 });
+  const late = [];
+  let local = 0;
+  for (let n = 0; n < 60; n++) {
+    const taken = holds.take('told');
+    if (!(taken instanceof Promise)) local++;
+    const decision = await taken;
+    if (n % 10 === 0) late.push(decision);
+    else holds.ended(decision, { durationMs: n < 30 ? 20 : 300, status: 200 });
+    await wait(5);
+  }
+  assert.ok(local > 30, `${local} decided at once`);
+  // Nothing is held any more when these end.
+  await wait(700);
+  for (const decision of late) holds.ended(decision, { durationMs: 5_000, status: 500 });
+  await wait(500);
+  await client.close();
+  const row = await reported('told', 'api_calls');
+  assert.deepEqual([row.value, row.count, row.durations.count], [60, 60, 60]);
+  const isNear = (told, true_) => Math.abs(told / true_ - 1) < 0.011;
+  assert.ok(isNear(row.durations.p50, 300) && isNear(row.durations.p99, 5_000) && isNear(row.durations.mean, (27 * 20 + 27 * 300 + 6 * 5_000) / 60), JSON.stringify(row.durations));
+  assert.deepEqual([client.stats().dropped, client.stats().rejected], [0, 0]);
+});
+
+test('durations are binned as the server has them, and statuses are bounded', () => {
+  let tried = 0;
+  for (let duration = 0; duration < 5e6; duration += Math.max(1, Math.floor(duration / 333))) {
+    const told = binned(duration);
+    assert.ok(Math.abs(told - duration) <= 0.015 * duration && binned(told) === told, `${duration}: ${told}`);
+    tried++;
+  }
+  assert.ok(tried > 2_000 && binned(NaN) === 0 && binned(-3) === 0 && binned(1e99) <= 2 ** 32 - 1);
+  const calls = new Calls();
+  for (let status = 0; status < 10_000; status++) calls.add(undefined, status);
+  const body = calls.taken(10_000);
+  assert.ok(Object.keys(body.statuses).length < 200 && calls.isEmpty && body.durations === undefined);
+  assert.equal(Object.values(body.statuses).reduce((sum, one) => sum + one, 0), 10_000);
+  calls.put(body);
+  assert.deepEqual(calls.taken(10_000), body);
+});
+
+test('what is held is bounded for one organization and in all, and the oldest that is idle is given back', () => {
+  const budget = new HoldBudget();
+  const given = [];
+  const holding = (organization, name, idle) => ({ organization, isIdle: () => idle, giveBack() { given.push(name); budget.remove(this); } });
+  for (let n = 0; n < 32; n++) {
+    assert.equal(budget.hasRoom('a'), true);
+    budget.add(holding('a', n, n === 7 || n === 9));
+  }
+  assert.equal(budget.hasRoom('a'), true);
+  assert.deepEqual(given, [7]);
+  budget.add(holding('a', 'more', false));
+  assert.equal(budget.hasRoom('a'), true);
+  budget.add(holding('a', 'more', false));
+  assert.deepEqual([budget.hasRoom('a'), given], [false, [7, 9]]);
+  assert.equal(budget.hasRoom('b'), true);
+  for (let n = 0; n < 9_968; n++) budget.add(holding(`o-${n}`, n, false));
+  assert.equal(budget.hasRoom('b'), false);
 });

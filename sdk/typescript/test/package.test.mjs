@@ -66,6 +66,9 @@ test('the types say what can be asked, and refuse what cannot', async () => {
      const value: number | null | undefined = data[0]?.value;
      const app = express();
      app.use(tenantQuota({ organization: (request) => request.headers['x-organization'] as string, hold: true, policy: { api_calls: 'allow' } }));
+     app.use(tenantQuota({ organization: (request) => request.get('x-organization'), onRefused: (request, response, decision) => {
+       response.status(decision.status).json({ path: request.path, reason: decision.reason });
+     } }));
      app.use(usageMeter({ errors: false }));
      app.get('/', (request, response) => { request.metergate?.used(3); response.end(); });
      // @ts-expect-error a decision has an organization

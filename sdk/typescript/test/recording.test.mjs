@@ -114,6 +114,36 @@ test('memory is bounded: beyond it the newest are dropped, counted and told', as
   await proxy.stop();
 });
 
+test('what waits is bounded by its size, too', async () => {
+  const lost = [];
+  const proxy = await faulty(silence);
+  const client = new Metergate({ url: proxy.url, maxQueuedSize: 2_000, batchSize: 100, timeoutMs: 60_000, onDropped: (some, why) => lost.push([some[0].id, why]) });
+  const large = { text: 'x'.repeat(700) };
+  for (const id of named(4)) client.record({ organization: 'a', meter: 'b', id, properties: large });
+  client.record({ organization: 'a', meter: 'b', id: 'small' });
+  assert.deepEqual([client.stats().queued, client.stats().dropped], [3, 2]);
+  assert.deepEqual(lost.map(([id]) => id), ['e-2', 'e-3']);
+  assert.match(lost[0][1], /^\d+ characters wait already$/);
+  await client.close(50);
+  await proxy.stop();
+  assert.throws(() => new Metergate({ maxQueuedSize: 0 }), /maxQueuedSize must be a whole number/);
+});
+
+test('what was acted upon without an answer is caught up on with how it went, once', async () => {
+  await server.organization('unanswered', [['api_calls', 'billingPeriod', 2]]);
+  const client = new Metergate({ url: server.url, apiKey: KEY });
+  const asked = (id) => ({ organization: 'unanswered', meter: 'api_calls', quantity: 1, id });
+  // The server had recorded it, and only the answer was lost.
+  await client.consume(asked('u-0'));
+  for (const id of ['u-0', 'u-1', 'u-2']) client.recordUnanswered(asked(id), { durationMs: 40, status: 200 });
+  assert.equal(await client.flush(), true);
+  assert.equal(await server.used('unanswered', 'api_calls'), 3);
+  const { data } = await server.call('GET', '/v1/events?organization=unanswered&meter=api_calls');
+  assert.deepEqual(data.map(({ durationMs, status }) => [durationMs, status]), [[40, 200], [40, 200], [40, 200]]);
+  assert.deepEqual([client.stats().dropped, client.stats().rejected], [0, 0]);
+  await client.close();
+});
+
 test('recording can be turned off, and never throws, whatever happens to it', async () => {
   const off = new Metergate({ url: server.url, enabled: false });
   off.record({ organization: 'off', meter: 'api_calls' });

@@ -71,6 +71,9 @@ mod tests {
         assert_eq!(file.plans.keys().collect::<Vec<_>>(), ["enterprise", "free", "pro", "starter", "trial"]);
         let named = |model: &str| file.prices.iter().filter(|price| price.model == model).count();
         assert_eq!((named("gpt-4o"), named("claude-haiku-5-5"), named("gemini-2.5-pro")), (2, 2, 2));
+        let current =
+            ["gpt-6.2-sol", "gpt-6.1-terra", "gpt-6-luna", "claude-fable-5-2", "gemini-4-argon", "gpt-4-turbo"];
+        assert_eq!(current.map(named), [2, 2, 2, 1, 2, 1]);
         super::super::price::table(&file.prices).unwrap();
         assert!(file.prices.iter().all(|price| price.source.is_some()), "each says where it comes from");
     }

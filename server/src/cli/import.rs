@@ -18,7 +18,7 @@ use super::Ending;
 use super::client::{Client, segment};
 use super::row::{Row, text};
 use super::screen::Screen;
-use event::{Columns, Property};
+use event::{Columns, Constant, Property};
 use record::{Record, Start};
 use rejected::Rejected;
 use run::Run;
@@ -46,6 +46,9 @@ pub(super) struct Options {
     /// An event property and the column that holds it; may be repeated
     #[arg(long = "property", value_name = "NAME=COLUMN", value_parser = event::property)]
     properties: Vec<Property>,
+    /// An event property that is the same of every row, such as model=gpt-4o; may be repeated
+    #[arg(long = "set", value_name = "NAME=VALUE", value_parser = event::constant)]
+    constants: Vec<Constant>,
     /// The column that holds the quantity; 1 a row where not given
     #[arg(long)]
     quantity_column: Option<String>,

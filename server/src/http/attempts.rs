@@ -1,10 +1,13 @@
-//! Sign-ins and registrations of late, by account and address, so that nobody can try many passwords, nor make many users.
+//! Sign-ins, registrations and invitations of late, so that nobody can try many passwords, nor make many users, nor have many
+//! strangers written to.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
 
 use metergate_rules::time::{MINUTE, SECOND, Time};
 use parking_lot::Mutex;
+
+use crate::people::UserId;
 
 /// For how long one counts, in microseconds.
 const WINDOW: i64 = 15 * MINUTE;
@@ -14,6 +17,8 @@ const FAILURES: [u32; 3] = [10, 100, 200];
 const SIGN_INS: u32 = 600;
 /// Registrations in it from one address: each makes an organization.
 const REGISTRATIONS: u32 = 100;
+/// Invitations in it that are mailed: of one member, and to one address, whoever invites.
+const INVITATIONS: [u32; 2] = [20, 5];
 /// What is remembered at most. Beyond it what is over goes, and if nothing is, everything.
 const MOST_KEPT: usize = 100_000;
 
@@ -25,6 +30,8 @@ enum What {
     FailuresFrom(IpAddr),
     SignInsFrom(IpAddr),
     RegistrationsFrom(IpAddr),
+    InvitationsBy(UserId),
+    InvitationsTo(String),
 }
 
 /// How many, with when the first of them was.
@@ -62,6 +69,15 @@ impl Attempts {
     /// The seconds to wait where there were too many.
     pub fn register(&self, address: IpAddr, now: Time) -> Result<(), u64> {
         self.count(&[(What::RegistrationsFrom(subscriber(address)), REGISTRATIONS)], now)
+    }
+
+    /// Notes an invitation by a member that is mailed.
+    ///
+    /// # Errors
+    /// The seconds to wait where there were too many.
+    pub fn invite(&self, by: UserId, to: &str, now: Time) -> Result<(), u64> {
+        let of_member = (What::InvitationsBy(by), INVITATIONS[0]);
+        self.count(&[of_member, (What::InvitationsTo(to.to_owned()), INVITATIONS[1])], now)
     }
 
     /// It was no failure.
@@ -125,6 +141,20 @@ fn subscriber(address: IpAddr) -> IpAddr {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_member_invites_so_many_and_an_address_is_invited_so_often() {
+        let (attempts, now) = (Attempts::default(), Time::from_micros(0));
+        let (ada, bob) = (UserId([1; 16]), UserId([2; 16]));
+        for i in 0..20 {
+            attempts.invite(ada, &format!("{i}@example.com"), now).unwrap();
+        }
+        assert_eq!(attempts.invite(ada, "20@example.com", now.plus(WINDOW - 1)), Err(1));
+        (0..5).for_each(|_| attempts.invite(bob, "eve@example.com", now).unwrap());
+        assert_eq!(attempts.invite(bob, "eve@example.com", now), Err(901));
+        assert_eq!(attempts.invite(bob, "20@example.com", now), Ok(()));
+        assert_eq!(attempts.invite(ada, "eve@example.com", now.plus(WINDOW)), Ok(()));
+    }
 
     #[test]
     fn after_ten_failures_an_account_waits_and_others_do_not() {

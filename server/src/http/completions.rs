@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::body::Body;
-use axum::http::{Response, StatusCode};
+use axum::http::{HeaderValue, Response, StatusCode};
 use metergate_rules::command::{Command, Completing, Completion, EventName};
 use metergate_rules::decide::Problem;
 use metergate_rules::id::OrganizationRef;
@@ -19,8 +19,7 @@ use super::error::ApiError;
 use super::operation::Operation;
 use super::query::Pairs;
 use super::voids;
-use crate::report::Report;
-use crate::store::{Caller, ChangeRequest, Receipt, Request, StoreError};
+use crate::store::{Caller, ChangeRequest, Receipt, ReceiptKey, Request, StoreError};
 
 /// Something of what was said is new.
 const NEW: u16 = 200;
@@ -71,28 +70,29 @@ pub async fn complete(operation: Operation<Credential>) -> Result<Response<Body>
     if said == Completion::default() {
         return Err(ApiError::invalid("#", "Send durationMs, status or both."));
     }
+    let kept = operation.receipt("PATCH /v1/events/{id}", &[operation.named.as_bytes(), &operation.body])?;
     let Operation { app, named: id, .. } = operation;
     let name = voids::name(&app, &asked.source, &id)?;
-    let receipt = app.execute_one(request(caller.clone(), organization.clone(), name, said));
+    let receipt = app.execute_one(request(caller.clone(), organization.clone(), name, said, kept.clone()));
     let receipt = match receipt.await {
         // By its id, as long as ids are kept; then by going through the records.
         Err(error) if error.status() == StatusCode::NOT_FOUND && error.code() == "not-found" => {
-            let (catalogue, now, scope) = (app.snapshot(), app.now(), caller.scope);
-            let (named, source, event) = (organization.clone(), asked.source.clone(), id.clone());
-            let place = app.read(move |view| {
-                Report { view, catalogue: &catalogue, scope, now, text: false }.place_of(&named, &source, &event)
-            });
-            let place = place.await?.ok_or_else(ApiError::not_found)?;
-            app.execute_one(request(caller, organization, EventName::Place(place), said)).await?
+            let named = (organization.clone(), asked.source.clone(), id.clone());
+            let place = voids::place_of(&app, caller.scope, named, false).await?;
+            app.execute_one(request(caller, organization, EventName::Place(place), said, kept)).await?
         }
         receipt => receipt?,
     };
-    let Receipt::Answered { answer, .. } = receipt else {
+    let Receipt::Answered { answer, replayed } = receipt else {
         return Err(ApiError::internal("a completion was answered with something else"));
     };
     let known: Known = serde_json::from_slice(&answer.body).map_err(ApiError::internal)?;
     let Known { duration_ms, status } = known;
-    Ok(json(StatusCode::OK, &CompletedBody { id, source: asked.source, duration_ms, status }))
+    let mut response = json(StatusCode::OK, &CompletedBody { id, source: asked.source, duration_ms, status });
+    if replayed {
+        response.headers_mut().insert("idempotent-replayed", HeaderValue::from_static("true"));
+    }
+    Ok(response)
 }
 
 /// All that is known of how a record ended.
@@ -103,12 +103,18 @@ struct Known {
 }
 
 /// What is asked of the store.
-pub(super) fn request(caller: Caller, organization: OrganizationRef, name: EventName, said: Completion) -> Request {
+pub(super) fn request(
+    caller: Caller,
+    organization: OrganizationRef,
+    name: EventName,
+    said: Completion,
+    receipt: Option<ReceiptKey>,
+) -> Request {
     Request::Change(Box::new(ChangeRequest {
         caller,
         organization,
         reason: String::new(),
-        receipt: None,
+        receipt,
         command: Command::Complete(Completing::Asked(name, said)),
         only_if_changes: None,
         respond: Arc::new(|after| {

@@ -21,8 +21,8 @@ use crate::store::{Answers, Caller, ConsumeRequest, Receipt, Request, StoreError
 
 use ask::quantity_of;
 pub(super) use ask::unmeasured;
-use elsewhere::Ruled;
 pub(super) use elsewhere::refuse_elsewhere;
+use elsewhere::{Ruled, in_pieces};
 
 pub(super) mod apart;
 mod ask;
@@ -333,13 +333,10 @@ impl<'s> Asking<'s> {
         let mut decided = Vec::with_capacity(receipts.len());
         for (receipt, request) in receipts.into_iter().zip(passable) {
             is_answered |= receipt != Err(StoreError::Unreached) || request.is_some();
-            decided.push(match receipt {
-                Ok(Receipt::Decided(decided)) => Ok(decided.into()),
-                Ok(_) => Err(ApiError::internal("a decision was answered with something else")),
-                Err(StoreError::Unreached) => self.undecided(request).await,
-                Err(error) => Err(error.into()),
-            });
+            decided.push(self.ruled(receipt, request));
         }
+        // Those that pass undecided wait for the disk together.
+        let decided = in_pieces(decided).await;
         // Where nothing of it can be answered the call has failed, not each of its items.
         if is_all && !is_answered {
             return Err(StoreError::Unavailable.into());
@@ -351,6 +348,20 @@ impl<'s> Asking<'s> {
 }
 
 impl Asking<'_> {
+    /// What comes of an answer of the record; where it could not be asked, of what may pass.
+    async fn ruled(
+        &self,
+        receipt: Result<Receipt, StoreError>,
+        passable: Option<ConsumeRequest>,
+    ) -> Result<Ruled, ApiError> {
+        match receipt {
+            Ok(Receipt::Decided(decided)) => Ok(decided.into()),
+            Ok(_) => Err(ApiError::internal("a decision was answered with something else")),
+            Err(StoreError::Unreached) => self.undecided(passable).await,
+            Err(error) => Err(error.into()),
+        }
+    }
+
     /// What the record says of each.
     async fn recorded(&self, asked: Vec<ConsumeRequest>) -> Answers {
         let count = asked.len();

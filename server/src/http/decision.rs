@@ -44,12 +44,12 @@ pub struct DecisionBody<'a> {
     pub quantity: Number,
     /// What of it went beyond a soft limit.
     pub overage: Number,
-    /// Of `tokens` with a model: what they cost in US dollars, which is counted on `llm_cost` with them; of a refusal, what they
-    /// would have cost.
+    /// Of `tokens` with a model: what they cost in US dollars, which is counted on `llm_cost` with them, or held with a
+    /// reservation; of a refusal, what they would have cost.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(required = false)]
     pub cost: Option<Number>,
-    /// Why their cost is not known, so that nothing is charged: `no-model`, `no-tokens`, `unknown-model`, `no-provider` or
+    /// Why their cost is not known, so that nothing is charged or held: `no-model`, `no-tokens`, `unknown-model`, `no-provider` or
     /// `no-price`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub unpriced: Option<&'static str>,

@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use self::schema::{Document, example, listed, name};
 pub(crate) use self::text::escape;
-use self::text::{code, prose};
+use self::text::{code, inline, prose};
 
 /// The page's style sheet, served as `/docs/style.css`.
 pub const STYLE: &str = include_str!("docs/style.css");
@@ -59,9 +59,12 @@ impl Operation<'_> {
         slug(&name)
     }
 
+    /// The first sentence of what it does.
     fn summary(&self) -> &str {
         let text = self.body["summary"].as_str().or(self.body["description"].as_str()).unwrap_or("");
-        text.lines().next().unwrap_or("")
+        let paragraph = text.split("\n\n").next().unwrap_or("").trim();
+        let ends = [". ", ".\n"].into_iter().filter_map(|end| paragraph.find(end)).min();
+        ends.map_or(paragraph, |at| &paragraph[..=at])
     }
 }
 
@@ -249,7 +252,7 @@ fn request(document: &Document<'_>, operation: &Operation<'_>) -> String {
 fn responses(document: &Document<'_>, operation: &Operation<'_>) -> String {
     let one = |(status, response): (&String, &Value)| {
         let response = document.resolved(response);
-        let about = escape(response["description"].as_str().unwrap_or(""));
+        let about = inline(response["description"].as_str().unwrap_or(""));
         let open = if status.starts_with('2') { " open" } else { "" };
         let summary =
             format!("<summary><b class=\"status s{}\">{}</b> {about}</summary>", first(status), escape(status));

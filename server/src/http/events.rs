@@ -140,7 +140,7 @@ impl IngestBody {
         }
         let (mut requests, mut places) = (Vec::with_capacity(asked.len()), Vec::with_capacity(asked.len()));
         for (index, id, Completing { organization, name, said }) in asked {
-            requests.push(completions::request(reading.caller.clone(), organization, name, said));
+            requests.push(completions::request(reading.caller.clone(), organization, name, said, None));
             places.push((index, id));
         }
         for ((index, id), receipt) in places.into_iter().zip(reading.app.execute(requests).await?) {

@@ -12,6 +12,7 @@ use axum::extract::{Extension, State};
 use axum::http::header::{AUTHORIZATION, CACHE_CONTROL};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, Uri};
 use metergate_rules::role::Right;
+use parking_lot::Mutex;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use utoipa::IntoParams;
@@ -23,9 +24,12 @@ use super::query::Pairs;
 use super::request_id::RequestId;
 use super::state::App;
 use crate::catalogue::Snapshot;
+use crate::clock::boot;
 use crate::faults::planted;
+use noted::Noted;
 
 mod nginx;
+mod noted;
 
 /// The path, below which Envoy appends that of the request.
 const PATH: &str = "/gateway/authorize";
@@ -148,12 +152,15 @@ fn finish(headers: &mut HeaderMap, decided: &Decided) {
     }
 }
 
-/// What is wrong with a gateway's own call stands in the log, since most proxies show it to nobody. What failed here is
-/// logged where it failed.
+/// What is wrong with a gateway's own call stands in the log, since most proxies show it to nobody: of each kind the first, and
+/// then one a second with how many there were, since clients may bring it about. What failed here is logged where it failed.
 fn note(error: &ApiError, request: &RequestId) {
-    if error.status().is_client_error() {
+    static NOTED: Mutex<Noted> = Mutex::new(Noted::new());
+    if error.status().is_client_error()
+        && let Some(others) = NOTED.lock().others(error.code(), boot())
+    {
         let (code, detail) = (error.code(), error.detail());
-        tracing::warn!(%request, code, detail, "a gateway asked for what cannot be decided, and lets nothing pass");
+        tracing::warn!(%request, code, detail, others, "a gateway asked for what cannot be decided, and lets nothing pass");
     }
 }
 
@@ -167,6 +174,12 @@ fn parameters(uri: &Uri, headers: &HeaderMap) -> Result<Pairs, ApiError> {
                       organizationHeader=X-Tenant&meter=api_calls.";
         ApiError::invalid(PARAMETERS.as_str(), detail)
     })?;
+    if said.contains('#') {
+        return Err(ApiError::invalid(
+            PARAMETERS.as_str(),
+            "What stands behind a # would not be read: write it as %23.",
+        ));
+    }
     let uri = format!("/?{said}").parse::<Uri>();
     let uri = uri.map_err(|error| ApiError::invalid(PARAMETERS.as_str(), format!("Not a query: {error}.")))?;
     Pairs::of(&uri, &KNOWN)
@@ -305,10 +318,18 @@ fn of_query(error: ApiError) -> ApiError {
     if error.faults().is_empty() {
         return error;
     }
-    let said = |text: &str| text.replace("#/properties/", "?").replace("#/", "?");
     let moved = ApiError::new(error.status(), error.code(), said(error.detail()));
     let faults = error.faults().iter().map(|fault| Fault::new(said(&fault.pointer), fault.detail.clone()));
     faults.fold(moved, ApiError::with_fault)
+}
+
+/// Of properties a call has method and path, and whatever the meter calls it, the value that it counts once.
+fn said(text: &str) -> String {
+    let Some((before, named)) = text.split_once("#/properties/") else { return text.replace("#/", "?") };
+    let end = named.find(|letter: char| !letter.is_alphanumeric() && letter != '_').unwrap_or(named.len());
+    let (name, after) = named.split_at(end);
+    let name = if matches!(name, "method" | "path") { name } else { "value" };
+    format!("{before}?{name}{after}")
 }
 
 /// Whether an answer to nginx would be read as a refusal of the client's.

@@ -91,7 +91,10 @@ fn fault(path: &Path, message: &str) -> Fault {
 /// What Rust expects, in the words of JSON.
 fn in_json(expected: &str) -> &str {
     match expected {
-        "u8" | "u16" | "u32" | "u64" | "usize" => "a whole number, at least 0",
+        "u8" => "a whole number from 0 to 255",
+        "u16" => "a whole number from 0 to 65535",
+        "u32" => "a whole number from 0 to 4294967295",
+        "u64" | "usize" => "a whole number, at least 0",
         "i8" | "i16" | "i32" | "i64" => "a whole number",
         "a boolean" => "true or false",
         "a sequence" => "an array",
@@ -162,7 +165,8 @@ mod tests {
             (r#"{"name": "a", "nmae": 1}"#,                       "#/nmae",            "This is not known here; known: name or limits."),
             (r#"{"name": "a", "a/b~c d": 1}"#,                    "#/a~1b~0c%20d",     "This is not known here; known: name or limits."),
             (r#"{"name": "a", "limits": [{"max": 1}, {}]}"#,      "#/limits/1/max",    "This is required."),
-            (r#"{"name": "a", "limits": [{"max": -1}]}"#,         "#/limits/0/max",    "Send a whole number, at least 0; invalid value: integer `-1`."),
+            (r#"{"name": "a", "limits": [{"max": -1}]}"#,         "#/limits/0/max",    "Send a whole number from 0 to 4294967295; invalid value: integer `-1`."),
+            (r#"{"name": "a", "limits": [{"max": 4294967296}]}"#, "#/limits/0/max",    "Send a whole number from 0 to 4294967295; invalid value: integer `4294967296`."),
             (r#"{"name": "a", "limits": [{"max": 1, "x": 2}]}"#,  "#/limits/0/x",      "This is not known here; known: max or window."),
             (r#"{"name": "a", "limits": [{"max": 1, "window": "year"}]}"#, "#/limits/0/window", "Send `minute` or `billingPeriod`; unknown variant `year`."),
             (r#"[]"#,                                             "#",                 "Send an object; invalid length 0."),

@@ -104,6 +104,23 @@ pub fn item(
     Ok(Item { meter: meter.id, measure, dimensions: dimensions(meter, properties)? })
 }
 
+/// What a reservation holds: the same, but of a meter that counts as many as are said. It may be held for several that are yet to
+/// come, and its commit says how many came.
+///
+/// # Errors
+/// As [`item`].
+pub fn held(
+    meter: &Meter,
+    quantity: Option<&str>,
+    properties: &Properties<'_, '_>,
+    values_key: &[u8; 16],
+) -> Result<Item, Unmeasured> {
+    let item = item(meter, quantity, properties, values_key)?;
+    let Some(text) = quantity.filter(|_| meter.aggregation == Aggregation::Count) else { return Ok(item) };
+    let quantity = Quantity::parse(text, meter.decimals).map_err(|why| not_a_quantity("quantity", why))?;
+    Ok(Item { measure: Measure::Add(quantity), ..item })
+}
+
 /// The quantity: as given, else the meter's property, else of tokens input and output, else one.
 fn amount(meter: &Meter, given: Option<&str>, properties: &Properties<'_, '_>) -> Result<Quantity, Unmeasured> {
     let parse = |name: &str, text: &str| Quantity::parse(text, meter.decimals).map_err(|why| not_a_quantity(name, why));

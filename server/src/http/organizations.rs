@@ -89,7 +89,7 @@ pub async fn create(operation: Operation<Operator, ()>) -> Result<Response<Body>
         caller: operation.by.caller,
         organization: OrganizationRef::Key(key),
         reason: String::new(),
-        command: Command::Create(NewOrganization { profile, plan: plan.id }),
+        command: Command::Create(NewOrganization { profile, plan: plan.id, first_used: None }),
         only_if_changes: None,
         respond: organization_answer(201),
     };

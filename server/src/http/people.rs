@@ -17,6 +17,7 @@ use crate::people::email::Email;
 use crate::people::password::{Busy, Password};
 use crate::people::{People, SESSION, User, UserId};
 use crate::report::Timestamp;
+use crate::store::Caller;
 use metergate_rules::time::Time;
 
 pub mod administrators;
@@ -202,6 +203,14 @@ fn sign_in_from(app: &App, address: IpAddr) -> Result<(), ApiError> {
 fn registration(app: &App, address: IpAddr) -> Result<(), ApiError> {
     let begun = app.shared.attempts.register(address, app.now());
     begun.map_err(|wait| too_many("Too many registrations from your address. Wait, then try again.", wait))
+}
+
+/// # Errors
+/// 429 after too many invitations by a member, or to an address, where they are mailed. Operators are free.
+fn invitation(app: &App, caller: &Caller, to: &Email) -> Result<(), ApiError> {
+    let Some(user) = caller.scope.member().filter(|_| app.shared.mails) else { return Ok(()) };
+    let begun = app.shared.attempts.invite(user, to.as_str(), app.now());
+    begun.map_err(|wait| too_many("Too many invitations of late. Wait, then go on, or ask an operator.", wait))
 }
 
 fn too_many(detail: &'static str, wait: u64) -> ApiError {

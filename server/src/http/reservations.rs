@@ -4,18 +4,21 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use axum::extract::State;
-use axum::http::{Response, StatusCode, Uri};
+use axum::http::header::{CACHE_CONTROL, RETRY_AFTER};
+use axum::http::{HeaderMap, HeaderValue, Response, StatusCode, Uri};
 use metergate_rules::command::{Command, Commit, Completion, Reserve};
 use metergate_rules::decide::Problem;
 use metergate_rules::id::OrganizationRef;
 use metergate_rules::outcome::Reply;
 use metergate_rules::role::Right;
 use metergate_rules::time::SECOND;
+use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
 use super::auth::Credential;
+use super::calls::CallsBody;
 use super::change::written;
 use super::consume::{MOST_PROPERTIES, refuse_elsewhere, unmeasured};
 use super::decision::{Answered, DecisionBody, DecisionRef, json as json_answer};
@@ -25,6 +28,7 @@ use super::number::QuantityText;
 use super::operation::Operation;
 use super::path::Path;
 use super::query::Pairs;
+use super::rate::Sent;
 use super::state::App;
 use crate::llm;
 use crate::report::reservations::{ReservationDetail, ReservationRef};
@@ -39,7 +43,7 @@ pub struct ReserveBody {
     pub organization: String,
     /// The meter's key; of one that adds up.
     pub meter: String,
-    /// How much; 1 without one.
+    /// How much; 1 without one. Of a meter that counts, how many that are yet to come.
     pub quantity: Option<QuantityText>,
     /// For how long: 1 to 86,400 seconds.
     pub ttl_seconds: u32,
@@ -66,6 +70,8 @@ pub struct CommitBody {
     pub duration_ms: Option<u32>,
     /// How it ended, such as an HTTP status.
     pub status: Option<u16>,
+    /// Instead of both, where several calls used it: how many, and how they went. Reports then count so many.
+    pub calls: Option<CallsBody>,
     /// What there is to say of it, beside what was said when it was made: of `tokens` how many of which kind, so that they can
     /// be priced.
     #[schema(value_type = Option<Object>)]
@@ -90,7 +96,9 @@ pub struct ReservationBody<'a> {
     pub expires_at: Option<Timestamp>,
 }
 
-/// Holds so much if every limit has it. What is held counts as used until it is committed, released, or lapses by itself.
+/// Holds so much if every limit has it. What is held counts as used until it is committed, released, or lapses by itself. Of
+/// `tokens` that say their model and kinds what they are to cost is held on `llm_cost` with them; others are refused while a hard
+/// limit of `llm_cost` has nothing left.
 #[utoipa::path(post, operation_id = "create_reservation", path = "/v1/reservations", tag = "reservations", request_body = ReserveBody,
     responses((status = 201, body = ReservationBody), (status = 200, description = "Refused: nothing is held, `id` is null", body = ReservationBody),
         (status = 404, description = "Unknown organization or meter"), (status = 409, description = "Too many are open"), (status = 422, description = "Not valid")))]
@@ -107,11 +115,10 @@ pub async fn create(operation: Operation<Credential, ()>) -> Result<Response<Bod
     let wrong = |why| unmeasured("#", why);
     let picked = Properties::pick(properties, std::iter::once(&**meter)).map_err(wrong)?;
     let quantity = asked.quantity.as_ref().map(QuantityText::as_str);
-    let item = measure::item(meter, quantity, &picked, app.shared.store.values_key()).map_err(wrong)?;
-    // What is held is tokens alone: what they cost is known, and counts, once they are used.
-    llm::said(meter, properties, &snapshot.rules).map_err(wrong)?;
+    let item = measure::held(meter, quantity, &picked, app.shared.store.values_key()).map_err(wrong)?;
+    let llm = llm::said(meter, properties, &snapshot.rules).map_err(wrong)?;
     let properties = properties.map_or_else(String::new, |properties| properties.get().to_owned());
-    let reserve = Reserve { item, ttl: i64::from(asked.ttl_seconds) * SECOND, properties };
+    let reserve = Reserve { item, ttl: i64::from(asked.ttl_seconds) * SECOND, properties, llm };
     // Before it gets to the store, which may create the organization for it.
     reserve.check()?;
     refuse_elsewhere(app, &snapshot, &caller, &organization, &reserve.item).await?;
@@ -162,7 +169,11 @@ pub async fn commit(operation: Operation<Credential>) -> Result<Response<Body>, 
     }
     let (quantity, properties) = (asked.quantity.as_str().into(), properties.to_owned());
     let outcome = Completion { duration_ms: asked.duration_ms, status: asked.status };
-    let command = Command::Commit(Commit { id: id.number, quantity, outcome, properties, llm: None });
+    if asked.calls.is_some() && outcome != Completion::default() {
+        return Err(ApiError::invalid("#/calls", "Send either calls or the durationMs and status of one."));
+    }
+    let calls = asked.calls.map(CallsBody::read).transpose()?;
+    let command = Command::Commit(Commit { id: id.number, quantity, outcome, calls, properties, llm: None });
     on(&operation, caller, id, "POST /v1/reservations/{id}/commit", command).await
 }
 
@@ -199,7 +210,9 @@ async fn on(
     }
 }
 
-/// Runs a command about reservations.
+/// Runs a command about reservations. The answer carries the rate headers of a decision (D10). What is kept of it under an
+/// idempotency key is its body, and by the time of a repetition the headers would say what is no longer so: of them only how long
+/// to wait is said again.
 async fn run(
     app: &App,
     caller: Caller,
@@ -208,20 +221,46 @@ async fn run(
     command: Command,
     text: bool,
 ) -> Result<Response<Body>, StoreError> {
-    let respond: Respond = Arc::new(move |after| answer(after, text));
+    let (sent, carried) = (app.shared.rate_headers, Arc::new(Mutex::new(HeaderMap::new())));
+    let writes = Arc::clone(&carried);
+    let respond: Respond = Arc::new(move |after| {
+        let (answer, headers) = answer(after, text, sent);
+        *writes.lock() = headers;
+        answer
+    });
     let (reason, only_if_changes) = (String::new(), None);
     let request = ChangeRequest { caller, organization, reason, receipt, command, only_if_changes, respond };
     let answers = app.shared.store.execute(&app.port, vec![Request::Change(Box::new(request))]).await?;
     match answers.into_iter().next() {
-        Some(Ok(Receipt::Answered { answer, replayed })) => Ok(written(answer, replayed)),
+        Some(Ok(Receipt::Answered { answer, replayed })) => {
+            let headers = if replayed { waiting(&answer) } else { std::mem::take(&mut *carried.lock()) };
+            let mut response = written(answer, replayed);
+            response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+            response.headers_mut().extend(headers);
+            Ok(response)
+        }
         Some(Err(error)) => Err(error),
         _ => Err(StoreError::Internal),
     }
 }
 
-fn answer(after: &After<'_>, text: bool) -> Answer {
+/// What a kept answer says of how long to wait.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Waiting {
+    retry_after_seconds: Option<i64>,
+}
+
+fn waiting(answer: &Answer) -> HeaderMap {
+    let said = serde_json::from_slice::<Waiting>(&answer.body).ok().and_then(|waiting| waiting.retry_after_seconds);
+    said.map(|seconds| (RETRY_AFTER, HeaderValue::from(seconds))).into_iter().collect()
+}
+
+/// The answer, and its rate headers.
+fn answer(after: &After<'_>, text: bool, sent: Sent) -> (Answer, HeaderMap) {
+    let mut headers = HeaderMap::new();
     let Reply::Reserved(reserved) = after.reply else {
-        return Answer { status: 500, body: Vec::new(), version: None };
+        return (Answer { status: 500, body: Vec::new(), version: None }, headers);
     };
     let held = reserved.reservation.as_ref();
     let id = held.map(|held| ReservationRef { organization: after.account.id, number: held.id }.to_string());
@@ -243,7 +282,8 @@ fn answer(after: &After<'_>, text: bool) -> Answer {
         expires_at: held.map(|held| Timestamp(held.ends_at)),
     };
     let status = if reserved.is_made { 201 } else { 200 };
-    Answer { status, body: serde_json::to_vec(&body).unwrap_or_default(), version: None }
+    answered.write_headers(&mut headers, sent);
+    (Answer { status, body: serde_json::to_vec(&body).unwrap_or_default(), version: None }, headers)
 }
 
 async fn find(app: &App, caller: &Caller, id: ReservationRef, text: bool) -> Result<ReservationDetail, ApiError> {

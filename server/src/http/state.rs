@@ -72,6 +72,8 @@ pub struct Shared {
     pub degradation: Degradation,
     /// Where that is kept until it can be recorded, where the record is a PostgreSQL.
     pub spool: Option<Arc<Spool>>,
+    /// Whether an organization that nobody has created is created when it is first used.
+    pub creates_organizations: bool,
     /// Which rate headers decisions carry.
     pub rate_headers: Sent,
     /// The bound of every key's own request rate.
@@ -92,6 +94,10 @@ pub struct Shared {
     pub aggregating: Arc<tokio::sync::Semaphore>,
     /// Older entries of the audit log go into one file at a time.
     pub pruning: Arc<tokio::sync::Semaphore>,
+    /// Records whose ids are not known any more are looked for by one at a time.
+    pub looking: Arc<tokio::sync::Semaphore>,
+    /// For how long ids are known, in microseconds.
+    pub keep_ids: i64,
     /// The folder of those files.
     pub audit_dir: PathBuf,
     /// The data folder.
@@ -307,6 +313,7 @@ impl From<Problem> for ApiError {
                 "not-a-test-organization",
                 "Only a test organization has a clock of its own: create one with \"test\": true.",
             ),
+            Problem::TooMuchDue => Self::invalid("#/now", problem.to_string()),
             Problem::ClockRunsBack => Self::conflict(
                 "clock-runs-back",
                 "Something was recorded already, so the clock can only be moved forward.",
@@ -317,7 +324,7 @@ impl From<Problem> for ApiError {
             Problem::AlreadyVoid => Self::conflict("already-void", "The event is void already: nothing of it counts."),
             Problem::AlreadyComplete => Self::conflict("already-complete", problem.to_string()),
             Problem::TooManyVoids => Self::conflict("too-many-voids", problem.to_string()),
-            Problem::NotVoidable => Self::conflict("not-voidable", problem.to_string()),
+            Problem::NotVoidable | Problem::VoidsSeveral => Self::conflict("not-voidable", problem.to_string()),
             Problem::OwnAction | Problem::InvalidAction => Self::invalid("#/action", problem.to_string()),
             Problem::UnknownCategory => Self::invalid("#/category", problem.to_string()),
             Problem::NotReservable => Self::invalid("#/meter", problem.to_string()),

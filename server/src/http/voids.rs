@@ -1,10 +1,13 @@
 //! Taking back an event that never was (M6).
 
+use std::sync::Arc;
+
 use axum::body::Body;
 use axum::http::Response;
 use metergate_rules::command::{Command, EventName, Voiding};
 use metergate_rules::decide::Problem;
 use metergate_rules::id::{DecisionId, EventId, EventSource, OrganizationRef};
+use metergate_rules::outcome::VoidedEvent;
 
 use super::change::{ReasonBody, nothing, written};
 use super::error::ApiError;
@@ -13,7 +16,7 @@ use super::query::Pairs;
 use super::state::App;
 use crate::report::Report;
 use crate::report::events::DECISION_SOURCE;
-use crate::store::{Caller, ChangeRequest, Receipt, ReceiptKey, Request, StoreError};
+use crate::store::{Caller, ChangeRequest, Receipt, ReceiptKey, Request, Scope, StoreError};
 
 /// Takes back what an event or a decision counted. Reports, open counters and grants follow; the event stays in the list as
 /// void, and its id stays known.
@@ -50,6 +53,32 @@ pub(super) fn name(app: &App, source: &str, id: &str) -> Result<EventName, ApiEr
     })
 }
 
+/// Where a record stands that is not found by its id any more: records are kept for longer than ids. For that they are gone through,
+/// so it is not done in an organization that is too young to have such, and, of those who are no operators, for one at a time.
+///
+/// # Errors
+/// 404 where there is none, 503 while another is looked for.
+pub(super) async fn place_of(
+    app: &App,
+    scope: Scope,
+    (organization, source, id): (OrganizationRef, String, String),
+    is_operator: bool,
+) -> Result<VoidedEvent, ApiError> {
+    let (catalogue, now) = (app.snapshot(), app.now());
+    let (kept, named, of) = (now.plus(-app.shared.keep_ids), organization.clone(), Arc::clone(&catalogue));
+    let is_old = app.read(move |view| Report { view, catalogue: &of, scope, now, text: false }.has_older(&named, kept));
+    if !is_old.await? {
+        return Err(ApiError::not_found());
+    }
+    let alone = (!is_operator).then(|| Arc::clone(&app.shared.looking).try_acquire_owned()).transpose();
+    let alone = alone.map_err(|_| ApiError::unavailable(1))?;
+    let place = app.read(move |view| {
+        let _alone = alone;
+        Report { view, catalogue: &catalogue, scope, now, text: false }.place_of(&organization, &source, &id)
+    });
+    place.await?.ok_or_else(ApiError::not_found)
+}
+
 /// A void on its way.
 struct Asking<'a> {
     app: &'a App,
@@ -68,12 +97,8 @@ impl Asking<'_> {
             Err(StoreError::Problem(Problem::UnknownEvent)) => {}
             answered => return Ok(answered?),
         }
-        let (catalogue, now, scope) = (self.app.snapshot(), self.app.now(), self.caller.scope);
-        let (organization, source, id) = (self.organization.clone(), self.source.clone(), self.id.clone());
-        let place = self.app.read(move |view| {
-            Report { view, catalogue: &catalogue, scope, now, text: false }.place_of(&organization, &source, &id)
-        });
-        let place = place.await?.ok_or_else(ApiError::not_found)?;
+        let named = (self.organization.clone(), self.source.clone(), self.id.clone());
+        let place = place_of(self.app, self.caller.scope, named, true).await?;
         Ok(self.ask(EventName::Place(place)).await??)
     }
 

@@ -11,6 +11,10 @@ use crate::people::email::Email;
 
 /// The longest name in a mail, in characters.
 const MOST_NAME: usize = 100;
+/// The same where whoever registers has chosen it, and somebody else reads it.
+const MOST_FOREIGN_NAME: usize = 60;
+/// It has no width, and no line breaks at it.
+const WORD_JOINER: char = '\u{2060}';
 /// Who writes, where the team has no name.
 const NAMELESS: &str = "Metergate";
 
@@ -47,7 +51,7 @@ impl Words {
     }
 
     pub(super) fn invitation(to: Email, team: Option<String>, url: String, organization: &str) -> Self {
-        let (team, organization) = (named(team), plain(organization));
+        let (team, organization) = (named(team), foreign(organization));
         let subject = format!("{team}: you are invited to {organization}");
         let lead = format!("You are invited to join {organization} on {team}.");
         let rest =
@@ -67,22 +71,7 @@ impl Words {
         let Notice { r#type: kind, data } = serde_json::from_str(message).ok()?;
         let (team, organization) = (named(team), plain(&data.organization.name));
         let (subject, lead) = match kind.as_str() {
-            "usage.threshold" => {
-                let meter = plain(&name(data.meter.as_deref()?).or(data.meter)?);
-                let (limit, soft) = (data.limit?, data.enforcement.as_deref() == Some("soft"));
-                let goes_on = match data.resets_at.as_deref().map(day) {
-                    _ if soft => "What goes beyond it is counted as overage.".to_owned(),
-                    Some(day) => format!("More is refused until {day}."),
-                    None => "More is refused.".to_owned(),
-                };
-                // What is reserved may be given back.
-                let is_held =
-                    data.held.is_some_and(|held| held.get().bytes().any(|digit| matches!(digit, b'1'..=b'9')));
-                let used = if is_held { "used or reserved" } else { "used" };
-                let lead =
-                    format!("{organization} has {used} all of its {meter} on {team}: {}. {goes_on}", limit.get());
-                (format!("{organization}: all of {meter} is {used}"), lead)
-            }
+            "usage.threshold" => threshold(&data, [&organization, &team], name)?,
             "trial.ending" => {
                 let end = day(data.trial_ends_at.as_deref()?);
                 (
@@ -123,6 +112,39 @@ impl Words {
     }
 }
 
+/// Subject and lead of a mail about a limit.
+fn threshold(
+    data: &NoticeData,
+    [organization, team]: [&str; 2],
+    name: impl Fn(&str) -> Option<String>,
+) -> Option<(String, String)> {
+    let key = data.meter.as_deref()?;
+    let meter = plain(&name(key).unwrap_or_else(|| key.to_owned()));
+    let (limit, soft) = (data.limit.as_ref()?.get(), data.enforcement.as_deref() == Some("soft"));
+    // What is reserved may be given back.
+    let is_some = |held: &RawValue| held.get().bytes().any(|digit| matches!(digit, b'1'..=b'9'));
+    let used = if data.held.as_deref().is_some_and(is_some) { "used or reserved" } else { "used" };
+    let ends = data.resets_at.as_deref().map(day);
+    let beyond = "What goes beyond it is counted as overage.".to_owned();
+    if let Some(percent) = data.threshold.filter(|percent| *percent < 100) {
+        let goes_on = match ends {
+            _ if soft => beyond,
+            Some(day) => format!("Beyond it more is refused until {day}."),
+            None => "Beyond it more is refused.".to_owned(),
+        };
+        let lead =
+            format!("{organization} has {used} {percent} % or more of its {meter} on {team}, of {limit}. {goes_on}");
+        return Some((format!("{organization}: {percent} % of {meter} is {used}"), lead));
+    }
+    let goes_on = match ends {
+        _ if soft => beyond,
+        Some(day) => format!("More is refused until {day}."),
+        None => "More is refused.".to_owned(),
+    };
+    let lead = format!("{organization} has {used} all of its {meter} on {team}: {limit}. {goes_on}");
+    Some((format!("{organization}: all of {meter} is {used}"), lead))
+}
+
 /// What of a message is said in a mail.
 #[derive(Deserialize)]
 struct Notice {
@@ -135,6 +157,7 @@ struct Notice {
 struct NoticeData {
     organization: NoticeOrganization,
     meter: Option<String>,
+    threshold: Option<u8>,
     enforcement: Option<String>,
     limit: Option<Box<RawValue>>,
     held: Option<Box<RawValue>>,
@@ -178,6 +201,31 @@ fn named(team: Option<String>) -> String {
 fn plain(name: &str) -> String {
     let line: String = name.chars().map(|c| if c.is_control() || is_separator(c) { ' ' } else { c }).collect();
     line.split_whitespace().collect::<Vec<_>>().join(" ").chars().take(MOST_NAME).collect()
+}
+
+/// The name of an organization for those who may not know it, who chose which nobody has looked at: it ends before what looks like
+/// a link, and mail programs find nothing in it of which to make one.
+fn foreign(name: &str) -> String {
+    let name = plain(name);
+    let words: Vec<&str> = name.split(' ').take_while(|word| !is_link(word)).collect();
+    let name: String = words.join(" ").chars().take(MOST_FOREIGN_NAME).collect();
+    if name.is_empty() {
+        return "an organization".to_owned();
+    }
+    let (mut apart, mut rest) = (String::new(), name.chars().peekable());
+    while let Some(c) = rest.next() {
+        apart.push(c);
+        // A dot within a word, as in booking.com.
+        if c == '.' && rest.peek().is_some_and(|next| !next.is_whitespace()) {
+            apart.push(WORD_JOINER);
+        }
+    }
+    apart
+}
+
+fn is_link(word: &str) -> bool {
+    let word = word.to_lowercase();
+    word.contains("://") || word.contains("www.") || (word.contains('.') && word.contains(['/', '@']))
 }
 
 /// What ends a line, or turns the direction of one.
@@ -235,13 +283,42 @@ mod tests {
     }
 
     #[test]
+    fn the_name_of_an_organization_that_invites_carries_no_link_and_is_short() {
+        let long = "x".repeat(500);
+        let cases = [
+            ("Acme Inc.", "Acme Inc."),
+            ("You won! visit http://evil.example now", "You won! visit"),
+            ("Look at WWW.evil.example", "Look at"),
+            ("evil.example/prize", "an organization"),
+            ("Write to eve@evil.example", "Write to"),
+            ("https://evil.example", "an organization"),
+            ("Booking.com B.V.", "Booking.\u{2060}com B.\u{2060}V."),
+            (" \n ", "an organization"),
+            (&long[..], &long[..60]),
+        ];
+        for (name, expected) in cases {
+            assert_eq!(foreign(name), expected, "{name}");
+            let to = Email::new("ann@example.com").unwrap();
+            let words = Words::invitation(to, None, "https://x/join?token=t".to_owned(), name);
+            assert_eq!(words.subject, format!("Metergate: you are invited to {expected}"));
+            assert_eq!(words.text().matches("://").count(), 1, "{}", words.text());
+        }
+    }
+
+    fn of_message(message: &str) -> Option<Words> {
+        let to = Email::new("ann@example.com").unwrap();
+        let name = |key: &str| (key == "tokens").then(|| "Tokens".to_owned());
+        Words::notice(to, Some("Grace".to_owned()), "https://x/portal".to_owned(), message, name)
+    }
+
+    #[test]
     fn a_notice_says_what_its_message_tells_and_nothing_is_said_of_other_messages() {
         let organization = r#""organization": {"id": "1", "key": "acme", "name": "Acme\nInc"}"#;
         let limit = r#""meter": "tokens", "limit": 1000.5, "resetsAt": "2026-12-22T11:06:00Z", "enforcement": "#;
         let cases = [
             (
                 "usage.threshold",
-                format!(r#"{limit} "hard""#),
+                format!(r#""threshold": 100, {limit} "hard""#),
                 "Acme Inc has used all of its Tokens on Grace: 1000.5. More is refused until 2026-12-22 (UTC).",
             ),
             (
@@ -260,6 +337,16 @@ mod tests {
                 "Acme Inc has used all of its Tokens on Grace: 1000.5. What goes beyond it is counted as overage.",
             ),
             (
+                "usage.threshold",
+                format!(r#""threshold": 80, {limit} "hard""#),
+                "Acme Inc has used 80 % or more of its Tokens on Grace, of 1000.5. Beyond it more is refused until 2026-12-22 (UTC).",
+            ),
+            (
+                "usage.threshold",
+                format!(r#""threshold": 95, "held": 3, {limit} "soft""#),
+                "Acme Inc has used or reserved 95 % or more of its Tokens on Grace, of 1000.5. What goes beyond it is counted as overage.",
+            ),
+            (
                 "trial.ending",
                 r#""trialEndsAt": "2026-12-22T11:06:00Z""#.to_owned(),
                 "The trial of Acme Inc on Grace ends on 2026-12-22 (UTC).",
@@ -275,17 +362,12 @@ mod tests {
                 "The trial of Acme Inc on Grace is over. It is locked until it has another plan.",
             ),
         ];
-        let words = |message: &str| {
-            let to = Email::new("ann@example.com").unwrap();
-            let name = |key: &str| (key == "tokens").then(|| "Tokens".to_owned());
-            Words::notice(to, Some("Grace".to_owned()), "https://x/portal".to_owned(), message, name)
-        };
         for (kind, data, lead) in cases {
             let message = format!(r#"{{"type": "{kind}", "timestamp": "", "data": {{{organization}, {data}}}}}"#);
-            let words = words(&message).unwrap_or_else(|| panic!("{message}"));
+            let words = of_message(&message).unwrap_or_else(|| panic!("{message}"));
             assert_eq!((words.lead.as_str(), words.subject.starts_with("Acme Inc: ")), (lead, true));
         }
         let other = format!(r#"{{"type": "usage.reset", "timestamp": "", "data": {{{organization}}}}}"#);
-        assert!(words(&other).is_none() && words("{}").is_none());
+        assert!(of_message(&other).is_none() && of_message("{}").is_none());
     }
 }

@@ -39,6 +39,8 @@ const MOST_SESSIONS: usize = 20;
 const MOST_ORGANIZATIONS: usize = 100;
 /// Members of an organization at most, and invitations that are open.
 const MOST_MEMBERS: usize = 10_000;
+/// Invitations of an organization that members have mailed, and that are open, at most.
+const MOST_MAILED: usize = 100;
 
 /// An organization that somebody wants to have.
 #[derive(Clone, Debug)]
@@ -186,6 +188,8 @@ pub struct Ground<'a> {
     pub organization: Option<OrganizationId>,
     /// What the caller may do there: operators as much as owners.
     pub role: Role,
+    /// The member who asks; `None` where an operator does.
+    pub by: Option<UserId>,
     /// When.
     pub now: Time,
     /// Whether mail is sent.
@@ -204,6 +208,7 @@ pub fn decide(ground: &Ground<'_>, command: &PeopleCommand) -> Result<PeopleOutc
         taken_over: None,
         organization: ground.organization,
         role: ground.role,
+        by: ground.by,
         now: ground.now,
         mails: ground.mails,
     };
@@ -246,6 +251,7 @@ struct Changing {
     taken_over: Option<UserId>,
     organization: Option<OrganizationId>,
     role: Role,
+    by: Option<UserId>,
     now: Time,
     mails: bool,
 }

@@ -59,7 +59,7 @@ pub struct Rates {
     prefix: Box<str>,
     script: Script,
     /// Whose limits they are.
-    pub accounts: Accounts,
+    pub accounts: Arc<Accounts>,
     #[cfg(feature = "faults")]
     told: Option<std::sync::atomic::AtomicI64>,
 }
@@ -78,7 +78,7 @@ enum Mode {
 impl Rates {
     /// Over a connection, with keys that begin with `prefix`.
     pub fn new(link: Arc<Link>, prefix: &str) -> Self {
-        let (script, accounts) = (Script::new(SCRIPT), Accounts::default());
+        let (script, accounts) = (Script::new(SCRIPT), Arc::<Accounts>::default());
         Self {
             link,
             prefix: prefix.into(),

@@ -15,6 +15,7 @@ use utoipa::ToSchema;
 
 use super::reservations::ReservationRef;
 use super::{Listed, Report, Timestamp, bad_cursor, stored_object};
+use crate::http::calls::CallsBody;
 use crate::http::number::Number;
 use crate::store::Key;
 use crate::store::block::Record;
@@ -69,6 +70,9 @@ pub struct EventBody {
     pub duration_ms: Option<u32>,
     /// How it ended.
     pub status: Option<u16>,
+    /// The calls that it stands for, of a reservation that was held for several.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub calls: Option<CallsBody>,
     /// Whether it was taken back: nothing of it counts.
     pub voided: bool,
     /// What it did to each meter.
@@ -315,6 +319,7 @@ impl<'a> Filling<'a> {
             data: stored_object(properties),
             duration_ms: outcome.duration_ms,
             status: outcome.status,
+            calls: record.entry.what.calls().map(CallsBody::from),
             voided: false,
             uses: uses.iter().map(|used| self.report.use_body(used)).collect(),
         }
@@ -332,6 +337,7 @@ impl<'a> Filling<'a> {
             data: stored_object(&event.data),
             duration_ms: event.outcome.duration_ms,
             status: event.outcome.status,
+            calls: None,
             voided: self.is_void(sequence, offset, None),
             uses: recorded.uses.iter().map(|used| self.report.use_body(used)).collect(),
         };

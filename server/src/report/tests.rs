@@ -147,7 +147,7 @@ impl Kit {
             metadata: "{\"crm\": 7}".to_owned(),
             created_at: Time::default(),
         };
-        self.change(key, Command::Create(NewOrganization { profile, plan }));
+        self.change(key, Command::Create(NewOrganization { profile, plan, first_used: None }));
     }
 
     fn change(&self, key: &str, command: Command) {

@@ -2,6 +2,7 @@
 
 use metergate_rules::id::{OrganizationId, OrganizationRef};
 use metergate_rules::outcome::{Hold, VoidedEvent, What};
+use metergate_rules::time::Time;
 
 use super::Report;
 use super::events::DECISION_SOURCE;
@@ -14,6 +15,16 @@ use crate::store::reader::ReadError;
 const MOST_RECORDS: usize = 500_000;
 
 impl Report<'_> {
+    /// Whether the organization may have records from before this, as far as they are kept. A test organization's clock says nothing
+    /// of when they were made.
+    ///
+    /// # Errors
+    /// [`ReadError::Store`] where there is no such organization for this caller.
+    pub fn has_older(&self, organization: &OrganizationRef, before: Time) -> Result<bool, ReadError> {
+        let profile = self.view.account(self.scope, organization)?.profile;
+        Ok(profile.test || profile.created_at < before)
+    }
+
     /// Where the event of a source and id stands, as `GET /v1/events` names it; `None` where it is not kept, or too many
     /// records have come after it.
     ///

@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use metergate_rules::id::{MeterId, OrganizationId, OrganizationRef, PlanKey};
 use metergate_rules::period::Zone;
 use metergate_rules::time::Time;
-use metergate_rules::what_if::Moved;
+use metergate_rules::what_if::{self, Moved};
 
 use crate::backup::Watch;
 use crate::catalogue::change::decide;
@@ -25,6 +25,7 @@ mod as_it_was;
 mod body;
 mod estimated;
 mod replayed;
+mod summary;
 mod tally;
 
 pub use as_it_was::AsItWas;
@@ -61,8 +62,8 @@ pub struct Question {
     concerned: Vec<String>,
     /// Whether prices are changed, so that all costs are made anew.
     prices_anew: bool,
-    /// What is not replayed.
-    as_it_was: Vec<AsItWas>,
+    /// In what that time brings about the plans differ.
+    differing: Vec<AsItWas>,
     organizations: Option<Vec<OrganizationRef>>,
     from: Time,
     to: Time,
@@ -85,6 +86,14 @@ impl Question {
         zone: Zone,
         text: bool,
     ) -> Result<Self, StoreError> {
+        if let Changed::Limits(key, limits) = &changed {
+            let plan = snapshot.plan_entry(key.as_str());
+            if let Some(mut alone) = plan.map(|plan| plan.spec.clone()) {
+                // What is wrong with one of them is told by its place among these.
+                alone.limits.clone_from(limits);
+                decide(snapshot, &TeamCommand::PutPlan(key.clone(), alone), "", to)?;
+            }
+        }
         let (plans, command) = command(snapshot, changed, organizations.is_some())?;
         let stored = match &command {
             Some(command) => decide(snapshot, command, "", to)?.stored,
@@ -101,9 +110,9 @@ impl Question {
         };
         let prices_anew = catalogue.stored.prices.prices != snapshot.stored.prices.prices;
         let all = || catalogue.stored.plans.values().map(|plan| plan.key.to_string()).collect::<BTreeSet<_>>();
-        let concerned = if prices_anew { all().into_iter().collect() } else { plans.clone() };
-        let as_it_was = AsItWas::of(snapshot, &catalogue, &plans, &moved);
-        Ok(Self { catalogue, moved, plans, concerned, prices_anew, as_it_was, organizations, from, to, zone, text })
+        let concerned = if prices_anew { all().into_iter().collect() } else { led_to(&catalogue, &plans) };
+        let differing = AsItWas::differing(snapshot, &catalogue, &plans, &moved);
+        Ok(Self { catalogue, moved, plans, concerned, prices_anew, differing, organizations, from, to, zone, text })
     }
 
     /// The organizations that are named, where some are.
@@ -111,9 +120,35 @@ impl Question {
         self.organizations.as_deref()
     }
 
+    /// Whether trials, periods, days of grace and the plan after a subscription are those of the changed plans.
+    const fn in_course(&self) -> bool {
+        !self.differing.is_empty()
+    }
+
+    /// Whether billing periods begin elsewhere.
+    fn has_other_periods(&self) -> bool {
+        self.differing.contains(&AsItWas::Cycle)
+    }
+
     fn is_on(&self, plan: metergate_rules::id::PlanId, key: &str) -> bool {
         self.catalogue.plan_by_id(plan).is_some_and(|entry| entry.key.as_str() == key)
     }
+}
+
+/// The plans that are changed, and those to which they led before, where they lead elsewhere now: who came from one of them is there.
+fn led_to(catalogue: &Snapshot, plans: &[String]) -> Vec<String> {
+    let mut all: Vec<String> = plans.to_vec();
+    for newest in plans.iter().filter_map(|key| catalogue.rules.newest_plan(key)) {
+        let versions = catalogue.stored.plans.values().filter(|entry| entry.key == newest.key);
+        for version in versions.filter_map(|entry| catalogue.rules.plan(entry.id)) {
+            what_if::led_to(version, newest, |key| {
+                if catalogue.plan_entry(key.as_str()).is_some() && all.iter().all(|known| known != key.as_str()) {
+                    all.push(key.to_string());
+                }
+            });
+        }
+    }
+    all
 }
 
 /// The plans that are changed, and the command that changes them; none where nothing has to be.
@@ -156,9 +191,13 @@ struct Found {
     /// Until when it is estimated, of whom the latest.
     until: Option<Time>,
     left_out: BTreeSet<MeterId>,
+    /// What is not replayed of somebody.
+    as_it_was: BTreeSet<AsItWas>,
     replayed: u64,
     /// Of whom something would have been refused that was not.
     refusing: u64,
+    /// Of whom calls of language models would have cost more, or less.
+    charged_otherwise: u64,
     /// Of whom it cannot be said.
     failed: u64,
     listed: Vec<WhatIfOrganization>,
@@ -194,10 +233,17 @@ impl Found {
             self.guessed.merge(&guess.tally);
             self.until = self.until.max(Some(guess.until));
             self.left_out.extend(&guess.left_out);
+            self.as_it_was.extend(&question.differing);
             all.merge(&guess.tally);
         }
+        if looked.keeps_periods {
+            self.as_it_was.insert(AsItWas::Cycle);
+        }
+        self.charged_otherwise += u64::from(all.charged.was != all.charged.is);
         self.refusing += u64::from(all.counts.refused > 0);
-        let differs = all.counts.refused + all.counts.allowed > 0 || all.beyond != all.beyond_before;
+        let differs = all.counts.refused + all.counts.allowed > 0
+            || all.beyond != all.beyond_before
+            || all.charged.was != all.charged.is;
         let is_cut = looked.guess.is_some();
         if differs || all.counts.refused_before > 0 || is_cut || question.organizations.is_some() {
             self.listed.push(WhatIfOrganization::of(question, looked));

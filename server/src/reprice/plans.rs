@@ -10,6 +10,9 @@ use super::scan::AHEAD;
 use crate::catalogue::Snapshot;
 use crate::store::reader::{ReadError, View};
 
+/// Changes of the markup that an account keeps of one time at most: of more a void gives back what was charged at first.
+const MOST_MARKUPS: usize = 500;
+
 /// On which plan the organization was, by places in its journal: of that was the markup.
 pub(super) struct Plans {
     /// From the newest to the oldest: from which place on.
@@ -54,8 +57,26 @@ impl Plans {
     pub(super) fn markup(&self, place: (u64, u32), snapshot: &Snapshot) -> Markup {
         let since = self.changes.iter().find(|(from, _)| *from <= place);
         let plan = since.map_or(self.first, |(_, plan)| *plan);
-        snapshot.rules.plan(plan).map_or(Markup::NONE, |plan| plan.llm_markup)
+        of_plan(plan, snapshot)
     }
+
+    /// The markup at first, and from which places on which other, in order; `None` where there are too many to be kept.
+    pub(super) fn markups(&self, snapshot: &Snapshot) -> Option<(Markup, Vec<((u64, u32), Markup)>)> {
+        let first = of_plan(self.first, snapshot);
+        let (mut last, mut markups) = (first, Vec::new());
+        for (place, plan) in self.changes.iter().rev() {
+            let markup = of_plan(*plan, snapshot);
+            if markup != last {
+                markups.push((*place, markup));
+                last = markup;
+            }
+        }
+        (markups.len() <= MOST_MARKUPS).then_some((first, markups))
+    }
+}
+
+fn of_plan(plan: PlanId, snapshot: &Snapshot) -> Markup {
+    snapshot.rules.plan(plan).map_or(Markup::NONE, |plan| plan.llm_markup)
 }
 
 /// The plan from an entry on, where that says it.

@@ -7,11 +7,13 @@ use metergate_rules::command::Repriced;
 use metergate_rules::decide::cost::dimensions_of;
 use metergate_rules::id::{MeterId, OrganizationId, OrganizationKey, OrganizationRef};
 use metergate_rules::meter::{Measure, Meter};
-use metergate_rules::outcome::{Change, Correction, Hold, Use, VoidedEvent, What};
-use metergate_rules::price::{Cost, LlmUse, Pattern, TOKENS};
+use metergate_rules::outcome::{Change, Correction, Entry, PricedAgain, Use, VoidedEvent, What};
+use metergate_rules::price::{Cost, Pattern, TOKENS};
 use metergate_rules::quantity::Quantity;
 use metergate_rules::time::{MINUTE, Span, Time};
 
+use super::earlier::{Earlier, Priced};
+use super::figures::{Figures, model_of};
 use super::plans::Plans;
 use super::{Asked, OfOrganization, QUARTER};
 use crate::catalogue::Snapshot;
@@ -24,41 +26,6 @@ use crate::store::{Scope, StoreError};
 const MOST_RECORDS: u64 = 20_000;
 /// No event lies further ahead of its arrival (M5).
 pub(super) const AHEAD: i64 = 5 * MINUTE;
-
-/// What came of the uses of a model. Costs are in billionths of a dollar.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Figures {
-    /// How many there were.
-    pub uses: u64,
-    /// Those of which nobody knows what they cost.
-    pub unpriced: u64,
-    /// What was charged, with earlier corrections of this kind.
-    pub before: i128,
-    /// What they cost by today's table.
-    pub after: i128,
-    /// Whether it differs in some quarter hour, though it may come to the same.
-    pub moved: bool,
-}
-
-impl Figures {
-    /// How much more is charged, or less.
-    pub const fn difference(&self) -> i128 {
-        self.after - self.before
-    }
-
-    /// Whether anything of it is to be corrected.
-    pub const fn differs(&self) -> bool {
-        self.moved
-    }
-
-    pub(super) const fn add(&mut self, other: &Self) {
-        self.uses += other.uses;
-        self.unpriced += other.unpriced;
-        self.before += other.before;
-        self.after += other.after;
-        self.moved |= other.moved;
-    }
-}
 
 /// What was charged and is to be charged in a quarter hour, under one set of dimension values.
 #[derive(Clone, Copy, Debug, Default)]
@@ -76,8 +43,13 @@ pub struct Scan {
     key: OrganizationKey,
     changes: u64,
     voided: Arc<Vec<VoidedEvent>>,
-    /// What voids have given back of what was charged for an event, in billionths: some of it may have gone already.
-    returned: HashMap<(u64, u32), i128>,
+    /// What voids have given back of what was charged for an event, in billionths, and under which dimension values: some of it may
+    /// have gone already.
+    returned: HashMap<(u64, u32), Vec<(String, i128)>>,
+    /// How it was priced again before.
+    earlier: Earlier,
+    /// The newest quarter hour of a use that is charged otherwise from now on.
+    moved: Option<Time>,
     tokens: MeterId,
     cost: MeterId,
     plans: Plans,
@@ -125,6 +97,8 @@ impl Scan {
             changes: account.changes,
             voided: Arc::clone(&account.voided),
             returned: HashMap::new(),
+            earlier: Earlier::of(&account, span, &snapshot, view.rows())?,
+            moved: None,
             tokens,
             cost,
             plans,
@@ -228,6 +202,15 @@ impl Scan {
         self.charges.iter().map(part).filter(|part| part.units != 0 && part.quarter >= from).collect()
     }
 
+    /// By which prices all of the time is charged once it is corrected; `None` where no use is charged otherwise than it was.
+    pub(super) fn priced(&self) -> Option<PricedAgain> {
+        let start = self.known_from();
+        self.moved.filter(|newest| start <= *newest)?;
+        let (markup, markups) = self.plans.markups(&self.snapshot)?;
+        let (at, span) = (Time::MIN, Span { start, end: self.span.end });
+        Some(PricedAgain { at, span, models: self.models.clone(), table: self.table(), markup, markups })
+    }
+
     /// What was found.
     pub(super) fn found(&self) -> OfOrganization {
         let from = self.known_from();
@@ -253,23 +236,8 @@ impl Scan {
             return false;
         }
         match &record.entry.what {
-            What::Decided(decided) => {
-                self.take_use(place, Some(self.tokens), &decided.uses, |meter, rules| {
-                    llm::stored(meter, &decided.properties, rules)
-                });
-            }
-            What::Recorded(recorded) => {
-                self.take_use(place, None, &recorded.uses, |meter, rules| {
-                    llm::stored(meter, &recorded.event.data, rules)
-                });
-            }
-            What::Reservation(hold) => {
-                if let Hold::Settled(settled) = &**hold {
-                    self.take_use(place, Some(self.tokens), &settled.uses, |meter, rules| {
-                        llm::settled(meter, &settled.properties, settled.quantity(), rules).unwrap_or(None)
-                    });
-                }
-            }
+            What::Decided(_) | What::Reservation(_) => self.take_use(place, Some(self.tokens), &record.entry),
+            What::Recorded(_) => self.take_use(place, None, &record.entry),
             What::Changed(change) => match &**change {
                 Change::Corrected(correction) if correction.repriced => {
                     correction.uses.iter().for_each(|used| self.take_correction(used));
@@ -283,52 +251,71 @@ impl Scan {
         true
     }
 
-    /// A use of tokens that stands, with what was charged for it. Where the caller said the cost, that stands.
-    fn take_use(
-        &mut self,
-        place: (u64, u32),
-        voided_as: Option<MeterId>,
-        uses: &[Use],
-        said: impl FnOnce(&Meter, &metergate_rules::catalogue::Catalogue) -> Option<Box<LlmUse>>,
-    ) {
-        let of = |meter: MeterId, follows| uses.iter().find(|used| used.meter == meter && used.follows == follows);
-        let Some(tokens) = of(self.tokens, None).filter(|used| self.span.contains(used.time)) else { return };
-        if of(self.cost, None).is_some() {
+    /// A use of tokens, with what was charged for it. Where the caller said the cost, that stands.
+    fn take_use(&mut self, place: (u64, u32), voided_as: Option<MeterId>, entry: &Entry) {
+        let of = |meter: MeterId, follows| {
+            entry.what.uses().iter().find(|used| used.meter == meter && used.follows == follows)
+        };
+        let Some(time) = of(self.tokens, None).map(|used| used.time).filter(|time| self.span.contains(*time)) else {
             return;
-        }
-        let is_it = |event: &VoidedEvent| (event.sequence, event.offset) == place && event.meter == voided_as;
-        let is_void = self.voided.iter().any(is_it);
+        };
         let snapshot = Arc::clone(&self.snapshot);
         let Some(meter) = snapshot.rules.meter(self.tokens) else { return };
-        let Some(llm) = said(meter, &snapshot.rules).filter(|llm| self.is_wanted(&llm.model)) else { return };
-        let markup = self.plans.markup(place, &snapshot);
-        // A cost that is out of range could not have been recorded.
-        let Ok(cost) = snapshot.rules.prices().cost(&llm, tokens.time, markup) else { return };
-        let charged = of(self.cost, Some(self.tokens));
-        let before = charged.map_or(0, |used| match used.measure {
-            Measure::Add(quantity) => i128::from(quantity.units()),
-            _ => 0,
-        });
-        // Of what is void nothing is to be charged: what its void has left is taken off, and what it took too much comes back.
-        let returned = if is_void { self.returned.get(&place).copied().unwrap_or(before) } else { 0 };
-        let (before, cost) = (before - returned, if is_void { Cost::Priced(Quantity::ZERO) } else { cost });
-        if is_void && before == 0 {
+        let Some(llm) = llm::used(&entry.what, meter, &snapshot.rules).filter(|llm| self.is_wanted(&llm.model)) else {
             return;
+        };
+        let charged = of(self.cost, Some(self.tokens)).map(|used| (used.dimensions.as_str(), charged(used)));
+        let is_it = |event: &VoidedEvent| (event.sequence, event.offset) == place && event.meter == voided_as;
+        if self.voided.iter().any(is_it) {
+            self.take_voided(place, time, &llm.model, charged);
+        } else {
+            let priced = Priced { place, recorded_at: entry.at, time, llm: &llm };
+            self.take_standing(priced, charged);
         }
-        let quarter = tokens.time.floor(QUARTER);
-        if let Some(used) = charged {
-            self.charges.entry((quarter, used.dimensions.clone())).or_default().before += before;
+    }
+
+    /// One that stands: it is charged by the table.
+    fn take_standing(&mut self, of: Priced<'_>, charged: Option<(&str, i128)>) {
+        let snapshot = Arc::clone(&self.snapshot);
+        // A cost that is out of range could not have been recorded.
+        let Ok(cost) = snapshot.rules.prices().cost(of.llm, of.time, self.plans.markup(of.place, &snapshot)) else {
+            return;
+        };
+        let (quarter, before) = (of.time.floor(QUARTER), charged.map_or(0, |(_, units)| units));
+        if let Some((dimensions, units)) = charged {
+            self.charges.entry((quarter, dimensions.to_owned())).or_default().before += units;
         }
-        let after = i128::from(cost.charged().units());
+        let (after, dimensions) = (units(cost), dimensions_of(of.llm, cost, &snapshot.rules));
+        let stands = match self.earlier.cost(of, &snapshot) {
+            Some(cost) => (dimensions_of(of.llm, cost, &snapshot.rules), units(cost)),
+            None => charged.map(|(dimensions, units)| (dimensions.to_owned(), units)).unwrap_or_default(),
+        };
+        if stands.1 != after || (after != 0 && stands.0 != dimensions) {
+            self.moved = self.moved.max(Some(quarter));
+        }
         if after != 0 {
-            let dimensions = dimensions_of(&llm, cost, &snapshot.rules);
             self.charges.entry((quarter, dimensions)).or_default().after += after;
         }
-        let figures = self.figures.entry((quarter, llm.model)).or_default();
-        figures.uses += u64::from(!is_void);
+        let figures = self.figures.entry((quarter, of.llm.model.clone())).or_default();
+        figures.uses += 1;
         figures.unpriced += u64::from(matches!(cost, Cost::Unpriced(_)));
         figures.before += before;
         figures.after += after;
+    }
+
+    /// One that is void: nothing is to be charged for it. What its void has left is taken off, and what it took too much comes back.
+    fn take_voided(&mut self, place: (u64, u32), time: Time, model: &str, charged: Option<(&str, i128)>) {
+        let Some(returned) = self.returned.remove(&place) else { return };
+        let charged = charged.map(|(dimensions, units)| (dimensions.to_owned(), units));
+        let less = returned.into_iter().map(|(dimensions, units)| (dimensions, -units));
+        let mut left: BTreeMap<String, i128> = BTreeMap::new();
+        charged.into_iter().chain(less).for_each(|(dimensions, units)| *left.entry(dimensions).or_default() += units);
+        left.retain(|_, units| *units != 0);
+        let quarter = time.floor(QUARTER);
+        for (dimensions, units) in left {
+            self.charges.entry((quarter, dimensions)).or_default().before += units;
+            self.figures.entry((quarter, model.to_owned())).or_default().before += units;
+        }
     }
 
     /// What an earlier run has corrected.
@@ -343,15 +330,21 @@ impl Scan {
         self.figures.entry((quarter, model)).or_default().before += i128::from(units);
     }
 
-    /// What a void has given back of what tokens cost: at most what was left there, and never more than was charged at first.
+    /// What a void has given back of what tokens cost: at most what was left there.
     fn take_void(&mut self, correction: &Correction) {
         let (Some(event), of) = (correction.voided, (self.cost, Some(self.tokens))) else { return };
         if event.meter.is_some_and(|meter| meter != self.tokens) {
             return;
         }
-        let Some(used) = correction.uses.iter().find(|used| (used.meter, used.follows) == of) else { return };
-        if let Measure::Void(quantity) = used.measure {
-            self.returned.insert((event.sequence, event.offset), i128::from(quantity.units()));
+        let cost = correction.uses.iter().filter(|used| (used.meter, used.follows) == of);
+        let returned = cost.filter_map(|used| match used.measure {
+            Measure::Void(quantity) => Some((used.dimensions.clone(), i128::from(quantity.units()))),
+            Measure::Adjust(units) => Some((used.dimensions.clone(), -i128::from(units))),
+            _ => None,
+        });
+        let returned: Vec<_> = returned.collect();
+        if !returned.is_empty() {
+            self.returned.insert((event.sequence, event.offset), returned);
         }
     }
 
@@ -360,8 +353,14 @@ impl Scan {
     }
 }
 
-/// The model among dimension values; empty where it is not among them.
-fn model_of(dimensions: &str) -> String {
-    let values: Option<BTreeMap<String, String>> = serde_json::from_str(dimensions).ok();
-    values.and_then(|mut values| values.remove("model")).unwrap_or_default()
+fn units(cost: Cost) -> i128 {
+    i128::from(cost.charged().units())
+}
+
+/// What was charged at first.
+fn charged(used: &Use) -> i128 {
+    match used.measure {
+        Measure::Add(quantity) => i128::from(quantity.units()),
+        _ => 0,
+    }
 }

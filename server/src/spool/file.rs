@@ -49,6 +49,7 @@ impl Entry {
 
 /// The file of this node.
 pub(super) struct File {
+    folder: PathBuf,
     most: u64,
     queue: Mutex<Queue>,
     disk: Mutex<Disk>,
@@ -66,6 +67,7 @@ struct Queue {
 
 struct Disk {
     file: fs::File,
+    path: PathBuf,
     /// The number of the last entry that is on disk.
     synced: u64,
     /// A write or a sync failed.
@@ -79,7 +81,7 @@ impl File {
     /// Where the folder or a file cannot be read or written.
     pub(super) fn open(folder: &Path, most: u64) -> io::Result<(Self, Vec<Passed>)> {
         fs::create_dir_all(folder)?;
-        let (mut file, mut left) = (create(folder)?, Vec::new());
+        let ((mut file, own), mut left) = (create(folder)?, Vec::new());
         for path in others(folder)? {
             let mut other = fs::OpenOptions::new().read(true).write(true).open(&path)?;
             match other.try_lock() {
@@ -98,7 +100,8 @@ impl File {
         fs::File::open(folder)?.sync_all()?;
         let bytes = file.stream_position()?;
         let queue = Mutex::new(Queue { bytes, ..Queue::default() });
-        Ok((Self { most, queue, disk: Mutex::new(Disk { file, synced: 0, failed: false }) }, left))
+        let disk = Mutex::new(Disk { file, path: own, synced: 0, failed: false });
+        Ok((Self { folder: folder.to_owned(), most, queue, disk }, left))
     }
 
     /// Writes an entry, with all that wait, and syncs the file. Whoever writes tells `written` of what is on disk.
@@ -129,22 +132,44 @@ impl File {
         Ok(())
     }
 
-    /// Cuts the file to nothing, if still nothing in it is needed: what is not written yet is not in it.
-    pub(super) fn clear(&self, is_recorded: impl FnOnce() -> bool) {
+    /// Cuts the file to what `needed` says that is needed of it, if nothing else is: what is not written yet is not in it.
+    pub(super) fn clear(&self, needed: impl FnOnce() -> Option<Vec<Passed>>) {
         let mut disk = self.disk.lock();
-        if !is_recorded() || disk.failed {
-            return;
-        }
-        let cut =
-            disk.file.set_len(0).and_then(|()| disk.file.seek(SeekFrom::Start(0))).and_then(|_| disk.file.sync_all());
-        if let Err(error) = cut {
-            // It is read again at the next start, and counts nothing twice.
-            tracing::error!(%error, "the spool cannot be cut");
-            disk.failed = true;
-            return;
-        }
+        let Some(needed) = needed().filter(|_| !disk.failed) else { return };
+        let left = match self.cut(&mut disk, needed) {
+            Ok(left) => left,
+            Err(error) => {
+                // It is read again at the next start, and counts nothing twice.
+                tracing::error!(%error, "the spool cannot be cut");
+                disk.failed = true;
+                return;
+            }
+        };
         let mut queue = self.queue.lock();
-        queue.bytes = queue.entries.iter().map(|entry| entry.bytes.len() as u64).sum();
+        queue.bytes = left + queue.entries.iter().map(|entry| entry.bytes.len() as u64).sum::<u64>();
+    }
+
+    /// How many bytes are left.
+    fn cut(&self, disk: &mut Disk, needed: Vec<Passed>) -> io::Result<u64> {
+        if needed.is_empty() {
+            disk.file.set_len(0)?;
+            disk.file.seek(SeekFrom::Start(0))?;
+            disk.file.sync_all()?;
+            return Ok(0);
+        }
+        let entries: Vec<_> = needed.into_iter().map(Entry::new).collect::<Result<_, _>>().map_err(io::Error::other)?;
+        let bytes: Vec<u8> = entries.into_iter().flat_map(|entry| entry.bytes).collect();
+        if disk.file.stream_position()? == bytes.len() as u64 {
+            return Ok(bytes.len() as u64);
+        }
+        // Only when it is in the new one does the old one go; what is in both counts once.
+        let (mut file, path) = create(&self.folder)?;
+        file.write_all(&bytes)?;
+        file.sync_all()?;
+        fs::File::open(&self.folder)?.sync_all()?;
+        fs::remove_file(&disk.path)?;
+        (disk.file, disk.path) = (file, path);
+        Ok(bytes.len() as u64)
     }
 }
 
@@ -160,15 +185,15 @@ impl Queue {
     }
 }
 
-/// A new file, which is this node's.
-fn create(folder: &Path) -> io::Result<fs::File> {
+/// A new file, which is this node's, and where it is.
+fn create(folder: &Path) -> io::Result<(fs::File, PathBuf)> {
     loop {
         let path = folder.join(format!("{}.{ENDING}", hex(&random::bytes::<8>())));
         let file = fs::OpenOptions::new().read(true).write(true).create_new(true).open(&path)?;
         file.lock()?;
         // Before that another node that starts may have taken it for one that was left, and removed it.
         if path.exists() {
-            return Ok(file);
+            return Ok((file, path));
         }
     }
 }
@@ -292,12 +317,20 @@ mod tests {
         file.append(entry("a"), |_| ()).unwrap();
         file.append(entry("b"), |_| ()).unwrap();
         assert!(matches!(file.append(entry("c"), |_| ()), Err(SpoolError::Full)));
-        file.clear(|| false);
+        file.clear(|| None);
         assert!(matches!(file.append(entry("c"), |_| ()), Err(SpoolError::Full)), "something is needed still");
-        file.clear(|| true);
+        file.clear(|| Some(Vec::new()));
         file.append(entry("d"), |_| ()).unwrap();
+        file.append(entry("e"), |_| ()).unwrap();
+        // What nobody can record now stays, and there is room behind it.
+        file.clear(|| Some(vec![entry("e").passed]));
+        file.append(entry("f"), |_| ()).unwrap();
+        assert!(matches!(file.append(entry("g"), |_| ()), Err(SpoolError::Full)));
         drop(file);
-        assert_eq!(ids(&File::open(folder.path(), most).unwrap().1), ["d"]);
+        let (file, left) = File::open(folder.path(), most).unwrap();
+        assert_eq!(ids(&left), ["e", "f"]);
+        assert_eq!(others(folder.path()).unwrap().len(), 1, "the one before is gone");
+        drop(file);
     }
 
     #[test]

@@ -11,7 +11,7 @@ use metergate_rules::audit::Fields;
 use metergate_rules::command::{Command, Commit};
 use metergate_rules::decide::Problem;
 use metergate_rules::id::{OrganizationId, OrganizationKey, OrganizationRef};
-use metergate_rules::outcome::{Reply, Verdict, What};
+use metergate_rules::outcome::{Entry, Reply, Verdict, What};
 use metergate_rules::time::Time;
 
 use super::audit::{AuditRow, TEAM};
@@ -121,6 +121,8 @@ pub(super) struct Batch<'a> {
     pub(super) rows: &'a dyn Rows,
     pub(super) settings: &'a Settings,
     pub(super) now: Time,
+    /// The requests of the call at hand, which are decided one after the other.
+    call: &'a [Request],
     /// Accounts as they are after what was decided so far.
     pub(super) working: Map<OrganizationId, Arc<Account>>,
     /// Organizations of which something but use changed.
@@ -158,6 +160,7 @@ impl<'a> Batch<'a> {
             rows,
             settings,
             now,
+            call: &[],
             working: Map::default(),
             changed: HashSet::new(),
             created: None,
@@ -176,11 +179,16 @@ impl<'a> Batch<'a> {
         }
     }
 
-    /// Decides one request.
+    /// Decides the requests of one call, in order.
     ///
     /// # Errors
-    /// [`Failure`] if the batch cannot go on; the request's own errors are answers.
-    pub(super) fn decide(&mut self, request: &Request) -> Result<Pending, Failure> {
+    /// [`Failure`] if the batch cannot go on; a request's own errors are answers.
+    pub(super) fn decide(&mut self, call: &'a [Request]) -> Result<Vec<Pending>, Failure> {
+        self.call = call;
+        call.iter().map(|request| self.decide_one(request)).collect()
+    }
+
+    fn decide_one(&mut self, request: &Request) -> Result<Pending, Failure> {
         self.created = None;
         let decided = match request {
             Request::Consume(consume) => self.consume(consume),
@@ -212,7 +220,7 @@ impl<'a> Batch<'a> {
         let Reply::Decided(verdicts) = outcome.reply else { return Err(StoreError::Internal.into()) };
         if verdicts.iter().any(|verdict| verdict.reason.is_some()) {
             self.refused.push(organization);
-            self.ledger.refusals.tally(&mut self.tally, organization, &verdicts, &mut outcome.entries);
+            self.tally(organization, &verdicts, &mut outcome.entries)?;
         }
         let first = self.records.len();
         self.keep(organization, outcome.entries, request.key.clone(), request.fingerprint)?;
@@ -225,6 +233,11 @@ impl<'a> Batch<'a> {
             return Ok(Pending::Placed(receipt, record));
         }
         Ok(Pending::Ready(Ok(Receipt::Decided(receipt))))
+    }
+
+    fn tally(&mut self, of: OrganizationId, verdicts: &[Verdict], entries: &mut [Entry]) -> Result<(), EngineError> {
+        let (rows, batch) = (self.rows, &mut self.tally);
+        self.ledger.refusals.tally(batch, of, verdicts, entries, |(id, meter, by)| rows.refusals(id, meter, by))
     }
 
     fn is_decision(&self, record: usize) -> bool {
@@ -344,7 +357,7 @@ impl<'a> Batch<'a> {
         };
         if let Reply::Reserved(reserved) = &outcome.reply {
             let verdicts = std::slice::from_ref(&reserved.verdict);
-            self.ledger.refusals.tally(&mut self.tally, organization, verdicts, &mut outcome.entries);
+            self.tally(organization, verdicts, &mut outcome.entries)?;
         }
         self.write_audit(organization, &outcome.audit, &request.caller.actor, &request.reason)?;
         self.keep(organization, outcome.entries, None, 0)?;
@@ -354,6 +367,7 @@ impl<'a> Batch<'a> {
         let key = self.account(organization)?.profile.key.clone();
         if key != account.profile.key {
             self.keys.insert(account.profile.key.clone(), None);
+            self.tell_named(organization, &key);
             self.keys.insert(key, Some(organization));
         }
         Ok(outcome.reply)

@@ -1,25 +1,31 @@
 //! The way in and out of the writer: calls wait in one inbox; a commit's answers come back to each port as one vector
 //! with one wake-up, so that a decision costs neither a channel nor a wake-up of its own.
+//!
+//! Where several writers share a record each has a lane of its own in it: calls about one organization go to one of them.
 
 use std::future::Future;
+use std::hash::BuildHasher as _;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
+use metergate_rules::time::SECOND;
 use parking_lot::{Condvar, Mutex};
 use tokio::sync::Notify;
 
-use super::{Answers, StoreError, Work};
+use super::{Answers, Request, StoreError, Work};
 use crate::clock::boot;
 use claim::Claim;
+use slots::{Slot, Slots};
 
 mod claim;
+mod slots;
 
-/// Calls that may wait at most. Beyond it callers hear at once that the store is busy.
+/// Calls that may wait in a lane at most. Beyond it callers hear at once that the store is busy.
 const MOST_WAITING: usize = 100_000;
-/// Where a caller's patience has an end, it is looked so often, in milliseconds, whose has.
-const LOOK: u64 = 100;
+/// Where a caller's patience has an end, it is looked so often, in microseconds, whose has.
+const LOOK: i64 = SECOND / 10;
 
 /// A call that waits for the writer.
 pub(super) struct Call {
@@ -68,14 +74,20 @@ pub(super) enum Taken {
     Closed,
 }
 
-/// What waits for the writer.
-#[derive(Default)]
+/// What waits for the writers.
 pub(super) struct Inbox {
-    waiting: Mutex<Waiting>,
-    ready: Condvar,
+    /// One for each writer. What names no organization goes to the first.
+    lanes: Box<[Lane]>,
+    by: foldhash::fast::RandomState,
     /// How long a caller waits at most, in microseconds, whatever the writer is held up by; without an end where it depends
     /// on nobody else.
     patience: Option<i64>,
+}
+
+#[derive(Default)]
+struct Lane {
+    waiting: Mutex<Waiting>,
+    ready: Condvar,
 }
 
 #[derive(Default)]
@@ -86,20 +98,27 @@ struct Waiting {
 }
 
 impl Inbox {
-    /// One whose callers wait for so many microseconds at most. Then they hear that nothing of their call has happened, or
-    /// that this is not known.
-    pub(super) fn with_patience(patience: i64) -> Self {
-        Self { patience: Some(patience), ..Self::default() }
+    /// One for a single writer, with all the time of its own.
+    pub(super) fn new() -> Self {
+        Self { lanes: [Lane::default()].into(), by: <_>::default(), patience: None }
     }
 
-    /// Takes all that waits, once something does, for as long as `patience` says or until it is woken.
-    pub(super) fn take(&self, calls: &mut Vec<Call>, patience: Duration) -> Taken {
-        let mut waiting = self.waiting.lock();
+    /// One for so many writers, whose callers wait for so many microseconds at most. Then they hear that nothing of their
+    /// call has happened, or that this is not known.
+    pub(super) fn with_patience(lanes: usize, patience: i64) -> Self {
+        let lanes = (0..lanes.max(1)).map(|_| Lane::default()).collect();
+        Self { lanes, by: <_>::default(), patience: Some(patience) }
+    }
+
+    /// Takes all that waits in a lane, once something does, for as long as `patience` says or until it is woken.
+    pub(super) fn take(&self, lane: usize, calls: &mut Vec<Call>, patience: Duration) -> Taken {
+        let Lane { waiting, ready } = &self.lanes[lane];
+        let mut waiting = waiting.lock();
         while waiting.calls.is_empty() {
             if waiting.closed {
                 return Taken::Closed;
             }
-            if std::mem::take(&mut waiting.woken) || self.ready.wait_for(&mut waiting, patience).timed_out() {
+            if std::mem::take(&mut waiting.woken) || ready.wait_for(&mut waiting, patience).timed_out() {
                 return Taken::Nothing;
             }
         }
@@ -107,26 +126,43 @@ impl Inbox {
         Taken::Calls
     }
 
-    /// Has the writer look after what it does without calls.
+    /// Has the writers look after what they do without calls.
     pub(super) fn wake(&self) {
-        self.waiting.lock().woken = true;
-        self.ready.notify_all();
+        self.each_lane(|waiting| waiting.woken = true);
     }
 
     /// Lets nothing more in. What waits is still answered.
     pub(super) fn close(&self) {
-        self.waiting.lock().closed = true;
-        self.ready.notify_all();
+        self.each_lane(|waiting| waiting.closed = true);
+    }
+
+    fn each_lane(&self, tell: impl Fn(&mut Waiting)) {
+        for lane in &self.lanes {
+            tell(&mut lane.waiting.lock());
+            lane.ready.notify_all();
+        }
+    }
+
+    /// The lane of the organization that a call names first.
+    fn lane_of(&self, work: &Work) -> &Lane {
+        let lanes = self.lanes.len();
+        let organization = match work {
+            Work::Requests(requests) if lanes > 1 => requests.first().map(Request::organization),
+            _ => None,
+        };
+        let lane = organization.map_or(0, |organization| self.by.hash_one(organization) % lanes as u64);
+        &self.lanes[lane as usize]
     }
 
     fn put(&self, call: Call) -> Result<(), StoreError> {
-        let mut waiting = self.waiting.lock();
+        let Lane { waiting, ready } = self.lane_of(&call.work);
+        let mut waiting = waiting.lock();
         if waiting.closed || waiting.calls.len() >= MOST_WAITING {
             return Err(StoreError::Unavailable);
         }
         waiting.calls.push(call);
         if waiting.calls.len() == 1 {
-            self.ready.notify_one();
+            ready.notify_one();
         }
         Ok(())
     }
@@ -147,66 +183,6 @@ impl Mailbox {
     }
 }
 
-/// The answer that a caller waits for.
-enum Slot {
-    Free,
-    /// Until when, in microseconds since boot; who may say what becomes of it; whom an answer wakes.
-    Waiting(i64, Option<Arc<Claim>>, Option<Waker>),
-    Answered(Answers),
-    /// Its caller's patience has ended, which that has not seen yet. Whether nothing has happened, nor will.
-    Late(bool),
-    /// Its caller went away; the answer is dropped when it comes.
-    Abandoned,
-}
-
-#[derive(Default)]
-struct Slots {
-    slots: Vec<Slot>,
-    free: Vec<usize>,
-}
-
-impl Slots {
-    fn reserve(&mut self, until: i64, claim: Option<Arc<Claim>>) -> usize {
-        let slot = self.free.pop().unwrap_or(self.slots.len());
-        if slot == self.slots.len() {
-            self.slots.push(Slot::Free);
-        }
-        self.slots[slot] = Slot::Waiting(until, claim, None);
-        slot
-    }
-
-    fn release(&mut self, slot: usize) {
-        self.slots[slot] = Slot::Free;
-        self.free.push(slot);
-    }
-
-    fn answer(&mut self, slot: usize, answers: Answers) -> Option<Waker> {
-        match std::mem::replace(&mut self.slots[slot], Slot::Answered(answers)) {
-            Slot::Waiting(.., waker) => waker,
-            // It was woken, and finds the answer after all.
-            Slot::Late(_) => None,
-            _ => {
-                self.release(slot);
-                None
-            }
-        }
-    }
-
-    /// Whoever has waited for long enough by now, in microseconds since boot, is late. Whom to wake.
-    fn end_patience(&mut self, now: i64) -> Vec<Waker> {
-        let mut wakers = Vec::new();
-        for slot in &mut self.slots {
-            if let Slot::Waiting(until, claim, waker) = slot
-                && *until <= now
-            {
-                wakers.extend(waker.take());
-                *slot = Slot::Late(claim.as_ref().is_some_and(|claim| claim.give_up()));
-            }
-        }
-        wakers
-    }
-}
-
 /// One core's door to the store. Cheap to clone; its answers come only while [`Port::receive`] runs.
 #[derive(Clone)]
 pub struct Port {
@@ -222,7 +198,7 @@ impl Port {
 
     /// Hands arrived answers to those who wait for them, for ever. Runs as a task of the port's own runtime.
     pub async fn receive(self) {
-        let mut arrived = Vec::new();
+        let (mut arrived, mut looked) = (Vec::new(), boot());
         loop {
             self.arrival().await;
             std::mem::swap(&mut *self.mailbox.arrived.lock(), &mut arrived);
@@ -232,19 +208,21 @@ impl Port {
                     waker.wake();
                 }
             }
+            // One lane may be held up while another answers.
+            if self.inbox.patience.is_some() && boot() - looked >= LOOK {
+                looked = boot();
+                let wakers = self.slots.lock().end_patience(looked);
+                wakers.into_iter().for_each(Waker::wake);
+            }
         }
     }
 
-    /// Waits until answers have arrived. Meanwhile those whose patience ends are told so.
+    /// Waits until answers have arrived, where somebody's patience may end not for long.
     async fn arrival(&self) {
-        if self.inbox.patience.is_none() {
-            return self.mailbox.notify.notified().await;
-        }
-        let arrived = tokio::time::timeout(Duration::from_millis(LOOK), self.mailbox.notify.notified()).await;
-        // While answers arrive the writer works, and looks itself at who has waited for too long.
-        if arrived.is_err() {
-            let wakers = self.slots.lock().end_patience(boot());
-            wakers.into_iter().for_each(Waker::wake);
+        let arrival = self.mailbox.notify.notified();
+        match self.inbox.patience {
+            None => arrival.await,
+            Some(_) => _ = tokio::time::timeout(Duration::from_micros(LOOK.unsigned_abs()), arrival).await,
         }
     }
 
@@ -320,12 +298,12 @@ mod tests {
     /// What somebody hears whose patience ends, with what the writer has done by then.
     fn late(done: fn(&Call)) -> (Answers, bool) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
-        let inbox = Arc::new(Inbox::with_patience(200_000));
+        let inbox = Arc::new(Inbox::with_patience(1, 200_000));
         let port = Port::new(Arc::clone(&inbox));
         runtime.spawn(port.clone().receive());
         let answers = port.call(Work::Requests(Vec::new()));
         let mut calls = Vec::new();
-        assert!(matches!(inbox.take(&mut calls, Duration::ZERO), Taken::Calls));
+        assert!(matches!(inbox.take(0, &mut calls, Duration::ZERO), Taken::Calls));
         done(&calls[0]);
         (runtime.block_on(answers), calls[0].begin())
     }
@@ -342,10 +320,31 @@ mod tests {
         assert_eq!(late(begun), (Err(StoreError::Unavailable), true));
     }
 
+    /// As from a lane that works, while another is held up.
+    #[test]
+    fn answers_that_arrive_for_others_prolong_nobodys_patience() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        let inbox = Arc::new(Inbox::with_patience(1, 300_000));
+        let port = Port::new(Arc::clone(&inbox));
+        runtime.spawn(port.clone().receive());
+        let waits = runtime.spawn(port.call(Work::Requests(Vec::new())));
+        let (mailbox, mut calls) = (Arc::clone(&port.mailbox), Vec::new());
+        assert!(matches!(inbox.take(0, &mut calls, Duration::ZERO), Taken::Calls));
+        let others = runtime.spawn(async move {
+            loop {
+                mailbox.deliver(&mut Vec::new());
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        });
+        let told = runtime.block_on(async { tokio::time::timeout(Duration::from_secs(20), waits).await });
+        others.abort();
+        assert_eq!(told.expect("it does not wait for ever").unwrap(), Err(StoreError::Unreached));
+    }
+
     #[test]
     fn who_waits_for_too_long_is_told_so_and_the_slot_is_free_once_the_answer_comes() {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
-        let inbox = Arc::new(Inbox::with_patience(1_000));
+        let inbox = Arc::new(Inbox::with_patience(1, 1_000));
         let port = Port::new(Arc::clone(&inbox));
         runtime.spawn(port.clone().receive());
         let mut upkeep = Box::pin(port.call(Work::Retain));
@@ -358,7 +357,7 @@ mod tests {
         });
         assert_eq!(requests, Err(StoreError::Unreached));
         let mut calls = Vec::new();
-        assert!(matches!(inbox.take(&mut calls, Duration::ZERO), Taken::Calls));
+        assert!(matches!(inbox.take(0, &mut calls, Duration::ZERO), Taken::Calls));
         assert_eq!((calls.len(), port.slots.lock().free.len()), (2, 0));
         let deliver = |call: &Call, answers| call.address().0.deliver(&mut vec![(call.address().1, answers)]);
         deliver(&calls[1], Ok(Vec::new()));

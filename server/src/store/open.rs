@@ -43,6 +43,8 @@ use crate::people::change::PeopleRequest;
 pub struct Settings {
     /// Where PostgreSQL is, if that is the record and not the data folder.
     pub database: Option<Secret>,
+    /// How many loops decide side by side over PostgreSQL, each on a connection of its own.
+    pub lanes: usize,
     /// The data folder.
     pub folder: PathBuf,
     /// Whether unknown organizations are created on first use.
@@ -66,6 +68,7 @@ impl Settings {
     pub fn in_folder(folder: &Path) -> Self {
         Self {
             database: None,
+            lanes: 1,
             folder: folder.to_owned(),
             create_organizations: false,
             keep_ids: 35 * DAY,
@@ -91,7 +94,7 @@ pub struct Store {
     pub(super) clock: Clock,
     /// How far the time by which the store decides is ahead of the node's clock, in microseconds.
     pub(super) ahead: Arc<AtomicI64>,
-    pub(super) thread: Mutex<Option<JoinHandle<()>>>,
+    pub(super) threads: Mutex<Vec<JoinHandle<()>>>,
     pub(super) reader: Reader,
     pub(super) feed: Arc<Feed>,
     pub(super) values_key: [u8; 16],
@@ -99,8 +102,8 @@ pub struct Store {
     pub(super) last_commit: Time,
     pub(super) engine: Engine,
     pub(super) given: Arc<Given>,
-    /// Accounts as they were last seen, where others may have changed them since.
-    pub(super) remembered: Arc<Mutex<Remembered>>,
+    /// Accounts as each loop saw them last, where others may have changed them since.
+    pub(super) remembered: Vec<Arc<Mutex<Remembered>>>,
     /// Never of a folder, which nobody else can change meanwhile.
     pub(super) outdated: Outdated,
 }
@@ -157,7 +160,7 @@ impl Store {
         let (catalogue, people) = (Arc::new(ArcSwap::new(snapshot)), Arc::new(ArcSwap::new(everybody)));
         let reader = Reader::new(&settings.folder, Arc::clone(&recent), Arc::clone(&ledger.dirty), Arc::clone(&people));
         let checkpointer = Checkpointer::start(&settings.folder)?;
-        let inbox = Arc::new(Inbox::default());
+        let inbox = Arc::new(Inbox::new());
         let mut writer = Writer {
             fold: Fold::new(settings.pace, folded_to, ledger.sequence),
             slicing: Slicing::new(slicer(&settings.folder, &inbox)?, oldest, open),
@@ -175,14 +178,14 @@ impl Store {
             answers_due: 0,
         };
         writer.write_listings().map_err(Failure::into_engine)?;
-        let thread = Mutex::new(Some(spawned(move || writer.run())?));
+        let threads = Mutex::new(vec![spawned(move || writer.run())?]);
         Ok(Self {
             inbox,
             catalogue,
             people,
             clock,
             ahead: Arc::default(),
-            thread,
+            threads,
             reader,
             feed,
             values_key,
@@ -190,7 +193,7 @@ impl Store {
             last_commit,
             engine,
             given: Arc::default(),
-            remembered: Arc::default(),
+            remembered: Vec::new(),
             outdated: watch::channel(None).1,
         })
     }
@@ -328,10 +331,10 @@ impl Store {
         self.inbox.close();
         // The writer is the last to close the database, since only it can copy and remove the write-ahead file.
         self.reader.close();
-        if let Some(thread) = self.thread.lock().take()
-            && thread.join().is_err()
-        {
-            tracing::error!("the writer panicked");
+        for thread in self.threads.lock().drain(..) {
+            if thread.join().is_err() {
+                tracing::error!("the writer panicked");
+            }
         }
     }
 }

@@ -73,7 +73,8 @@ impl Batch<'_> {
         let people = Arc::clone(&self.ledger.people);
         let role = organization.and_then(|organization| request.caller.scope.role(organization, &people));
         let (role, mails) = (role.unwrap_or(Role::Owner), self.settings.mails);
-        let ground = Ground { people: &people, organization, role, now: self.now, mails };
+        let ground =
+            Ground { people: &people, organization, role, by: request.caller.scope.member(), now: self.now, mails };
         let outcome = decide(&ground, &request.command)?;
         for (chain, draft) in &outcome.audit {
             self.append_audit(*chain, draft, &request.caller.actor, "")?;
@@ -178,7 +179,7 @@ impl Batch<'_> {
         let owner = Fields::default()
             .with("owner", owner.map(|user| user.id.to_string()))
             .with("ownerEmail", owner.map(|user| user.email.to_string()));
-        self.create(&request.caller, &NewOrganization { profile, plan }, "", owner)
+        self.create(&request.caller, &NewOrganization { profile, plan, first_used: None }, "", owner)
     }
 
     fn free_key(&mut self, wished: &WishedKey) -> Result<OrganizationKey, Stop> {

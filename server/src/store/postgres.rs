@@ -34,6 +34,7 @@ mod patience;
 mod people;
 pub(super) mod pool;
 mod reading;
+mod refusals;
 mod remade;
 mod reports;
 mod rollups;
@@ -81,6 +82,7 @@ pub struct Postgres {
     waiting: RefCell<Vec<(&'static str, Vec<Owned>)>>,
     reach: RefCell<Reach>,
     ids: RefCell<ids::Sought>,
+    handed: RefCell<refusals::HandedOver>,
     /// Rows as it wrote them last, over all transactions.
     kept: RefCell<kept::Kept>,
     broken: Cell<bool>,
@@ -172,6 +174,7 @@ impl Postgres {
             waiting: RefCell::default(),
             reach: RefCell::default(),
             ids: RefCell::default(),
+            handed: RefCell::default(),
             kept: RefCell::default(),
             broken: Cell::new(false),
             patience: Cell::new(patience::ANSWER),
@@ -282,6 +285,7 @@ impl Postgres {
     pub(super) fn begin(&self, begin: &'static str) {
         *self.reach.borrow_mut() = Reach::Nothing;
         self.ids.borrow_mut().clear();
+        self.handed.borrow_mut().clear();
         self.failed.set(false);
         self.waiting.borrow_mut().clear();
         self.until.set(patience::end_of(begin));

@@ -7,6 +7,7 @@ use std::ops::RangeInclusive;
 
 use metergate_rules::account::Account;
 use metergate_rules::id::{MeterId, OrganizationId, OrganizationKey, PlanId};
+use metergate_rules::notice::RefusedBy;
 use metergate_rules::time::{Span, Time};
 
 use super::audit::AuditRow;
@@ -19,6 +20,7 @@ use super::stripe::StripeRows;
 use super::totals::Totals;
 use super::{Answer, ReceiptKey};
 use crate::catalogue::change::ImportRecord;
+use crate::catalogue::price::StoredPrices;
 
 mod listing;
 
@@ -112,6 +114,14 @@ pub trait Rows: OutboxRows + StripeRows {
     /// # Errors
     /// [`EngineError`] if it cannot be read.
     fn organization_id(&self, key: &OrganizationKey) -> Result<Option<OrganizationId>, EngineError>;
+
+    /// How many refusals nodes have counted and handed over of which nobody was told yet. None where there is one node.
+    ///
+    /// # Errors
+    /// [`EngineError`] if it cannot be read.
+    fn refusals(&self, _organization: OrganizationId, _meter: MeterId, _by: RefusedBy) -> Result<u64, EngineError> {
+        Ok(0)
+    }
 
     /// What all organizations but those for tests used together, as far as the rows go.
     ///
@@ -355,6 +365,12 @@ pub trait Rows: OutboxRows + StripeRows {
     /// # Errors
     /// [`EngineError`] if it cannot be read.
     fn import(&self, source: &str) -> Result<Option<ImportRecord>, EngineError>;
+
+    /// A version of the table of prices; `None` where there is none of that number.
+    ///
+    /// # Errors
+    /// [`EngineError`] if it cannot be read.
+    fn prices(&self, version: u64) -> Result<Option<StoredPrices>, EngineError>;
 
     /// A single stored value.
     ///

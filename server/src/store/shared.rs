@@ -7,6 +7,9 @@
 //! written that was not.
 //!
 //! Accounts stay in memory with the version of their row; one is decided on only while its row is locked and has that version.
+//!
+//! A node runs several such loops, lanes, each with a connection and a memory of its own, as several nodes would: while
+//! PostgreSQL works for one the other decides. Calls about one organization go to the same lane, so that they seldom meet.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -14,7 +17,6 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicI64;
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
 use metergate_rules::id::{OrganizationId, OrganizationKey};
 use metergate_rules::time::SECOND;
 use parking_lot::Mutex;
@@ -28,14 +30,14 @@ use super::open::{Given, Outdating, Settings};
 use super::postgres::{Address, Postgres};
 use super::writer::{deliver, next_batch};
 use super::{StoreError, Work};
-use crate::catalogue::Snapshot;
 use crate::clock::{Clock, boot};
-use crate::people::People;
 
 mod alone;
 mod given;
+mod handing;
 mod open;
 mod remembered;
+mod shown;
 mod tend;
 mod turn;
 
@@ -59,6 +61,8 @@ const APART: i64 = 50_000;
 const IN_VAIN: i64 = SECOND / 2;
 /// How often the team's row is looked at without calls, and what goes by itself.
 const IDLE: Duration = Duration::from_millis(500);
+/// The use of all together is added up in so many parts, so that few add to the same.
+const PARTS: usize = 64;
 /// How long nobody tries to connect again after that has failed, in microseconds.
 const UNREACHABLE: i64 = SECOND / 5;
 
@@ -71,8 +75,9 @@ pub(super) struct Shared {
     pub(super) clock: Clock,
     /// How far PostgreSQL's clock, as the tests shift it, is ahead of the node's, in microseconds.
     pub(super) ahead: Arc<AtomicI64>,
-    pub(super) catalogue: Arc<ArcSwap<Snapshot>>,
-    pub(super) people: Arc<ArcSwap<People>>,
+    /// Which of the node's loops it is: the first does all that is no organization's, and what goes by itself.
+    lane: usize,
+    shown: Arc<shown::Shown>,
     pub(super) inbox: Arc<Inbox>,
     given: Arc<Given>,
     /// Why the database must not be used any more, once that is so.
@@ -97,8 +102,10 @@ struct Memory {
     remembered: Arc<Mutex<Remembered>>,
     /// Of the names those that a turn is about.
     used: Vec<(OrganizationKey, OrganizationId)>,
-    /// The team's row as it was when catalogue and people were read.
+    /// The team's row as it was when catalogue and people were read. Not known of a server to which it has just connected.
     epochs: Option<(i64, i64)>,
+    /// The same of any server.
+    highest: (i64, i64),
     /// Organizations that the last try touched without a lock.
     also: BTreeSet<OrganizationId>,
     /// Whether it touched the team's chain without one.
@@ -108,58 +115,30 @@ struct Memory {
 }
 
 impl Shared {
-    pub(super) fn new(
-        (address, session): (Address, Postgres),
-        ledger: Ledger,
-        settings: Settings,
-        clock: Clock,
-        (catalogue, people): (Arc<ArcSwap<Snapshot>>, Arc<ArcSwap<People>>),
-        inbox: Arc<Inbox>,
-    ) -> Self {
-        let part = i16::from(crate::random::bytes::<1>()[0] % 64);
-        Self {
-            address,
-            session: Some(session),
-            ledger,
-            settings,
-            clock,
-            ahead: Arc::default(),
-            catalogue,
-            people,
-            inbox,
-            given: Arc::default(),
-            outdated: Outdating::new(None),
-            memory: Memory { part, ..Memory::default() },
-            put_off: Vec::new(),
-            apart: VecDeque::new(),
-            waited: None,
-            failed: None,
-            is_told: false,
-            tending: tend::Tending::default(),
-        }
-    }
-
     pub(super) fn run(mut self) {
         let mut calls = Vec::new();
         let mut patience = Duration::ZERO;
         loop {
+            self.hand_over(false);
             let is_idle = self.put_off.is_empty() && self.apart.is_empty();
             let waits = if is_idle { patience } else { AGAIN };
-            match self.inbox.take(&mut calls, waits) {
+            match self.inbox.take(self.lane, &mut calls, waits) {
                 Taken::Calls => {}
                 Taken::Nothing if is_idle => {
-                    patience = if self.tend() { Duration::ZERO } else { IDLE };
+                    patience = if self.lane == 0 && self.tend() { Duration::ZERO } else { IDLE };
                     continue;
                 }
                 Taken::Nothing => {}
-                Taken::Closed if is_idle => return,
+                Taken::Closed if is_idle => return self.hand_over(true),
                 Taken::Closed => std::thread::sleep(AGAIN),
             }
             patience = IDLE;
             let waiting = std::mem::take(&mut self.put_off).into_iter().chain(calls.drain(..));
             self.answer_all(waiting.collect());
             self.answer_apart();
-            self.tend_between();
+            if self.lane == 0 {
+                self.tend_between();
+            }
         }
     }
 
@@ -256,7 +235,7 @@ impl Shared {
                 Vec::new()
             }
             Err(Failure::Store(EngineError::Contended(_))) => calls,
-            Err(Failure::Panicked | Failure::Store(EngineError::Refused(_))) if calls.len() > 1 => {
+            Err(failure) if is_of_one(&failure) && calls.len() > 1 => {
                 let second = calls.split_off(calls.len() / 2);
                 let mut contended = self.answer_together(calls, waits);
                 contended.extend(self.answer_together(second, waits));
@@ -290,6 +269,10 @@ impl Shared {
             };
             self.leave(&failure);
             tries += 1;
+            if matches!(&failure, Failure::Store(EngineError::Contended(_))) {
+                // Perhaps another node that stopped holds the part of the use of all to which this one adds.
+                self.memory.part = (self.memory.part + 7) % PARTS as i16;
+            }
             match &failure {
                 Failure::Store(EngineError::Contended(_)) if tries < most && boot() - began < TRYING => {
                     std::thread::sleep(REST * (tries - 1));
@@ -328,6 +311,8 @@ impl Shared {
         }
         let session = Postgres::connect_to_decide(&self.address).inspect_err(|_| self.failed = Some(boot()))?;
         self.failed = None;
+        self.memory.epochs = None;
+        self.memory.remembered.lock().doubt();
         if std::mem::take(&mut self.is_told) {
             tracing::info!("PostgreSQL answers again");
         }
@@ -355,13 +340,14 @@ impl Shared {
 
     /// What a commit changed holds from now on.
     fn put_in_force(&mut self, force: Force) {
-        if let Some(people) = force.people.map(Arc::new) {
-            self.ledger.people = Arc::clone(&people);
-            self.people.store(people);
+        let (catalogue, people) = self.memory.epochs.unwrap_or_default();
+        if let Some(everybody) = force.people.map(Arc::new) {
+            self.shown.show_people(people, &everybody);
+            self.ledger.people = everybody;
         }
         if let Some(snapshot) = force.catalogue.map(Arc::new) {
-            self.ledger.catalogue = Arc::clone(&snapshot);
-            self.catalogue.store(snapshot);
+            self.shown.show_catalogue(catalogue, &snapshot);
+            self.ledger.catalogue = snapshot;
         }
     }
 }
@@ -369,6 +355,12 @@ impl Shared {
 /// Whether nobody can say what came of a turn that failed so.
 const fn is_lost(failure: &Failure) -> bool {
     matches!(failure, Failure::Panicked | Failure::Store(EngineError::Unknown(_)))
+}
+
+/// Whether one of those who are asked about together may be the cause: a defect, a value that the server refuses, damage.
+const fn is_of_one(failure: &Failure) -> bool {
+    let Failure::Store(error) = failure else { return matches!(failure, Failure::Panicked) };
+    matches!(error, EngineError::Refused(_) | EngineError::Unreadable { .. } | EngineError::ServerDamaged(_))
 }
 
 /// Whether its caller has waited for too long.

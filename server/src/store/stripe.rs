@@ -1,7 +1,7 @@
 //! What Stripe tells (P7): each event once for good, waiting in a queue until it is applied. Taking one in, and applying what
 //! came of some, each stands alone in its commit, with the change of the organization and its entry in the audit log.
 
-use metergate_rules::id::OrganizationId;
+use metergate_rules::id::{OrganizationId, OrganizationKey};
 use metergate_rules::subscription::News;
 use metergate_rules::time::Time;
 
@@ -19,7 +19,7 @@ pub enum EventState {
     /// It waits to be applied.
     Waiting,
     /// No organization is known that it is about. It is tried again for three days, ever more seldom, and at once where one is
-    /// linked.
+    /// linked, or comes to be called as the event says.
     Unmatched,
     /// It cannot be applied until an operator has it tried again.
     Failed,
@@ -161,6 +161,15 @@ pub enum StripeRow {
         /// When that is.
         now: Time,
     },
+    /// Those that name an organization which is new, or has another key, are tried now.
+    Named {
+        /// Its id.
+        organization: OrganizationId,
+        /// Its key.
+        key: OrganizationKey,
+        /// When that is.
+        now: Time,
+    },
 }
 
 /// Work on what Stripe tells.
@@ -243,11 +252,11 @@ pub trait StripeRows {
     /// [`EngineError`] if they cannot be read.
     fn stripe_events(&self, list: &EventList, most: usize) -> Result<Vec<EventRow>, EngineError>;
 
-    /// When the newest event was made, by Stripe's clock.
+    /// When the newest event was made, by Stripe's clock, of those that were made by now: a test clock may lie far ahead.
     ///
     /// # Errors
     /// [`EngineError`] if it cannot be read.
-    fn stripe_newest(&self) -> Result<Option<Time>, EngineError>;
+    fn stripe_newest(&self, now: Time) -> Result<Option<Time>, EngineError>;
 
     /// The organization with a subscription.
     ///

@@ -68,7 +68,7 @@ impl Writer {
     pub(super) fn run(mut self) {
         let (mut calls, mut patience) = (Vec::new(), IDLE);
         loop {
-            match self.inbox.take(&mut calls, patience) {
+            match self.inbox.take(0, &mut calls, patience) {
                 Taken::Calls => {
                     self.answer_all(calls.drain(..));
                     patience = IDLE;
@@ -216,7 +216,7 @@ impl Writer {
         let mut pending: Vec<Vec<Pending>> = Vec::with_capacity(calls.len());
         for call in calls {
             let Work::Requests(requests) = &call.work else { continue };
-            pending.push(requests.iter().map(|request| batch.decide(request)).collect::<Result<_, _>>()?);
+            pending.push(batch.decide(requests)?);
         }
         let mut decided = Decided::of(batch);
         let (refused, tally) = (std::mem::take(&mut decided.refused), std::mem::take(&mut decided.tally));

@@ -44,6 +44,6 @@ export async function crawl(context, faults, name, origin, from) {
 }
 
 function links(html, base) {
-  const found = [...html.matchAll(/<a\b[^>]*\shref="([^"]*)"/g)].map(([, href]) => href.replaceAll('&amp;', '&'));
+  const found = [...html.matchAll(/<a\b[^>]*\shref="([^"]*)"/g)].map(([, href]) => href.replace(/&(?:amp|#38);/g, '&'));
   return found.filter((href) => !/^(mailto|tel|data):/.test(href)).map((href) => new URL(href, base));
 }

@@ -90,6 +90,8 @@ async function cycle(page) {
   const field = dialog.getByLabel('Billing cycle starts on');
   await field.focus();
   const before = await field.inputValue();
+  await dialog.getByRole('heading', { name: 'Preview' }).waitFor();
+  const asked = page.waitForResponse((response) => new URL(response.url()).searchParams.has('billingCycleStartDate'));
   await page.keyboard.press('ArrowDown');
   const moved = await field.inputValue();
   if (moved === before) throw new Error(`the arrow does not move the date ${before}`);
@@ -97,6 +99,7 @@ async function cycle(page) {
   await page.keyboard.press('Tab');
   await page.keyboard.press('Tab');
   await page.keyboard.press('Tab');
+  await asked;
   await dialog.getByRole('heading', { name: 'Preview' }).waitFor();
   await page.keyboard.press('Escape');
   await dialog.waitFor({ state: 'detached' });

@@ -11,3 +11,4 @@ mod kit;
 mod marks;
 mod routes;
 mod sentinel;
+mod standing;

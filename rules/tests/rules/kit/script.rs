@@ -108,12 +108,13 @@ impl World {
                 item: self.item(meter_named(words[1]), number(words[2])),
                 ttl: micros(words[3]),
                 properties: String::new(),
+                llm: None,
             }),
             "extend" => Command::Extend { id: reservation(words[1]), ttl: micros(words[2]) },
             "commit" => {
                 let (outcome, properties) = (Completion::default(), String::new());
                 let (id, quantity) = (reservation(words[1]), words[2].into());
-                Command::Commit(Commit { id, quantity, outcome, properties, llm: None })
+                Command::Commit(Commit { id, quantity, outcome, calls: None, properties, llm: None })
             }
             _ => Command::Release(reservation(words[1])),
         }

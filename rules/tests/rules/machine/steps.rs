@@ -9,11 +9,11 @@ use metergate_rules::id::MeterId;
 use metergate_rules::time::{DAY, HOUR, MINUTE, SECOND};
 use metergate_rules::window::Window;
 
-use crate::kit::{API, BYTES, CALLS, OTHER, PEAK, USERS, time};
+use crate::kit::{API, BYTES, CALLS, COST, OTHER, PEAK, TOKENS, USERS, time};
 use crate::model::step::Step;
 use crate::model::{Model, PLANS};
 
-pub(super) const METERS: [MeterId; 6] = [API, CALLS, PEAK, BYTES, USERS, OTHER];
+pub(super) const METERS: [MeterId; 8] = [API, CALLS, PEAK, BYTES, USERS, OTHER, TOKENS, COST];
 const ZONES: [(&str, i64); 5] = [
     ("UTC", 0),
     ("Etc/GMT-5", 5 * HOUR),
@@ -26,7 +26,7 @@ fn quantity(meter: MeterId) -> BoxedStrategy<i64> {
     match meter {
         USERS => (0..9_i64).boxed(),
         CALLS => Just(1).boxed(),
-        API | OTHER => prop_oneof![0..4_i64, 0..20_i64].boxed(),
+        API | OTHER | TOKENS => prop_oneof![0..4_i64, 0..20_i64].boxed(),
         _ => (0..90_i64).boxed(),
     }
 }
@@ -34,6 +34,14 @@ fn quantity(meter: MeterId) -> BoxedStrategy<i64> {
 fn item() -> impl Strategy<Value = (MeterId, i64)> {
     prop_oneof![3 => Just(API), 1 => select(METERS.to_vec())]
         .prop_flat_map(|meter| quantity(meter).prop_map(move |n| (meter, n)))
+}
+
+/// Tokens of a model that has a price, mostly, asked for or told.
+fn tokens() -> impl Strategy<Value = Step> {
+    let (n, is_known) = (prop_oneof![0..9_i64, 0..40_i64], prop::bool::weighted(0.8));
+    (n, is_known, prop_oneof![3 => Just(None), 1 => (-2 * DAY..1).prop_map(Some)]).prop_map(|(n, is_known, after)| {
+        after.map_or(Step::Tokens(n, is_known), |after| Step::TokensOf(n, is_known, after))
+    })
 }
 
 /// An override that leaves the period limit where it is: the second model does not know which window a grant once lifted.
@@ -72,7 +80,7 @@ fn wait() -> impl Strategy<Value = Step> {
 
 fn operators() -> impl Strategy<Value = Step> {
     let ends = || prop::option::of(prop_oneof![1..HOUR, 1..40 * DAY]);
-    let grantable = || select(vec![API, API, CALLS, USERS, OTHER]);
+    let grantable = || select(vec![API, API, CALLS, USERS, OTHER, COST]);
     let windows = || prop::collection::btree_set(select(Window::ALL.to_vec()), 0..4);
     let causes = select(vec![LockCause::Operator, LockCause::Billing, LockCause::Trial]);
     prop_oneof![
@@ -172,6 +180,7 @@ impl ReferenceStateMachine for Model {
         prop_oneof![
             10 => item().prop_map(|item| Step::Consume(vec![item])),
             2 => together.prop_map(Step::Consume),
+            4 => tokens(),
             6 => (item(), after()).prop_map(|((meter, n), after)| Step::Event(meter, n, after)),
             6 => wait(),
             6 => operators(),

@@ -10,12 +10,12 @@ use metergate_rules::window::Window;
 
 use super::tally::QUARTER;
 use super::{Answer, Done, Draws, Kind, Model, Rule, Told, days};
-use crate::kit::{API, BYTES, CALLS, OTHER, PEAK, USERS, q};
+use crate::kit::{API, BYTES, CALLS, COST, OTHER, PEAK, TOKENS, USERS, q};
 
 impl Model {
     pub(super) fn adjust(&mut self, meter: MeterId, units: i64, after: Option<i64>) -> Answer {
         let time = self.now + after.unwrap_or(0);
-        let adds_up = [API, CALLS, OTHER].contains(&meter);
+        let adds_up = [API, CALLS, OTHER, TOKENS, COST].contains(&meter);
         match units {
             _ if time > self.now => Answer::Fails(vec![Problem::FutureAdjustment]),
             0 if adds_up => Answer::Fails(vec![InvalidQuantity::Zero.into()]),
@@ -60,7 +60,8 @@ impl Model {
         }
         if left > 0 {
             self.reach("an adjustment would take too much", true);
-            return Answer::Fails(vec![Problem::AdjustsTooMuch(q(size - left).display(0))]);
+            let decimals = if meter == COST { 9 } else { 0 };
+            return Answer::Fails(vec![Problem::AdjustsTooMuch(q(size - left).display(decimals))]);
         }
         self.reach("an adjustment takes from several quarter hours", parts.len() > 1);
         if let Some(rule) = self.rules(meter).iter().find(|rule| rule.is_period) {
@@ -129,6 +130,10 @@ impl Model {
             return Answer::Fails(vec![Problem::NotVoidable]);
         }
         self.told[place].is_void = true;
+        self.reach(
+            "a void of tokens that were priced",
+            self.done[done.clone()].iter().any(|it| it.follows && it.n > 0),
+        );
         for of in done {
             self.undo_one(of);
         }

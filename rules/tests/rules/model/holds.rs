@@ -139,11 +139,11 @@ impl Model {
         }
         let meter = hold.meter;
         let overage = change(self, number - 1);
-        Answer::Decided(vec![Verdict { reason: None, overage, limits: self.all_shown(meter) }])
+        Answer::Decided(vec![Verdict { reason: None, overage, limits: self.all_shown(meter), cost: None }])
     }
 
     /// What the true quantity takes from grants and what goes beyond. What was held is nobody else's; beyond that it has what
-    /// is free now. Of windows that are over it has what it held: of grants, and beyond the limit.
+    /// is free now, in minutes and hours as in the windows in which it began. Of windows that are over it has what it held: of grants, and beyond the limit.
     fn settles(&self, place: usize, n: i64) -> (i64, i64) {
         let hold = &self.holds[place];
         let mut without = self.clone();
@@ -152,7 +152,7 @@ impl Model {
         let from_ended: i64 = hold.of_grants.iter().filter(|(nth, _)| self.is_over(*nth)).map(|(_, n)| n).sum();
         let takes = |rule: &Rule| {
             let (from, until) = self.range(rule.window);
-            let is_open = rule.window.sliding_length().is_none() && from <= hold.at && hold.at < until;
+            let is_open = rule.window.sliding_length().is_some() || (from <= hold.at && hold.at < until);
             let of_base = (hold.n - hold.overage - if rule.is_period { held_of_grants } else { 0 }).max(0);
             let (base, credit) = match (is_open, rule.is_period) {
                 (true, true) => {

@@ -11,7 +11,7 @@ use metergate_rules::window::Window;
 
 use super::calendar::Calendar;
 use super::{Answer, Credit, Done, End, Exception, Kind, Model, PLANS, Reset, Shown, Told, Verdict, days};
-use crate::kit::{API, BYTES, CALLS, OTHER, PEAK, USERS};
+use crate::kit::{API, BYTES, CALLS, COST, OTHER, PEAK, TOKENS, USERS};
 
 #[derive(Clone, Debug)]
 pub(crate) enum Step {
@@ -19,6 +19,10 @@ pub(crate) enum Step {
     /// To so long before the end of the open window.
     Near(Window, i64),
     Consume(Vec<(MeterId, i64)>),
+    /// So many tokens of a model: of one that has a price or of another one.
+    Tokens(i64, bool),
+    /// The same as an event, so long after now.
+    TokensOf(i64, bool, i64),
     /// An event, so long after now.
     Event(MeterId, i64, i64),
     /// Amount, priority, start and end from now.
@@ -101,6 +105,8 @@ impl Model {
     fn ask(&mut self, step: &Step) -> Answer {
         match step {
             Step::Consume(items) => self.consume(items),
+            Step::Tokens(n, is_known) => self.tokens(*n, *is_known),
+            Step::TokensOf(n, is_known, after) => self.tokens_of(*n, *is_known, *after),
             Step::Event(meter, n, after) => self.event(*meter, *n, *after),
             Step::Reserve(meter, n, ttl) => self.hold(*meter, *n, *ttl),
             Step::Extend(nth, ttl) => self.extend(*nth, *ttl),
@@ -209,7 +215,7 @@ impl Model {
 
     fn reset(&mut self, meter: Option<MeterId>, windows: &[Window]) -> bool {
         self.wait(self.now + 1);
-        let all = [API, CALLS, PEAK, USERS, OTHER];
+        let all = [API, CALLS, PEAK, USERS, OTHER, TOKENS, COST];
         let named = all.into_iter().filter(|it| meter.is_none_or(|meter| meter == *it));
         let holds = |meter: &MeterId| windows.iter().any(|window| self.used(*meter, *window) > 0);
         let holding: Vec<MeterId> = named.filter(holds).collect();
@@ -223,7 +229,7 @@ impl Model {
 
     pub(super) fn done(&self, meter: MeterId, n: i64, time: i64, kind: Kind) -> Done {
         let n = if meter == CALLS { 1 } else { n };
-        Done { at: self.now, time, meter, n, kind, gave: Vec::new(), lost: Vec::new(), parts: 1 }
+        Done { at: self.now, time, meter, n, kind, gave: Vec::new(), lost: Vec::new(), follows: false, parts: 1 }
     }
 
     /// Puts what was answered on the list.
@@ -329,8 +335,8 @@ impl Model {
             None if !entitled => Some(Reason::NotEntitled),
             None => limits.iter().any(|limit| limit.violated).then_some(Reason::QuotaExceeded),
         };
-        self.reach_overdrawn(&[Verdict { reason, overage, limits: limits.clone() }]);
-        Verdict { reason, overage, limits }
+        self.reach_overdrawn(&[Verdict { reason, overage, limits: limits.clone(), cost: None }]);
+        Verdict { reason, overage, limits, cost: None }
     }
 
     fn reach_overdrawn(&mut self, verdicts: &[Verdict]) {

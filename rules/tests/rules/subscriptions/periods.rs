@@ -1,13 +1,14 @@
 //! Whose billing periods are: the subscription's while it is live, then months from its last one's end (P2).
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use metergate_rules::command::{Command, CycleStart};
 use metergate_rules::decide::Problem;
 use metergate_rules::id::PriceId;
 use metergate_rules::outcome::{Effect, What};
 use metergate_rules::period::Zone;
-use metergate_rules::subscription::{PricedItem, Snapshot, end_of};
+use metergate_rules::subscription::{News, PricedItem, Snapshot, end_of};
 use metergate_rules::time::{DAY, Time};
 use metergate_rules::what_if::{Estimate, Moved, Terms};
 use metergate_rules::window::Window;
@@ -71,6 +72,9 @@ fn a_period_ends_with_its_piece_or_goes_on_as_before() {
         (MARCH,                                         "2026-04-05T00:00:00Z", "2026-05-05T00:00:00Z"),
         ("2026-03-05T00:00:00Z/2026-03-12T00:00:00Z", "2026-03-12T00:00:00Z", "2026-03-19T00:00:00Z"), // a week
         ("2026-03-05T00:00:00Z/2026-04-04T00:00:00Z", "2026-04-04T00:00:00Z", "2026-05-05T00:00:00Z"), // thirty days
+        ("2026-03-05T00:00:00Z/2026-03-06T00:00:00Z", "2026-03-06T00:00:00Z", "2026-03-07T00:00:00Z"), // a day
+        ("2026-03-05T00:00:00Z/2026-03-05T01:00:00Z", "2026-03-05T01:00:00Z", "2026-04-05T00:00:00Z"), // a stub
+        ("2026-03-05T00:00:00Z/2026-03-05T00:00:01Z", "2026-04-05T00:00:00Z", "2026-05-05T00:00:00Z"),
         ("2026-01-31T00:00:00Z/2026-04-30T00:00:00Z", "2026-01-31T00:00:00Z", "2026-02-28T00:00:00Z"),
         ("2026-01-31T00:00:00Z/2026-04-30T00:00:00Z", "2026-03-31T00:00:00Z", "2026-04-30T00:00:00Z"),
         // A start that is off the grid by hours.
@@ -136,4 +140,18 @@ fn an_estimate_of_a_time_before_the_subscription_goes_by_months() {
         assert_eq!(refused(month, 40), q(0), "{month}");
     }
     assert_eq!(refused("2026-02-21T00:00:00Z", 15), q(5), "of 50 in a month");
+}
+
+#[test]
+fn a_clock_is_moved_over_no_more_periods_than_one_step_can_take() {
+    let mut world = world();
+    Arc::make_mut(&mut world.account.profile).test = true;
+    let daily = snapshot("sub_1", "active", 2, "2026-03-05T00:00:00Z/2026-03-06T00:00:00Z");
+    world.run(&Command::SetSubscription(Box::new(News::Told(daily)))).unwrap();
+    let begin = world.now;
+    assert_eq!(world.run(&Command::SetClock(begin.plus(4200 * DAY))), Err(Problem::TooMuchDue));
+    world.run(&Command::SetClock(begin.plus(2000 * DAY))).unwrap();
+    world.run(&Command::SetClock(begin.plus(4200 * DAY))).unwrap();
+    let open = world.account.windows.period;
+    assert_eq!(open.end.since(open.start), DAY);
 }

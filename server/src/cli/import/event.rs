@@ -26,10 +26,28 @@ pub(super) fn property(text: &str) -> Result<Property, String> {
     }
 }
 
-/// Which column holds what.
+/// `name=value`, the same of every row.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Constant {
+    name: String,
+    value: String,
+}
+
+/// Reads `name=value`.
+pub(super) fn constant(text: &str) -> Result<Constant, String> {
+    match text.split_once('=') {
+        Some((name, value)) if !name.is_empty() && !value.is_empty() => {
+            Ok(Constant { name: name.to_owned(), value: value.to_owned() })
+        }
+        _ => Err("must be NAME=VALUE, such as model=gpt-4o".to_owned()),
+    }
+}
+
+/// Which column holds what, and what is the same of every row.
 pub(super) struct Columns {
     time: (String, usize),
     properties: Vec<(Property, usize)>,
+    constants: Vec<Constant>,
 }
 
 impl Columns {
@@ -38,15 +56,16 @@ impl Columns {
         let quantity = options.quantity_column.iter();
         let quantity = quantity.map(|column| Property { name: value_property.to_owned(), column: column.clone() });
         let wanted: Vec<Property> = options.properties.iter().cloned().chain(quantity).collect();
-        for (i, property) in wanted.iter().enumerate() {
-            let twice = wanted[..i].iter().any(|other| other.name == property.name);
-            anyhow::ensure!(!twice, "the property {} is given twice", property.name);
+        let names: Vec<&str> = wanted.iter().map(|property| property.name.as_str()).collect();
+        let names: Vec<&str> = options.constants.iter().map(|set| set.name.as_str()).chain(names).collect();
+        for (i, name) in names.iter().enumerate() {
+            anyhow::ensure!(!names[..i].contains(name), "the property {name} is given twice");
         }
         let time = place(headings, &options.time_column)?;
         let found = |property: Property| Ok((place(headings, &property.column)?, property));
         let properties: Vec<_> = wanted.into_iter().map(found).collect::<anyhow::Result<_>>()?;
         let properties = properties.into_iter().map(|(place, property)| (property, place)).collect();
-        Ok(Self { time: (options.time_column.clone(), time), properties })
+        Ok(Self { time: (options.time_column.clone(), time), properties, constants: options.constants.clone() })
     }
 }
 
@@ -104,6 +123,9 @@ impl Template<'_> {
     /// The properties; an empty cell is none.
     fn data(&self, row: &Row<'_>) -> Result<BTreeMap<&str, Box<RawValue>>, String> {
         let mut data = BTreeMap::new();
+        for Constant { name, value: text } in &self.columns.constants {
+            data.insert(name.as_str(), value(text)?);
+        }
         for (Property { name, column }, place) in &self.columns.properties {
             let text = cell(row, column, *place)?;
             if !text.is_empty() {
@@ -166,8 +188,10 @@ mod tests {
     fn a_property_is_a_name_and_a_column() {
         let both = Property { name: "a".to_owned(), column: "B=c".to_owned() };
         assert_eq!(property("a=B=c"), Ok(both));
+        let same = Constant { name: "a".to_owned(), value: "B=c".to_owned() };
+        assert_eq!(constant("a=B=c"), Ok(same));
         for bad in ["", "a", "=b", "a="] {
-            assert!(property(bad).is_err());
+            assert!(property(bad).is_err() && constant(bad).is_err());
         }
     }
 }

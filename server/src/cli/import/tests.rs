@@ -102,6 +102,19 @@ fn rows_become_events_in_bounded_batches_with_a_record_after_each() {
 }
 
 #[test]
+fn what_is_the_same_of_every_row_is_said_once() {
+    let case = Case::new();
+    case.write(&format!("{COLUMNS}{}", rows(0, 3)));
+    case.summary(&["--set", "model=gpt-4o", "--set", "tier=2"]);
+    let state = case.fake.state();
+    assert_eq!(state.events.len(), 3);
+    assert!(state.events.values().all(|event| event["data"]["model"] == "gpt-4o" && event["data"]["tier"] == 2));
+    drop(state);
+    let twice = case.import(&["--set", "inputTokens=7"], &Paper::default()).map(drop).unwrap_err();
+    assert_eq!(twice.to_string(), "the property inputTokens is given twice");
+}
+
+#[test]
 fn a_second_run_sends_nothing_and_a_grown_file_only_its_new_rows() {
     let case = Case::new();
     let short = format!("{COLUMNS}{}", rows(0, 25));

@@ -1,8 +1,11 @@
 //! Decisions on meters of which nothing is recorded, where there is a Redis that counts their minutes and hours (R2), and what
 //! is answered where it cannot be asked (D13).
 
+use std::future::Future;
 use std::sync::Arc;
+use std::time::Duration;
 
+use futures_util::future::join_all;
 use metergate_rules::account::Account;
 use metergate_rules::command::Item;
 use metergate_rules::decide::rate::Rate;
@@ -10,6 +13,7 @@ use metergate_rules::id::{MeterId, OrganizationId, OrganizationRef};
 use metergate_rules::outcome::Verdict;
 use metergate_rules::plan::Degraded;
 use metergate_rules::quantity::Quantity;
+use metergate_rules::time::SECOND;
 use sha2::{Digest, Sha256};
 
 use super::super::error::ApiError;
@@ -19,10 +23,20 @@ use crate::catalogue::Snapshot;
 use crate::clock;
 use crate::redis::accounts::{FRESH, STALE};
 use crate::redis::rates::{Decision, Once, Rates};
-use crate::store::{Caller, ConsumeRequest, DecidedReceipt, Key, StoreError};
+use crate::store::{Caller, ConsumeRequest, DecidedReceipt, Key, Scope, StoreError};
 
 /// Seconds after which to ask again where it could not be decided.
 pub(super) const ASK_AGAIN: u64 = 1;
+/// How long a call waits at most for accounts of which nothing is known, all of them together, in microseconds.
+const READING: i64 = 5 * SECOND / 2;
+/// How long it waits for an account that was read a while ago.
+const SOON: Duration = Duration::from_millis(100);
+/// Items of an array that are asked for together: each has a tenth of a second, from when it is sent, and all of them together
+/// less than the deadline of a call.
+const AT_ONCE: usize = 40;
+
+/// An account, or why it cannot be had.
+type Known = Result<Arc<Account>, ApiError>;
 
 /// A decision with how it came about.
 pub(super) struct Ruled {
@@ -42,9 +56,15 @@ impl Asking<'_> {
     /// Decides each where its meter is counted.
     pub(super) async fn decide(&self, requests: Vec<ConsumeRequest>) -> Result<Vec<Result<Ruled, ApiError>>, ApiError> {
         let Some(rates) = &self.app.shared.rates else { return self.run(requests).await };
+        let until = clock::boot() + READING;
+        let accounts: Vec<_> = requests.iter().map(|request| self.account_of(rates, request, until)).collect();
+        let accounts = in_pieces(accounts).await;
+        // In their order: those of one organization stand so in the line to its server, too.
+        let asked = requests.iter().zip(accounts);
+        let asked: Vec<_> = asked.map(|(request, account)| self.elsewhere(rates, request, account)).collect();
+        let found = in_pieces(asked).await;
         let (mut answers, mut rest) = (Vec::with_capacity(requests.len()), Vec::new());
-        for request in requests {
-            let answer = self.elsewhere(rates, &request).await;
+        for (request, answer) in requests.into_iter().zip(found) {
             if answer.is_none() {
                 rest.push(request);
             }
@@ -56,18 +76,31 @@ impl Asking<'_> {
         Ok(answers.map(|answer| answer.unwrap_or_else(|| stored.next().unwrap_or_else(missing))).collect())
     }
 
-    /// The decision in Redis; `None` where it is the account's.
-    async fn elsewhere(&self, rates: &Rates, request: &ConsumeRequest) -> Option<Result<Ruled, ApiError>> {
-        let items = &request.consume.items;
-        if items.iter().all(|item| is_recorded(self.snapshot, item)) {
+    /// The account whose limits are asked; `None` where it is no decision in Redis.
+    async fn account_of(&self, rates: &Rates, request: &ConsumeRequest, until: i64) -> Option<Known> {
+        if request.consume.items.iter().all(|item| is_recorded(self.snapshot, item)) {
             return None;
         }
-        let account = match account(self.app, rates, &request.caller, &request.organization).await {
-            Ok(account) => account,
+        match account(self.app, rates, &request.caller, &request.organization, until).await {
+            Ok(account) => Some(Ok(account)),
+            Err(error @ (StoreError::Unavailable | StoreError::Unreached)) => Some(Err(error.into())),
             // Whoever is unknown may be created by the store, or is answered by it.
-            Err(error @ (StoreError::Unavailable | StoreError::Unreached)) => return Some(Err(error.into())),
-            Err(_) => return None,
+            Err(_) => None,
+        }
+    }
+
+    /// The decision in Redis; `None` where it is the account's.
+    async fn elsewhere(
+        &self,
+        rates: &Rates,
+        request: &ConsumeRequest,
+        account: Option<Known>,
+    ) -> Option<Result<Ruled, ApiError>> {
+        let account = match account? {
+            Ok(account) => account,
+            Err(error) => return Some(Err(error)),
         };
+        let items = &request.consume.items;
         let settled = match account.at(&self.snapshot.rules, account.own_time(self.app.now())) {
             Ok(settled) => settled.account,
             Err(problem) => return Some(Err(problem.into())),
@@ -155,7 +188,8 @@ pub(in crate::http) async fn refuse_elsewhere(
 ) -> Result<(), ApiError> {
     let Some(rates) = app.shared.rates.as_ref().filter(|_| !is_recorded(snapshot, item)) else { return Ok(()) };
     // Who is unknown may be created by the store, and whatever else is wrong is said by it.
-    let Ok(account) = account(app, rates, caller, organization).await else { return Ok(()) };
+    let until = clock::boot() + READING;
+    let Ok(account) = account(app, rates, caller, organization, until).await else { return Ok(()) };
     let settled = account.at(&snapshot.rules, account.own_time(app.now()))?.account;
     match Rate::of(&settled, item, &snapshot.rules)? {
         Some(_) => Err(alone("#/meter")),
@@ -173,34 +207,53 @@ fn is_recorded(snapshot: &Snapshot, item: &Item) -> bool {
     snapshot.rules.meter(item.meter).is_none_or(|meter| meter.record)
 }
 
-/// The account, as of a moment ago.
+/// The account, as of a moment ago; until a time since boot, in microseconds, it is waited for where there is none at all.
 async fn account(
     app: &App,
     rates: &Rates,
     caller: &Caller,
     organization: &OrganizationRef,
+    until: i64,
 ) -> Result<Arc<Account>, StoreError> {
-    if let Some(account) = rates.accounts.get(organization, FRESH) {
-        caller.scope.admits(account.id, &app.shared.store.people())?;
-        return Ok(account);
-    }
-    let (scope, named, read_at) = (caller.scope, organization.clone(), clock::boot());
-    let read = app.shared.store.reader().read(move |view| view.account(scope, &named)).await;
+    let account = match rates.accounts.get(organization, FRESH) {
+        Some(account) => account,
+        None => newer_account(app, rates, organization, until).await?,
+    };
+    caller.scope.admits(account.id, &app.shared.store.people())?;
+    Ok(account)
+}
+
+/// Reads it, for all who ask: who may have it is looked at behind this. Where that does not succeed soon, what is known serves.
+async fn newer_account(
+    app: &App,
+    rates: &Rates,
+    organization: &OrganizationRef,
+    until: i64,
+) -> Result<Arc<Account>, StoreError> {
+    let known = rates.accounts.get(organization, STALE);
+    let left = Duration::from_micros(u64::try_from(until - clock::boot()).unwrap_or(0));
+    let patience = if known.is_some() { left.min(SOON) } else { left };
+    let (store, named) = (Arc::clone(&app.shared.store), organization.clone());
+    let read = move || async move { store.reader().read(move |view| view.account(Scope::Team, &named)).await };
+    let read = match rates.accounts.read(organization, read) {
+        Some(reading) => reading.within(patience).await,
+        None => None,
+    };
     match read {
-        Ok(account) => {
-            let account = Arc::new(account);
-            rates.accounts.put(organization.clone(), Arc::clone(&account), read_at);
-            Ok(account)
+        None | Some(Err(StoreError::Unavailable | StoreError::Unreached)) => known.ok_or(StoreError::Unavailable),
+        Some(read) => read,
+    }
+}
+
+/// Waits for all of them, so many at a time that the last of these still has its answer in time.
+pub(super) async fn in_pieces<F: Future>(all: Vec<F>) -> Vec<F::Output> {
+    let (mut all, mut done) = (all.into_iter(), Vec::new());
+    loop {
+        let piece: Vec<F> = all.by_ref().take(AT_ONCE).collect();
+        if piece.is_empty() {
+            return done;
         }
-        Err(StoreError::Unavailable | StoreError::Unreached) => {
-            let account = rates.accounts.get(organization, STALE).ok_or(StoreError::Unavailable)?;
-            caller.scope.admits(account.id, &app.shared.store.people())?;
-            Ok(account)
-        }
-        Err(error) => {
-            rates.accounts.forget(organization);
-            Err(error)
-        }
+        done.extend(join_all(piece).await);
     }
 }
 

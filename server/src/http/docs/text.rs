@@ -44,7 +44,7 @@ fn paragraph(part: &str) -> String {
 }
 
 /// Every second piece between backticks is code; one backtick alone is a backtick.
-fn inline(text: &str) -> String {
+pub(super) fn inline(text: &str) -> String {
     let pieces: Vec<&str> = text.split('`').collect();
     let paired = pieces.len() % 2 == 1;
     let piece = |(i, piece): (usize, &&str)| if i % 2 == 1 { code(piece) } else { escape(piece) };

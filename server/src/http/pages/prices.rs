@@ -5,7 +5,7 @@ use axum::http::{Method, Response, StatusCode};
 use metergate_pages::answers::{Fault, Job, Problem, Repriced, UnpricedRow};
 use metergate_pages::form::Form;
 use metergate_pages::organizations::in_query;
-use metergate_pages::prices::{PricesPage, RepricePage, Shown, correction, question, unpriced_path};
+use metergate_pages::prices::{PriceFilter, PricesPage, RepricePage, Shown, correction, question, unpriced_path};
 use serde_json::{Value, json};
 
 use super::action::once;
@@ -20,8 +20,10 @@ type Page = Result<Response<Body>, Trouble>;
 /// How long a page waits for what is priced again, in seconds.
 const WAIT: u32 = 8;
 
-/// The table, and uses of late that have no price.
+/// The table, or what is looked for of it, and uses of late that have no price.
 pub(super) async fn prices(AtDashboard(visit): AtDashboard) -> Page {
+    let text = |name: &str| visit.query(name).unwrap_or_default().to_owned();
+    let filter = PriceFilter { search: text("search"), provider: text("provider"), state: text("state") };
     let prices = visit.api.get("/v1/prices").await?;
     let lately = visit.api.all::<UnpricedRow>(&unpriced_path(&visit.frame.now)).await;
     // Without a meter of costs, or without these dimensions of it, there are none to tell.
@@ -29,7 +31,7 @@ pub(super) async fn prices(AtDashboard(visit): AtDashboard) -> Page {
         Err(Trouble::Refused(StatusCode::NOT_FOUND | StatusCode::UNPROCESSABLE_ENTITY, _)) => Vec::new(),
         lately => lately?,
     };
-    Ok(html(&PricesPage::new(visit.frame.clone(), prices, &lately)))
+    Ok(html(&PricesPage::new(visit.frame.clone(), prices, filter, &lately)))
 }
 
 fn page(visit: &Visit, form: Form, correction: Option<Form>, shown: Shown) -> Response<Body> {

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::sessions::{silent, spent};
-use super::{MembershipBody, RoleName, email, link, memberships};
+use super::{MembershipBody, RoleName, email, invitation as invitation_of, link, memberships};
 use crate::http::auth::Credential;
 use crate::http::change::written;
 use crate::http::error::ApiError;
@@ -59,13 +59,16 @@ pub struct AcceptBody {
 /// address. A further one takes its place.
 #[utoipa::path(post, operation_id = "invite", path = "/v1/organizations/{org}/invitations", tag = "people", request_body = NewInvitationBody,
     params(("org" = String, Path, description = "Id or key")),
-    responses((status = 201, body = InvitationBody), (status = 403, description = "The role does not suffice, or the organization is locked"), (status = 404, description = "Unknown"), (status = 409, description = "They are a member already")))]
+    responses((status = 201, body = InvitationBody), (status = 403, description = "The role does not suffice, the organization is locked, or mail is sent and the member's own address is not known to be theirs"),
+        (status = 404, description = "Unknown"), (status = 409, description = "They are a member already, or as many are invited as may be"), (status = 429, description = "Too many invitations of late")))]
 pub async fn create(operation: Operation<Credential>) -> Result<Response<Body>, ApiError> {
     let caller = operation.admit(Right::Administer).await?;
     let asked: NewInvitationBody = operation.json()?;
     let (token, hash) = token::generate();
     let url = link(&operation.app, "/join", &token)?;
-    let command = PeopleCommand::Invite(operation.organization()?, email(&asked.email)?, asked.role.into(), hash);
+    let to = email(&asked.email)?;
+    invitation_of(&operation.app, &caller, &to)?;
+    let command = PeopleCommand::Invite(operation.organization()?, to, asked.role.into(), hash);
     let respond: PeopleRespond = Arc::new(move |after: &PeopleAfter<'_>| invited(201, after, &token, &url));
     let route = "POST /v1/organizations/{org}/invitations";
     operation.change_people(caller, route, &[&operation.body], command, respond).await

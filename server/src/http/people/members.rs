@@ -12,7 +12,7 @@ use utoipa::ToSchema;
 
 use super::invitations::{InvitationBody, invited};
 use super::sessions::silent;
-use super::{RoleName, email, link};
+use super::{RoleName, email, invitation, link};
 use crate::http::auth::Credential;
 use crate::http::decision::json as json_answer;
 use crate::http::error::ApiError;
@@ -146,13 +146,16 @@ pub async fn get(
 #[utoipa::path(post, operation_id = "add_member", path = "/v1/organizations/{org}/members", tag = "people", request_body = NewMemberBody,
     params(("org" = String, Path, description = "Id or key")),
     responses((status = 201, body = MemberBody), (status = 202, body = InvitationBody, description = "They are invited: who has the address is not known"),
-        (status = 403, description = "The role does not suffice, or the organization is locked"), (status = 404, description = "Unknown"), (status = 409, description = "They are a member already")))]
+        (status = 403, description = "The role does not suffice, the organization is locked, or mail is sent and the member's own address is not known to be theirs"),
+        (status = 404, description = "Unknown"), (status = 409, description = "They are a member already, or as many are invited as may be"), (status = 429, description = "Too many invitations of late")))]
 pub async fn add(operation: Operation<Credential>) -> Result<Response<Body>, ApiError> {
     let caller = operation.admit(Right::Administer).await?;
     let asked: NewMemberBody = operation.json()?;
     let (token, hash) = token::generate();
     let url = link(&operation.app, "/join", &token)?;
-    let command = PeopleCommand::AddMember(operation.organization()?, email(&asked.email)?, asked.role.into(), hash);
+    let to = email(&asked.email)?;
+    invitation(&operation.app, &caller, &to)?;
+    let command = PeopleCommand::AddMember(operation.organization()?, to, asked.role.into(), hash);
     let respond: PeopleRespond = Arc::new(move |after: &PeopleAfter<'_>| match after.reply {
         PeopleReply::Link(_) => invited(202, after, &token, &url),
         _ => member_answer(201, after),

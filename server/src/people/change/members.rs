@@ -1,10 +1,12 @@
 //! Members of organizations, and those who are invited to be.
 
+use std::collections::BTreeSet;
+
 use metergate_rules::audit::Fields;
 use metergate_rules::id::OrganizationId;
 use metergate_rules::role::Role;
 
-use super::{Changing, MOST_MEMBERS, MOST_ORGANIZATIONS, PeopleReply, conflict, spent, unknown};
+use super::{Changing, MOST_MAILED, MOST_MEMBERS, MOST_ORGANIZATIONS, PeopleReply, conflict, spent, unknown};
 use crate::people::email::Email;
 use crate::people::token::TokenHash;
 use crate::people::{INVITATION, Link, Member, Opens, PersonRow, UserId};
@@ -97,6 +99,7 @@ impl Changing {
         if self.people.links().filter(|link| of(&link.opens) && self.now < link.expires_at).count() >= MOST_MEMBERS {
             return conflict("too-many-invitations", "As many invitations are open as may be.");
         }
+        self.may_mail(organization, email)?;
         let opens = Opens::Invitation { organization, email: email.clone(), role };
         let same = |old: &Opens| is_invitation(old, organization, email);
         self.forget_invitation(organization, email);
@@ -105,6 +108,25 @@ impl Changing {
         let after = Fields::default().with("email", email.as_str()).with("role", role.as_str());
         self.note("member.invite", Fields::default(), after.with("expiresAt", link.expires_at));
         Ok(PeopleReply::Link(link))
+    }
+
+    /// Anybody can register, and an invitation goes to anybody in the operator's name. So a member who has one mailed can be reached
+    /// themselves, and only so many are open.
+    fn may_mail(&self, organization: OrganizationId, email: &Email) -> Result<(), StoreError> {
+        let Some(user) = self.by.filter(|_| self.mails) else { return Ok(()) };
+        if !self.people.is_verified(user) {
+            let detail = "Confirm your own e-mail address before you invite others: a link was mailed to you, and is again on request.";
+            return Err(StoreError::Catalogue { code: "email-not-verified", status: 403, detail: detail.to_owned() });
+        }
+        let open = self.people.links().filter(|link| self.now < link.expires_at);
+        let invited: BTreeSet<&Email> = open.filter_map(|link| invited(&link.opens, organization)).collect();
+        if invited.len() >= MOST_MAILED && !invited.contains(email) {
+            return conflict(
+                "too-many-invitations",
+                "100 invitations are open, as many as may be: wait until some are accepted or over, or ask an operator.",
+            );
+        }
+        Ok(())
     }
 
     pub(super) fn accept(&mut self, link: TokenHash, user: UserId) -> Result<PeopleReply, StoreError> {
@@ -132,6 +154,14 @@ impl Changing {
             .with("name", user.map(|user| user.name.as_str()))
             .with("role", member.role.as_str())
             .with("active", member.is_active)
+    }
+}
+
+/// Who is invited to this organization by what a link opens.
+fn invited(opens: &Opens, of: OrganizationId) -> Option<&Email> {
+    match opens {
+        Opens::Invitation { organization, email, .. } if *organization == of => Some(email),
+        _ => None,
     }
 }
 

@@ -1,5 +1,6 @@
 use super::*;
 use crate::report::events::{EventBody, EventFilter};
+use metergate_rules::time::DAY;
 
 fn pages(kit: &Kit, filter: &EventFilter, limit: usize) -> Vec<EventBody> {
     let (mut all, mut after) = (Vec::new(), None::<Vec<u8>>);
@@ -119,4 +120,18 @@ fn events_are_filtered_by_meter_type_source_and_time() {
             assert_eq!(ids(&pages(&kit, &filter, limit)), expected, "{filter:?}");
         }
     }
+}
+
+#[test]
+fn records_are_gone_through_for_one_that_is_older_than_ids_only_where_there_can_be_such() {
+    let kit = Kit::new();
+    kit.create("acme", "free", "UTC");
+    kit.record("acme", 7, &[happened("tokens", "2025-01-01T00:00:00Z", 4)]);
+    let now = kit.store.now();
+    let older = move |before: Time| move |report: &Report<'_>| report.has_older(&organization("acme"), before);
+    assert!(!kit.report(older(now.plus(-DAY))).unwrap(), "whatever the time of the event, it came today");
+    assert!(kit.report(older(now.plus(DAY))).unwrap());
+    let found = kit.report(|report| report.place_of(&organization("acme"), "/test", "e-7")).unwrap();
+    assert!(found.is_some_and(|event| event.recorded_at <= now));
+    assert!(kit.report(|report| report.place_of(&organization("acme"), "/test", "e-8")).unwrap().is_none());
 }

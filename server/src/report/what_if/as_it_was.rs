@@ -1,4 +1,5 @@
-//! What happens in a replay as it did, although the changed plans say otherwise: the answer names it.
+//! What the changed plans say otherwise of trials, periods, days of grace and the plan after a subscription; and what of it happens in
+//! a replay as it did, since the records from which it could be told are gone: the answer names it.
 
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -7,7 +8,7 @@ use super::Moved;
 use crate::catalogue::Snapshot;
 use crate::catalogue::spec::PlanSpec;
 
-/// Something that a plan says and that is not replayed.
+/// Something that a plan says, and that may not be replayed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum AsItWas {
@@ -41,9 +42,9 @@ impl AsItWas {
         }
     }
 
-    /// What of the changed plans is not replayed: where they differ from what they are now, or where organizations are moved to
-    /// another plan, from any plan that they may be on.
-    pub(super) fn of(now: &Snapshot, changed: &Snapshot, plans: &[String], moved: &Moved) -> Vec<Self> {
+    /// In what the changed plans differ from what they are now, or where organizations are moved to another plan, from any plan that
+    /// they may be on: who is on one plan all the time falls back to no other.
+    pub(super) fn differing(now: &Snapshot, changed: &Snapshot, plans: &[String], moved: &Moved) -> Vec<Self> {
         let all = [Self::Trial, Self::Cycle, Self::GraceDays, Self::FallbackPlan];
         let differs = |what: &Self| {
             plans.iter().filter_map(|key| changed.plan_entry(key)).any(|plan| match moved {
@@ -51,6 +52,7 @@ impl AsItWas {
                     let own = now.stored.plans.values().filter(|own| own.key == plan.key);
                     own.into_iter().any(|own| what.differs(&own.spec, &plan.spec))
                 }
+                Moved::To(_) if *what == Self::FallbackPlan => false,
                 Moved::To(_) => now.stored.plans.values().any(|other| what.differs(&other.spec, &plan.spec)),
             })
         };
@@ -62,7 +64,9 @@ impl AsItWas {
         let words: Vec<_> = all.iter().map(|what| what.words()).collect();
         let (last, others) = words.split_last()?;
         let joined = if others.is_empty() { (*last).to_owned() } else { format!("{} and {last}", others.join(", ")) };
-        Some(format!("Not replayed, although the plans differ in them: {joined} are as they were."))
+        Some(format!(
+            "Where older records are gone it is not replayed that the plans differ in them: {joined} are as they were."
+        ))
     }
 }
 

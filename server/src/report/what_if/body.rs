@@ -8,6 +8,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::replayed::Looked;
+use super::summary::summary;
 use super::tally::{Amount, Counts, Tally};
 use super::{AsItWas, COST, Found, Question};
 use crate::http::number::Number;
@@ -54,6 +55,10 @@ pub struct WhatIfReport {
     /// What the calls that would have been refused cost, in US dollars, as far as they were priced; `null` without the meter
     /// `llm_cost`.
     pub cost: Option<Number>,
+    /// What was charged for all calls of language models in the range, with what was corrected, in US dollars.
+    pub cost_before: Option<Number>,
+    /// What would have been.
+    pub cost_after: Option<Number>,
     /// The first call that would have been refused.
     pub first_refused_at: Option<Timestamp>,
     /// The last one.
@@ -179,6 +184,10 @@ pub struct WhatIfOrganization {
     pub beyond_before: u64,
     /// What the calls that would have been refused cost, in US dollars; `null` without the meter `llm_cost`.
     pub cost: Option<Number>,
+    /// What was charged for all its calls of language models in the range.
+    pub cost_before: Option<Number>,
+    /// What would have been.
+    pub cost_after: Option<Number>,
     /// The first call that would have been refused.
     pub first_refused_at: Option<Timestamp>,
     /// The last one.
@@ -193,7 +202,7 @@ pub struct WhatIfOrganization {
 
 impl WhatIfOrganization {
     pub(super) fn of(question: &Question, looked: &Looked) -> Self {
-        let Looked { account, exact, guess } = looked;
+        let Looked { account, exact, guess, .. } = looked;
         let (plan, _) = plan_of(account, &question.catalogue);
         Self {
             organization: account.profile.key.to_string(),
@@ -205,6 +214,8 @@ impl WhatIfOrganization {
             beyond: exact.beyond,
             beyond_before: exact.beyond_before,
             cost: cost(question, exact),
+            cost_before: dollars(question, exact.charged.was),
+            cost_after: dollars(question, exact.charged.is),
             first_refused_at: exact.span.map(|(first, _)| Timestamp(first)),
             last_refused_at: exact.span.map(|(_, last)| Timestamp(last)),
             limits: limits(question, exact),
@@ -214,11 +225,13 @@ impl WhatIfOrganization {
     }
 
     /// By what those are in order of whom most would have been refused.
-    pub(super) fn weight(&self) -> (u64, u64, u64) {
+    pub(super) fn weight(&self) -> (u64, u64, u64, u128) {
+        let units = |cost: Option<Number>| cost.map_or(0, |cost| cost.units);
         (
             self.refused.saturating_add(self.refused_estimated),
             self.beyond.saturating_sub(self.beyond_before),
             self.allowed,
+            units(self.cost_before).abs_diff(units(self.cost_after)),
         )
     }
 }
@@ -240,7 +253,7 @@ impl WhatIfReport {
             time_zone: question.zone.name().to_owned(),
             plans: question.plans.clone(),
             summary: summary(question, &found),
-            not_replayed: question.as_it_was.clone(),
+            not_replayed: found.as_it_was.iter().copied().collect(),
             replayed: found.replayed,
             refused_organizations: found.refusing,
             failed: found.failed,
@@ -252,6 +265,8 @@ impl WhatIfReport {
             beyond: tally.beyond,
             beyond_before: tally.beyond_before,
             cost: cost(question, tally),
+            cost_before: dollars(question, tally.charged.was),
+            cost_after: dollars(question, tally.charged.is),
             first_refused_at: tally.span.map(|(first, _)| Timestamp(first)),
             last_refused_at: tally.span.map(|(_, last)| Timestamp(last)),
             meters: meters(question, tally),
@@ -271,6 +286,10 @@ fn number(question: &Question, meter: MeterId, units: i128) -> Number {
 fn cost(question: &Question, tally: &Tally) -> Option<Number> {
     let meter = question.catalogue.meter(COST)?.id;
     Some(number(question, meter, tally.refused_of(meter)))
+}
+
+pub(super) fn dollars(question: &Question, units: i128) -> Option<Number> {
+    Some(number(question, question.catalogue.meter(COST)?.id, units))
 }
 
 fn meters(question: &Question, tally: &Tally) -> Vec<WhatIfMeter> {
@@ -327,49 +346,4 @@ fn days(question: &Question, tally: &Tally) -> Vec<WhatIfDay> {
         allowed: found.allowed,
     };
     tally.days.iter().map(day).collect()
-}
-
-/// The answer as one says it.
-fn summary(question: &Question, found: &Found) -> String {
-    let (tally, guessed) = (&found.exact, found.guessed.counts.refused);
-    let date = |time: Time| date_of(time, &question.zone);
-    // The last day is the one that the last instant lies in.
-    let span = format!("between {} and {}", date(question.from), date(question.to.plus(-1)));
-    let mut said = match (tally.counts.refused, guessed) {
-        (0, 0) => format!("This would have refused nothing that was allowed {span}."),
-        (0, _) => format!("This would have refused no request that is on record {span}."),
-        (refused, _) => {
-            let organizations = count(found.refusing, "organization");
-            format!("This would have refused {} of {organizations} {span}.", count(refused, "request"))
-        }
-    };
-    if let Some(until) = found.until {
-        said.push_str(&format!(
-            " Until {} raw records are gone: about {} more would have been refused then, as is estimated from sums.",
-            date(until),
-            count(guessed, "request")
-        ));
-    }
-    if tally.counts.allowed > 0 {
-        said.push_str(&format!(" It would have allowed {} that were refused.", count(tally.counts.allowed, "request")));
-    }
-    if tally.beyond > tally.beyond_before {
-        let (events, before) = (count(tally.beyond, "recorded event"), tally.beyond_before);
-        said.push_str(&format!(
-            " {events} would have gone beyond a limit, where {before} did; what has happened is never refused."
-        ));
-    }
-    if let Some(sentence) = AsItWas::sentence(&question.as_it_was) {
-        said.push(' ');
-        said.push_str(&sentence);
-    }
-    if found.failed > 0 {
-        said.push_str(&format!(" Of {} it cannot be said: the log says why.", count(found.failed, "organization")));
-    }
-    said
-}
-
-/// Such as `1 request`, `2 requests`.
-fn count(number: u64, what: &str) -> String {
-    format!("{number} {what}{}", if number == 1 { "" } else { "s" })
 }

@@ -6,7 +6,7 @@ use metergate_rules::catalogue::Catalogue;
 use metergate_rules::outcome::{Change, Entry, Hold, VoidedEvent, What};
 use metergate_rules::price::{LlmUse, TOKENS};
 use metergate_rules::time::Time;
-use metergate_rules::what_if::{Replay, Terms};
+use metergate_rules::what_if::{self, Replay, Terms};
 
 use super::estimated::{self, Guess};
 use super::tally::Tally;
@@ -26,6 +26,8 @@ pub(super) struct Looked {
     pub(super) exact: Tally,
     /// Where they are gone.
     pub(super) guess: Option<Guess>,
+    /// Whether the first billing period is the one that was, since the records from the beginning of another are gone.
+    pub(super) keeps_periods: bool,
 }
 
 /// From where the records tell how it stood.
@@ -49,7 +51,10 @@ pub(super) fn look(
     account: Account,
     goes_on: &dyn Fn() -> bool,
 ) -> Result<Looked, ReadError> {
-    let begin = begin(view, &account, question.from, goes_on)?;
+    let from = question.from;
+    // The period that would have been open then began earlier.
+    let needed = if question.has_other_periods() { what_if::needed_from(&account, from) } else { from };
+    let begin = begin(view, &account, needed, goes_on)?;
     let (first, exact_from) = match begin {
         Begin::Creation => (1, Some(question.from)),
         Begin::Image(block) => (block, Some(question.from)),
@@ -65,6 +70,7 @@ pub(super) fn look(
         stage: Stage::Waiting,
         tally: Tally::default(),
         stood: None,
+        keeps_periods: false,
         read: 0,
     };
     let mut failed = None;
@@ -81,8 +87,9 @@ pub(super) fn look(
         })?;
     }
     failed.map_or(Ok(()), Err)?;
-    let (exact, stood) = (following.tally, following.stood);
+    let (exact, stood, keeps_periods) = (following.tally, following.stood, following.keeps_periods);
     let guess = match begin {
+        Begin::Gone(Some((_, at))) if at <= from => None,
         Begin::Gone(known) => {
             let until = known.map_or(question.to, |(_, at)| at.min(question.to));
             let stands = stood.as_ref().unwrap_or(&account);
@@ -90,7 +97,7 @@ pub(super) fn look(
         }
         Begin::Creation | Begin::Image(_) => None,
     };
-    Ok(Looked { account, exact, guess })
+    Ok(Looked { account, exact, guess, keeps_periods })
 }
 
 fn begin(view: &View<'_>, account: &Account, from: Time, goes_on: &dyn Fn() -> bool) -> Result<Begin, ReadError> {
@@ -135,6 +142,7 @@ struct Following<'q> {
     tally: Tally,
     /// How it stood where its records begin to tell.
     stood: Option<Account>,
+    keeps_periods: bool,
     read: u64,
 }
 
@@ -162,12 +170,7 @@ impl<'q> Following<'q> {
         if self.question.to <= entry.at {
             return Ok(self.is_test);
         }
-        if self.from <= entry.at
-            && let Stage::Before(account) = &mut self.stage
-        {
-            let terms = Terms { catalogue: &self.question.catalogue.rules, moved: &self.question.moved };
-            self.stage = Stage::Within(Box::new(Replay::new((**account).clone(), terms, self.voided)));
-        }
+        self.begin(entry.at);
         match &mut self.stage {
             Stage::Waiting => {}
             Stage::Before(account) => apply::apply(account, entry),
@@ -176,12 +179,34 @@ impl<'q> Following<'q> {
                     true => replay.take_priced(place, entry, said(entry, &self.question.catalogue.rules)),
                     false => replay.take(place, entry),
                 };
-                if let Some(found) = taken.map_err(StoreError::Problem)? {
+                let (taken, charged) = (taken.map_err(StoreError::Problem)?, replay.take_charged());
+                if entry.at < self.from {
+                    return Ok(true);
+                }
+                self.tally.charge(charged);
+                if let Some(found) = taken {
                     self.tally.take(&found, &self.question.zone);
                 }
             }
         }
         Ok(true)
+    }
+
+    /// Begins the replay before the first entry of the range; where billing periods are others, with the one that would have been open.
+    fn begin(&mut self, at: Time) {
+        let Stage::Before(account) = &self.stage else { return };
+        let terms = Terms { catalogue: &self.question.catalogue.rules, moved: &self.question.moved };
+        let begins = if self.question.has_other_periods() { terms.begins(account, self.from) } else { self.from };
+        if at < begins {
+            return;
+        }
+        let account = (**account).clone();
+        self.stage = Stage::Within(Box::new(if self.question.in_course() {
+            self.keeps_periods |= begins < account.time && account.profile.created_at < begins;
+            Replay::in_course(account, terms, self.voided, begins)
+        } else {
+            Replay::new(account, terms, self.voided)
+        }));
     }
 
     fn stand(&mut self, entry: &Entry, live: &Account) {
@@ -205,7 +230,7 @@ impl<'q> Following<'q> {
                 Stage::Before(account)
             }
             Stage::Within(replay) => {
-                let mut account = replay.into_account();
+                let mut account = replay.into_was();
                 apply::apply(&mut account, entry);
                 Stage::Before(Box::new(account))
             }
@@ -226,6 +251,9 @@ fn said(entry: &Entry, rules: &Catalogue) -> Option<Box<LlmUse>> {
         What::Reservation(hold) => match &**hold {
             Hold::Settled(settled) if used() => {
                 llm::settled(meter, &settled.properties, settled.quantity(), rules).unwrap_or(None)
+            }
+            Hold::Made { reservation, properties } if reservation.meter == meter.id => {
+                llm::stored(meter, properties, rules)
             }
             _ => None,
         },

@@ -7,7 +7,7 @@ use metergate_rules::meter::Measure;
 use metergate_rules::outcome::Reason;
 use metergate_rules::period::{self, Zone};
 use metergate_rules::time::Time;
-use metergate_rules::what_if::{Estimated, Fate, Finding, Kind, Part};
+use metergate_rules::what_if::{Charged, Estimated, Fate, Finding, Kind, Part};
 use metergate_rules::window::Window;
 
 /// So much in so many calls.
@@ -70,6 +70,8 @@ pub(super) struct Tally {
     /// Facts that would have gone beyond a limit, and those that did.
     pub(super) beyond: u64,
     pub(super) beyond_before: u64,
+    /// What was charged for language models' tokens, and what would have been.
+    pub(super) charged: Charged,
     /// The first and the last that would have been refused.
     pub(super) span: Option<(Time, Time)>,
     pub(super) meters: BTreeMap<MeterId, OfMeter>,
@@ -79,6 +81,12 @@ pub(super) struct Tally {
 }
 
 impl Tally {
+    /// Adds what was charged and would have been.
+    pub(super) const fn charge(&mut self, more: Charged) {
+        self.charged.was += more.was;
+        self.charged.is += more.is;
+    }
+
     /// Adds what was found of a call or a fact.
     pub(super) fn take(&mut self, found: &Finding, zone: &Zone) {
         if found.kind == Kind::Fact {
@@ -90,6 +98,15 @@ impl Tally {
             self.calls += 1;
         }
         found.parts.iter().for_each(|part| self.overage(part));
+        if found.is_undone {
+            // What was reserved was refused, and counts there; what it cost was only known here.
+            for part in found.parts.iter().skip(1) {
+                let counts = &mut self.meter(part.meter, part.measure).counts;
+                let count = counts.refused.count;
+                counts.refused.add(part.measure);
+                counts.refused.count = count;
+            }
+        }
         if found.was_allowed && found.is_allowed {
             return;
         }
@@ -171,6 +188,7 @@ impl Tally {
         self.facts += other.facts;
         self.beyond += other.beyond;
         self.beyond_before += other.beyond_before;
+        self.charge(other.charged);
         add(&mut self.counts, other.counts);
         self.span = match (self.span, other.span) {
             (Some((first, last)), Some((from, to))) => Some((first.min(from), last.max(to))),

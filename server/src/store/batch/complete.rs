@@ -27,6 +27,9 @@ impl Batch<'_> {
         let (place, record, meter) = self.named(organization, name)?;
         if uses_of(&record, meter).is_empty() {
             return Err(Problem::UnknownEvent.into());
+        } else if record.entry.what.calls().is_some() {
+            // How long each call took was said with it.
+            return Err(Problem::AlreadyComplete.into());
         }
         let (known, completed) = match planted("completed-anew") {
             true => (own_outcome(&record), 0),

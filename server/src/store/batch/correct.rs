@@ -2,12 +2,14 @@
 //! was said of a reservation.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use metergate_rules::command::{Adjustment, Command, Commit, EventName, Repricing, Room, Void};
+use metergate_rules::command::{Adjustment, Charged, Command, Commit, EventName, Repricing, Room, Void};
+use metergate_rules::decide::cost::dimensions_of;
 use metergate_rules::decide::{Problem, time_of};
 use metergate_rules::id::{DecisionId, MeterId, OrganizationId, ReservationId};
 use metergate_rules::outcome::{Hold, Use, VoidedEvent, What};
-use metergate_rules::price::NotAPart;
+use metergate_rules::price::{NotAPart, TOKENS};
 use metergate_rules::quantity::Quantity;
 use metergate_rules::reservation::State;
 use metergate_rules::time::{DAY, Span, Time};
@@ -15,6 +17,8 @@ use metergate_rules::time::{DAY, Span, Time};
 use super::search::{Search, Spot};
 use super::{Batch, Stop};
 use crate::llm;
+use crate::report::reservations::ReservationRef;
+use crate::reprice::earlier::{Earlier, Priced};
 use crate::store::Key;
 use crate::store::block::{Place, Record};
 use crate::store::error::{EngineError, unreadable};
@@ -156,21 +160,70 @@ impl Batch<'_> {
         let uses = uses_of(&record, meter);
         if uses.is_empty() {
             return Err(Problem::UnknownEvent.into());
+        } else if record.entry.what.calls().is_some() {
+            // It is none of the calls that it stands for.
+            return Err(Problem::VoidsSeveral.into());
         }
-        let mut room = Vec::with_capacity(uses.len());
-        for used in &uses {
-            let quarter = used.time.floor(QUARTER);
-            let span = Span { start: quarter, end: quarter.plus(QUARTER) };
-            let sums = self.sums(organization, used.meter, span, i64::MAX)?;
-            let own = sums.get(&(quarter, used.dimensions.clone())).copied();
-            // Beyond the cap of a day's sets it went into the row for all others.
-            let other = || sums.get(&(quarter, OTHER.to_owned())).copied();
-            room.push(Quantity::at_least_zero(own.or_else(other).unwrap_or(0)));
-        }
+        let room = uses.iter().map(|used| self.room(organization, used.meter, used.time, &used.dimensions));
+        let room = room.collect::<Result<Vec<Quantity>, EngineError>>()?;
+        let charged = self.charged(organization, place, &record, meter)?;
         let (outcome, _) = self.outcome_of(organization, place, &record)?;
         let recorded_at = record.entry.at;
         let event = VoidedEvent { sequence: place.sequence, offset: place.offset, meter, recorded_at };
-        Ok(Void { source: source.to_owned(), id: id.to_owned(), event, uses, outcome, room })
+        Ok(Void { source: source.to_owned(), id: id.to_owned(), event, uses, outcome, room, charged })
+    }
+
+    /// What reports hold of a meter in the quarter hour of a time, under these dimension values.
+    fn room(
+        &self,
+        organization: OrganizationId,
+        meter: MeterId,
+        time: Time,
+        dimensions: &str,
+    ) -> Result<Quantity, EngineError> {
+        let quarter = time.floor(QUARTER);
+        let span = Span { start: quarter, end: quarter.plus(QUARTER) };
+        let sums = self.sums(organization, meter, span, i64::MAX)?;
+        let own = sums.get(&(quarter, dimensions.to_owned())).copied();
+        // Beyond the cap of a day's sets it went into the row for all others.
+        let other = || sums.get(&(quarter, OTHER.to_owned())).copied();
+        Ok(Quantity::at_least_zero(own.or_else(other).unwrap_or(0)))
+    }
+
+    /// What an event is charged for its tokens, where they were priced again since it was recorded.
+    fn charged(
+        &mut self,
+        organization: OrganizationId,
+        place: Place,
+        record: &Record,
+        meter: Option<MeterId>,
+    ) -> Result<Option<Charged>, Stop> {
+        let account = self.account(organization)?;
+        let snapshot = Arc::clone(&self.ledger.catalogue);
+        let (Some(tokens), Some(cost)) = (snapshot.rules.meter_by_key(TOKENS), snapshot.rules.cost_meter()) else {
+            return Ok(None);
+        };
+        if account.priced_again.is_empty() || meter.is_some_and(|meter| meter != tokens.id) {
+            return Ok(None);
+        }
+        let uses = record.entry.what.uses();
+        let used = uses.iter().find(|used| used.meter == tokens.id && used.follows.is_none());
+        let said = llm::used(&record.entry.what, tokens, &snapshot.rules);
+        let (Some(Use { time, .. }), Some(llm)) = (used, said) else { return Ok(None) };
+        let span = Span { start: *time, end: time.plus(1) };
+        let earlier = Earlier::of(&account, span, &snapshot, self.rows)?;
+        let place = (place.sequence, place.offset);
+        let priced = Priced { place, recorded_at: record.entry.at, time: *time, llm: &llm };
+        let Some(now) = earlier.cost(priced, &snapshot) else { return Ok(None) };
+        let mut dimensions = dimensions_of(&llm, now, &snapshot.rules);
+        let mut room = self.room(organization, cost.id, *time, &dimensions)?;
+        let first = uses.iter().find(|used| used.meter == cost.id && used.follows == Some(tokens.id));
+        if let (true, Some(first)) = (room.is_zero(), first) {
+            // The meter had other dimensions when it was priced again.
+            dimensions.clone_from(&first.dimensions);
+            room = self.room(organization, cost.id, *time, &dimensions)?;
+        }
+        Ok(Some(Charged { tokens: tokens.id, time: *time, cost: now.charged(), dimensions, room }))
     }
 
     /// The decision that a caller gave an id, alone or together with others, or that has none and is named by its place.
@@ -181,7 +234,9 @@ impl Batch<'_> {
         id: &DecisionId,
     ) -> Result<Option<(Place, Record)>, Stop> {
         let uses = |found: &(Place, Record)| !uses_of(&found.1, Some(meter)).is_empty();
-        for key in [Key::Decision(meter, id.clone()), Key::Together(id.clone())] {
+        let settled = id.as_str().parse::<ReservationRef>().ok().filter(|named| named.organization == organization);
+        let settled = settled.map(|named| Key::Ended(named.number));
+        for key in [Key::Decision(meter, id.clone()), Key::Together(id.clone())].into_iter().chain(settled) {
             if let Some(found) = self.under(organization, Id::Key(&key))?.filter(uses) {
                 return Ok(Some(found));
             }

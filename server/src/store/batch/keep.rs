@@ -2,22 +2,21 @@
 
 use std::sync::Arc;
 
-use metergate_rules::account::{Account, Profile};
+use metergate_rules::account::Account;
 use metergate_rules::apply::{self, apply};
 use metergate_rules::audit::{Draft, Fields, Object};
 use metergate_rules::command::{Command, NewOrganization};
-use metergate_rules::decide::{Problem, Question, create, decide, questions, time_of};
+use metergate_rules::decide::{Question, create, decide, questions, time_of};
 use metergate_rules::due::Settled;
 use metergate_rules::id::{OrganizationId, OrganizationRef};
 use metergate_rules::notice::may_tell;
 use metergate_rules::outcome::{Entry, Hold, Outcome, What};
-use metergate_rules::period::Zone;
 use metergate_rules::time::Time;
 use metergate_rules::window::WindowSet;
 
 use super::told::tell;
 use super::{Batch, Stop};
-use crate::catalogue::SIGN_UP_PLAN;
+use crate::catalogue::first_use::first_use;
 use crate::faults::planted;
 use crate::store::audit::{AuditRow, chain_of};
 use crate::store::block::{Place, Record};
@@ -25,7 +24,7 @@ use crate::store::dirty::is_change;
 use crate::store::error::EngineError;
 use crate::store::known::Id;
 use crate::store::rollup::ValueKey;
-use crate::store::{Caller, Key, Scope, StoreError};
+use crate::store::{Caller, Key, Request, Scope, StoreError};
 
 impl Batch<'_> {
     /// Settles the account, asks the rules, and takes what fell due into the outcome.
@@ -164,24 +163,23 @@ impl Batch<'_> {
                 Ok(id)
             }
             (None, OrganizationRef::Key(key)) if self.settings.create_organizations && caller.scope == Scope::Team => {
-                let plan = self.ledger.catalogue.plan_entry(SIGN_UP_PLAN);
-                let plan = plan.ok_or(Problem::UnknownPlan)?.id;
-                let profile = Profile {
-                    key: key.clone(),
-                    name: key.to_string(),
-                    zone: Zone::utc(),
-                    test: false,
-                    metadata: "{}".to_owned(),
-                    created_at: self.now,
-                };
+                let new = first_use(key, &self.ledger.catalogue, self.first_used(organization))?;
                 let before = (self.records.len(), self.audit.len());
-                let new = NewOrganization { profile, plan };
                 let organization = self.create(caller, &new, "first use", Fields::default())?;
                 self.created = Some((organization, before.0, before.1));
                 Ok(organization)
             }
             _ => Err(StoreError::UnknownOrganization.into()),
         }
+    }
+
+    /// When it was first used of what this call reports: events of one call need not be in order.
+    fn first_used(&self, organization: &OrganizationRef) -> Option<Time> {
+        let times = self.call.iter().filter_map(|request| match request {
+            Request::Record(record) if record.organization == *organization => record.event.time,
+            _ => None,
+        });
+        times.min()
     }
 
     /// Whoever asks for what cannot be has not used anything: the organization that was created for it is not there.
@@ -191,6 +189,7 @@ impl Batch<'_> {
             self.keys.remove(&account.profile.key);
         }
         self.changed.remove(&organization);
+        self.untell_named(organization);
         self.heads.remove(&chain_of(organization));
         self.messages.retain(|message| message.organization != organization);
         self.records.truncate(records);
@@ -216,6 +215,7 @@ impl Batch<'_> {
         self.working.insert(organization, Arc::new(created.ok_or(StoreError::Internal)?));
         self.changed.insert(organization);
         self.keys.insert(new.profile.key.clone(), Some(organization));
+        self.tell_named(organization, &new.profile.key);
         let made = outcome.entries.into_iter().map(|entry| (organization, Record { key: None, fingerprint: 0, entry }));
         self.records.extend(made);
         Ok(organization)

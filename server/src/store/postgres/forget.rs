@@ -35,7 +35,7 @@ macro_rules! some {
     };
 }
 
-const SOME: [&str; 9] = [
+const SOME: [&str; 10] = [
     some!("receipts", "about"),
     some!("receipts", "organization"),
     some!("rollups", "organization"),
@@ -44,6 +44,7 @@ const SOME: [&str; 9] = [
     some!("deliveries", "organization"),
     some!("delivery_attempts", "organization"),
     some!("messages", "organization"),
+    some!("refusals", "organization"),
     some!("blocks", "organization"),
 ];
 

@@ -15,6 +15,10 @@ use crate::store::known::NEWEST;
 const SPAN: i64 = 30 * DAY;
 /// Only one node at a time makes and drops partitions.
 const LOCK: i64 = 0x6d65_7465_6964_7300;
+/// How long it is waited for a lock to make a partition, which keeps nobody out, and to drop one, in milliseconds. The latter is
+/// less than the loops of all nodes wait for a lock.
+const MAKING: u32 = 4_000;
+const DROPPING: u32 = 50;
 
 /// Ids that were looked up together, each with the places at which one of its hash stands, newest first.
 #[derive(Default)]
@@ -108,32 +112,72 @@ impl Postgres {
         Ok(())
     }
 
+    /// Makes those for what arrives from now on, in a transaction of its own. Nearly always they are there.
+    fn make_what_is_missing(&self, now: Time) -> Result<(), EngineError> {
+        let until = now.plus(SPAN);
+        let there = self.partitions()?;
+        if (now.micros().div_euclid(SPAN)..=until.micros().div_euclid(SPAN)).all(|n| there.contains(&name_of(n))) {
+            return Ok(());
+        }
+        self.run("BEGIN")?;
+        self.together(&[("SELECT pg_advisory_xact_lock($1)", vec![&LOCK])])?;
+        self.make_partitions_from(now, until)?;
+        self.commit()
+    }
+
+    /// Lets one go, in a transaction of its own that waits for nobody for long.
+    ///
+    /// # Errors
+    /// [`EngineError::Contended`] where somebody is in the way; the transaction is open then.
+    fn drop_partition(&self, name: &str) -> Result<(), EngineError> {
+        self.run(&format!("BEGIN; SET LOCAL lock_timeout = {DROPPING}"))?;
+        self.run(&format!("SELECT pg_advisory_xact_lock({LOCK}); DROP TABLE IF EXISTS {name}"))?;
+        self.commit()
+    }
+
     /// The same in the transaction that is open.
     pub(super) fn make_partitions_from(&self, from: Time, to: Time) -> Result<(), EngineError> {
         self.make_partitions(&self.partitions()?, from, to)
     }
 }
 
+/// What came of tending partitions.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(in crate::store) struct Tended {
+    /// Partitions that were dropped.
+    pub(in crate::store) dropped: u64,
+    /// Whether one stays that should go, since somebody was in the way.
+    pub(in crate::store) is_left: bool,
+}
+
 /// Makes the partitions for what arrives until a little after `now`, and drops those of which everything is from before
-/// `forgotten`. Answers how many were dropped.
+/// `forgotten`, unless somebody is in the way: whoever waits to drop one keeps out all who come to `event_ids` after it, on
+/// every node, and what reads all of it, such as a dump, may take hours.
 ///
 /// # Errors
-/// [`EngineError`] if that is not possible now.
-pub(in crate::store) fn tend_partitions(address: &Address, now: Time, forgotten: Time) -> Result<u64, EngineError> {
+/// [`EngineError`] if partitions cannot be looked at or made now.
+pub(in crate::store) fn tend_partitions(address: &Address, now: Time, forgotten: Time) -> Result<Tended, EngineError> {
     let owner = Postgres::connect_as_owner(address)?;
-    owner.run(&format!("SET search_path = {}; SET lock_timeout = 5000", migrate::NAMESPACE))?;
-    owner.run("BEGIN")?;
-    owner.together(&[("SELECT pg_advisory_xact_lock($1)", vec![&LOCK])])?;
-    let there = owner.partitions()?;
-    owner.make_partitions(&there, now, now.plus(SPAN))?;
-    let mut dropped = 0;
-    let old = |name: &&String| number_of(name).is_some_and(|number| (number + 1) * SPAN <= forgotten.micros());
-    for name in there.iter().filter(old) {
-        owner.run(&format!("DROP TABLE {name}"))?;
-        dropped += 1;
+    owner.run(&format!(
+        "SET search_path = {}; SET lock_timeout = {MAKING}; SET idle_in_transaction_session_timeout = 3000",
+        migrate::NAMESPACE
+    ))?;
+    owner.make_what_is_missing(now)?;
+    let mut tended = Tended::default();
+    let old = |name: &String| number_of(name).is_some_and(|number| (number + 1) * SPAN <= forgotten.micros());
+    for name in owner.partitions()?.into_iter().filter(old) {
+        match owner.drop_partition(&name) {
+            Ok(()) => tended.dropped += 1,
+            Err(EngineError::Contended(why)) => {
+                tracing::debug!(why, name, "a partition of ids goes later");
+                owner.roll_back();
+                tended.is_left = true;
+                break;
+            }
+            Err(error) => return Err(error),
+        }
     }
-    owner.commit()?;
-    Ok(dropped)
+    Ok(tended)
 }
 
 fn name_of(number: i64) -> String {

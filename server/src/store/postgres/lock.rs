@@ -171,6 +171,7 @@ impl Postgres {
             self.take_in_sought(sought, &rows)?;
         }
         let mut locked = locked.iter().map(locked_of).collect::<Result<Vec<_>, _>>()?;
+        self.handed.borrow_mut().lock(locked.iter().map(|one| one.organization));
         if planted("version-ignored") {
             let is_known = |id: OrganizationId| wanted.iter().any(|(known, version)| *known == id && version.is_some());
             locked.iter_mut().filter(|one| is_known(one.organization)).for_each(|one| one.account = None);

@@ -6,20 +6,22 @@ use std::time::Duration;
 use super::{Address, Of, Postgres, at};
 use crate::store::error::{EngineError, unreadable};
 
-const MIGRATIONS: [&str; 6] = [
+const MIGRATIONS: [&str; 8] = [
     include_str!("../../../migrations/postgres/0001_start.sql"),
     include_str!("../../../migrations/postgres/0002_notifications.sql"),
     include_str!("../../../migrations/postgres/0003_stripe.sql"),
     include_str!("../../../migrations/postgres/0004_prices.sql"),
     include_str!("../../../migrations/postgres/0005_rests.sql"),
     include_str!("../../../migrations/postgres/0006_walls.sql"),
+    include_str!("../../../migrations/postgres/0007_refusals.sql"),
+    include_str!("../../../migrations/postgres/0008_hints.sql"),
 ];
 
 /// The version of the schema that this program makes.
 pub const VERSION: u32 = MIGRATIONS.len() as u32;
 /// The oldest program, by the version of its schema, that may go on beside the newest one. Those before it read neither
 /// accounts nor journals as they are written now, or make rollups again without a new version of the account.
-const OLDEST: u32 = 6;
+const OLDEST: u32 = 8;
 /// The oldest PostgreSQL.
 const SERVER: i32 = 140_000;
 
@@ -151,4 +153,15 @@ fn migrate(owner: &Postgres) -> Result<(), EngineError> {
         owner.run(&format!("BEGIN; {sql}; {noted}; {GRANT}; COMMIT"))?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::OLDEST;
+    use crate::store::{block, seal};
+
+    #[test]
+    fn who_raises_the_version_of_a_format_raises_the_oldest_program_that_may_go_on() {
+        assert_eq!((seal::VERSION, block::VERSION, OLDEST), (4, 10, 8));
+    }
 }

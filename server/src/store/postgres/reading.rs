@@ -5,11 +5,13 @@ use std::ops::RangeInclusive;
 
 use metergate_rules::account::Account;
 use metergate_rules::id::{MeterId, OrganizationId, OrganizationKey, PlanId};
+use metergate_rules::notice::RefusedBy;
 use metergate_rules::time::{Span, Time};
 
 use super::lock::opened;
 use super::{Of, Postgres, at, bytes_at, most, number_at, organization_at, uuid};
 use crate::catalogue::change::ImportRecord;
+use crate::catalogue::price::StoredPrices;
 use crate::store::audit::AuditRow;
 use crate::store::block::Place;
 use crate::store::error::EngineError;
@@ -28,6 +30,10 @@ impl Rows for Postgres {
 
     fn totals(&self) -> Result<Totals, EngineError> {
         self.totals()
+    }
+
+    fn refusals(&self, organization: OrganizationId, meter: MeterId, by: RefusedBy) -> Result<u64, EngineError> {
+        self.handed_over(organization, meter, by)
     }
 
     fn account_sequence(&self, id: OrganizationId) -> Result<Option<u64>, EngineError> {
@@ -266,6 +272,10 @@ impl Rows for Postgres {
             Ok(ImportRecord { source: source.to_owned(), rows_done, digest: at(&row, 1)? })
         };
         row.map(read).transpose()
+    }
+
+    fn prices(&self, version: u64) -> Result<Option<StoredPrices>, EngineError> {
+        self.price_version(version)
     }
 
     fn setting(&self, name: &str) -> Result<Option<String>, EngineError> {

@@ -82,6 +82,12 @@ impl Postgres {
                 let (subscription, customer) = (subscription.clone(), customer.clone());
                 self.later(sql, vec![Box::new(subscription), Box::new(customer), Box::new(now.micros())]);
             }
+            StripeRow::Named { organization, key, now } => {
+                let sql = "UPDATE stripe_events SET state = 'waiting', due_at = $3, attempts = 0
+                           WHERE state = 'unmatched' AND hint IN ($1, $2)";
+                let names = (key.as_str().to_owned(), organization.to_string());
+                self.later(sql, vec![Box::new(names.0), Box::new(names.1), Box::new(now.micros())]);
+            }
         }
     }
 
@@ -159,8 +165,9 @@ impl StripeRows for Postgres {
         self.events(sql, &[&before.micros(), &id, &states, &most(limit)])
     }
 
-    fn stripe_newest(&self) -> Result<Option<Time>, EngineError> {
-        let row = self.row(Of::Team, "SELECT max(created_at) FROM stripe_events", &[])?;
+    fn stripe_newest(&self, now: Time) -> Result<Option<Time>, EngineError> {
+        let sql = "SELECT max(created_at) FROM stripe_events WHERE created_at <= $1";
+        let row = self.row(Of::Team, sql, &[&now.micros()])?;
         let newest = row.map(|row| at::<Option<i64>>(&row, 0)).transpose()?.flatten();
         Ok(newest.map(Time::from_micros).filter(|newest| *newest > Time::MIN))
     }

@@ -73,6 +73,14 @@ fn api_key(row: &Row) -> Result<ApiKey, EngineError> {
     })
 }
 
+fn price_table(row: &Row) -> Result<StoredPrices, EngineError> {
+    Ok(StoredPrices {
+        version: at::<i64>(row, 0)?.unsigned_abs(),
+        prices: definition(row, 1, "the table of prices")?,
+        changed_at: Some(time(row, 2)?),
+    })
+}
+
 impl Postgres {
     /// Meters, plans, keys and settings.
     pub(in crate::store) fn stored(&self) -> Result<Stored, EngineError> {
@@ -93,17 +101,19 @@ impl Postgres {
         }
         let newest = "SELECT version, prices, changed_at FROM prices ORDER BY version DESC LIMIT 1";
         if let Some(row) = self.row(Of::Team, newest, &[])? {
-            stored.prices = StoredPrices {
-                version: at::<i64>(&row, 0)?.unsigned_abs(),
-                prices: definition(&row, 1, "the table of prices")?,
-                changed_at: Some(time(&row, 2)?),
-            };
+            stored.prices = price_table(&row)?;
         }
         if let Some(text) = self.setting(TEAM_SETTINGS)? {
             stored.settings = serde_json::from_str(&text).map_err(|error| unreadable("the team's settings", error))?;
         }
         stored.endpoints = self.endpoints()?;
         Ok(stored)
+    }
+
+    /// A version of the table of prices.
+    pub(super) fn price_version(&self, version: u64) -> Result<Option<StoredPrices>, EngineError> {
+        let sql = "SELECT version, prices, changed_at FROM prices WHERE version = $1";
+        self.row(Of::Team, sql, &[&version.cast_signed()])?.map(|row| price_table(&row)).transpose()
     }
 
     /// Keeps a value unless there is one, and answers the one that is kept. In a transaction or alone.

@@ -125,12 +125,13 @@ impl Accounts {
     }
 }
 
+/// The rows are found by their keys whatever the planner thinks of a list: else the wall is asked about every row.
 const UPDATE_ACCOUNTS: &str = "
     UPDATE accounts a SET version = a.version + 1, sequence = k.sequence, next_due = k.due, audit_sequence = k.audit_end,
         audit_hash = k.hash, data = k.data
     FROM unnest($1::uuid[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bytea[], $7::bytea[])
         AS k(organization, seen, sequence, due, audit_end, hash, data)
-    WHERE a.organization = k.organization AND a.version = k.seen RETURNING a.version";
+    WHERE a.organization = ANY($1::uuid[]) AND a.organization = k.organization AND a.version = k.seen RETURNING a.version";
 const INSERT_ACCOUNTS: &str = "
     INSERT INTO accounts (organization, version, sequence, next_due, audit_sequence, audit_hash, data)
     SELECT k.organization, k.seen + 1, k.sequence, k.due, k.audit_end, k.hash, k.data

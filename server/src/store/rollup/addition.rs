@@ -4,7 +4,7 @@ use metergate_rules::id::MeterId;
 use metergate_rules::meter::Measure;
 use metergate_rules::outcome::{Entry, Use};
 use metergate_rules::time::{DAY, Time};
-use metergate_rules::timing::{Bin, Timed};
+use metergate_rules::timing::{Bin, Calls, Timed};
 
 use super::{QUARTER, Slot};
 use crate::faults::planted;
@@ -22,8 +22,14 @@ pub const fn durations_of(meter: MeterId) -> MeterId {
 
 /// What an entry adds to rollups: to which meter and day, under which dimension values, to which quarter hour, and what.
 pub(in crate::store) fn each_addition(entry: &Entry, mut each: impl FnMut((MeterId, i32), &str, u8, &Slot)) {
+    let calls = entry.what.calls();
     for used in entry.what.uses() {
-        each((used.meter, day_of(used.time)), &used.dimensions, quarter_of(used.time), &slot(used));
+        let mut slot = slot(used);
+        if let (Some(calls), None) = (calls, used.follows) {
+            slot.count = i64::from(calls.count);
+            each_of_calls(calls, used, &mut each);
+        }
+        each((used.meter, day_of(used.time)), &used.dimensions, quarter_of(used.time), &slot);
     }
     let (more, less) = entry.what.timed();
     let less = less.filter(|_| !planted("void-keeps-duration"));
@@ -34,6 +40,16 @@ pub(in crate::store) fn each_addition(entry: &Entry, mut each: impl FnMut((Meter
             let slot = Slot { count, sum, ..Slot::default() };
             each((durations_of(meter), day_of(time)), &bin, quarter_of(time), &slot);
         }
+    }
+}
+
+/// What the durations of calls add, as of the time of their use.
+fn each_of_calls(calls: &Calls, used: &Use, each: &mut impl FnMut((MeterId, i32), &str, u8, &Slot)) {
+    let place = (durations_of(used.meter), day_of(used.time));
+    for (duration_ms, number) in &calls.durations {
+        let count = i64::from(*number);
+        let slot = Slot { count, sum: count * i64::from(*duration_ms), ..Slot::default() };
+        each(place, &Bin::of(*duration_ms).low.to_string(), quarter_of(used.time), &slot);
     }
 }
 

@@ -1,12 +1,15 @@
 //! The store over PostgreSQL, as the rest of the program has it.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::AtomicI64;
 
-use arc_swap::ArcSwap;
 use metergate_rules::time::Time;
 use parking_lot::{Mutex, RwLock};
 
-use super::{DEADLINE, Shared};
+use super::shown::Shown;
+use super::tend::Tending;
+use super::{DEADLINE, Memory, PARTS, Shared};
 use crate::catalogue::Snapshot;
 use crate::clock::Clock;
 use crate::config::Secret;
@@ -17,14 +20,67 @@ use crate::store::feed::Feed;
 use crate::store::inbox::Inbox;
 use crate::store::known::{IdHasher, Known};
 use crate::store::ledger::{Kept, Ledger, Map};
-use crate::store::open::{Engine, Settings, Store, spawned};
+use crate::store::open::{Engine, Given, Outdating, Settings, Store, spawned};
 use crate::store::postgres::ids::tend_partitions;
 use crate::store::postgres::lock::{Epochs, TeamRow};
 use crate::store::postgres::pool::Pool;
-use crate::store::postgres::{self, BEGIN, Postgres};
+use crate::store::postgres::{self, Address, BEGIN, Postgres};
 use crate::store::reader::Reader;
 use crate::store::refusals::Refusals;
 use crate::store::rows::Rows as _;
+
+/// What the loops of a node have in common.
+#[derive(Clone)]
+struct Common {
+    address: Address,
+    settings: Settings,
+    clock: Clock,
+    ahead: Arc<AtomicI64>,
+    shown: Arc<Shown>,
+    inbox: Arc<Inbox>,
+    given: Arc<Given>,
+    outdated: Outdating,
+    /// The part of the use of all together to which the first adds.
+    part: u8,
+}
+
+impl Common {
+    fn new(address: Address, settings: Settings, clock: Clock, shown: Shown) -> Self {
+        let inbox = Arc::new(Inbox::with_patience(settings.lanes, DEADLINE));
+        let (ahead, given, outdated) = (Arc::default(), Arc::default(), Outdating::new(None));
+        let part = crate::random::bytes::<1>()[0];
+        Self { address, settings, clock, ahead, shown: Arc::new(shown), inbox, given, outdated, part }
+    }
+}
+
+impl Shared {
+    /// One of a node's loops, with a connection of its own.
+    fn new(lane: usize, common: Common, session: Postgres, ledger: Ledger, epochs: (i64, i64)) -> Self {
+        let Common { address, settings, clock, ahead, shown, inbox, given, outdated, part } = common;
+        let part = (usize::from(part) + lane) % PARTS;
+        let memory = Memory { part: part as i16, epochs: Some(epochs), highest: epochs, ..Memory::default() };
+        Self {
+            address,
+            session: Some(session),
+            ledger,
+            settings,
+            clock,
+            ahead,
+            lane,
+            shown,
+            inbox,
+            given,
+            outdated,
+            memory,
+            put_off: Vec::new(),
+            apart: VecDeque::new(),
+            waited: None,
+            failed: None,
+            is_told: false,
+            tending: Tending::default(),
+        }
+    }
+}
 
 /// What a start reads of the database.
 struct Found {
@@ -47,27 +103,29 @@ impl Store {
         let now = epochs.now.plus(clock.shift());
         tend_partitions(&address, now, now.plus(-settings.keeps_ids()))?;
         let feed = Arc::new(Feed::new(now));
-        let ledger = ledger(&catalogue, &people, IdHasher::new(&ids_key), &feed);
-        let swaps = (Arc::new(ArcSwap::new(catalogue)), Arc::new(ArcSwap::new(people)));
-        let inbox = Arc::new(Inbox::with_patience(DEADLINE));
-        let at = (address.clone(), session);
-        let mut shared = Shared::new(at, ledger, settings, clock, swaps.clone(), Arc::clone(&inbox));
-        let outdated = shared.outdated.subscribe();
+        let ledger = || ledger(&catalogue, &people, IdHasher::new(&ids_key), &feed);
+        let known = (epochs.catalogue, epochs.people);
+        let common = Common::new(address.clone(), settings, clock, Shown::new(&catalogue, &people, known));
+        let mut loops = vec![Shared::new(0, common.clone(), session, ledger(), known)];
+        for lane in 1..common.settings.lanes {
+            let session = Postgres::connect_to_decide(&address)?;
+            loops.push(Shared::new(lane, common.clone(), session, ledger(), known));
+        }
+        loops[0].time(epochs.now);
+        let remembered = loops.iter().map(|shared| Arc::clone(&shared.memory.remembered)).collect();
+        let threads = loops.into_iter().map(|shared| spawned(move || shared.run())).collect::<Result<_, _>>()?;
+        let Common { inbox, shown, ahead, given, outdated, .. } = common;
+        let outdated = outdated.subscribe();
         let pool = Arc::new(Pool::new(address, outdated.clone()));
-        let reader = Reader::of_rows_alone(Arc::clone(&pool), Arc::clone(&swaps.1));
-        shared.memory.epochs = Some((epochs.catalogue, epochs.people));
-        shared.time(epochs.now);
-        let (ahead, given) = (Arc::clone(&shared.ahead), Arc::clone(&shared.given));
-        let remembered = Arc::clone(&shared.memory.remembered);
-        let thread = Mutex::new(Some(spawned(move || shared.run())?));
-        let (catalogue, people) = swaps;
+        let (catalogue, people) = (Arc::clone(&shown.catalogue), Arc::clone(&shown.people));
+        let reader = Reader::of_rows_alone(Arc::clone(&pool), Arc::clone(&people));
         Ok(Self {
             inbox,
             catalogue,
             people,
             clock,
             ahead,
-            thread,
+            threads: Mutex::new(threads),
             reader,
             feed,
             values_key,

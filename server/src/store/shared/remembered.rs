@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use metergate_rules::account::Account;
 use metergate_rules::id::{OrganizationId, OrganizationKey, OrganizationRef};
+use parking_lot::Mutex;
 
 use super::Shared;
 use crate::store::audit::chain_of;
@@ -18,12 +19,14 @@ use crate::store::postgres::lock::Locked;
 use crate::store::postgres::write::Changed;
 use crate::store::{Request, Store, Work};
 
-/// Accounts that are kept in memory.
-const MOST: usize = 500_000;
+/// Accounts that a loop keeps in memory.
+const MOST: usize = 250_000;
 
 /// An account with its row's version and the last block that it holds.
 struct Cached {
     version: i64,
+    /// Whether the row surely was so: not since the connection ended, behind which another server may stand.
+    is_sure: bool,
     sequence: u64,
     account: Arc<Account>,
 }
@@ -38,7 +41,8 @@ pub(in crate::store) struct Remembered {
 impl Remembered {
     /// These organizations, with the versions of their accounts that are known.
     pub(super) fn versions(&self, ids: &BTreeSet<OrganizationId>) -> Vec<(OrganizationId, Option<i64>)> {
-        ids.iter().map(|id| (*id, self.accounts.get(id).map(|cached| cached.version))).collect()
+        let known = |id| self.accounts.get(id).filter(|cached| cached.is_sure).map(|cached| cached.version);
+        ids.iter().map(|id| (*id, known(id))).collect()
     }
 
     /// Versions and last blocks of the accounts of these.
@@ -54,7 +58,7 @@ impl Remembered {
     pub(super) fn committed(&mut self, changed: &[Changed], deleted: Option<OrganizationId>) {
         for Changed { account, seen, sequence, .. } in changed {
             let version = seen.unwrap_or(0) + 1;
-            let cached = Cached { version, sequence: *sequence, account: Arc::clone(account) };
+            let cached = Cached { version, is_sure: true, sequence: *sequence, account: Arc::clone(account) };
             self.accounts.insert(account.id, cached);
             if seen.is_none() {
                 self.names.insert(account.profile.key.clone(), account.id);
@@ -64,25 +68,49 @@ impl Remembered {
             self.accounts.remove(&organization);
             self.names.retain(|_, id| *id != organization);
         }
-        if self.accounts.len() > MOST {
+    }
+
+    /// What was known may be another server's: an account is read again before it counts. Keys are compared with it then.
+    pub(super) fn doubt(&mut self) {
+        self.accounts.values_mut().for_each(|cached| cached.is_sure = false);
+    }
+
+    /// Makes room before a turn takes more in.
+    fn make_room(&mut self) {
+        if self.accounts.len().max(self.names.len()) > MOST {
             self.accounts.clear();
             self.names.clear();
         }
-    }
-
-    fn account(&self, organization: &OrganizationRef) -> Option<Arc<Account>> {
-        let id = match organization {
-            OrganizationRef::Id(id) => id,
-            OrganizationRef::Key(key) => self.names.get(key)?,
-        };
-        self.accounts.get(id).map(|cached| Arc::clone(&cached.account))
     }
 }
 
 impl Store {
     /// An account as this node saw it last, where others may have changed it since. An embedded store need not remember.
     pub fn last_seen(&self, organization: &OrganizationRef) -> Option<Arc<Account>> {
-        self.remembered.lock().account(organization)
+        match organization {
+            OrganizationRef::Id(id) => self.newest(*id),
+            OrganizationRef::Key(key) => {
+                // Loops may know the key as that of different organizations, of which one has it no more.
+                let named = self
+                    .remembered
+                    .iter()
+                    .filter_map(|lane| lane.lock().names.get(key).copied())
+                    .collect::<BTreeSet<_>>();
+                let mut holders =
+                    named.into_iter().filter_map(|id| self.newest(id)).filter(|one| one.profile.key == *key);
+                holders.next().filter(|_| holders.next().is_none())
+            }
+        }
+    }
+
+    /// An account as the loop saw it that saw it last.
+    fn newest(&self, id: OrganizationId) -> Option<Arc<Account>> {
+        let seen = |lane: &Arc<Mutex<Remembered>>| {
+            let memory = lane.lock();
+            let cached = memory.accounts.get(&id)?;
+            Some((cached.version, Arc::clone(&cached.account)))
+        };
+        self.remembered.iter().filter_map(seen).max_by_key(|(version, _)| *version).map(|(_, account)| account)
     }
 }
 
@@ -99,7 +127,8 @@ impl Shared {
         });
         let remembered = Arc::clone(&self.memory.remembered);
         let mut unknown: Vec<&str> = {
-            let known = remembered.lock();
+            let mut known = remembered.lock();
+            known.make_room();
             keys.filter(|key| !known.names.contains_key(*key)).map(|key| key.as_str()).collect()
         };
         unknown.sort_unstable();
@@ -143,7 +172,7 @@ impl Shared {
             ledger.heads.insert(chain_of(organization), head);
             ledger.keys.insert(account.profile.key.clone(), organization);
             ledger.accounts.insert(organization, Arc::clone(&account));
-            memory.accounts.insert(organization, Cached { version, sequence, account });
+            memory.accounts.insert(organization, Cached { version, is_sure: true, sequence, account });
         }
         // An organization may have another key by now, or be gone; then the key may be another's.
         for gone in missing.iter().filter(|id| !skipped.contains(id)) {
@@ -191,9 +220,5 @@ fn references(call: &Call) -> impl Iterator<Item = &OrganizationRef> {
         Work::Requests(requests) => requests.as_slice(),
         _ => &[],
     };
-    requests.iter().map(|request| match request {
-        Request::Consume(asked) => &asked.organization,
-        Request::Record(asked) => &asked.organization,
-        Request::Change(asked) => &asked.organization,
-    })
+    requests.iter().map(Request::organization)
 }

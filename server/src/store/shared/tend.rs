@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use metergate_rules::time::{HOUR, SECOND, Time};
+use metergate_rules::time::{HOUR, MINUTE, SECOND, Time};
 
 use super::Shared;
 use crate::clock::boot;
@@ -12,6 +12,7 @@ use crate::store::deletion::leaving;
 use crate::store::postgres::ids::tend_partitions;
 use crate::store::postgres::lock::TeamRow;
 use crate::store::postgres::{BEGIN, Postgres};
+use crate::store::refusals::Row;
 
 /// While there are calls, a step comes so often, in microseconds.
 const EVERY: i64 = SECOND / 5;
@@ -26,8 +27,12 @@ pub(super) struct Tending {
     stepped: i64,
     /// When it is looked again whether answers and blocks are old enough to go.
     aged_due: i64,
-    /// Until when there are partitions for ids.
+    /// When it is looked again whether partitions for ids are missing, or are old enough to go.
     partitions_due: i64,
+    /// When refusals are handed over again.
+    pub(super) handed_due: i64,
+    /// Up to which they were handed over.
+    pub(super) handed_to: Option<Row>,
 }
 
 impl Shared {
@@ -65,8 +70,8 @@ impl Shared {
         if boot() >= self.tending.partitions_due {
             session.roll_back();
             let forgotten = held.now.plus(-self.settings.keeps_ids());
-            tend_partitions(&self.address, held.now, forgotten)?;
-            self.tending.partitions_due = boot() + AGED;
+            let tended = tend_partitions(&self.address, held.now, forgotten)?;
+            self.tending.partitions_due = boot() + if tended.is_left { MINUTE } else { AGED };
             return Ok(true);
         }
         if let Some(organization) = session.next_deletion()? {
@@ -124,7 +129,8 @@ impl Shared {
         session.begin(BEGIN);
         let held = self.hold(session, (&BTreeSet::new(), &[]), TeamRow::Seen, false)?;
         session.roll_back();
-        let mut gone = tend_partitions(&self.address, held.now, held.now.plus(-self.settings.keeps_ids()))?;
+        let tended = tend_partitions(&self.address, held.now, held.now.plus(-self.settings.keeps_ids()))?;
+        let mut gone = tended.dropped;
         for _ in 0..STEPS {
             session.begin(BEGIN);
             let some = session.forget_blocks(self.oldest(held.now))?;

@@ -90,14 +90,20 @@ impl Shared {
             pending.push(if !begun {
                 Turn::Done(requests.iter().map(|_| Pending::Ready(Err(StoreError::Unreached))).collect())
             } else if is_held(ids) {
-                Turn::Done(requests.iter().map(|request| batch.decide(request)).collect::<Result<_, _>>()?)
+                Turn::Done(batch.decide(requests)?)
             } else {
                 Turn::PutOff
             });
         }
         let mut decided = Decided::of(batch);
         let (refused, tally) = (std::mem::take(&mut decided.refused), std::mem::take(&mut decided.tally));
-        let places = self.commit(session, &held, decided)?;
+        session.take_refusals(&tally);
+        let places = self.commit(session, &held, decided).inspect_err(|failure| {
+            if is_lost(failure) {
+                // They may have been told. Rather none than the same twice: a count is never too large.
+                self.ledger.refusals.forget_told(&tally);
+            }
+        })?;
         self.ledger.feed.refused(&refused, held.now);
         self.ledger.refusals.take_in(tally);
         let answer = |pending| match pending {
@@ -161,17 +167,23 @@ impl Shared {
         // Nobody changes it while it is read.
         let Epochs { catalogue, people, people_kept, .. } = session.epochs(TeamRow::Held)?;
         let (known_catalogue, known_people) = self.memory.epochs.unzip();
+        let highest = (self.memory.highest.0.max(catalogue), self.memory.highest.1.max(people));
+        if highest != (catalogue, people) {
+            tracing::error!("PostgreSQL knows less than it did: a standby or a backup has taken its place");
+            self.shown.begin_anew();
+        }
+        self.memory.highest = (catalogue, people);
         if known_catalogue != Some(catalogue) {
             let snapshot = Snapshot::new(session.stored()?).map_err(|error| unreadable("the catalogue", error))?;
             self.ledger.catalogue = Arc::new(snapshot);
-            self.catalogue.store(Arc::clone(&self.ledger.catalogue));
+            self.shown.show_catalogue(catalogue, &self.ledger.catalogue);
         }
         if known_people != Some(people) {
             let changed = known_people.filter(|known| *known >= people_kept);
             let now =
                 changed.map_or_else(|| session.people(), |known| session.people_since(known, &self.ledger.people));
             self.ledger.people = Arc::new(now?);
-            self.people.store(Arc::clone(&self.ledger.people));
+            self.shown.show_people(people, &self.ledger.people);
         }
         self.memory.epochs = Some((catalogue, people));
         Ok(())
@@ -204,6 +216,7 @@ impl Shared {
         commit.team_head = decided.heads.get(&TEAM).copied();
         if let Some(epochs) = session.write(&commit)? {
             self.memory.epochs = Some(epochs);
+            self.memory.highest = epochs;
         }
         self.memory.remembered.lock().committed(&commit.changed, decided.deleted);
         self.tell_given(&decided, held);

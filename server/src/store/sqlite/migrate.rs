@@ -14,7 +14,7 @@ const RETENTION: &str = include_str!("../../../migrations/sqlite/0010_retention.
 const DAY_TOTALS: &str = include_str!("../../../migrations/sqlite/0012_day_totals.sql");
 const PRICE_CHECKSUMS: &str = include_str!("../../../migrations/sqlite/0018_price_checksums.sql");
 
-const MIGRATIONS: [&str; 18] = [
+const MIGRATIONS: [&str; 19] = [
     include_str!("../../../migrations/sqlite/0001_start.sql"),
     include_str!("../../../migrations/sqlite/0002_slices.sql"),
     include_str!("../../../migrations/sqlite/0003_audit_resolutions.sql"),
@@ -33,6 +33,7 @@ const MIGRATIONS: [&str; 18] = [
     include_str!("../../../migrations/sqlite/0016_prices.sql"),
     include_str!("../../../migrations/sqlite/0017_rests.sql"),
     PRICE_CHECKSUMS,
+    include_str!("../../../migrations/sqlite/0019_hints.sql"),
 ];
 
 /// The version of the schema that this program makes and reads.

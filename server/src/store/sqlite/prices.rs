@@ -2,7 +2,7 @@
 //! reads none of those before it.
 
 use metergate_rules::time::Time;
-use rusqlite::{Connection, Transaction};
+use rusqlite::{Connection, OptionalExtension, Transaction};
 
 use super::rows::write_catalogue_checksum;
 use super::{EngineError, Sqlite, unreadable};
@@ -44,23 +44,35 @@ fn versions(connection: &Connection) -> Result<Vec<Version>, EngineError> {
     Ok(rows.collect::<rusqlite::Result<_>>()?)
 }
 
+/// The `nth` of all, none of which ever goes.
+fn read(nth: u64, (version, text, changed_at, sum): Version) -> Result<StoredPrices, EngineError> {
+    let follows = u64::try_from(version) == Ok(nth);
+    if !follows || sum != checksum_of(version, &text, changed_at) {
+        let why = "its checksum does not match, or one before it is missing: the stored bytes have changed";
+        return Err(unreadable(format!("version {version} of the prices"), why));
+    }
+    let prices = serde_json::from_str(&text).map_err(|error| unreadable("the table of prices", error))?;
+    Ok(StoredPrices { version: nth, prices, changed_at: Some(Time::from_micros(changed_at)) })
+}
+
 impl Sqlite {
+    /// A version of the table of prices.
+    ///
+    /// # Errors
+    /// [`EngineError`] if it cannot be read, or is not what was written.
+    pub(super) fn price_version(&self, version: u64) -> Result<Option<StoredPrices>, EngineError> {
+        let sql = "SELECT version, prices, changed_at, checksum FROM prices WHERE version = ?";
+        let mut query = self.connection.prepare_cached(sql)?;
+        let row =
+            query.query_row([version.cast_signed()], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)));
+        row.optional()?.map(|found| read(version, found)).transpose()
+    }
+
     /// All versions of the table of prices, the oldest first.
     ///
     /// # Errors
     /// [`EngineError`] if they cannot be read, or are not what was written.
     pub(in crate::store) fn price_versions(&self) -> Result<Vec<StoredPrices>, EngineError> {
-        let read = |(nth, (version, text, changed_at, sum)): (usize, Version)| {
-            // None of them ever goes.
-            let follows = usize::try_from(version) == Ok(nth + 1);
-            if !follows || sum != checksum_of(version, &text, changed_at) {
-                let why = "its checksum does not match, or one before it is missing: the stored bytes have changed";
-                return Err(unreadable(format!("version {version} of the prices"), why));
-            }
-            let prices = serde_json::from_str(&text).map_err(|error| unreadable("the table of prices", error))?;
-            let changed_at = Some(Time::from_micros(changed_at));
-            Ok(StoredPrices { version: version.unsigned_abs(), prices, changed_at })
-        };
-        versions(&self.connection)?.into_iter().enumerate().map(read).collect()
+        (1..).zip(versions(&self.connection)?).map(|(nth, version)| read(nth, version)).collect()
     }
 }

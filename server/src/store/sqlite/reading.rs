@@ -10,6 +10,7 @@ use rusqlite::types::Value;
 
 use super::{EngineError, Sqlite, find_rollup};
 use crate::catalogue::change::ImportRecord;
+use crate::catalogue::price::StoredPrices;
 use crate::store::audit::AuditRow;
 use crate::store::ledger::Head;
 use crate::store::rollup::{RollupKey, ValueKey};
@@ -213,6 +214,10 @@ impl Rows for Sqlite {
 
     fn import(&self, source: &str) -> Result<Option<ImportRecord>, EngineError> {
         self.import(source)
+    }
+
+    fn prices(&self, version: u64) -> Result<Option<StoredPrices>, EngineError> {
+        self.price_version(version)
     }
 
     fn setting(&self, name: &str) -> Result<Option<String>, EngineError> {

@@ -93,9 +93,9 @@ impl StripeRows for Sqlite {
         self.events(sql, (at.micros(), id, states, most))
     }
 
-    fn stripe_newest(&self) -> Result<Option<Time>, EngineError> {
-        let sql = "SELECT max(created_at) FROM stripe_events";
-        let newest: Option<i64> = self.connection.prepare_cached(sql)?.query_row([], |row| row.get(0))?;
+    fn stripe_newest(&self, now: Time) -> Result<Option<Time>, EngineError> {
+        let sql = "SELECT max(created_at) FROM stripe_events WHERE created_at <= ?";
+        let newest: Option<i64> = self.connection.prepare_cached(sql)?.query_row([now.micros()], |row| row.get(0))?;
         Ok(newest.map(Time::from_micros).filter(|newest| *newest > Time::MIN))
     }
 
@@ -118,32 +118,36 @@ impl StripeRows for Sqlite {
     }
 }
 
+/// An event, in the place of one of this id.
+fn put_event(transaction: &Transaction<'_>, event: &EventRow) -> Result<(), EngineError> {
+    let sql =
+        "INSERT OR REPLACE INTO stripe_events (id, type, created_at, received_at, subscription, customer, hint, state,
+               due_at, attempts, organization, note, payload) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
+    let EventRow { subject, .. } = event;
+    let (created, received, due) = (event.created_at.micros(), event.received_at.micros(), event.due_at.micros());
+    let (state, organization) = (event.state.as_str(), event.organization.map(|id| id.0));
+    let values: [&dyn rusqlite::ToSql; 13] = [
+        &event.id,
+        &event.kind,
+        &created,
+        &received,
+        &subject.subscription,
+        &subject.customer,
+        &subject.hint,
+        &state,
+        &due,
+        &event.attempts,
+        &organization,
+        &event.note,
+        &event.payload,
+    ];
+    transaction.prepare_cached(sql)?.execute(values)?;
+    Ok(())
+}
+
 pub(super) fn write_stripe(transaction: &Transaction<'_>, row: &StripeRow) -> Result<(), EngineError> {
     match row {
-        StripeRow::Event(event) => {
-            let sql = "INSERT OR REPLACE INTO stripe_events (id, type, created_at, received_at, subscription, customer, hint, state,
-                       due_at, attempts, organization, note, payload) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
-            let EventRow { subject, .. } = &**event;
-            let (created, received, due) =
-                (event.created_at.micros(), event.received_at.micros(), event.due_at.micros());
-            let (state, organization) = (event.state.as_str(), event.organization.map(|id| id.0));
-            let values: [&dyn rusqlite::ToSql; 13] = [
-                &event.id,
-                &event.kind,
-                &created,
-                &received,
-                &subject.subscription,
-                &subject.customer,
-                &subject.hint,
-                &state,
-                &due,
-                &event.attempts,
-                &organization,
-                &event.note,
-                &event.payload,
-            ];
-            transaction.prepare_cached(sql)?.execute(values)?;
-        }
+        StripeRow::Event(event) => put_event(transaction, event)?,
         StripeRow::Over { id, state, organization, note } => {
             let sql = "UPDATE stripe_events SET state = ?2, organization = ?3, note = ?4, payload = '', hint = NULL WHERE id = ?1";
             let values = (id, state.as_str(), organization.map(|id| id.0), note);
@@ -172,6 +176,11 @@ pub(super) fn write_stripe(transaction: &Transaction<'_>, row: &StripeRow) -> Re
             let sql = "UPDATE stripe_events SET state = 'waiting', due_at = ?3, attempts = 0
                        WHERE state = 'unmatched' AND (subscription = ?1 OR customer = ?2)";
             transaction.prepare_cached(sql)?.execute((subscription, customer, now.micros()))?;
+        }
+        StripeRow::Named { organization, key, now } => {
+            let sql = "UPDATE stripe_events SET state = 'waiting', due_at = ?3, attempts = 0
+                       WHERE state = 'unmatched' AND hint IN (?1, ?2)";
+            transaction.prepare_cached(sql)?.execute((key.as_str(), organization.to_string(), now.micros()))?;
         }
     }
     Ok(())

@@ -4,7 +4,7 @@ use metergate_rules::account::Account;
 use metergate_rules::audit::{Fields, Object};
 use metergate_rules::command::Command;
 use metergate_rules::decide::Problem;
-use metergate_rules::id::{OrganizationId, OrganizationRef};
+use metergate_rules::id::{OrganizationId, OrganizationKey, OrganizationRef};
 use metergate_rules::subscription::News;
 use metergate_rules::time::{DAY, MINUTE, Time};
 
@@ -17,7 +17,7 @@ use crate::store::{Answer, StoreError};
 /// Who changes what Stripe tells, in the audit log.
 const ACTOR: &str = "stripe";
 /// An event of which nobody knows whose it is, is tried again after so long, and each time after twice that, up to a day, for
-/// three days: a link wakes it later, too.
+/// three days: a link wakes it later, too, and so does an organization that comes to be called as it says.
 const FIRST_RETRY: i64 = MINUTE;
 const MOST_DOUBLINGS: u32 = 11;
 const GIVE_UP: i64 = 3 * DAY;
@@ -135,6 +135,18 @@ impl Batch<'_> {
         let matched = matched(before, &after, self.now);
         self.stripe.extend(matched);
         Ok(())
+    }
+
+    /// After an organization was created or got another key: events that name it so are tried now.
+    pub(in crate::store) fn tell_named(&mut self, organization: OrganizationId, key: &OrganizationKey) {
+        self.stripe.push(StripeRow::Named { organization, key: key.clone(), now: self.now });
+    }
+
+    /// The organization is not there after all.
+    pub(in crate::store) fn untell_named(&mut self, organization: OrganizationId) {
+        let is_its_own =
+            |row: &StripeRow| matches!(row, StripeRow::Named { organization: of, .. } if *of == organization);
+        self.stripe.retain(|row| !is_its_own(row));
     }
 }
 

@@ -186,7 +186,8 @@ impl Worker {
     async fn missed(&self) -> Result<(), CallError> {
         let Some(api) = self.stripe.api.clone() else { return Ok(()) };
         let later = |error: StoreError| CallError::Later(error.to_string(), None);
-        let newest = self.store.reader().read(|view| Ok(view.rows().stripe_newest()?)).await.map_err(later)?;
+        let now = self.store.now();
+        let newest = self.store.reader().read(move |view| Ok(view.rows().stripe_newest(now)?)).await.map_err(later)?;
         let Some(newest) = newest else { return Ok(()) };
         // What came since a look that failed does not move its beginning.
         let begins = || Missed::since(newest);

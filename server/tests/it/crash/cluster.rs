@@ -46,10 +46,16 @@ struct Cluster {
 impl Cluster {
     /// So many nodes on an empty database, on which the organizations that operators change have been made.
     fn new(test: &str, count: usize, database: &str, bug: Option<&'static str>) -> Self {
+        Self::of_lanes(2, test, count, database, bug)
+    }
+
+    /// Whose nodes decide by so many loops.
+    fn of_lanes(lanes: usize, test: &str, count: usize, database: &str, bug: Option<&'static str>) -> Self {
         let run = Run::to_prepare(test, tempfile::tempdir().unwrap(), None);
         fs::write(run.folder().join("catalogue.toml"), elsewhere::catalogue()).unwrap();
         run.history.note(&json!({"test": test, "seed": run.random.seed()}));
-        let (nodes, elsewhere) = (Nodes::new(count, run.folder(), database, bug), Elsewhere::in_folder(run.folder()));
+        let (nodes, elsewhere) =
+            (Nodes::new(count, run.folder(), database, lanes, bug), Elsewhere::in_folder(run.folder()));
         let locks = Locks::in_folder(run.folder());
         let cluster = Self { nodes, elsewhere, locks, run, database: database.to_owned() };
         cluster.nodes.all.iter().for_each(|node| node.start(0));

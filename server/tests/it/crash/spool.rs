@@ -12,6 +12,7 @@ use crate::invariant::{Held, holds};
 use crate::proxy::Proxy;
 use crate::store::Database;
 
+mod damaged;
 mod hanging;
 
 /// A node whose way to its PostgreSQL can be cut. `acme` has 10 a billing period of each meter: of `calls` nothing passes undecided, of

@@ -239,3 +239,42 @@ fn a_refusal_is_answered_by_check_and_consume_alike_with_the_status_that_it_has_
         assert_eq!(problem["decision"]["allowed"], false);
     }
 }
+
+#[test]
+fn of_a_decision_together_a_void_on_one_meter_leaves_the_others_to_be_completed() {
+    let (_server, admin) = started(&[]);
+    let together = json!([{"meter": "tokens", "quantity": 2}, {"meter": "api_calls", "quantity": 1}]);
+    consume(&admin, json!({"organization": "acme", "id": "t-1", "together": together}));
+    admin.delete_because("/v1/events/t-1?organization=acme&source=metergate:consume/api_calls", "never was").is(204);
+    complete(&admin, "t-1", "metergate:consume/api_calls", json!({"status": 200})).expect_problem(409, "already-void");
+    let done = complete(&admin, "t-1", "metergate:consume/tokens", json!({"durationMs": 30})).is(200).json();
+    assert_eq!(done["durationMs"], 30);
+    assert_eq!(record(&admin, &[event("t-1", "metergate:consume/tokens", &json!({"status": 200}))]), (0, 0, 1, vec![]));
+    assert_eq!(reported(&admin, "tokens").2["count"], 1);
+    assert_eq!(reported(&admin, "api_calls").2, Value::Null, "of what is void no duration counts");
+    admin.delete_because("/v1/events/t-1?organization=acme&source=metergate:consume/tokens", "never was").is(204);
+    assert_eq!(reported(&admin, "tokens").2, Value::Null);
+    complete(&admin, "t-1", "metergate:consume/tokens", json!({"status": 200})).expect_problem(409, "already-void");
+    let rebuilt = admin.post("/api/admin/metrics/aggregate", "{}").is(200).json();
+    assert_eq!(rebuilt["rebuilt"], 0, "{rebuilt}");
+}
+
+#[test]
+fn under_an_idempotency_key_a_completion_is_answered_alike_and_another_one_is_a_mismatch() {
+    let (_server, admin) = started(&[]);
+    consume(&admin, json!({"organization": "acme", "meter": "tokens", "id": "r-1"}));
+    let ask = |key: &str, said: Value| {
+        let mut body = said;
+        body["source"] = "metergate:consume/tokens".into();
+        let call = admin.call("PATCH", "/v1/events/r-1?organization=acme").header("idempotency-key", key);
+        call.json(body).send()
+    };
+    let first = ask("k", json!({"durationMs": 10})).is(200);
+    assert_eq!(first.header("idempotent-replayed"), None);
+    ask("other", json!({"status": 201})).is(200);
+    let again = ask("k", json!({"durationMs": 10})).is(200);
+    assert_eq!((again.json(), again.header("idempotent-replayed")), (first.json(), Some("true")));
+    ask("k", json!({"status": 200})).expect_problem(422, "idempotency-mismatch");
+    assert_eq!(ask(&"k".repeat(256), json!({"status": 201})).status, 422);
+    assert_eq!(listed(&admin), [(json!("r-1"), json!(10), json!(201))]);
+}

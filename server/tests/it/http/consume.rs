@@ -217,12 +217,22 @@ fn unknown_organizations_are_made_on_first_use_where_the_setting_allows_it() {
     let server = Server::with(&[("METERGATE_AUTO_CREATE_ORGANIZATIONS", "true")]);
     let admin = server.admin();
     let body = json!({"organization": "newcomer", "meter": "tokens", "quantity": 3});
+    let checked = admin.post("/v1/check", &body).is(200).json();
+    assert_eq!((&checked["allowed"], &checked["limits"][0]["remaining"]), (&json!(true), &json!(9_997)));
+    admin.get("/v1/organizations/newcomer").expect_problem(404, "unknown-organization");
+    let too_much = json!({"organization": "newcomer", "meter": "tokens", "quantity": 10_001});
+    assert_eq!(admin.post("/v1/check", too_much).is(200).json()["reason"], "quota-exceeded");
     assert_eq!(admin.post("/v1/consume", body).is(200).json()["allowed"], true);
     let made = admin.get("/v1/organizations/newcomer").is(200).json();
     assert_eq!((&made["plan"], &made["status"]), (&json!("free"), &json!("trial")));
     // An id cannot be made up.
     let by_id = json!({"organization": "01890000-0000-7000-8000-000000000000", "meter": "tokens"});
-    admin.post("/v1/consume", by_id).expect_problem(404, "unknown-organization");
+    admin.post("/v1/consume", &by_id).expect_problem(404, "unknown-organization");
+    admin.post("/v1/check", by_id).expect_problem(404, "unknown-organization");
+    let key = json!({"name": "theirs", "scopes": ["consume"], "organization": "newcomer"});
+    let theirs = server.client(admin.post("/v1/api-keys", key).is(201).json()["key"].as_str().unwrap());
+    let other = json!({"organization": "another", "meter": "tokens"});
+    theirs.post("/v1/check", other).expect_problem(404, "unknown-organization");
 }
 
 #[test]

@@ -335,3 +335,27 @@ fn a_duration_or_status_that_is_no_number_does_not_lose_the_usage() {
     let listed = admin.list("/v1/events?organization=acme");
     assert_eq!((&listed[1]["durationMs"], &listed[1]["status"]), (&json!(12), &Value::Null), "{listed:?}");
 }
+
+#[test]
+fn an_organization_that_events_create_begins_with_the_first_of_them_and_so_they_all_count() {
+    let server = Server::with(&[("METERGATE_AUTO_CREATE_ORGANIZATIONS", "true")]);
+    let admin = server.admin();
+    let ago = |seconds: i64| metergate::clock::wall().plus(-seconds * metergate_rules::time::SECOND).to_string();
+    let first = ago(90);
+    let told =
+        |id: &str, time: &str, quantity: i64| with(event(id, json!({"quantity": quantity})), json!({"time": time}));
+    // As a client sends what several requests left in its queue: late, and not in order.
+    let batch = json!([told("e-1", &ago(60), 4000), told("e-2", &first, 5000), told("e-3", &ago(30), 1000)]);
+    assert_eq!(counts(&send(&admin, BATCH, batch)), [3, 0, 0]);
+    let made = admin.get("/v1/organizations/acme").is(200).json();
+    assert_eq!(made["currentPeriod"]["start"], first);
+    assert!(made["createdAt"].as_str().unwrap() > ago(30).as_str(), "{made}");
+    assert_eq!(used(&admin, "tokens"), 10_000);
+    let asked = json!({"organization": "acme", "meter": "tokens", "quantity": 1});
+    assert_eq!(admin.post("/v1/consume", asked).is(200).json()["reason"], "quota-exceeded");
+    let before = send(&admin, BATCH, json!([told("e-0", &ago(600), 7)]));
+    assert_eq!(counts(&before), [1, 0, 0]);
+    assert_eq!(used(&admin, "tokens"), 10_000, "what lies before it is in reports alone");
+    let usage = "/v1/usage?organization=acme&meter=tokens&from=2026-01-01T00:00:00Z&granularity=total";
+    assert_eq!(admin.get(usage).is(200).json()["data"][0]["value"], 10_007);
+}

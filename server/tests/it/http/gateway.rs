@@ -1,4 +1,4 @@
-//! What gateways ask (F8): by plain requests as Traefik, Caddy and Envoy send them, and behind a real nginx.
+//! What gateways ask (F8): by plain requests as Traefik, Caddy and Envoy send them, and behind a real Caddy and a real nginx.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use super::client::{Answer, Client};
 use super::server::{ADMIN_KEY, Server};
 
+mod caddy;
 mod nginx;
 
 const ASK: &str = "/gateway/authorize?organization=acme&meter=tokens";
@@ -222,6 +223,10 @@ fn below_the_path_as_envoy_asks_the_clients_path_and_query_say_nothing() {
         let answer = client.call("POST", &format!("/gateway/authorize{path}")).send();
         assert_eq!(pointer(answer.is(422)), "x-quota-authorize", "{path}");
     }
+    let cut = client
+        .call("POST", "/gateway/authorize/")
+        .header("x-quota-authorize", "organization=acme&meter=tokens#&quantity=5");
+    assert_eq!(pointer(cut.send().is(422)), "x-quota-authorize", "nothing is dropped without a word");
     assert_eq!(used(&admin, "tokens"), 3);
 }
 
@@ -247,6 +252,8 @@ fn a_value_is_counted_once_and_the_path_is_a_dimension_where_the_meter_has_it() 
         call.header("x-user", user).send().is(200);
     }
     assert_eq!(used(&admin, "active_users"), 2);
+    let without = admin.get("/gateway/authorize?organization=acme&meter=active_users").is(422);
+    assert_eq!(pointer(without), "?value", "the property's own name is none of a parameter");
     let meter = json!({"aggregation": "sum", "dimensions": ["method", "path"]});
     admin.put("/v1/meters/hits", meter).is(201);
     let long = format!("/{}?secret=1", "x".repeat(400));

@@ -174,6 +174,8 @@ fn every_form_has_a_page_and_what_does_not_exist_says_so() {
     let nothing = [
         "/admin/nothing", "/admin/organizations/nobody", "/admin/organizations/acme/nothing",
         "/admin/organizations/acme/do/nothing", "/admin/do/nothing", "/admin/plans/nothing", "/portal/nothing",
+        "/admin/do/delete-plan?key=nothing", "/admin/do/delete-meter?key=nothing", "/admin/do/price?model=nothing",
+        "/admin/do/remove-price?model=nothing&effectiveFrom=2026-01-02",
     ];
     for word in of_acme {
         let text = ops.page(&format!("/admin/organizations/acme/do/{word}"));

@@ -9,6 +9,8 @@ use super::server::Server;
 
 #[path = "prices/again.rs"]
 mod again;
+#[path = "prices/held.rs"]
+mod held;
 
 const ALWAYS: &str = "from=2020-01-01T00:00:00Z&to=2190-01-01T00:00:00Z";
 
@@ -279,7 +281,7 @@ fn a_reservation_is_priced_when_its_true_tokens_are_known() {
     let hold = json!({"organization": "acme", "meter": "tokens", "ttlSeconds": 60, "properties": estimate});
     let made = || admin.post("/v1/reservations", &hold).is(201).json();
     let (first, second) = (made(), made());
-    assert_eq!((used(&admin, "llm_cost"), first.get("cost")), ("0".to_owned(), None), "no dollar is held");
+    assert_eq!((used(&admin, "llm_cost"), &first["cost"]), ("0".to_owned(), &json!(0.0125)), "it is held");
     let commit = |made: &Value, body: Value| {
         admin.post(&format!("/v1/reservations/{}/commit", made["id"].as_str().unwrap()), body)
     };

@@ -227,3 +227,147 @@ fn of_a_meter_that_was_deleted_meanwhile_the_true_quantity_is_recorded() {
     admin.post(&format!("{path}/commit"), json!({"quantity": 2.25})).is(200);
     assert_eq!(admin.get(&path).is(200).raw("/committed"), "2.25");
 }
+
+/// As a decision's: `api_calls` has 5 a minute and 9 a day, and what is held counts as used.
+#[test]
+fn its_answers_carry_the_rate_headers_of_a_decision() {
+    let server = Server::start();
+    let admin = server.admin();
+    let limits =
+        [("minute", 5), ("day", 9)].map(|(window, max)| json!({"meter": "api_calls", "window": window, "max": max}));
+    admin.put("/v1/plans/rated", json!({"name": "Rated", "limits": limits})).is(201);
+    admin.post("/v1/organizations", json!({"key": "acme", "plan": "rated"})).is(201);
+    let hold = |quantity: i64, key: &str| {
+        let body = json!({"organization": "acme", "meter": "api_calls", "quantity": quantity, "ttlSeconds": 60});
+        admin.call("POST", "/v1/reservations").header("idempotency-key", key).json(body).send()
+    };
+    let left = |answer: &Answer| {
+        let names = ["limit-minute", "remaining-minute", "limit-day", "remaining-day"];
+        names.map(|name| answer.header(&format!("x-ratelimit-{name}")).map(str::to_owned)).map(Option::unwrap).join(" ")
+    };
+    let made = hold(4, "a").is(201);
+    assert_eq!(left(&made), "5 1 9 5");
+    assert_eq!(made.header("ratelimit-policy"), Some(r#""api_calls-minute";q=5;w=60, "api_calls-day";q=9;w=86400"#));
+    assert!(made.header("ratelimit").is_some_and(|left| left.starts_with(r#""api_calls-minute";r=1"#)));
+    assert_eq!((made.header("retry-after"), made.header("cache-control")), (None, Some("no-store")));
+    let refused = hold(2, "b").is(200);
+    assert_eq!((left(&refused).as_str(), refused.json()["allowed"].as_bool()), ("5 1 9 5", Some(false)));
+    let wait = refused.json()["retryAfterSeconds"].to_string();
+    assert_eq!(refused.header("retry-after"), Some(wait.as_str()));
+    let path = format!("/v1/reservations/{}", id(&made));
+    assert_eq!(left(&admin.post(&format!("{path}/extend"), json!({"ttlSeconds": 90})).is(200)), "5 1 9 5");
+    assert_eq!(left(&admin.post(&format!("{path}/commit"), json!({"quantity": 3})).is(200)), "5 1 9 6");
+    let path = format!("/v1/reservations/{}", id(&hold(1, "c").is(201)));
+    assert_eq!(left(&admin.post(&format!("{path}/release"), json!({})).is(200)), "5 0 9 6");
+    let again = hold(2, "b").is(200);
+    assert_eq!(again.header("idempotent-replayed"), Some("true"));
+    assert_eq!(again.header("retry-after"), Some(wait.as_str()), "the same wait");
+    assert_eq!(
+        (again.header("ratelimit"), hold(4, "a").header("retry-after")),
+        (None, None),
+        "what was left is not left now"
+    );
+}
+
+#[test]
+fn which_rate_headers_a_reservation_carries_is_a_setting() {
+    let server = Server::with(&[("METERGATE_RATE_LIMIT_HEADERS", "ietf")]);
+    let admin = server.admin();
+    admin.post("/v1/organizations", json!({"key": "acme", "plan": "free"})).is(201);
+    let body = json!({"organization": "acme", "meter": "api_calls", "ttlSeconds": 60});
+    let made = admin.post("/v1/reservations", body).is(201);
+    assert!(made.header("ratelimit").is_some() && made.header("x-ratelimit-limit-minute").is_none());
+}
+
+/// Of a client that holds ahead: one settlement stands for all that it decided.
+#[test]
+fn of_a_meter_that_counts_as_many_are_held_as_are_said() {
+    let (_server, admin) = started();
+    admin.put("/v1/meters/visits", json!({"aggregation": "count"})).is(201);
+    admin
+        .put("/v1/organizations/acme/overrides/visits/billingPeriod", json!({"max": 10, "enforcement": "hard"}))
+        .is(200);
+    let hold = |quantity: Value| {
+        let body = json!({"organization": "acme", "meter": "visits", "quantity": quantity, "ttlSeconds": 60});
+        admin.post("/v1/reservations", body)
+    };
+    let body = hold(json!(8)).is(201).json();
+    assert_eq!((&body["quantity"], &body["limits"][0]["held"]), (&json!(8), &json!(8)));
+    assert_eq!(hold(json!(3)).is(200).json()["reason"], "quota-exceeded");
+    assert_eq!(hold(Value::Null).is(201).json()["quantity"], 1);
+    hold(json!("1.5")).expect_problem(422, "invalid-quantity");
+    let path = format!("/v1/reservations/{}/commit", body["id"].as_str().unwrap());
+    let committed = admin.post(&path, json!({"quantity": 7})).is(200).json();
+    assert_eq!((&committed["overage"], &committed["limits"][0]["used"]), (&json!(0), &json!(7)));
+}
+
+#[test]
+fn a_reservation_and_its_commit_are_one_call_in_reports_and_what_was_given_back_is_none() {
+    let (_server, admin) = started();
+    let commit = |path: &str, said: Value| admin.post(&format!("{path}/commit"), said).is(200);
+    let held = || format!("/v1/reservations/{}", id(&reserve(&admin, 10, 60).is(201)));
+    let usage = || {
+        let query =
+            "/v1/usage?organization=acme&meter=tokens&granularity=total&durations=true&from=2026-01-01T00:00:00Z";
+        let row = admin.get(query).is(200).json()["data"][0].clone();
+        (row["value"].clone(), row["count"].clone(), row["durations"]["count"].clone())
+    };
+    commit(&held(), json!({"quantity": 7, "durationMs": 40, "status": 200}));
+    assert_eq!(usage(), (json!(7), json!(1), json!(1)));
+    let path = held();
+    let body = commit(&path, json!({"quantity": 12})).json();
+    let said = json!({"source": "metergate:consume/tokens", "durationMs": 41, "status": 200});
+    admin.patch(&format!("/v1/events/{}?organization=acme", body["id"].as_str().unwrap()), said).is(200);
+    assert_eq!(usage(), (json!(19), json!(2), json!(2)), "said later, it is the same call");
+    admin.post(&format!("{}/release", held()), json!({})).is(200);
+    admin.post(&format!("{}/extend", held()), json!({"ttlSeconds": 61})).is(200);
+    assert_eq!(usage(), (json!(19), json!(2), json!(2)));
+    admin.post("/v1/consume", json!({"organization": "acme", "meter": "tokens", "quantity": 1})).is(200);
+    assert_eq!(usage(), (json!(20), json!(3), json!(2)));
+}
+
+#[test]
+fn a_reservation_that_several_calls_used_counts_as_so_many_with_their_durations() {
+    let (mut server, admin) = started();
+    let commit = |answer: &Answer, body: Value| admin.post(&format!("/v1/reservations/{}/commit", id(answer)), body);
+    let calls = json!({"count": 16, "durations": {"12": 14, "50": 2}, "statuses": {"200": 15, "500": 1}});
+    let held = reserve(&admin, 100, 60);
+    let said = json!({"quantity": 40, "calls": calls});
+    commit(&held, said.clone()).is(200);
+    commit(&held, said).is(409);
+    // What took longer than its reservation was held is told with the next.
+    let late = json!({"quantity": 0, "calls": {"count": 0, "durations": {"900": 1}}});
+    commit(&reserve(&admin, 1, 60), late).is(200);
+    assert_eq!(standing(&admin), [40, 0, 460]);
+
+    let path = "/v1/usage?organization=acme&meter=tokens&granularity=total&from=2020-01-01T00:00:00Z\
+                &to=2100-01-01T00:00:00Z&durations=true";
+    let check = |client: &Client| {
+        let row = client.get(path).is(200).json()["data"][0].clone();
+        assert_eq!((&row["value"], &row["count"], &row["durations"]["count"]), (&json!(40), &json!(16), &json!(17)));
+        assert_eq!((&row["durations"]["p50"], &row["durations"]["mean"]), (&json!(12), &json!(68.705)), "{row}");
+    };
+    check(&admin);
+    let listed = admin.get("/v1/events?organization=acme").is(200).json();
+    assert_eq!((&listed["data"][1]["calls"], &listed["data"][1]["durationMs"]), (&calls, &Value::Null));
+    let event = listed["data"][1]["id"].as_str().unwrap().to_owned();
+    let path = format!("/v1/events/{event}?organization=acme&source=metergate:consume/tokens");
+    let void = admin.call("DELETE", &path).json(json!({"reason": "counted twice"}).to_string()).send();
+    void.expect_problem(409, "not-voidable");
+    let completed = json!({"source": "metergate:consume/tokens", "durationMs": 5});
+    admin.patch(&format!("/v1/events/{event}?organization=acme"), completed).expect_problem(409, "already-complete");
+
+    for wrong in [
+        json!({"quantity": 1, "durationMs": 5, "calls": {"count": 1}}),
+        json!({"quantity": 1, "calls": {"count": 1_000_001}}),
+        json!({"quantity": 1, "calls": {"count": 1, "durations": {"1": 999_999, "2": 2}}}),
+        json!({"quantity": 1, "calls": {"count": 1, "durations": {"fast": 1}}}),
+        json!({"quantity": 1, "calls": {"count": 1, "statuses": {"200": -1}}}),
+    ] {
+        let status = commit(&reserve(&admin, 1, 60), wrong.clone()).status;
+        assert!((400..=422).contains(&status) && status != 409, "{wrong}: {status}");
+    }
+    server.kill();
+    server.start_again();
+    check(&server.admin());
+}

@@ -268,6 +268,34 @@ fn what_nobody_is_found_for_is_kept_shown_and_applied_once_it_is_linked() {
     admin.put("/v1/organizations/acme/subscription", json!({"subscription": ""})).is(422);
 }
 
+/// Who pays first and signs up then, on this server.
+fn pays_before_they_sign_up(server: &Server) {
+    let period = (now() - DAY, now() + 29 * DAY);
+    let waits = |id: &str, key: &str| {
+        told(server, id, "customer.subscription.created", &subscription(key, "active", "silver", period));
+        until("it is unmatched", 2000, || state_of(server, id) == "unmatched");
+    };
+    waits("evt_new", "new");
+    waits("evt_renamed", "renamed");
+    waits("evt_other", "nobody");
+    create(server, "new");
+    comes_to_stand(server, "new", "active active silver false");
+    create(server, "old");
+    server.admin().patch("/v1/organizations/old", json!({"key": "renamed"})).is(200);
+    comes_to_stand(server, "renamed", "active active silver false");
+    assert_eq!(["evt_new", "evt_renamed"].map(|id| state_of(server, id)), ["done", "done"]);
+    assert_eq!(state_of(server, "evt_other"), "unmatched");
+}
+
+#[test]
+fn what_names_an_organization_is_applied_once_one_is_created_or_renamed_so() {
+    pays_before_they_sign_up(&without_key());
+    let database = crate::store::Database::new();
+    let url = database.secret();
+    let settings = [("METERGATE_STRIPE_WEBHOOK_SECRET", SECRET), ("METERGATE_DATABASE_URL", url.expose())];
+    pays_before_they_sign_up(&with_plans(Server::with(&settings)));
+}
+
 #[test]
 fn an_organization_is_found_by_the_subscription_then_the_customer_then_the_metadata() {
     let server = without_key();

@@ -143,7 +143,8 @@ fn what_makes_no_sense_is_an_error_that_says_where() {
         (with(may(), &json!({"from": "May"})),                        422, "validation", "#/from"),
         (with(may(), &json!({"timeZone": "Mars"})),                   422, "validation", "#/timeZone"),
         (with(with(may(), &limit("messages", "day")), &json!({"definition": {}})), 422, "validation", "#/limits"),
-        (with(may(), &limit("nothing", "day")),                       422, "invalid-catalogue", "#/limits"),
+        (with(may(), &limit("nothing", "day")),                       422, "invalid-catalogue", "#/limits/0/meter"),
+        (with(may(), &json!({"limits": [limit("tokens", "day")["limits"][0], limit("tokens", "day")["limits"][0]]})), 422, "invalid-catalogue", "#/limits/1"),
         (with(may(), &json!({"definition": {"limits": [{"meter": "messages", "window": "day"}]}})), 422, "invalid-catalogue", "#/definition/limits/0"),
         (with(may(), &json!({"colour": 1})),                          422, "validation", "#/colour"),
     ];
@@ -185,37 +186,67 @@ fn other_prices_are_replayed_and_a_limit_of_dollars_refuses_by_them() {
     let report = dearer.json();
     assert_eq!(["replayed", "refused", "failed"].map(|name| report[name].as_u64().unwrap()), [1, 1, 0], "{report}");
     assert_eq!(dearer.raw("/cost"), "2");
+    assert_eq!((dearer.raw("/costBefore"), dearer.raw("/costAfter")), ("3".to_owned(), "4".to_owned()));
+    assert!(report["summary"].as_str().unwrap().contains("4 US dollars in all instead of 3."), "{report}");
     let limit = report["limits"].as_array().unwrap().iter().find(|limit| limit["meter"] == "llm_cost").unwrap();
     assert_eq!((&limit["window"], &limit["refused"]), (&json!("billingPeriod"), &json!(1)), "{report}");
     for cheaper in ["1000", "1333"] {
         assert_eq!(ask(cheaper).json()["refused"], 0, "{cheaper}");
     }
+    // Nothing is refused, and it would have paid more: it is listed with that.
+    let more = ask("1333");
+    assert_eq!(more.json()["organizations"][0]["organization"], "acme");
+    let costs = ["costBefore", "costAfter"].map(|name| more.raw(&format!("/organizations/0/{name}")));
+    assert_eq!(costs, ["3", "3.999"]);
+    assert_eq!(ask("1000").json()["organizations"], json!([]));
     assert_eq!(ask("4001").json()["refused"], 4, "also the one that became void");
 }
 
 #[test]
-fn what_of_a_changed_plan_is_not_replayed_is_said_plainly() {
-    let (_server, admin) = started();
-    let said = |question: &Value| {
-        let report = asked(&admin, question).is(200).json();
-        (report["notReplayed"].clone(), report["summary"].as_str().unwrap().contains("Not replayed"))
-    };
+fn what_a_refused_reservation_would_have_cost_is_among_what_refused_calls_cost() {
+    let server = Server::start();
+    let admin = server.admin();
+    let price = json!({"model": "mine", "effectiveFrom": "2020-01-01", "input": "1000", "output": "1000"});
+    admin.patch("/v1/prices", json!({"set": [price]})).is(200);
+    admin.put("/v1/plans/priced", json!({"limits": []})).is(201);
+    admin.post("/v1/organizations", json!({"key": "acme", "plan": "priced"})).is(201);
+    let hold = json!({"organization": "acme", "meter": "tokens", "quantity": 2000, "ttlSeconds": 60});
+    let held = admin.post("/v1/reservations", hold).is(201).json();
+    let path = format!("/v1/reservations/{}/commit", held["id"].as_str().unwrap());
+    let said = json!({"model": "mine", "inputTokens": 1000, "outputTokens": 500});
+    admin.post(&path, json!({"quantity": 1500, "properties": said})).is(200);
+    let lower = json!({"plan": "priced", "limits": [{"meter": "tokens", "window": "day", "max": 1000}]});
+    let answer = asked(&admin, &lower).is(200);
+    assert_eq!(answer.json()["refused"], 1);
+    let costs = ["cost", "costBefore", "costAfter"].map(|name| answer.raw(&format!("/{name}")));
+    assert_eq!(costs, ["1.5", "1.5", "0"]);
+}
+
+/// The plan `pro` with other members.
+fn definition(admin: &Client, change: &Value) -> Value {
     let own = admin.get("/v1/plans/pro").is(200).json();
-    let definition = |change: &Value| {
-        let names = ["name", "limits", "features", "cycle", "otherMeters"];
-        let kept = names.into_iter().filter(|name| own.get(name).is_some_and(|value| !value.is_null()));
-        let kept: serde_json::Map<_, _> = kept.map(|name| (name.to_owned(), own[name].clone())).collect();
-        json!({"plan": "pro", "definition": with(Value::Object(kept), change)})
+    let names = ["name", "limits", "features", "cycle", "otherMeters", "trial"];
+    let kept = names.into_iter().filter(|name| own.get(name).is_some_and(|value| !value.is_null()));
+    let kept: serde_json::Map<_, _> = kept.map(|name| (name.to_owned(), own[name].clone())).collect();
+    json!({"definition": with(Value::Object(kept), change)})
+}
+
+#[test]
+fn another_trial_another_cycle_and_other_days_of_grace_are_replayed() {
+    let (_server, admin) = started();
+    let said = |change: &Value| {
+        let report = asked(&admin, &with(may(), &definition(&admin, change))).is(200).json();
+        assert_eq!((&report["notReplayed"], &report["failed"]), (&json!([]), &json!(0)), "{report}");
+        assert!(!report["summary"].as_str().unwrap().contains("not replayed"), "{report}");
+        (report["refused"].as_u64().unwrap(), report["limits"].clone())
     };
-    assert_eq!(said(&definition(&json!({"cycle": "firstOfMonth"}))), (json!(["cycle"]), true));
-    assert_eq!(
-        said(&definition(&json!({"graceDays": 3, "fallbackPlan": "starter"}))),
-        (json!(["graceDays", "fallbackPlan"]), true)
-    );
-    let trial = json!({"trial": {"days": 5, "onEnd": "lock"}});
-    assert_eq!(said(&definition(&trial)), (json!(["trial"]), true));
-    assert_eq!(
-        said(&json!({"plan": "pro", "limits": [{"meter": "messages", "window": "day", "max": 5}]})),
-        (json!([]), false)
-    );
+    assert_eq!(said(&json!({"graceDays": 3, "fallbackPlan": "starter"})).0, 0);
+    // Its clock was set to the first of May when nothing was recorded: as if it had been created then.
+    let trial = |days: i64| json!({"trial": {"days": days, "onEnd": "lock"}});
+    assert_eq!(said(&trial(30)).0, 0);
+    let (refused, limits) = said(&trial(1));
+    assert_eq!(refused, 3, "two of the second day and one of the third; the other was refused then, too");
+    let expired = limits.as_array().unwrap().iter().any(|limit| limit["reason"] == "trial-expired");
+    assert!(expired, "{limits}");
+    assert_eq!(said(&json!({"cycle": "firstOfMonth"})).0, 0);
 }

@@ -187,7 +187,8 @@ fn expired(grant: &Grant, records: &[&Record]) -> Held {
         match &record.entry.what {
             What::Reservation(hold) => match &**hold {
                 Hold::Made { reservation, .. } => {
-                    held.insert(reservation.id, part_of(&reservation.draws, grant.id));
+                    let parts = reservation.parts().map(|part| part_of(&part.draws, grant.id));
+                    held.insert(reservation.id, parts.sum());
                 }
                 Hold::Settled(Settled { id, .. }) | Hold::Released(id) => {
                     held.remove(id);

@@ -74,8 +74,9 @@ impl Lives {
             }
             Hold::Extended { id, ends_at } => {
                 ends_in_time(*ends_at)?;
-                let held = self.end(id.0, "extended")?;
-                self.open.insert(id.0, Reservation { ends_at: *ends_at, ..held });
+                let mut held = self.end(id.0, "extended")?;
+                held.hold_until(*ends_at);
+                self.open.insert(id.0, held);
             }
             Hold::Settled(settled) => {
                 let held = self.end(settled.id.0, "committed")?;
@@ -101,7 +102,11 @@ impl Lives {
         let open: Vec<_> = self.open.values().cloned().collect();
         equal(NAME, what("those that hold"), &row.reservations, &open)?;
         for given in &row.grants {
-            let draws = open.iter().flat_map(|held| &held.draws).filter(|draw| draw.grant == given.id);
+            let draws = open
+                .iter()
+                .flat_map(Reservation::parts)
+                .flat_map(|part| &part.draws)
+                .filter(|draw| draw.grant == given.id);
             let held = grant::total(&draws.copied().collect::<Vec<_>>());
             equal(NAME, what(&format!("what is held of grant {}", given.id.0)), &given.held, &held)?;
         }

@@ -91,7 +91,7 @@ impl World {
             created_at: Time::MIN,
         };
         let catalogue = Catalogue::new(vec![meter], vec![plan]);
-        let new = NewOrganization { profile, plan: PlanId(1) };
+        let new = NewOrganization { profile, plan: PlanId(1), first_used: None };
         let created = decide::create(&new, &catalogue, "2026-11-22T11:06:00Z".parse().unwrap()).unwrap();
         let account = apply::create(OrganizationId(random::bytes()), &created.entries[0]).unwrap();
         Self { catalogue, account }

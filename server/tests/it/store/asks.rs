@@ -229,7 +229,7 @@ pub(super) fn create(key: &str) -> Make {
         metadata: "{}".to_owned(),
         created_at: Time::MIN,
     };
-    make(Command::Create(NewOrganization { profile, plan: FREE })).of(key)
+    make(Command::Create(NewOrganization { profile, plan: FREE, first_used: None })).of(key)
 }
 
 fn counted(after: &After<'_>) -> Answer {

@@ -6,10 +6,10 @@ use metergate::catalogue::file::CatalogueFile;
 use metergate::catalogue::price::PriceSpec;
 use metergate::reprice::{self, Asked, MOST_KEPT, Repricer};
 use metergate::store::{Receipt, Request, StoreError};
-use metergate_rules::command::{Command, EventName, Repriced, Repricing, Voiding};
-use metergate_rules::id::{DecisionId, MeterId, PlanId};
+use metergate_rules::command::{Command, Repriced, Repricing};
+use metergate_rules::id::{MeterId, PlanId};
 use metergate_rules::outcome::{Change, Verdict, What};
-use metergate_rules::price::{Cost, LlmUse, Tokens};
+use metergate_rules::price::{Cost, LlmUse, Pattern, Tokens};
 use metergate_rules::quantity::Quantity;
 use metergate_rules::time::{HOUR, MINUTE};
 use metergate_rules::window::Window;
@@ -28,22 +28,22 @@ dimensions = ["model", "unpriced"]
 limits = [{ meter = "llm_cost", window = "billingPeriod", max = "0.01" }]
 "#;
 /// A thousandth of a dollar.
-const THOUSANDTH: i64 = 1_000_000;
+pub(super) const THOUSANDTH: i64 = 1_000_000;
 
-fn priced(kit: &Kit) -> MeterId {
+pub(super) fn priced(kit: &Kit) -> MeterId {
     kit.change_team(TeamCommand::Apply(CatalogueFile::parse(PRICED).unwrap())).unwrap();
     let plan = PlanId(3);
     kit.made(&make(Command::ChangePlan { plan, keep_overrides: false, at_period_end: false }));
     kit.open().store.catalogue().meter("llm_cost").unwrap().id
 }
 
-fn set_price(kit: &Kit, dollars: &str) {
+pub(super) fn set_price(kit: &Kit, dollars: &str) {
     let json = format!(r#"{{"model": "m", "effectiveFrom": "2020-01-01", "input": {dollars}}}"#);
     let price: PriceSpec = serde_json::from_str(&json).unwrap();
     kit.change_team(TeamCommand::PutPrices(vec![price], None)).unwrap();
 }
 
-fn tokens(units: i64, id: &str) -> Request {
+pub(super) fn tokens(units: i64, id: &str) -> Request {
     let mut request = Request::from(&ask("tokens", units).id(id));
     if let Request::Consume(consume) = &mut request {
         let tokens = Some(Tokens { input: quantity(units), ..Tokens::default() });
@@ -60,7 +60,7 @@ fn cost(verdict: &Verdict) -> Cost {
 }
 
 /// Billionths of a dollar in the open period.
-fn units(kit: &Kit, cost: MeterId) -> i64 {
+pub(super) fn units(kit: &Kit, cost: MeterId) -> i64 {
     let account = kit.account("acme");
     let counter = account.meter(cost).and_then(|used| used.counter(Window::BillingPeriod).cloned());
     counter.map_or(0, |counter| counter.used.units())
@@ -114,7 +114,8 @@ fn of_two_corrections_at_once_one_counts_and_both_engines_keep_what_it_was() {
         room: Quantity::ZERO,
     };
     let reprice = |units: i64| {
-        let repricing = Repricing { meter, from: quarter, to: quarter.plus(HOUR), parts: vec![part(units)] };
+        let repricing =
+            Repricing { meter, from: quarter, to: quarter.plus(HOUR), parts: vec![part(units)], priced: None };
         Request::from(&make(Command::Reprice(repricing)).only_if(account.changes))
     };
     let answers = kit.in_one_batch(vec![reprice(-2), reprice(-2)]);
@@ -129,19 +130,24 @@ fn of_two_corrections_at_once_one_counts_and_both_engines_keep_what_it_was() {
     };
     assert_eq!(kit.journal().of_organization(account.id).filter(|record| is_it(&record.entry.what)).count(), 1);
     // More than is there cannot be taken off: what reports hold is looked up where it is decided.
-    let repricing = Repricing { meter, from: quarter, to: quarter.plus(HOUR), parts: vec![part(-9)] };
+    let repricing = Repricing { meter, from: quarter, to: quarter.plus(HOUR), parts: vec![part(-9)], priced: None };
     kit.made(&make(Command::Reprice(repricing)));
     assert_eq!(used(&kit, meter), 0);
     kit.check().unwrap();
 }
 
 /// What an hour before all of it and since was used is priced again by the table of now; so much is kept at once.
-fn again(kit: &Kit, dry_run: bool, most_kept: usize) -> reprice::Repriced {
+pub(super) fn again(kit: &Kit, dry_run: bool, most_kept: usize) -> reprice::Repriced {
+    of_models(kit, None, dry_run, most_kept)
+}
+
+/// The same of some models.
+pub(super) fn of_models(kit: &Kit, models: Option<Vec<Pattern>>, dry_run: bool, most_kept: usize) -> reprice::Repriced {
     let open = kit.open();
     let asked = Asked {
         span: reprice::whole(start().plus(-HOUR), kit.now()),
         organizations: None,
-        models: None,
+        models,
         most_kept,
         dry_run,
         reason: "a wrong price".to_owned(),
@@ -151,46 +157,6 @@ fn again(kit: &Kit, dry_run: bool, most_kept: usize) -> reprice::Repriced {
     let (store, port) = (&*open.store, &open.port);
     let run = Repricer { store, port, snapshot: &snapshot, asked: &asked, watch: &Unwatched };
     kit.runtime.block_on(run.run()).unwrap()
-}
-
-fn void(kit: &Kit, id: &str) {
-    let name = EventName::Decision(meter("tokens"), DecisionId::new(id).unwrap());
-    kit.made(&make(Command::Void(Voiding::Asked(String::new(), id.to_owned(), name))));
-}
-
-#[test]
-fn what_is_void_after_it_was_priced_again_is_charged_nothing_whatever_its_void_gave_back() {
-    for (others, left) in [(&[][..], 0), (&["two"], 2), (&["two", "three"], 4)] {
-        let mut kit = Kit::new();
-        let cost = priced(&kit);
-        set_price(&kit, "500");
-        ["one"]
-            .iter()
-            .chain(others)
-            .for_each(|id| assert_eq!(decided(kit.send(tokens(5, id)).unwrap()).verdicts[0].reason, None));
-        // Cheaper than it was charged: the void gives back more than is charged for it now, or all that is left.
-        set_price(&kit, "400");
-        assert_eq!(again(&kit, false, MOST_KEPT).differing, 1);
-        assert_eq!(units(&kit, cost), (left + 2) * THOUSANDTH);
-        void(&kit, "one");
-        kit.reopen();
-        again(&kit, false, MOST_KEPT);
-        assert_eq!(units(&kit, cost), left * THOUSANDTH, "beside {others:?}");
-        assert_eq!(again(&kit, false, MOST_KEPT).differing, 0, "beside {others:?}");
-        kit.check().unwrap();
-    }
-    // Dearer: the void leaves a part.
-    let mut kit = Kit::new();
-    let cost = priced(&kit);
-    kit.send(tokens(2, "one")).unwrap();
-    set_price(&kit, "3000");
-    again(&kit, false, MOST_KEPT);
-    void(&kit, "one");
-    assert_eq!(used(&kit, cost), 4, "the void gives back what was charged at first");
-    again(&kit, false, MOST_KEPT);
-    assert_eq!((units(&kit, cost), again(&kit, false, MOST_KEPT).differing), (0, 0));
-    kit.reopen();
-    kit.check().unwrap();
 }
 
 #[test]

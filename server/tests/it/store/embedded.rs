@@ -48,6 +48,8 @@ pub(crate) mod random_work;
 mod receipts;
 #[path = "refusal_is_final.rs"]
 mod refusal_is_final;
+#[path = "repriced_voids.rs"]
+mod repriced_voids;
 #[path = "reservations.rs"]
 mod reservations;
 #[path = "reset_once.rs"]

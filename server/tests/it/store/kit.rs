@@ -111,6 +111,7 @@ impl Kit {
         let mut settings = Settings::in_folder(folder.path());
         let database = (ENGINE == Engine::Postgres).then(Database::new);
         settings.database = database.as_ref().map(Database::secret);
+        settings.lanes = if ENGINE == Engine::Postgres { 2 } else { 1 };
         change(&mut settings);
         let mut kit = Self { open: None, runtime, folder, database, settings, _turn: turn };
         kit.reopen_at(start());
@@ -255,8 +256,18 @@ impl Kit {
         self.another_at(self.now())
     }
 
+    /// The same, which decides by so many loops.
+    #[cfg_attr(not(feature = "faults"), expect(dead_code, reason = "of several nodes alone"))]
+    pub(super) fn another_of(&self, lanes: usize) -> Open {
+        self.open_at(Settings { lanes, ..self.settings.clone() }, self.now())
+    }
+
     fn another_at(&self, time: Time) -> Open {
-        let store = Store::open(self.settings.clone(), Clock::starting_at(time));
+        self.open_at(self.settings.clone(), time)
+    }
+
+    fn open_at(&self, settings: Settings, time: Time) -> Open {
+        let store = Store::open(settings, Clock::starting_at(time));
         Open::of(Arc::new(store.expect("the store opens")), &self.runtime)
     }
 

@@ -5,15 +5,17 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use metergate::catalogue::change::{NewKey, TeamCommand};
+use metergate::catalogue::file::CatalogueFile;
 use metergate::catalogue::key::KeyScope;
 use metergate::clock::Clock;
 use metergate::store::postgres::SCHEMA;
 use metergate::store::{Answers, Receipt, Request, Settings, Store, StoreError};
 use metergate_rules::command::Command;
+use metergate_rules::id::PlanId;
 use metergate_rules::plan::{Enforcement, Max};
 use metergate_rules::window::Window;
 
-use super::asks::{Ask, LARGE, ask, create, make, meter, quantity, tell};
+use super::asks::{Ask, CATALOGUE, LARGE, ask, create, make, meter, quantity, tell};
 use super::engine::Database;
 use super::kit::{Kit, Open, allowed, decided, start};
 use super::random_work::Random;
@@ -51,6 +53,57 @@ fn calls_on_three_nodes_are_admitted_to_one_limit_exactly() {
     assert_eq!(allowed(&answers), 1000);
     assert_eq!(kit.used("acme", "calls", Window::BillingPeriod), 1000);
     kit.check().unwrap();
+}
+
+/// An organization named by its key and by its id is in the hands of several loops.
+#[test]
+fn the_loops_of_one_node_admit_to_one_limit_exactly() {
+    let kit = Kit::new();
+    kit.made(&make(Command::ChangePlan { plan: LARGE, keep_overrides: false, at_period_end: false }));
+    let others: Vec<String> = (0..20).map(|number| format!("other-{number}")).collect();
+    others.iter().for_each(|key| _ = kit.made(&create(key)));
+    let (node, id) = (kit.another_of(4), kit.account("acme").id.to_string());
+    let mut asks: Vec<Ask> = (0..1500).map(|i| ask("calls", 1).of(if i % 2 == 0 { "acme" } else { &id })).collect();
+    asks.extend((0..400).map(|i| ask("hits", 1).of(&others[i % 20]).id(&format!("{}", i / 40))));
+    let answers = each_on(&kit, &[&node], &asks);
+    assert_eq!(allowed(&answers[..1500]), 1000);
+    assert_eq!(allowed(&answers[1500..]), 400);
+    assert_eq!(kit.used("acme", "calls", Window::BillingPeriod), 1000);
+    assert!(others.iter().all(|key| kit.used(key, "hits", Window::Lifetime) == 10), "each id counts once");
+    kit.check().unwrap();
+}
+
+/// A call that names organizations of several loops goes to one of them.
+#[test]
+fn calls_that_name_organizations_of_several_loops_are_decided_whole() {
+    let kit = Kit::new();
+    let keys: Vec<String> = (0..12).map(|number| format!("other-{number}")).collect();
+    keys.iter().for_each(|key| _ = kit.made(&create(key)));
+    let node = kit.another_of(3);
+    let call = |turn: usize| (0..12).map(|i| Request::from(&ask("hits", 1).of(&keys[(turn + i) % 12]))).collect();
+    let answers = kit.at_once_on(&[&node], (0..60).map(call).collect());
+    assert!(answers.iter().all(|answers| answers.as_ref().is_ok_and(|answers| allowed(answers) == 12)));
+    assert!(keys.iter().all(|key| kit.used(key, "hits", Window::Lifetime) == 60));
+    kit.check().unwrap();
+}
+
+#[test]
+fn what_the_first_loop_has_changed_holds_for_the_next_call_of_each() {
+    let kit = Kit::new();
+    let keys: Vec<String> = (0..12).map(|number| format!("other-{number}")).collect();
+    keys.iter().for_each(|key| _ = kit.made(&create(key)));
+    let node = kit.another_of(3);
+    for plan in [3, 4] {
+        let file = format!(
+            "{CATALOGUE}\n[plans.new-{plan}]\nlimits = [{{ meter = \"calls\", window = \"day\", max = {plan} }}]"
+        );
+        kit.change_team_on(&node, TeamCommand::Apply(CatalogueFile::parse(&file).unwrap())).unwrap();
+        let change = Command::ChangePlan { plan: PlanId(plan), keep_overrides: false, at_period_end: false };
+        let moved = each_on(&kit, &[&node], keys.iter().map(|key| Request::from(&make(change.clone()).of(key))));
+        assert!(moved.iter().all(Result::is_ok), "all loops know the plan: {moved:?}");
+    }
+    let asks: Vec<Ask> = (0..60).map(|i| ask("calls", 1).of(&keys[i % 12])).collect();
+    assert_eq!(allowed(&each_on(&kit, &[&node], &asks)), 48, "four of five for each");
 }
 
 #[test]

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use super::ENGINE;
 use super::asks::{LARGE, ask, create, make, meter, quantity, tell};
 use super::engine::Engine;
-use super::kit::{Kit, allowed};
+use super::kit::{Kit, Open, allowed};
 
 /// An endpoint that wants to be told of these, or of everything.
 fn endpoint(kit: &Kit, types: &[&str]) -> EndpointId {
@@ -177,6 +177,84 @@ fn a_refusal_is_told_once_an_hour_with_how_many_there_were() {
     assert_eq!(counts, [1, 4, 1, 2], "of calls, calls, tokens, calls");
     let is_test = |row: &DeliveryRow| body(row)["data"]["organization"]["test"] == true;
     assert!(told(&kit, &all).iter().all(is_test), "whoever hears of a test organization is told that it is one");
+    kit.check().unwrap();
+}
+
+#[test]
+fn whichever_node_tells_of_a_refusal_counts_those_of_all_nodes() {
+    let mut kit = Kit::new();
+    let all = endpoint(&kit, &["usage.refused"]);
+    kit.made(&create("clocked").test());
+    let clock = |kit: &Kit, hours: i64| {
+        let to = Time::from_micros(1_700_000_000_000_000).floor(HOUR).plus(hours * HOUR);
+        kit.made(&make(Command::SetClock(to)).of("clocked"));
+    };
+    let refuse = |kit: &Kit, node: &Open, times: usize| {
+        let calls = (0..times).map(|_| vec![(&ask("calls", 11).of("clocked")).into()]).collect();
+        let answers: Vec<_> = kit.at_once_on(&[node], calls).into_iter().flat_map(Result::unwrap).collect();
+        assert_eq!((answers.len(), allowed(&answers)), (times, 0));
+    };
+    clock(&kit, 0);
+    refuse(&kit, kit.open(), 5);
+    let other = (ENGINE == Engine::Postgres).then(|| kit.another());
+    let mut untold = 4;
+    if let Some(other) = &other {
+        refuse(&kit, other, 30);
+        untold += 30;
+        let handed = "SELECT coalesce(sum(count), 0)::bigint FROM refusals";
+        kit.wait_until("both have handed over", |kit| kit.server().number(handed) == untold);
+        // What a start forgot here stands there.
+        kit.reopen();
+    }
+    clock(&kit, 1);
+    refuse(&kit, other.as_ref().unwrap_or_else(|| kit.open()), 1);
+    clock(&kit, 2);
+    refuse(&kit, kit.open(), 1);
+    let counts: Vec<Value> = told(&kit, &all).iter().map(|row| body(row)["data"]["count"].clone()).collect();
+    assert_eq!(counts, [json!(1), json!(untold + 1), json!(1)]);
+    kit.check().unwrap();
+}
+
+/// At a full hour all who are exhausted may be told in one batch.
+#[test]
+fn each_of_many_who_are_told_in_one_batch_hears_of_its_own_refusals() {
+    let mut kit = Kit::new();
+    let all = endpoint(&kit, &["usage.refused"]);
+    let keys = ["a", "b", "c", "d", "e"];
+    let clock = |kit: &Kit, hours: i64| {
+        for key in keys {
+            let to = Time::from_micros(1_700_000_000_000_000).floor(HOUR).plus(hours * HOUR);
+            kit.made(&make(Command::SetClock(to)).of(key));
+        }
+    };
+    keys.iter().for_each(|key| _ = kit.made(&create(key).test()));
+    clock(&kit, 0);
+    for (untold, key) in keys.iter().enumerate() {
+        (0..=untold).for_each(|_| assert!(!kit.allows(&ask("calls", 11).of(key))));
+    }
+    if ENGINE == Engine::Postgres {
+        let handed = "SELECT coalesce(sum(count), 0)::bigint FROM refusals";
+        kit.wait_until("they are handed over", |kit| kit.server().number(handed) == 1 + 2 + 3 + 4);
+        kit.reopen();
+    }
+    clock(&kit, 1);
+    // Of each one is told, and one is counted behind it.
+    let batch: Vec<Request> = keys.iter().chain(&keys).map(|key| (&ask("calls", 11).of(key)).into()).collect();
+    assert_eq!(allowed(&kit.in_one_batch(batch)), 0);
+    let mut counts: Vec<(String, u64)> = told(&kit, &all)
+        .iter()
+        .map(|row| body(row)["data"].clone())
+        .map(|data| (data["organization"]["key"].as_str().unwrap().to_owned(), data["count"].as_u64().unwrap()))
+        .collect();
+    counts.sort_unstable();
+    let expected: Vec<(String, u64)> =
+        (1..).zip(keys).flat_map(|(count, key)| [(key.to_owned(), 1), (key.to_owned(), count)]).collect();
+    assert_eq!(counts, expected);
+    if ENGINE == Engine::Postgres {
+        // What is counted since is handed over; of what was told nothing is left.
+        let handed = "SELECT coalesce(sum(count), 0)::bigint * 100 + count(*) FROM refusals";
+        kit.wait_until("what was told is taken", |kit| kit.server().number(handed) == 505);
+    }
     kit.check().unwrap();
 }
 

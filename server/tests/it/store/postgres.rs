@@ -34,6 +34,8 @@ mod kit;
 mod nodes;
 #[path = "notices.rs"]
 mod notices;
+#[path = "partitions.rs"]
+mod partitions;
 #[path = "random_work.rs"]
 #[allow(dead_code, reason = "the crash tests ask for the rest")]
 mod random_work;
@@ -41,6 +43,8 @@ mod random_work;
 mod receipts;
 #[path = "refusal_is_final.rs"]
 mod refusal_is_final;
+#[path = "repriced_voids.rs"]
+mod repriced_voids;
 #[path = "reservations.rs"]
 mod reservations;
 #[path = "reset_once.rs"]

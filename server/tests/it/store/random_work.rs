@@ -116,7 +116,10 @@ fn request(random: &mut Random, step: usize, now: Time) -> Request {
         }
         8 => match random.below(4) {
             0 | 1 => (&make(correction(random, name, now)).of(organization)).into(),
-            _ => (&make(on_reservations(random)).of(organization)).into(),
+            _ => {
+                let made = (&make(on_reservations(random)).of(organization)).into();
+                return if random.below(2) == 0 { with_model(made, more, random) } else { made };
+            }
         },
         _ => (&make(command(random, name, now)).of(organization)).into(),
     };
@@ -141,7 +144,13 @@ fn with_model(mut request: Request, units: i64, random: &mut Random) -> Request 
     match &mut request {
         Request::Consume(asked) => (asked.consume.llm, asked.consume.properties) = (said, properties),
         Request::Record(told) => (told.event.llm, told.event.data) = (said, properties),
-        _ => {}
+        Request::Change(asked) => {
+            if let Command::Reserve(held) = &mut asked.command
+                && held.item.meter == meter("tokens")
+            {
+                (held.llm, held.properties) = (said, properties);
+            }
+        }
     }
     request
 }
@@ -154,14 +163,14 @@ fn on_reservations(random: &mut Random) -> Command {
     match random.below(8) {
         0..=3 => {
             let held = (*random.one_of(&["calls", "credits", "hits", "tokens"]), random.below(9));
-            Command::Reserve(Reserve { item: item(&held), ttl, properties: String::new() })
+            Command::Reserve(Reserve { item: item(&held), ttl, properties: String::new(), llm: None })
         }
         4 => Command::Extend { id, ttl },
         5 => Command::Release(id),
         _ => {
             let quantity = random.below(9).to_string().into();
             let (outcome, properties) = (Completion::default(), String::new());
-            Command::Commit(Commit { id, quantity, outcome, properties, llm: None })
+            Command::Commit(Commit { id, quantity, outcome, calls: None, properties, llm: None })
         }
     }
 }

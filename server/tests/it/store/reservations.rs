@@ -20,7 +20,7 @@ fn properties(number: usize) -> String {
 fn commit(number: u32) -> Make {
     let (id, quantity) = (ReservationId(number), "1".into());
     let (outcome, properties) = (Completion::default(), String::new());
-    make(Command::Commit(Commit { id, quantity, outcome, properties, llm: None }))
+    make(Command::Commit(Commit { id, quantity, outcome, calls: None, properties, llm: None }))
 }
 
 #[test]
@@ -28,7 +28,7 @@ fn an_account_does_not_grow_by_what_is_said_of_its_reservations() {
     let mut kit = Kit::with_slices(20, LONG);
     let item = item(&("credits", 1));
     for number in 1..=50 {
-        let reserve = Reserve { item: item.clone(), ttl: DAY, properties: properties(number) };
+        let reserve = Reserve { item: item.clone(), ttl: DAY, properties: properties(number), llm: None };
         kit.made(&make(Command::Reserve(reserve)));
     }
     let size = |kit: &Kit| postcard::to_allocvec(&kit.account("acme")).unwrap().len();
@@ -61,7 +61,7 @@ fn what_open_reservations_are_grouped_by_is_bounded_together() {
     let kit = Kit::new();
     let item = Item { dimensions: format!("{{\"model\":\"{}\"}}", "x".repeat(4084)), ..item(&("credits", 1)) };
     assert_eq!(item.dimensions.len(), 4096);
-    let reserve = make(Command::Reserve(Reserve { item, ttl: DAY, properties: String::new() }));
+    let reserve = make(Command::Reserve(Reserve { item, ttl: DAY, properties: String::new(), llm: None }));
     (0..64).for_each(|_| drop(kit.made(&reserve)));
     let refused = StoreError::Problem(Problem::TooManyReservations);
     assert_eq!(kit.send(&reserve).unwrap_err(), refused);
@@ -74,7 +74,7 @@ fn what_open_reservations_are_grouped_by_is_bounded_together() {
 #[test]
 fn how_a_reservation_ended_is_told_by_its_number() {
     let mut kit = Kit::with_slices(20, LONG);
-    let reserve = Reserve { item: item(&("credits", 1)), ttl: SHORTEST, properties: String::new() };
+    let reserve = Reserve { item: item(&("credits", 1)), ttl: SHORTEST, properties: String::new(), llm: None };
     for ttl in [DAY, DAY, SHORTEST] {
         kit.made(&make(Command::Reserve(Reserve { ttl, ..reserve.clone() })));
     }

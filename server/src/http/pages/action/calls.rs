@@ -69,7 +69,7 @@ impl Action {
 
     /// Its form, with what it is about.
     pub(super) fn shown(&self, about: &About) -> Form {
-        (self.form)(about).of_version(about.version.clone().filter(|_| self.edits))
+        (self.form)(about).of(about.name()).of_version(about.version.clone().filter(|_| self.edits))
     }
 
     /// The call that it becomes: an edit only of the version that it was shown with.
@@ -250,8 +250,8 @@ pub(super) const ACTIONS: [Action; 24] = [
         "keys",
         "profile",
         Needs::Nothing,
-        |_| people::new_key(false),
-        |about, typed| Call::new(Method::POST, about.path("/api-keys"), new_key(typed)),
+        |about| people::new_key(Some(about)),
+        |about, typed| Call::new(Method::POST, about.path("/api-keys"), new_key(typed, &about.organization.time_zone)),
     ),
     by_members(
         "revoke-key",
@@ -315,8 +315,8 @@ fn profile(about: &About, typed: &Typed) -> Call {
     Call::new(Method::PATCH, about.path(""), present(body))
 }
 
-/// The body of a new key.
-pub(super) fn new_key(typed: &Typed) -> Value {
-    let expires = typed.text("expiresAt").map(|text| instant(text, "UTC"));
+/// The body of a new key, whose end is typed as a time of a zone.
+pub(super) fn new_key(typed: &Typed, zone: &str) -> Value {
+    let expires = typed.text("expiresAt").map(|text| instant(text, zone));
     present(json!({"name": typed.word("name"), "scopes": typed.chosen("scope."), "expiresAt": expires}))
 }

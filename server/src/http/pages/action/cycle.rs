@@ -22,17 +22,23 @@ pub(super) const WORD: &str = "cycle";
 /// The name of the date in the form, in the address of a preview, and in the API.
 const DATE: &str = "billingCycleStartDate";
 
-/// The dialog: with a date in the address, also what it would change.
+/// The dialog, with what its date would change: that in the address, or the one that it begins with.
 pub(super) async fn show(visit: &Visit, about: &About, form: Form, place: Place) -> Result<Response<Body>, Trouble> {
     let path = format!("/v1/organizations/{}/billing-cycle", in_path(about.key()));
     let date = visit.query(DATE).map(str::to_owned);
     let mut form = form.once(once());
     let mut preview = None;
-    if let Some(date) = &date {
-        form = form.with(|name| (name == DATE).then(|| date.clone()));
-        let asked = format!("{path}?{DATE}={}", utf8_percent_encode(date, NON_ALPHANUMERIC));
+    let begins = form.value_of(DATE).map(str::to_owned).filter(|begins| !begins.is_empty());
+    let is_own = date.is_none();
+    if let Some(typed) = &date {
+        form = form.with(|name| (name == DATE).then(|| typed.clone()));
+    }
+    if let Some(date) = date.or(begins) {
+        let asked = format!("{path}?{DATE}={}", utf8_percent_encode(&date, NON_ALPHANUMERIC));
         match visit.api.get::<Cycle>(&asked).await {
             Ok(cycle) => preview = Some(cycle),
+            // Nobody has typed the date that the form begins with: what is wrong with that is said when it is sent.
+            Err(Trouble::Refused(status, _)) if status.is_client_error() && is_own => {}
             Err(Trouble::Refused(status, problem)) if status.is_client_error() => form = form.refused(&problem),
             Err(trouble) => return Err(trouble),
         }

@@ -1,7 +1,7 @@
 //! The actions on what is the team's: which form each shows, and which call of the API it becomes.
 
 use axum::http::{Method, StatusCode};
-use metergate_pages::answers::{Fault, Key, Paged, Prices, Problem};
+use metergate_pages::answers::{Fault, Key, Meter, Paged, Plan, Prices, Problem};
 use metergate_pages::form::Form;
 use metergate_pages::forms::plan::PlanDraft;
 use metergate_pages::forms::{people, team};
@@ -51,7 +51,7 @@ pub(super) const ACTIONS: [Action; 16] = [
         Ok(Call::new(Method::PATCH, "/v1/prices", json!({"remove": [price(typed)]})))
     }),
     action("key", "/admin/keys", Place::Keys, "settings", |typed| {
-        let mut body = new_key(typed);
+        let mut body = new_key(typed, "UTC");
         if let (Some(object), Some(organization)) = (body.as_object_mut(), typed.text("organization")) {
             object.insert("organization".to_owned(), organization.into());
         }
@@ -171,6 +171,12 @@ impl Action {
     }
 }
 
+/// What an address names has to be there when its form is shown. When the form is sent the API says what became of it: sent
+/// again, it is done once.
+fn there<T>(found: Option<T>, typed: &Typed) -> Result<Option<T>, Trouble> {
+    if found.is_none() && typed.is_empty() { Err(Trouble::not_found()) } else { Ok(found) }
+}
+
 /// The form of an action, with what is there already.
 pub(super) async fn form(visit: &Visit, action: &Action, typed: &Typed) -> Result<Form, Trouble> {
     let api = &visit.api;
@@ -178,7 +184,11 @@ pub(super) async fn form(visit: &Visit, action: &Action, typed: &Typed) -> Resul
     Ok(match action.word {
         "new-organization" => team::new_organization(&api.all("/v1/plans").await?),
         "plan" => plan_form(visit, typed).await?,
-        "delete-plan" => team::delete("plan", &named("key")),
+        "delete-plan" => {
+            let key = named("key");
+            let found = unless(StatusCode::NOT_FOUND, api.get::<Plan>(&format!("/v1/plans/{}", in_path(&key))).await)?;
+            team::delete_plan(&key, there(found, typed)?.as_ref())
+        }
         "meter" => {
             let key = visit.query("key").unwrap_or_default();
             let found = match key {
@@ -187,7 +197,12 @@ pub(super) async fn form(visit: &Visit, action: &Action, typed: &Typed) -> Resul
             };
             team::meter(found.as_ref())
         }
-        "delete-meter" => team::delete("meter", &named("key")),
+        "delete-meter" => {
+            let key = named("key");
+            let found =
+                unless(StatusCode::NOT_FOUND, api.get::<Meter>(&format!("/v1/meters/{}", in_path(&key))).await)?;
+            team::delete_meter(&key, there(found, typed)?.as_ref(), &api.all("/v1/plans").await?)
+        }
         "price" => {
             let table: Prices = api.get("/v1/prices").await?;
             let of = |name: &str| visit.query(name).unwrap_or_default();
@@ -195,13 +210,16 @@ pub(super) async fn form(visit: &Visit, action: &Action, typed: &Typed) -> Resul
                 .prices
                 .iter()
                 .find(|price| price.is_named(of("model"), of("provider"), of("effectiveFrom"), of("inputAbove")));
+            let found = if of("model").is_empty() { None } else { there(found, typed)? };
             prices::form(found, of("new"), visit.frame.now.get(..10).unwrap_or_default())
         }
         "remove-price" => {
             let [model, provider, from, above] = ["model", "provider", "effectiveFrom", "inputAbove"].map(named);
+            let table: Prices = api.get("/v1/prices").await?;
+            there(table.prices.iter().find(|price| price.is_named(&model, &provider, &from, &above)), typed)?;
             prices::removal(&model, &provider, &from, &above)
         }
-        "key" => people::new_key(true),
+        "key" => people::new_key(None),
         "revoke-key" => people::revoke_key(&named("key"), &keys(api, &named("key")).await?),
         "rotate-key" => people::rotate_key(&named("key"), &keys(api, &named("key")).await?),
         "settings" => team::settings(&api.get("/v1/settings").await?),

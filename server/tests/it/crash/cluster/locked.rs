@@ -28,7 +28,8 @@ fn node(test: &str, organizations: &[&str]) -> (Database, Cluster) {
 
 fn several(count: usize, test: &str, organizations: &[&str]) -> (Database, Cluster) {
     let database = Database::new();
-    let cluster = Cluster::new(test, count, database.url(), None);
+    // With one loop all organizations are in the way of each other.
+    let cluster = Cluster::of_lanes(1, test, count, database.url(), None);
     let mut client = cluster.nodes.all[0].with(Server::client);
     for organization in organizations {
         assert_eq!(client.call(&consume(organization, "first")).unwrap().status, 200);

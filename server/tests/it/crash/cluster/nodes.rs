@@ -37,7 +37,13 @@ pub(super) struct Node {
 }
 
 impl Node {
-    fn new(number: usize, folder: &Path, (database, prefix): (&str, &str), bug: Option<&'static str>) -> Self {
+    fn new(
+        number: usize,
+        folder: &Path,
+        (database, prefix): (&str, &str),
+        lanes: usize,
+        bug: Option<&'static str>,
+    ) -> Self {
         let own = folder.join(format!("node-{number}"));
         fs::create_dir_all(own.join("data")).unwrap();
         fs::copy(folder.join("catalogue.toml"), own.join("catalogue.toml")).unwrap();
@@ -49,6 +55,7 @@ impl Node {
             ("METERGATE_REDIS_URL", through(&redis_url, &redis.address())),
             ("METERGATE_REDIS_PREFIX", prefix.to_owned()),
             ("METERGATE_SWEEP_SECONDS", "1".to_owned()),
+            ("METERGATE_POSTGRES_LANES", lanes.to_string()),
         ];
         let (server, lives) = (RwLock::default(), RwLock::default());
         Self { folder: own, settings, bug, postgres, redis, server, lives, starts: AtomicUsize::new(0) }
@@ -121,9 +128,9 @@ pub(super) struct Nodes {
 
 impl Nodes {
     /// So many on a database. None runs yet.
-    pub(super) fn new(count: usize, folder: &Path, database: &str, bug: Option<&'static str>) -> Self {
+    pub(super) fn new(count: usize, folder: &Path, database: &str, lanes: usize, bug: Option<&'static str>) -> Self {
         let prefix = prefix();
-        let node = |number| Node::new(number, folder, (database, &prefix), bug);
+        let node = |number| Node::new(number, folder, (database, &prefix), lanes, bug);
         let (over, longest) = (AtomicBool::new(false), AtomicI64::new(0));
         Self { all: (0..count).map(node).collect(), over, longest }
     }

@@ -27,20 +27,20 @@ fn blocks(language: &str) -> Vec<String> {
 }
 
 /// With every occurrence replaced; there is at least one.
-fn replaced(text: &str, from: &str, to: &str) -> String {
+pub(super) fn replaced(text: &str, from: &str, to: &str) -> String {
     assert!(text.contains(from), "the guide has no {from:?} any more:\n{text}");
     text.replace(from, to)
 }
 
 /// The application: counts what reaches it, and says of whom it was told.
-struct Application {
-    address: String,
+pub(super) struct Application {
+    pub(super) address: String,
     requests: Arc<AtomicUsize>,
     bodies: Arc<Mutex<String>>,
 }
 
 impl Application {
-    fn start() -> Self {
+    pub(super) fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap().to_string();
         let (requests, bodies) = (Arc::<AtomicUsize>::default(), Arc::<Mutex<String>>::default());
@@ -54,7 +54,7 @@ impl Application {
         Self { address, requests, bodies }
     }
 
-    fn requests(&self) -> usize {
+    pub(super) fn requests(&self) -> usize {
         self.requests.load(Ordering::SeqCst)
     }
 }
@@ -134,7 +134,7 @@ impl Drop for Nginx {
     }
 }
 
-fn of_ours<'c>(command: &'c mut Command, folder: &Path) -> &'c mut Command {
+pub(super) fn of_ours<'c>(command: &'c mut Command, folder: &Path) -> &'c mut Command {
     command.env_clear().env("PATH", PATHS).current_dir(folder);
     command.envs(std::env::var_os("METERGATE_CHECK").map(|mark| ("METERGATE_CHECK", mark)))
 }
@@ -168,7 +168,7 @@ impl Site {
         run(server.folder(), &replaced(set_up, "http://127.0.0.1:8080", &server.url));
         let recipe = replaced(&blocks("nginx")[0], "127.0.0.1:8080", server.url.trim_start_matches("http://"));
         let recipe = replaced(&recipe, "127.0.0.1:3000", &application.address);
-        let recipe = replaced(&recipe, "listen 80;", &format!("listen {address};"));
+        let recipe = replaced(&recipe, "listen 80 default_server;", &format!("listen {address} default_server;"));
         Self { admin: server.admin(), server, application, address, recipe }
     }
 
@@ -309,6 +309,38 @@ fn with_the_open_recipe_requests_pass_only_while_metergate_does_not_answer() {
     drop(nginx);
     let nginx = site.nginx(&replaced(&recipe, "meter=api_calls", "meter=apicalls"));
     nginx.client().call("GET", "/").header("x-api-key", "key-of-acme").send().is(503);
+}
+
+/// Takes connections, and answers each request 503 only after so long.
+fn slow(wait: Duration) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            std::thread::spawn(move || {
+                let mut line = String::new();
+                let mut reader = BufReader::new(stream.try_clone().unwrap());
+                while reader.read_line(&mut line).is_ok_and(|read| read > 2) {
+                    line.clear();
+                }
+                std::thread::sleep(wait);
+                stream.write_all(b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+            });
+        }
+    });
+    address
+}
+
+/// Its own deadline is five seconds: what it says by then is by the plan.
+#[test]
+fn while_metergate_takes_its_time_nginx_does_not_decide_in_its_place() {
+    let site = Site::new();
+    let recipe = replaced(&site.recipe, site.server.url.trim_start_matches("http://"), &slow(Duration::from_secs(3)));
+    let [_, away, leads_there] = &blocks("nginx")[..] else { panic!("the guide has a recipe and two additions") };
+    let open = format!("{away}    location = /_quota {{\n{leads_there}");
+    let nginx = site.nginx(&replaced(&recipe, "    location = /_quota {\n", &open));
+    let answer = nginx.client().call("GET", "/").header("x-api-key", "key-of-acme").send().is(503);
+    assert_eq!((answer.header("x-quota-degraded"), site.application.requests()), (None, 0));
 }
 
 /// Ends of connections of this machine that have a port at either end, also of those that have just ended.

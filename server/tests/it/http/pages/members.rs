@@ -95,6 +95,7 @@ fn the_billing_cycle_is_previewed_and_moved_and_cards_change_at_once() {
     for said in ["Update Billing Cycle", "Current billing period", "The quota counter will not be reset immediately."] {
         assert!(dialog.contains(said), "{said}: {dialog}");
     }
+    assert!(dialog.contains("Data shown for"), "the date that it begins with is previewed: {dialog}");
     let preview = ada.page(&format!("{path}?billingCycleStartDate=2026-01-15"));
     assert!(preview.contains("value=\"2026-01-15\"") && preview.contains("Data shown for"), "{preview}");
     assert!(!preview.contains("csrf="), "the proof stands in no address");

@@ -43,6 +43,40 @@ fn prices_are_shown_added_changed_and_removed_and_what_has_none_leads_to_a_new_o
 }
 
 #[test]
+fn prices_are_searched_and_filtered_by_the_address() {
+    let server = Server::start();
+    let price = |model: &str, provider: Option<&str>, from: &str| json!({"model": model, "provider": provider, "effectiveFrom": from, "input": 1});
+    let prices = [
+        price("acme-large", Some("acme"), "2020-01-01"),
+        price("acme-large", Some("acme"), "2021-01-01"),
+        price("acme-small-20*", Some("acme"), "2020-01-01"),
+        price("acme-large", Some("bolt"), "2199-01-01"),
+        price("house-model", None, "2020-01-01"),
+    ];
+    server.admin().put("/v1/prices", json!({"prices": prices})).is(200);
+    let mut browser = administrator(&server);
+    #[rustfmt::skip]
+    let cases = [ // address, rows, what is said, what is in the page
+        ("",                                   5, ">5 prices<",      "value=\"bolt\""),
+        ("?search=LARGE",                      3, ">3 of 5 prices<", "value=\"LARGE\""),
+        ("?search=large&state=now",            1, ">1 of 5 prices<", "2021-01-01"),
+        ("?search=large&state=before",         1, ">1 of 5 prices<", "2020-01-01"),
+        ("?provider=bolt",                     1, ">1 of 5 prices<", "to come"),
+        ("?provider=*",                        1, ">1 of 5 prices<", "house-model"),
+        ("?search=acme-small-2024-05-05",      1, ">1 of 5 prices<", "acme-small-20*"),
+        ("?search=acme-small-2024&state=to-come", 0, ">0 of 5 prices<", "Nothing found"),
+    ];
+    for (query, rows, said, there) in cases {
+        let page = browser.page(&format!("/admin/prices{query}"));
+        assert_eq!(page.matches("/admin/do/remove-price?").count(), rows, "{query}: {page}");
+        assert!(page.contains(said) && page.contains(there), "{query}: {page}");
+        assert_eq!(page.contains(">Clear<"), !query.is_empty(), "{query}");
+    }
+    let page = browser.page("/admin/prices?search=%22%3E%3Cb%3E");
+    assert!(page.contains("Nothing found") && !page.contains("\"><b>"), "what is typed stays text: {page}");
+}
+
+#[test]
 fn the_past_is_priced_again_after_it_was_shown_what_would_change() {
     let server = Server::start();
     acme(&server);
