@@ -73,6 +73,9 @@ pub struct Form {
     differences: Vec<Change>,
 }
 
+/// Fields that stand together, with the question and the hint that they have in common.
+type Part<'f> = (Option<(&'static str, &'static str)>, &'f [Field]);
+
 impl Form {
     /// A form of this title whose button says what is done. It is sent to the address that shows it.
     pub fn new(title: impl Into<String>, submit: impl Into<String>) -> Self {
@@ -97,7 +100,7 @@ impl Form {
     }
 
     /// Its fields: those of one question together, with that and its hint.
-    pub(crate) fn parts(&self) -> Vec<(Option<(&'static str, &'static str)>, &[Field])> {
+    pub(crate) fn parts(&self) -> Vec<Part<'_>> {
         let together = self.fields.chunk_by(|one, next| one.group.is_some() && one.group == next.group);
         together.map(|fields| (fields.first().and_then(|field| field.group), fields)).collect()
     }

@@ -77,7 +77,7 @@ impl<'a> Terms<'a> {
     }
 
     /// The organization as it would stand at a time, made of how it stood. Whether its periods are counted from elsewhere.
-    pub(super) fn from_the_beginning(&self, account: &mut Account, at: Time) -> bool {
+    pub(super) fn begin_anew(&self, account: &mut Account, at: Time) -> bool {
         let anchor = self.other_anchor(account);
         let (was, is) = (self.of(account.plan), self.of(self.plan(account.plan)));
         if let (Some(was), Some(is)) = (was, is) {

@@ -24,7 +24,7 @@ impl<'a> Replay<'a> {
         let at = at.max(account.time);
         let was = Box::new(account.clone());
         let mut begun = account.clone();
-        let has_other_periods = terms.from_the_beginning(&mut begun, at);
+        let has_other_periods = terms.begin_anew(&mut begun, at);
         let mut replay = Self::new(account, terms, voided);
         let scheduled =
             replay.account.scheduled.map(|scheduled| Scheduled { at: begun.windows.period.end, ..scheduled });

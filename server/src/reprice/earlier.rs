@@ -1,6 +1,7 @@
 //! What uses of tokens are charged that were priced again before: each by the last table and markup by which it was.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 use metergate_rules::account::Account;
 use metergate_rules::outcome::PricedAgain;
@@ -42,10 +43,10 @@ impl Earlier {
         let all: Vec<PricedAgain> = account.priced_again.iter().filter(concerns).cloned().collect();
         let mut tables = BTreeMap::new();
         for version in all.iter().map(|one| one.table).filter(|version| *version != snapshot.stored.prices.version) {
-            if !tables.contains_key(&version) {
+            if let Entry::Vacant(place) = tables.entry(version) {
                 let missing = |why: &str| unreadable(format!("version {version} of the prices"), why);
                 let stored = rows.prices(version)?.ok_or_else(|| missing("it is not there"))?;
-                tables.insert(version, table(&stored.prices).map_err(|error| missing(&error.detail))?);
+                place.insert(table(&stored.prices).map_err(|error| missing(&error.detail))?);
             }
         }
         Ok(Self { all, tables })

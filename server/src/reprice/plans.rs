@@ -13,10 +13,15 @@ use crate::store::reader::{ReadError, View};
 /// Changes of the markup that an account keeps of one time at most: of more a void gives back what was charged at first.
 const MOST_MARKUPS: usize = 500;
 
+/// Of a record in the journal: its block, and where it stands in that.
+type Place = (u64, u32);
+/// The markup at first, and from which places on which other, in order.
+type Markups = (Markup, Vec<(Place, Markup)>);
+
 /// On which plan the organization was, by places in its journal: of that was the markup.
 pub(super) struct Plans {
     /// From the newest to the oldest: from which place on.
-    changes: Vec<((u64, u32), PlanId)>,
+    changes: Vec<(Place, PlanId)>,
     /// Before all those.
     first: PlanId,
 }
@@ -54,14 +59,14 @@ impl Plans {
         Ok((plans, told_from.filter(|_| !is_whole)))
     }
 
-    pub(super) fn markup(&self, place: (u64, u32), snapshot: &Snapshot) -> Markup {
+    pub(super) fn markup(&self, place: Place, snapshot: &Snapshot) -> Markup {
         let since = self.changes.iter().find(|(from, _)| *from <= place);
         let plan = since.map_or(self.first, |(_, plan)| *plan);
         of_plan(plan, snapshot)
     }
 
     /// The markup at first, and from which places on which other, in order; `None` where there are too many to be kept.
-    pub(super) fn markups(&self, snapshot: &Snapshot) -> Option<(Markup, Vec<((u64, u32), Markup)>)> {
+    pub(super) fn markups(&self, snapshot: &Snapshot) -> Option<Markups> {
         let first = of_plan(self.first, snapshot);
         let (mut last, mut markups) = (first, Vec::new());
         for (place, plan) in self.changes.iter().rev() {

@@ -108,7 +108,20 @@ impl Writer {
     /// Between two commits.
     fn tend(&mut self) -> Result<bool, Failure> {
         self.checkpointer.finish(&self.sqlite);
-        self.tend_slices().inspect_err(|failure| tracing::error!(%failure, "slices could not be tended"))
+        let tended = self.tend_slices();
+        match &tended {
+            Ok(true) => self.has_room(),
+            Ok(false) => {}
+            Err(failure) => self.tell(failure, "slices could not be tended"),
+        }
+        tended
+    }
+
+    /// Something was written.
+    fn has_room(&mut self) {
+        if std::mem::take(&mut self.disk_full) {
+            tracing::info!("the disk has room again");
+        }
     }
 
     fn answer_all(&mut self, calls: impl Iterator<Item = Call>) {
@@ -287,9 +300,7 @@ impl Writer {
         };
         let (bytes, sliced) = (commit.bytes(), commit.sliced.clone());
         let (rows, totals) = self.sqlite.write(&commit).inspect_err(stop_after_disk_failure)?;
-        if std::mem::take(&mut self.disk_full) {
-            tracing::info!("the disk has room again");
-        }
+        self.has_room();
         decided.remember(&mut self.ledger, sequence, &offsets);
         sliced.iter().for_each(|blocks| self.slicing.left(blocks));
         if has_block {

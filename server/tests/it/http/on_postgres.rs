@@ -153,8 +153,16 @@ mod server {
     pub(super) struct Written<'s>(&'s Server);
 
     impl<'s> Written<'s> {
-        pub(super) const fn so_far(server: &'s Server) -> Self {
-            Self(server)
+        /// Waits until nothing more is written: refusals are handed over within a second or two.
+        pub(super) fn so_far(server: &'s Server) -> Self {
+            let written = Self(server);
+            let stands_still = (0..40).any(|_| {
+                let before = written.version();
+                std::thread::sleep(std::time::Duration::from_millis(2_500));
+                written.version() == before
+            });
+            assert!(stands_still, "something is written all the time");
+            written
         }
 
         pub(super) fn version(&self) -> i64 {
