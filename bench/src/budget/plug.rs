@@ -31,6 +31,17 @@ impl Plugs {
         Self { shared: Arc::clone(shared), port, holding: RefCell::default() }
     }
 
+    /// Takes the shipped prices away. A change of the team's makes the whole catalogue anew: with hundreds of prices plugs would
+    /// be a fifth of what is counted, and a price more would be told as decisions that cost more.
+    ///
+    /// # Errors
+    /// [`BenchError::Io`] where the store does not.
+    pub(crate) async fn leave_no_prices(&self) -> Result<(), BenchError> {
+        let request = change(TeamCommand::PutPrices(Vec::new(), None), || ());
+        let done = self.shared.store.change_team(&self.port, request).await;
+        done.map(drop).map_err(|error| BenchError::io("prices")(std::io::Error::other(error)))
+    }
+
     /// Puts a plug in, as a task: calls made after it wait until [`Self::let_go`].
     ///
     /// # Errors
@@ -41,17 +52,8 @@ impl Plugs {
             catalogue.plan_entry("free").ok_or_else(|| BenchError::io("free")(std::io::ErrorKind::NotFound.into()))?;
         let gate = Arc::<Gate>::default();
         self.holding.borrow_mut().push_back(Arc::clone(&gate));
-        let request = TeamRequest {
-            actor: Arc::from("budget"),
-            reason: String::new(),
-            receipt: None,
-            command: TeamCommand::PutPlan(plan.key.clone(), plan.spec.clone()),
-            only_if_version: None,
-            respond: Arc::new(move |_| {
-                gate.wait();
-                Answer { status: 200, body: Vec::new(), version: None }
-            }),
-        };
+        let command = TeamCommand::PutPlan(plan.key.clone(), plan.spec.clone());
+        let request = change(command, move || gate.wait());
         let (shared, port) = (Arc::clone(&self.shared), self.port.clone());
         tokio::task::spawn_local(async move { shared.store.change_team(&port, request).await });
         Ok(())
@@ -63,6 +65,21 @@ impl Plugs {
             *gate.open.lock().unwrap_or_else(PoisonError::into_inner) = true;
             gate.opened.notify_all();
         }
+    }
+}
+
+/// A change that is answered once `wait` is over.
+fn change(command: TeamCommand, wait: impl Fn() + Send + Sync + 'static) -> TeamRequest {
+    TeamRequest {
+        actor: Arc::from("budget"),
+        reason: String::new(),
+        receipt: None,
+        command,
+        only_if_version: None,
+        respond: Arc::new(move |_| {
+            wait();
+            Answer { status: 200, body: Vec::new(), version: None }
+        }),
     }
 }
 

@@ -36,6 +36,7 @@ pub(crate) fn run(operation: Operation, rounds: usize) -> Result<(), BenchError>
     let shared = Arc::new(open(folder.path(), operation, draining)?);
     LocalSet::new().block_on(&runtime, async {
         let bench = Bench::new(&shared, operation.clients());
+        bench.plugs.leave_no_prices().await?;
         for request in operation.preparation() {
             read(&bench.ask_one(&request).await)?;
         }

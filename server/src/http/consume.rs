@@ -330,36 +330,31 @@ impl<'s> Asking<'s> {
         }
         let (is_all, mut is_answered) = (asked.len() == answers.len(), asked.is_empty());
         let receipts = if asked.is_empty() { Vec::new() } else { self.recorded(asked).await? };
-        let mut decided = Vec::with_capacity(receipts.len());
+        let (mut decided, mut passing) = (Vec::with_capacity(receipts.len()), Vec::new());
         for (receipt, request) in receipts.into_iter().zip(passable) {
             is_answered |= receipt != Err(StoreError::Unreached) || request.is_some();
-            decided.push(self.ruled(receipt, request));
+            decided.push(match receipt {
+                Ok(Receipt::Decided(decided)) => Some(Ok(decided.into())),
+                Ok(_) => Some(Err(ApiError::internal("a decision was answered with something else"))),
+                Err(StoreError::Unreached) => {
+                    passing.push(self.undecided(request));
+                    None
+                }
+                Err(error) => Some(Err(error.into())),
+            });
         }
         // Those that pass undecided wait for the disk together.
-        let decided = in_pieces(decided).await;
+        let mut passed = in_pieces(passing).await.into_iter();
         // Where nothing of it can be answered the call has failed, not each of its items.
         if is_all && !is_answered {
             return Err(StoreError::Unavailable.into());
         }
-        let mut decided = decided.into_iter();
+        let mut decided = decided.into_iter().map(|answer| answer.or_else(|| passed.next()));
         let missing = || Err(ApiError::internal("no answer"));
-        Ok(answers.into_iter().map(|before| before.unwrap_or_else(|| decided.next().unwrap_or_else(missing))).collect())
-    }
-}
-
-impl Asking<'_> {
-    /// What comes of an answer of the record; where it could not be asked, of what may pass.
-    async fn ruled(
-        &self,
-        receipt: Result<Receipt, StoreError>,
-        passable: Option<ConsumeRequest>,
-    ) -> Result<Ruled, ApiError> {
-        match receipt {
-            Ok(Receipt::Decided(decided)) => Ok(decided.into()),
-            Ok(_) => Err(ApiError::internal("a decision was answered with something else")),
-            Err(StoreError::Unreached) => self.undecided(passable).await,
-            Err(error) => Err(error.into()),
-        }
+        Ok(answers
+            .into_iter()
+            .map(|before| before.unwrap_or_else(|| decided.next().flatten().unwrap_or_else(missing)))
+            .collect())
     }
 
     /// What the record says of each.
