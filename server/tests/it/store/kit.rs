@@ -111,6 +111,8 @@ impl Kit {
         let mut settings = Settings::in_folder(folder.path());
         let database = (ENGINE == Engine::Postgres).then(Database::new);
         settings.database = database.as_ref().map(Database::secret);
+        // Tests count what is stored anew from its records; those of their retention say for how long they are kept.
+        settings.keep_records = 3650 * DAY;
         settings.lanes = if ENGINE == Engine::Postgres { 2 } else { 1 };
         change(&mut settings);
         let mut kit = Self { open: None, runtime, folder, database, settings, _turn: turn };
