@@ -151,14 +151,23 @@ function follow(mark) {
   connect();
 }
 
-/** Shows what a date would change, as soon as it is chosen. */
+/** Shows what a form would change, as soon as something is chosen in it. What was chosen before is not shown once more. */
 function preview(field) {
   const form = field.form;
   field.addEventListener("change", async () => {
+    // Arrow keys choose one after the other: only where they rest is asked for.
+    const turn = (form.dataset.turn = String(Number(form.dataset.turn ?? 0) + 1));
+    await new Promise((rested) => setTimeout(rested, 150));
+    if (form.dataset.turn !== turn) return;
     const url = new URL(form.action || location.href, location.href);
-    url.searchParams.set(field.name, field.value);
+    for (const one of form.querySelectorAll("[data-preview-of]")) {
+      if (one.type === "checkbox" && !one.checked) url.searchParams.delete(one.name);
+      else url.searchParams.set(one.name, one.value);
+    }
+    url.searchParams.set("preview", "1");
     try {
       const { found } = await page(url);
+      if (form.dataset.turn !== turn) return;
       const [fresh, old] = [found, form].map((root) => root.querySelector("[data-preview]"));
       if (fresh && old) old.replaceWith(document.adoptNode(fresh));
       const wrong = found.querySelector(".field .error")?.textContent;
@@ -167,6 +176,13 @@ function preview(field) {
       toast("The preview cannot be loaded. The server decides in any case.", true);
     }
   });
+}
+
+/** Has the line of tabs, where it scrolls, show the one that is open. The page itself stays where it is. */
+function centre(tab) {
+  const tabs = tab.parentElement;
+  const [inner, outer] = [tab.getBoundingClientRect(), tabs.getBoundingClientRect()];
+  tabs.scrollLeft += inner.left - outer.left - (outer.width - inner.width) / 2;
 }
 
 /** Rows of a form come and go at once: without script a submit brings one, and one without its first field is left out. */
@@ -238,7 +254,8 @@ function ready(root) {
   for (const select of root.querySelectorAll("select[data-submits]")) {
     select.addEventListener("change", () => select.form.requestSubmit());
   }
-  for (const field of root.querySelectorAll("input[data-preview-of]")) preview(field);
+  for (const field of root.querySelectorAll("[data-preview-of]")) preview(field);
+  for (const tab of root.querySelectorAll(".tabs [aria-current]")) centre(tab);
   for (const section of root.querySelectorAll("[data-rows]")) rows(section);
   charts(root);
 }

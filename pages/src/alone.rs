@@ -21,6 +21,22 @@ impl AloneForm {
     }
 }
 
+/// That something was done.
+#[derive(Template)]
+#[template(path = "problem.html")]
+pub struct DonePage {
+    frame: Frame,
+    detail: String,
+    can_retry: bool,
+}
+
+impl DonePage {
+    /// The page, under the frame's title.
+    pub fn new(frame: Frame, detail: impl Into<String>) -> Self {
+        Self { frame, detail: detail.into(), can_retry: false }
+    }
+}
+
 /// Something that could not be shown or done.
 #[derive(Template)]
 #[template(path = "problem.html")]

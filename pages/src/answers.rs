@@ -7,7 +7,9 @@ mod catalog;
 mod explain;
 mod fleet;
 mod forecast;
+mod notifications;
 mod organization;
+mod people;
 mod prices;
 mod subscription;
 mod webhooks;
@@ -19,15 +21,20 @@ pub(crate) use catalog::{name_of, unit_of};
 pub use explain::{Explanation, MeterExplanation, WindowExplanation};
 pub use fleet::{Fleet, FleetDay, FleetMeter, InFleet, Leading, RefusedMost};
 pub use forecast::{Forecast, MeterForecast, Point, WindowForecast};
+pub use notifications::Notifications;
 pub use organization::{
     Cycle, Extra, Grant, Lock, MeterStanding, Organization, Period, Quota, QuotaLimit, ScheduledPlan, Standings,
     UsageRow,
 };
+pub use people::{Administrator, Invitation};
 pub(crate) use prices::dollars;
 pub use prices::{Price, Prices, Repriced, RepricedModel, RepricedOrganization, UnpricedRow};
 pub use subscription::{Offer, StripeEvent, Subscription};
 pub use webhooks::{WebhookAttempt, WebhookDelivery, WebhookEndpoint};
-pub use what_if::{Job, JobProgress, WhatIf, WhatIfDay, WhatIfEstimate, WhatIfLimit, WhatIfMeter, WhatIfOrganization};
+pub use what_if::{
+    Job, JobProgress, WhatIf, WhatIfDay, WhatIfEstimate, WhatIfLate, WhatIfLateMeter, WhatIfLimit, WhatIfMeter,
+    WhatIfOrganization,
+};
 
 /// A list, and from where it goes on.
 #[derive(Clone, Debug, Deserialize)]

@@ -3,11 +3,15 @@
 use askama::Template;
 
 use crate::answers::{AuditEntry, Head as Signed, Paged, Verification};
-use crate::format::{self, Markup, Zone};
+use crate::format::{self, Markup, Zone, escape};
 use crate::frame::{Frame, Place};
 use crate::organization::Head;
-use crate::organizations::in_query;
+use crate::organizations::{in_query, sentence};
 use crate::who::Names;
+
+mod told;
+
+pub use told::label;
 
 /// The categories of entries.
 const CATEGORIES: [&str; 11] =
@@ -27,6 +31,26 @@ impl Entry {
 
     pub(crate) fn time(&self) -> Markup {
         format::moment_tag(&self.entry.time, &self.zone)
+    }
+
+    /// Who did what, as a sentence; of an action that is not Metergate's own, its name.
+    pub(crate) fn told(&self, names: &Names) -> Markup {
+        let subject = self.entry.subject();
+        let who = format!(r#"<strong title="{}">{}</strong>"#, escape(&subject), escape(&names.name(&subject)));
+        Markup::of(match told::said(&self.entry, names, &self.zone) {
+            Some(said) => format!("{who} {}", escape(&said)),
+            None => format!(r#"{who}: <span class="mono">{}</span>"#, escape(&self.entry.action)),
+        })
+    }
+
+    /// What more there is to say of who did it, such as their address.
+    pub(crate) fn whose(&self, names: &Names) -> String {
+        names.words(&self.entry.subject()).1
+    }
+
+    /// Its category, as people read it.
+    pub(crate) fn category(&self) -> String {
+        sentence(&self.entry.category)
     }
 
     pub(crate) fn at(&self, time: &str) -> Markup {
@@ -145,13 +169,16 @@ impl Log {
         }
     }
 
-    /// The actions of the entries that are shown, to choose from.
-    fn actions(&self) -> std::collections::BTreeSet<&str> {
-        self.entries.iter().map(|one| one.entry.action.as_str()).collect()
+    /// The actions to choose from, each with what it is called: Metergate's own, and others of the entries that are shown.
+    fn actions(&self) -> Vec<(&str, &str)> {
+        let shown: std::collections::BTreeSet<_> = self.entries.iter().map(|one| one.entry.action.as_str()).collect();
+        let mut actions: Vec<(&str, &str)> = told::labels().collect();
+        actions.extend(shown.into_iter().filter(|action| label(action).is_none()).map(|action| (action, "")));
+        actions
     }
 
-    const fn categories(&self) -> [&'static str; 11] {
-        CATEGORIES
+    fn categories(&self) -> [(&'static str, String); 11] {
+        CATEGORIES.map(|category| (category, sentence(category)))
     }
 }
 

@@ -1,10 +1,11 @@
 //! Plans and meters.
 
 use askama::Template;
+use serde_json::Value;
 
 use crate::answers::{LimitSpec, Meter, Plan, name_of, unit_of};
-use crate::format::{self, Markup, Zone};
-use crate::forms::window_name;
+use crate::format::{self, Markup, Zone, is_bytes};
+use crate::forms::{WINDOWS, window_name};
 use crate::frame::{Frame, Place};
 
 /// All plans, side by side.
@@ -22,7 +23,7 @@ impl Plans {
         Self { frame: frame.at("Plans", Place::Plans), plans, meters }
     }
 
-    /// Every limit that some plan has: meter and window.
+    /// Every limit that some plan has: meter and window, of each meter the shortest window first.
     fn rows(&self) -> Vec<(&str, &str)> {
         let mut rows: Vec<(&str, &str)> = Vec::new();
         for limit in self.plans.iter().flat_map(|plan| &plan.limits) {
@@ -31,14 +32,25 @@ impl Plans {
                 rows.push(row);
             }
         }
-        rows.sort_unstable();
+        let length = |window: &str| WINDOWS.iter().rev().position(|(known, _)| *known == window);
+        rows.sort_by_key(|(meter, window)| (*meter, length(window)));
         rows
+    }
+
+    /// What is counted in a row, where its name does not say that; of bytes each figure says it.
+    fn unit(&self, row: &(&str, &str)) -> Option<String> {
+        let unit = unit_of(&self.meters, row.0);
+        let plural = format::plural(unit);
+        (!unit.is_empty() && !is_bytes(unit) && !plural.eq_ignore_ascii_case(self.name(row.0))).then_some(plural)
     }
 
     fn cell(&self, plan: &Plan, row: &(&str, &str)) -> String {
         let found = plan.limits.iter().find(|limit| (limit.meter.as_str(), limit.window.as_str()) == *row);
         match found {
-            Some(limit) => amount(&self.meters, limit),
+            Some(limit) => {
+                let unit = unit_of(&self.meters, row.0);
+                limit.max().map_or_else(|| "unlimited".to_owned(), |max| max.bare(unit))
+            }
             None if plan.other_meters.as_deref() == Some("none") && !has(plan, row.0) => "not in the plan".to_owned(),
             None => "–".to_owned(),
         }
@@ -48,9 +60,15 @@ impl Plans {
         name_of(&self.meters, key)
     }
 
-    fn window<'a>(&self, window: &'a str) -> &'a str {
-        window_name(window)
+    fn window<'a>(&self, row: &(&'a str, &'a str)) -> &'a str {
+        window_of(&self.meters, row.0, row.1)
     }
+}
+
+/// A level stands, in no window.
+fn window_of<'a>(meters: &[Meter], meter: &str, window: &'a str) -> &'a str {
+    let is_level = meters.iter().any(|known| known.key == meter && known.aggregation == "last");
+    if is_level { "At any time" } else { window_name(window) }
 }
 
 fn has(plan: &Plan, meter: &str) -> bool {
@@ -86,7 +104,7 @@ impl PlanPage {
     }
 
     fn window<'a>(&self, limit: &'a LimitSpec) -> &'a str {
-        window_name(&limit.window)
+        window_of(&self.meters, &limit.meter, &limit.window)
     }
 
     fn trial(&self) -> String {
@@ -98,6 +116,16 @@ impl PlanPage {
             _ => String::new(),
         };
         format!("{}, {then}", format::count(u64::from(trial.days), "day"))
+    }
+
+    /// What a feature says, as people write it.
+    fn feature(&self, value: &Value) -> String {
+        match value {
+            Value::Bool(true) => "yes".to_owned(),
+            Value::Bool(false) => "no".to_owned(),
+            Value::String(text) => text.clone(),
+            other => other.to_string(),
+        }
     }
 
     fn created(&self) -> Markup {

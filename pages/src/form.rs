@@ -39,6 +39,11 @@ pub struct Change {
 }
 
 impl Change {
+    /// How something stands, where what it will be is still to be typed.
+    pub fn now(what: impl Into<String>, stands: impl Into<String>) -> Self {
+        Self::new(what, stands, "")
+    }
+
     /// What, from what, to what.
     pub fn new(what: impl Into<String>, before: impl Into<String>, after: impl Into<String>) -> Self {
         Self { what: what.into(), before: before.into(), after: after.into() }
@@ -54,12 +59,18 @@ pub struct Form {
     pub(crate) action: String,
     pub(crate) intro: Vec<String>,
     pub(crate) changes: Vec<Change>,
+    /// What is said where nothing would change, of a form that shows it before it is sent.
+    pub(crate) preview: Option<String>,
     pub(crate) fields: Vec<Field>,
     pub(crate) sections: Vec<Section>,
     pub(crate) submit: String,
     pub(crate) is_danger: bool,
     pub(crate) back: Option<String>,
     pub(crate) error: Option<String>,
+    /// What is to be known before it is sent.
+    pub(crate) note: Option<String>,
+    /// What another button says, which sends what was typed as `check`: to hear what would come of it.
+    pub(crate) check: Option<&'static str>,
     /// Under which the change is repeated without being made twice.
     pub(crate) key: String,
     pub(crate) links: Vec<(String, String)>,
@@ -99,10 +110,20 @@ impl Form {
         self.fields.iter().find(|field| field.name == name).map(|field| field.value.as_str())
     }
 
+    /// Whether it has a field of this name that has to be filled in.
+    pub fn requires(&self, name: &str) -> bool {
+        self.fields.iter().any(|field| field.name == name && field.is_required)
+    }
+
     /// Its fields: those of one question together, with that and its hint.
     pub(crate) fn parts(&self) -> Vec<Part<'_>> {
         let together = self.fields.chunk_by(|one, next| one.group.is_some() && one.group == next.group);
         together.map(|fields| (fields.first().and_then(|field| field.group), fields)).collect()
+    }
+
+    /// Where what was typed differs from what stood in its fields.
+    pub(crate) fn differences(&self) -> &[Change] {
+        &self.differences
     }
 
     /// Sent to another address.
@@ -124,6 +145,23 @@ impl Form {
     pub fn change(mut self, change: Change) -> Self {
         self.changes.push(change);
         self
+    }
+
+    /// That shows what will change before it is sent; `nothing` is what it says where nothing will.
+    #[must_use]
+    pub fn previews(mut self, nothing: impl Into<String>) -> Self {
+        self.preview = Some(nothing.into());
+        self
+    }
+
+    /// What stands above what will change; of what is still to be typed it is said how that stands now.
+    pub(crate) fn preview_title(&self) -> &'static str {
+        if self.changes.iter().all(|change| change.after.is_empty()) { "As it is now" } else { "What changes" }
+    }
+
+    /// Whether it shows what will change before it is sent.
+    pub const fn has_preview(&self) -> bool {
+        self.preview.is_some()
     }
 
     /// With a field.
@@ -169,7 +207,7 @@ impl Form {
                 "{advice} The form is as you sent it, and fits what is there now: send it again if you still want it."
             ),
             false => format!(
-                "{advice} Above the fields stands what is there now and what you typed: check both, and send it again."
+                "{advice} Beside the fields stands what is there now and what you typed: check both, and send it again."
             ),
         });
         self
@@ -186,6 +224,20 @@ impl Form {
     #[must_use]
     pub fn back(mut self, href: impl Into<String>) -> Self {
         self.back = Some(href.into());
+        self
+    }
+
+    /// With something to be known before it is sent.
+    #[must_use]
+    pub fn note(mut self, note: impl Into<String>) -> Self {
+        self.note = Some(note.into());
+        self
+    }
+
+    /// With a button by which one hears what would come of it, and nothing is done.
+    #[must_use]
+    pub const fn check(mut self, words: &'static str) -> Self {
+        self.check = Some(words);
         self
     }
 

@@ -8,6 +8,7 @@ use crate::form::{Field, Kind};
 use crate::format::{Amount, Zone, is_bytes};
 
 pub mod entry;
+pub mod notifications;
 pub mod organization;
 pub mod people;
 pub mod plan;

@@ -18,6 +18,7 @@ pub enum Place {
     Settings,
     Usage,
     Billing,
+    Notifications,
     OwnSettings,
     None,
 }
@@ -121,6 +122,10 @@ impl Frame {
             link((format!("/portal?org={organization}"), "Usage", "meters", Place::Usage)),
             link((format!("/portal/billing?org={organization}"), "Billing", "plans", Place::Billing)),
         ];
+        if self.role_in(organization).is_some_and(|role| role != "viewer") {
+            let path = format!("/portal/notifications?org={organization}");
+            links.push(link((path, "Mails to you", "webhooks", Place::Notifications)));
+        }
         if me.user.is_some() {
             let path = format!("/organizations/{organization}/settings");
             links.push(link((path, "Settings", "settings", Place::OwnSettings)));
@@ -172,6 +177,7 @@ pub fn toast(word: &str) -> Option<&'static str> {
         "invited" => "Invitation sent",
         "member" => "Member changed",
         "member-removed" => "Member removed",
+        "invitation-withdrawn" => "Invitation withdrawn",
         "key-revoked" => "API key revoked",
         "resolved" => "Entry marked as resolved",
         "plan-saved" => "Plan saved as a new version",

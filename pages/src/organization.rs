@@ -59,6 +59,11 @@ impl Head {
         self.organization.clock.as_deref().unwrap_or(&self.now)
     }
 
+    /// Whether the team keeps something with it.
+    pub(crate) fn has_metadata(&self) -> bool {
+        self.organization.metadata.as_object().is_some_and(|metadata| !metadata.is_empty())
+    }
+
     /// The days of its open billing period.
     pub(crate) fn period(&self) -> String {
         let period = &self.organization.current_period;

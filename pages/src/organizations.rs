@@ -182,6 +182,13 @@ pub(crate) fn status_name(status: &str) -> &str {
     }
 }
 
+/// A word of the API as a badge has it: "Past due" of `past_due`.
+pub(crate) fn sentence(word: &str) -> String {
+    let words = word.replace('_', " ");
+    let (first, rest) = words.split_at(words.chars().next().map_or(0, char::len_utf8));
+    format!("{}{rest}", first.to_uppercase())
+}
+
 /// Who or what has locked an organization, as a sentence goes on after "locked by".
 pub(crate) fn cause_name(cause: &str) -> &str {
     match cause {

@@ -2,7 +2,7 @@
 
 use askama::Template;
 
-use crate::answers::{Fleet, FleetMeter, InFleet, Meter, WebhookEndpoint, name_of, unit_of};
+use crate::answers::{Fleet, FleetMeter, InFleet, Meter, Plan, WebhookEndpoint, name_of, unit_of};
 use crate::chart::{self, Bars, Row, Step};
 use crate::format::{self, Amount, Markup, Zone};
 use crate::forms::window_name;
@@ -22,6 +22,7 @@ pub struct Overview {
     chosen: String,
     /// Webhook endpoints that were disabled by what they answered.
     stopped: Vec<WebhookEndpoint>,
+    plans: Vec<Plan>,
 }
 
 impl Overview {
@@ -32,7 +33,7 @@ impl Overview {
         let events = |meter: &FleetMeter| meter.days.iter().map(|day| day.count).sum::<i64>();
         let busiest = fleet.meters.iter().max_by_key(|meter| events(meter)).map(|meter| meter.meter.as_str());
         let chosen = asked.or(busiest).unwrap_or_default().to_owned();
-        Self { frame, fleet, meters, chosen, stopped: Vec::new() }
+        Self { frame, fleet, meters, chosen, stopped: Vec::new(), plans: Vec::new() }
     }
 
     /// With those webhook endpoints of which somebody has to look after.
@@ -40,6 +41,18 @@ impl Overview {
     pub fn with_webhooks(mut self, endpoints: Vec<WebhookEndpoint>) -> Self {
         self.stopped = endpoints.into_iter().filter(WebhookEndpoint::is_stopped).collect();
         self
+    }
+
+    /// With the names of plans.
+    #[must_use]
+    pub fn with_plans(mut self, plans: Vec<Plan>) -> Self {
+        self.plans = plans;
+        self
+    }
+
+    /// A plan's name; its key where it is gone.
+    fn plan_name<'a>(&'a self, key: &'a str) -> &'a str {
+        self.plans.iter().find(|plan| plan.key == key).map_or(key, Plan::title)
     }
 
     fn name<'a>(&'a self, key: &'a str) -> &'a str {
@@ -103,6 +116,21 @@ impl Overview {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn causes_of_locks_stand_apart_and_plans_by_their_names() {
+        let mut fleet = fleet(0, 0);
+        fleet.by_lock_cause = [("operator".to_owned(), 1), ("trial".to_owned(), 2)].into();
+        fleet.by_plan = [("pro".to_owned(), 3), ("gone".to_owned(), 1)].into();
+        let plan = serde_json::json!({"key": "pro", "version": 1, "name": "Professional", "createdAt": ""});
+        let page = Overview::new(Frame::nobody(), fleet, Vec::new(), None);
+        let page = page.with_plans(vec![serde_json::from_value(plan).unwrap()]).render().unwrap();
+        assert!(page.contains("<p>1 by the operator · 2 by the end of the trial</p>"), "{page}");
+        assert!(
+            page.contains("/admin/plans/pro\">Professional</a>") && page.contains("/admin/plans/gone\">gone</a>"),
+            "{page}"
+        );
+    }
 
     fn fleet(trial: u64, going_on: u64) -> Fleet {
         let none = serde_json::json!({"total": 0, "data": []});

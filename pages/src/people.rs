@@ -2,7 +2,7 @@
 
 use askama::Template;
 
-use crate::answers::{Key, Member, Paged};
+use crate::answers::{Invitation, Key, Member, Paged};
 use crate::format::{self, Markup, Zone};
 use crate::frame::{Frame, Place};
 use crate::organization::Head;
@@ -48,25 +48,38 @@ impl Searching {
 /// So many are seen at a glance.
 const FEW: usize = 10;
 
-/// The members of an organization.
+/// Invitations of an organization that are open.
+#[derive(Default)]
+pub struct Invited {
+    /// They, or the first of them.
+    pub invitations: Vec<Invitation>,
+    /// Whether there are more, to be looked for.
+    pub is_more: bool,
+    /// Those who sent them, as far as whoever looks may know.
+    pub names: Names,
+}
+
+/// The members of an organization, and who is invited to be one.
 #[derive(Template)]
 #[template(path = "organization/members.html")]
 pub struct MembersTab {
     frame: Frame,
     head: Head,
     members: Vec<Member>,
+    invited: Invited,
     searching: Searching,
     pager: Pager,
 }
 
 impl MembersTab {
     /// The page.
-    pub fn new(frame: Frame, head: Head, page: Paged<Member>, search: &Search, place: Place) -> Self {
+    pub fn new(frame: Frame, head: Head, page: Paged<Member>, invited: Invited, search: &Search, place: Place) -> Self {
         let title = format!("{} · Members", head.organization.name);
         let address = format!("{}/members", head.base);
-        let searching = Searching::of(&page, &address, "Name or e-mail address", search);
+        let mut searching = Searching::of(&page, &address, "Name or e-mail address", search);
+        searching.is_long |= invited.is_more;
         let pager = Pager::of(&page, &address, &search.query(), search.is_later);
-        Self { frame: frame.at(title, place), head, members: page.data, searching, pager }
+        Self { frame: frame.at(title, place), head, members: page.data, invited, searching, pager }
     }
 }
 

@@ -8,7 +8,7 @@ use jiff::civil::Date;
 use jiff::tz::TimeZone;
 
 use crate::answers::{JobProgress, Price, Prices, Repriced, UnpricedRow, dollars};
-use crate::form::{Field, Form, Kind};
+use crate::form::{Change, Field, Form, Kind};
 use crate::format::{self, Amount, Markup, Zone};
 use crate::frame::{Frame, Place};
 use crate::organizations::in_query;
@@ -151,15 +151,20 @@ impl PricesPage {
     fn why(&self, why: &str) -> &'static str {
         match why {
             "no-model" => "no model was named",
-            "no-tokens" => "input and output were not told apart",
+            "no-tokens" => "input and output were not told apart: send inputTokens and outputTokens",
             "unknown-model" => "no price for this model then",
             "no-provider" => "prices differ by provider, and none was named",
             _ => "no price for this kind of tokens",
         }
     }
 
+    /// Whether a price mends it: where input and output were not told apart, none does.
+    fn can_price(&self, why: &str) -> bool {
+        !matches!(why, "no-tokens" | "no-model" | "no-provider")
+    }
+
     fn count(&self, number: &u64) -> String {
-        format::count(*number, "use")
+        format::quantity(&number.to_string())
     }
 
     fn query(&self, model: &str) -> String {
@@ -202,18 +207,34 @@ pub fn form(found: Option<&Price>, model: &str, today: &str) -> Form {
                     .value(model)
                     .hint("Its name, or how names begin and *, such as gpt-4o-mini-20*."),
             )
-            .field(Field::text("provider", "Provider").hint("Such as openai. Empty: whoever has it.").optional())
-            .field(Field::text("effectiveFrom", "From").value(today).hint("A date of UTC, or an instant."))
+            .field(Field::text("provider", "Provider").hint("Such as openai. Leave empty for any provider.").optional())
+            .field(
+                Field::text("effectiveFrom", "In force from")
+                    .value(today)
+                    .hint("A day, which begins in UTC, or an instant."),
+            )
             .field(
                 Field::amount("inputAbove", "Only with more input tokens than")
-                    .hint("Where long prompts cost more. Empty: always.")
+                    .hint("Where long prompts cost more. Leave empty for all.")
                     .optional(),
             ),
     };
     form.field(Field::amount("input", "Input").value(kinds[0]))
-        .field(Field::amount("cachedInput", "Cached input").value(kinds[1]).hint("Empty: as input.").optional())
-        .field(Field::amount("cacheWrite", "Cache write").value(kinds[2]).hint("Empty: as input.").optional())
-        .field(Field::amount("output", "Output").value(kinds[3]).hint("Empty: it has none.").optional())
+        .field(
+            Field::amount("cachedInput", "Cached input")
+                .value(kinds[1])
+                .hint("Leave empty: priced as input.")
+                .optional(),
+        )
+        .field(
+            Field::amount("cacheWrite", "Cache write").value(kinds[2]).hint("Leave empty: priced as input.").optional(),
+        )
+        .field(
+            Field::amount("output", "Output")
+                .value(kinds[3])
+                .hint("Leave empty: the model writes nothing that is priced.")
+                .optional(),
+        )
         .field(
             Field::text("source", "Source")
                 .value(found.and_then(|price| price.source.clone()).unwrap_or_default())
@@ -223,17 +244,28 @@ pub fn form(found: Option<&Price>, model: &str, today: &str) -> Form {
         )
 }
 
-/// The end of a price.
-pub fn removal(model: &str, provider: &str, from: &str, above: &str) -> Form {
-    Form::new("Remove price", "Remove price")
+/// What tokens are priced by, in the order of [`Price::kinds`].
+const KINDS: [&str; 4] = ["Input", "Cached input", "Cache write", "Output"];
+
+/// The end of a price; `found` is the one of this model, provider, beginning and least input, where there is still one.
+pub fn removal([model, provider, from, above]: [&str; 4], found: Option<&Price>) -> Form {
+    let form = Form::new("Remove price", "Remove price")
         .say(format!(
             "{model} {provider} from {from}: what is used without another price is unpriced. What was charged stays."
         ))
-        .danger()
+        .danger();
+    let kinds = found.map_or([""; 4], Price::kinds);
+    let priced = KINDS.into_iter().zip(kinds).filter(|(_, price)| !price.is_empty());
+    let gone =
+        |(kind, price): (&str, &str)| Change::new(kind, format!("${price} per million tokens"), "this price is gone");
+    priced
+        .map(gone)
+        .fold(form, Form::change)
         .field(Field::hidden("model", model))
         .field(Field::hidden("provider", provider))
         .field(Field::hidden("effectiveFrom", from))
         .field(Field::hidden("inputAbove", above))
+        .field(Field::reason())
 }
 
 /// What is to be priced again.
@@ -243,13 +275,17 @@ pub fn question(now: &str) -> Form {
         .to("/admin/prices/recompute")
         .say("What was used is priced by the table in force at its time. First it is only said what would change.")
         .field(Field::new("from", "From", Kind::Line("date")).value(from.get(..10).unwrap_or_default()).hint("In UTC."))
-        .field(Field::new("to", "To and with", Kind::Line("date")).value(now.get(..10).unwrap_or_default()))
+        .field(Field::new("to", "To (included)", Kind::Line("date")).value(now.get(..10).unwrap_or_default()))
         .field(
-            Field::text("organizations", "Organizations alone")
-                .hint("Keys with commas between them. Empty: all.")
+            Field::text("organizations", "Only these organizations")
+                .hint("Their keys, with commas between them. Leave empty for all.")
                 .optional(),
         )
-        .field(Field::text("models", "Models alone").hint("Such as gpt-4o, gpt-4o-mini*. Empty: all.").optional())
+        .field(
+            Field::text("models", "Only these models")
+                .hint("Such as gpt-4o, gpt-4o-mini*. Leave empty for all.")
+                .optional(),
+        )
 }
 
 /// What is to be recorded, once it was shown.
@@ -314,6 +350,10 @@ impl RepricePage {
 
     fn date(&self, time: &str) -> Markup {
         format::moment_tag(time, &Zone::utc())
+    }
+
+    fn days(&self, from: &str, to: &str) -> String {
+        format::days(from, to, &Zone::utc(), Zone::utc().year(&self.frame.now))
     }
 }
 

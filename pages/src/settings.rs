@@ -2,9 +2,11 @@
 
 use askama::Template;
 
-use crate::answers::{Settings as Stored, User};
+use crate::answers::{Administrator, Settings as Stored};
 use crate::format::{self, Markup, Zone};
 use crate::frame::{Frame, Place};
+use crate::organizations::in_query;
+use crate::who::Names;
 
 /// The page.
 #[derive(Template)]
@@ -12,13 +14,29 @@ use crate::frame::{Frame, Place};
 pub struct Settings {
     frame: Frame,
     settings: Stored,
-    administrators: Vec<User>,
+    administrators: Vec<Administrator>,
+    names: Names,
 }
 
 impl Settings {
     /// The page.
-    pub fn new(frame: Frame, settings: Stored, administrators: Vec<User>) -> Self {
-        Self { frame: frame.at("Settings", Place::Settings), settings, administrators }
+    pub fn new(frame: Frame, settings: Stored, administrators: Vec<Administrator>) -> Self {
+        let names = Names::default().with_users(administrators.iter().map(|one| &one.user));
+        Self { frame: frame.at("Settings", Place::Settings), settings, administrators, names }
+    }
+
+    /// Whether it is whoever looks.
+    fn is_me(&self, administrator: &Administrator) -> bool {
+        let me = self.frame.me.as_ref().and_then(|me| me.user.as_ref());
+        me.is_some_and(|me| me.id == administrator.user.id)
+    }
+
+    fn moment(&self, time: &str) -> Markup {
+        format::moment_tag(time, &Zone::utc())
+    }
+
+    fn query(&self, text: &str) -> String {
+        in_query(text)
     }
 
     fn date(&self, time: &str) -> Markup {

@@ -4,8 +4,8 @@ use askama::Template;
 
 use crate::answers::{JobProgress, LimitSpec, Meter, Plan, WhatIf, WhatIfDay, WhatIfLimit, name_of, unit_of};
 use crate::chart::{self, Bars, Row, Step};
-use crate::form::{Field, Form, Kind};
-use crate::format::{self, Amount, Markup, Zone, is_bytes};
+use crate::form::{Change, Field, Form, Kind};
+use crate::format::{self, Amount, Markup, Zone};
 use crate::forms::{WINDOWS, window_name};
 use crate::frame::{Frame, Place};
 use crate::range;
@@ -20,34 +20,61 @@ pub fn field_of(meter: &str, window: &str) -> String {
     format!("{LIMIT}{meter}.{window}")
 }
 
-/// What is asked: the limits of a plan, each to be changed, and of when.
+/// What is asked: the limits of a plan, each to be changed, one more, and of whom and when.
 pub fn form(plan: &Plan, meters: &[Meter], from: &str, to: &str) -> Form {
     let mut form = Form::new("What if?", "Replay")
         .to(format!("/admin/what-if?plan={}", crate::organizations::in_query(&plan.key)))
         .say("Change what you have in mind: nothing here is saved, and nothing of it is recorded.");
+    let limits = ("Limits", "A number, or unlimited. Of storage with its unit, such as 10 GB.");
     for limit in &plan.limits {
         let label = format!("{}, {}", name_of(meters, &limit.meter), window_name(&limit.window).to_lowercase());
-        let unit = unit_of(meters, &limit.meter);
-        let soft = if limit.enforcement.as_deref() == Some("soft") { "soft: counts overage" } else { "" };
-        let unit = if is_bytes(unit) { "such as 10 GB" } else { unit };
-        let hint = [unit, soft].into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("; ");
+        let is_soft = limit.enforcement.as_deref() == Some("soft");
         form = form.field(
             Field::text(&field_of(&limit.meter, &limit.window), &label)
                 .value(typed(limit, unit_of(meters, &limit.meter)))
-                .hint(hint),
+                .hint(if is_soft { "Soft: counts overage" } else { "" })
+                .group(limits.0, limits.1),
         );
     }
+    let more = ("One more limit", "In place of the plan's on the same meter and window, or beside them.");
     let names = meters.iter().map(|meter| (meter.key.as_str(), meter.name.as_str()));
-    form.field(Field::select("moreMeter", "Another limit on", std::iter::once(("", "none")).chain(names)).optional())
-        .field(Field::select("moreWindow", "In a", WINDOWS).value("billingPeriod").optional())
-        .field(Field::text("moreMax", "Of at most").hint("Digits, of storage such as 10 GB, or unlimited.").optional())
-        .field(
-            Field::text("organizations", "Organizations alone")
-                .hint("Keys with commas between them, as if they were on this plan. Empty: all that are on it.")
-                .optional(),
+    let meter = Field::select("moreMeter", "Meter", std::iter::once(("", "none")).chain(names)).optional();
+    let window = Field::select("moreWindow", "Window", WINDOWS).value("billingPeriod").optional();
+    let whom = (
+        "Whom and when",
+        "Without organizations: all that are on this plan. With them: these alone, as if they were on it.",
+    );
+    let organizations = Field::text("organizations", "Only these organizations").optional();
+    [meter, window, Field::text("moreMax", "Maximum").optional()]
+        .into_iter()
+        .map(|field| field.group(more.0, more.1))
+        .chain(
+            [
+                organizations.hint("Keys, with commas between them."),
+                Field::new("from", "From (UTC)", Kind::Line("date")).value(from),
+                Field::new("to", "To, included (UTC)", Kind::Line("date")).value(to),
+            ]
+            .map(|field| field.group(whom.0, whom.1)),
         )
-        .field(Field::new("from", "From", Kind::Line("date")).value(from).hint("In UTC."))
-        .field(Field::new("to", "To and with", Kind::Line("date")).value(to))
+        .fold(form, Form::field)
+}
+
+/// What of the limits was changed for it, as it was and as it is asked about.
+fn tried(form: &Form, meters: &[Meter]) -> Vec<Change> {
+    let rest = ["moreMeter", "moreWindow", "moreMax", "organizations", "from", "to"];
+    let labels: Vec<&str> = form
+        .fields
+        .iter()
+        .filter(|field| rest.contains(&field.name.as_str()))
+        .map(|field| field.label.as_str())
+        .collect();
+    let of_limits = form.differences().iter().filter(|change| !labels.contains(&change.what.as_str()));
+    let value = |name: &str| form.value_of(name).map(str::trim).filter(|value| !value.is_empty());
+    let more = value("moreMeter").zip(value("moreMax")).map(|(meter, max)| {
+        let window = window_name(value("moreWindow").unwrap_or("billingPeriod")).to_lowercase();
+        Change::new(format!("{}, {window}", name_of(meters, meter)), "one more limit", max)
+    });
+    of_limits.cloned().chain(more).collect()
 }
 
 /// A limit's maximum as it is typed.
@@ -85,6 +112,8 @@ pub struct WhatIfPage {
     chosen: String,
     form: Form,
     shown: Shown,
+    /// Where the same is asked again.
+    link: Option<String>,
 }
 
 impl WhatIfPage {
@@ -97,7 +126,45 @@ impl WhatIfPage {
         shown: Shown,
     ) -> Self {
         let chosen = chosen.unwrap_or_default();
-        Self { frame: frame.at("What if", Place::WhatIf), plans, meters, chosen, form, shown }
+        Self { frame: frame.at("What if", Place::WhatIf), plans, meters, chosen, form, shown, link: None }
+    }
+
+    /// With the address that asks the same again, for others.
+    #[must_use]
+    pub fn linked(self, link: Option<String>) -> Self {
+        Self { link, ..self }
+    }
+
+    /// The name of the plan that is asked about.
+    fn title(&self) -> &str {
+        self.plans.iter().find(|plan| plan.key == self.chosen).map_or(&self.chosen, Plan::title)
+    }
+
+    /// The name of an organization's plan.
+    fn plan_name<'a>(&'a self, key: &'a str) -> &'a str {
+        self.plans.iter().find(|plan| plan.key == key).map_or(key, Plan::title)
+    }
+
+    fn tried(&self) -> Vec<Change> {
+        tried(&self.form, &self.meters)
+    }
+
+    /// Whether something of that time came too late for a limit.
+    fn is_late(&self, report: &WhatIf) -> bool {
+        report.late.as_ref().is_some_and(|late| late.facts > 0)
+    }
+
+    /// Whether anything was charged for language models, or would have been.
+    fn is_priced(&self, report: &WhatIf) -> bool {
+        [report.cost, report.cost_before, report.cost_after].into_iter().flatten().any(|cost| !cost.is_zero())
+    }
+
+    fn dollars(&self, cost: &Option<Amount>) -> String {
+        let shown = |cost: Amount| match cost.is_negative() {
+            true => format!("−${}", cost.magnitude()),
+            false => format!("${cost}"),
+        };
+        cost.map_or_else(|| "–".to_owned(), shown)
     }
 
     fn going(&self) -> Option<&JobProgress> {
@@ -133,8 +200,8 @@ impl WhatIfPage {
         }
     }
 
-    fn relative(&self, time: &str) -> Markup {
-        format::relative_tag(time, &self.frame.now, &Zone::utc())
+    fn moment(&self, time: &str) -> Markup {
+        format::moment_tag(time, &Zone::utc())
     }
 
     fn date(&self, time: &str) -> Markup {
@@ -158,7 +225,7 @@ impl WhatIfPage {
             .days
             .iter()
             .map(of("would have been refused", |day| day.refused))
-            .chain(report.days.iter().map(of("was refused", |day| day.refused_before)))
+            .chain(report.days.iter().map(of("were refused", |day| day.refused_before)))
             .chain(estimated.iter().map(of("estimated", |day| day.refused)))
             .filter(|(_, _, number)| *number > 0)
             .collect();

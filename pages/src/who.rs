@@ -1,69 +1,127 @@
-//! Who did something, as people know them: the audit log names users by their ids, which never change and say nothing to
-//! anybody. Whoever reads a log may see some of them by name; of the others the id is all there is.
+//! Who did something to what, as people know them: the audit log names users by their ids and plans and meters by their keys, which
+//! never change and say nothing to anybody. Whoever reads a log may see some of them by name; of the others the id is all there is.
 
 use std::collections::BTreeMap;
 
-use crate::answers::{Member, User};
-use crate::format::{Markup, escape};
+use crate::answers::{Member, Meter, Plan, User, WebhookEndpoint, name_of, unit_of};
 
 /// What the audit log writes before the id of a user.
 const USER: &str = "user:";
 /// The beginning of an id that is enough to tell people apart by eye: its last part, since ids begin with their time.
 const SHORT: usize = 8;
 
-/// Users by their ids, with names and addresses.
+/// Users by their ids, with names and addresses; what else entries name, by its key.
 #[derive(Clone, Debug, Default)]
-pub struct Names(BTreeMap<String, (String, String)>);
+pub struct Names {
+    users: BTreeMap<String, (String, String)>,
+    meters: Vec<Meter>,
+    plans: BTreeMap<String, String>,
+    endpoints: BTreeMap<String, String>,
+}
 
 impl Names {
     /// With users.
     #[must_use]
     pub fn with_users<'a>(mut self, users: impl IntoIterator<Item = &'a User>) -> Self {
-        self.0.extend(users.into_iter().map(|user| (user.id.clone(), (user.name.clone(), user.email.clone()))));
+        self.users.extend(users.into_iter().map(|user| (user.id.clone(), (user.name.clone(), user.email.clone()))));
         self
     }
 
     /// With a member of an organization.
     #[must_use]
     pub fn with_member(mut self, member: &Member) -> Self {
-        self.0.insert(member.id.clone(), (member.name.clone(), member.email.clone()));
+        self.users.insert(member.id.clone(), (member.name.clone(), member.email.clone()));
         self
+    }
+
+    /// With meters.
+    #[must_use]
+    pub fn with_meters(mut self, meters: Vec<Meter>) -> Self {
+        self.meters = meters;
+        self
+    }
+
+    /// With all plans.
+    #[must_use]
+    pub fn with_plans(mut self, plans: &[Plan]) -> Self {
+        self.plans.extend(plans.iter().map(|plan| (plan.key.clone(), plan.title().to_owned())));
+        self
+    }
+
+    /// With one plan, by its key.
+    #[must_use]
+    pub fn with_plan(mut self, key: &str, name: &str) -> Self {
+        self.plans.insert(key.to_owned(), name.to_owned());
+        self
+    }
+
+    /// With webhook endpoints.
+    #[must_use]
+    pub fn with_endpoints(mut self, endpoints: &[WebhookEndpoint]) -> Self {
+        self.endpoints.extend(endpoints.iter().map(|one| (one.id.clone(), one.name().to_owned())));
+        self
+    }
+
+    /// A meter's name; its key where it is not known.
+    pub(crate) fn meter<'a>(&'a self, key: &'a str) -> &'a str {
+        name_of(&self.meters, key)
+    }
+
+    /// What a meter counts, in the singular; nothing where it is not known.
+    pub(crate) fn unit(&self, meter: &str) -> &str {
+        unit_of(&self.meters, meter)
+    }
+
+    /// Whether a meter is a level, which stands and is not counted.
+    pub(crate) fn is_level(&self, meter: &str) -> bool {
+        self.meters.iter().any(|known| known.key == meter && known.aggregation == "last")
+    }
+
+    /// A plan's name; its key where it is not known.
+    pub(crate) fn plan<'a>(&'a self, key: &'a str) -> &'a str {
+        self.plans.get(key).map_or(key, String::as_str)
+    }
+
+    /// What the team calls a webhook endpoint; its id where it is gone.
+    pub(crate) fn endpoint<'a>(&'a self, id: &'a str) -> &'a str {
+        self.endpoints.get(id).map_or(id, String::as_str)
+    }
+
+    /// A user by their id, in one line.
+    pub(crate) fn user(&self, id: &str) -> String {
+        self.name(&format!("{USER}{id}"))
     }
 
     /// The ids among actors of which nothing is known yet, each once.
     pub fn unknown<'a>(&self, actors: impl IntoIterator<Item = &'a str>) -> Vec<String> {
         let ids = actors.into_iter().filter_map(|actor| actor.strip_prefix(USER));
-        let unknown: std::collections::BTreeSet<_> = ids.filter(|id| !self.0.contains_key(*id)).collect();
+        let unknown: std::collections::BTreeSet<_> = ids.filter(|id| !self.users.contains_key(*id)).collect();
         unknown.into_iter().map(str::to_owned).collect()
     }
 
     /// The actor of an address, where somebody with it is known.
     pub fn actor_of(&self, email: &str) -> Option<String> {
-        let found = self.0.iter().find(|(_, (_, known))| known.eq_ignore_ascii_case(email.trim()));
+        let found = self.users.iter().find(|(_, (_, known))| known.eq_ignore_ascii_case(email.trim()));
         found.map(|(id, _)| format!("{USER}{id}"))
     }
 
-    /// An actor in words, with what it is in the log as the title.
-    pub(crate) fn shown(&self, actor: &str) -> Markup {
-        let (name, more) = self.words(actor);
-        let more = if more.is_empty() { more } else { format!(r#"<span class="sub">{}</span>"#, escape(&more)) };
-        Markup::of(format!(r#"<span title="{}">{}</span>{more}"#, escape(actor), escape(&name)))
-    }
-
-    /// The same in one line.
+    /// An actor in one line.
     pub(crate) fn name(&self, actor: &str) -> String {
         self.words(actor).0
     }
 
     /// A name, and what more there is to say of who has it.
-    fn words(&self, actor: &str) -> (String, String) {
+    pub(crate) fn words(&self, actor: &str) -> (String, String) {
         let (kind, id) = actor.split_once(':').unwrap_or(("", actor));
-        match (kind, self.0.get(id)) {
+        match (kind, self.users.get(id)) {
             ("user", Some((name, email))) if name.is_empty() || name == email => (email.clone(), String::new()),
             ("user", Some((name, email))) => (name.clone(), email.clone()),
             ("user", None) => (format!("User …{}", end(id)), "not among those you see".to_owned()),
             ("key", _) => (id.to_owned(), "API key".to_owned()),
             ("portal", _) => ("Portal link".to_owned(), format!("…{}", end(id))),
+            _ if actor == "anonymous" => ("Somebody".to_owned(), "not signed in".to_owned()),
+            _ if actor == "stripe" => ("Stripe".to_owned(), String::new()),
+            _ if actor == "redacted" => ("Somebody".to_owned(), "forgotten with the organization".to_owned()),
             _ if actor == "system" => ("Metergate".to_owned(), "by itself".to_owned()),
             _ => (actor.to_owned(), String::new()),
         }
@@ -92,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn an_actor_is_shown_by_name_with_its_id_as_the_title() {
+    fn an_actor_is_shown_by_name_with_what_more_there_is_to_say() {
         #[rustfmt::skip]
         let cases = [ // actor, name, more
             ("user:0190-1", "Ada <L>", "ada@example.com"),
@@ -101,14 +159,14 @@ mod tests {
             ("key:billing job", "billing job", "API key"),
             ("portal:ps_1", "Portal link", "…ps_1"),
             ("system", "Metergate", "by itself"),
-            ("anonymous", "anonymous", ""),
+            ("anonymous", "Somebody", "not signed in"),
+            ("stripe", "Stripe", ""),
+            ("sweep", "sweep", ""),
             ("user:größe-größe", "User …ße-größe", "not among those you see"),
         ];
         for (actor, name, more) in cases {
             assert_eq!(names().words(actor), (name.to_owned(), more.to_owned()), "{actor}");
         }
-        let expected = r#"<span title="user:0190-1">Ada &lt;L&gt;</span><span class="sub">ada@example.com</span>"#;
-        assert_eq!(names().shown("user:0190-1").as_str(), expected);
     }
 
     #[test]

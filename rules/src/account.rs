@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::grant::{self, Draw, Grant};
 use crate::id::{GrantId, MeterId, OrganizationId, OrganizationKey, PlanId};
-use crate::notice::{OfCounter, OfRefusal, OfTrial};
+use crate::notice::{OfCounter, OfMaximum, OfRefusal, OfTrial};
 use crate::outcome::{PricedAgain, VoidedEvent};
 use crate::period::{Anchor, Grid, Zone};
 use crate::plan::{Enforcement, Max};
@@ -276,7 +276,9 @@ pub struct Account {
     /// By which prices which times were priced again, in order: by the last that has a use this is charged. As long as a void of
     /// it is conceivable, the newest [`MOST_PRICED_AGAIN`].
     pub priced_again: Arc<Vec<PricedAgain>>,
-    /// The refusals of an hour that others were told.
+    /// What others were told of limits under maxima that these had before in the same window.
+    pub maxima: Vec<OfMaximum>,
+    /// The refusals that others were told, each until its hour is over and they were told how many there were in it.
     pub refusals: Vec<OfRefusal>,
     /// What others were told of the end of its trial.
     pub trial_told: Option<OfTrial>,

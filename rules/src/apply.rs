@@ -41,6 +41,7 @@ pub fn create(id: OrganizationId, entry: &Entry) -> Option<Account> {
         reserved: 0,
         voided: Arc::default(),
         priced_again: Arc::default(),
+        maxima: Vec::new(),
         refusals: Vec::new(),
         trial_told: None,
         time: entry.at,

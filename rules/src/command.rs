@@ -339,6 +339,8 @@ pub struct Event {
     pub items: Vec<Item>,
     /// How long it took and how it ended.
     pub outcome: Completion,
+    /// The calls that it stands for, where they are several: then it has no outcome of its own.
+    pub calls: Option<Box<Calls>>,
     /// What it says of a language model's tokens, until they are priced.
     pub llm: Option<Box<LlmUse>>,
 }

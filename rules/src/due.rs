@@ -64,7 +64,8 @@ impl Account {
     /// than one step can take, [`Problem::Inconsistent`] if what is due has no end.
     pub fn at(&self, catalogue: &Catalogue, now: Time) -> Result<Settled<'_>, Problem> {
         let now = self.moment(now);
-        let most = STEPS + self.overrides.len() + 3 * self.grants.len() + self.reservations.len();
+        let many = self.overrides.len() + 3 * self.grants.len() + self.reservations.len();
+        let most = STEPS + many + self.refusals.len();
         let mut settled = Settled { account: Cow::Borrowed(self), entries: Vec::new(), audit: Vec::new() };
         while settled.account.next_due() <= now {
             if settled.entries.len() >= most {
@@ -124,10 +125,12 @@ fn next_effect(account: &Account, catalogue: &Catalogue, now: Time) -> Result<En
     Ok(Entry { at, what })
 }
 
-/// What others are told before something ends.
+/// What others are told before something ends, and of an hour that is over.
 fn notices(account: &Account, now: Time) -> impl Iterator<Item = (Time, Notice)> {
     let of_grants = account.grants.iter().filter_map(|grant| ahead::of_grant(account, grant));
-    ahead::of_trial(account).into_iter().chain(of_grants).filter(move |(at, _)| *at <= now)
+    let of_refusals = account.refusals.iter().map(ahead::of_refusal);
+    let all = ahead::of_trial(account).into_iter().chain(of_grants).chain(of_refusals);
+    all.filter(move |(at, _)| *at <= now)
 }
 
 fn ended_overrides(account: &Account, now: Time) -> impl Iterator<Item = (Time, Effect)> {

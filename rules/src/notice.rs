@@ -12,14 +12,16 @@ use crate::limits::Standing;
 use crate::outcome::{LimitState, Reason};
 use crate::plan::Enforcement;
 use crate::quantity::Quantity;
-use crate::time::{HOUR, Time};
+use crate::time::{HOUR, SECOND, Time};
 use crate::window::Window;
 
 pub(crate) mod ahead;
 mod told;
+mod topic;
 pub(crate) mod triggered;
 
 pub use told::{Terms, Told, may_tell, told};
+pub use topic::Topic;
 pub use triggered::refusals;
 
 /// Percentages at which is told of a limit for which its plan names none.
@@ -124,10 +126,15 @@ pub enum Notice {
         meter: MeterId,
         /// By what.
         by: RefusedBy,
-        /// How often since it was told before, this time with it: the node that decides knows it, else 1.
-        count: u64,
         /// Where the limit stands, where one refused.
         figures: Option<Figures>,
+    },
+    /// An hour is over in which something was refused.
+    RefusedInHour {
+        /// What, by what, and in which hour.
+        of: OfRefusal,
+        /// How often: the node that decides knows it, else 1.
+        count: u64,
     },
     /// All of a grant is used.
     GrantExhausted(GrantId),
@@ -230,11 +237,40 @@ pub struct OfCounter {
     pub max: Quantity,
 }
 
+/// What was told of a counter under a maximum that its limit had before, since it began: it may have that again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OfMaximum {
+    /// Of which meter.
+    pub meter: MeterId,
+    /// In which window.
+    pub window: Window,
+    /// Since which beginning of the counter; of another one it says nothing.
+    pub epoch: u32,
+    /// What was told.
+    pub told: OfCounter,
+}
+
+/// Other maxima of a counter that are remembered at most. Of further ones nothing is told until it begins anew.
+const MOST_MAXIMA: usize = 32;
+
 impl OfCounter {
-    /// What was told of a limit with this maximum: another one is another limit, of which nothing was told yet.
-    pub(crate) fn under(self, max: Quantity) -> Self {
-        if self.max == max { self } else { Self { max, ..Self::default() } }
+    /// As if all had been told that can be.
+    const fn all(max: Quantity) -> Self {
+        Self { percent: 100, overage: true, max }
     }
+}
+
+/// What was told of a counter while its limit had this maximum: another one is another limit, until it comes back.
+pub(crate) fn told_under(account: &Account, meter: MeterId, window: Window, max: Quantity) -> OfCounter {
+    let nothing = OfCounter { max, ..OfCounter::default() };
+    let Some(counter) = account.meter(meter).and_then(|used| used.counter(window)) else { return nothing };
+    if counter.told.max == max || counter.told == OfCounter::default() {
+        return OfCounter { max, ..counter.told };
+    }
+    let is_of = |of: &&OfMaximum| (of.meter, of.window, of.epoch) == (meter, window, counter.epoch);
+    let others: Vec<&OfMaximum> = account.maxima.iter().filter(is_of).collect();
+    let known = others.iter().find(|of| of.told.max == max).map(|of| of.told);
+    known.unwrap_or(if others.len() < MOST_MAXIMA { nothing } else { OfCounter::all(max) })
 }
 
 /// What was told of a grant.
@@ -256,7 +292,7 @@ pub struct OfTrial {
 }
 
 /// A refusal that was told.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct OfRefusal {
     /// Of which meter.
     pub meter: MeterId,
@@ -266,31 +302,50 @@ pub struct OfRefusal {
     pub hour: Time,
 }
 
+/// How long after an hour others are told how often something was refused in it, in microseconds: by then each node has said what
+/// it has counted.
+const SETTLING: i64 = 10 * SECOND;
+
+impl OfRefusal {
+    /// When others are told how often it was refused in its hour.
+    pub(crate) const fn told_at(&self) -> Time {
+        self.hour.plus(HOUR + SETTLING)
+    }
+}
+
 /// Keeps that something was told.
 pub(crate) fn note(account: &mut Account, notice: &Notice, at: Time) {
     match notice {
         Notice::Threshold { percent, max, figures } => {
-            if let Some(counter) = account.meter_mut(figures.meter).counter_mut(figures.window) {
-                let told = counter.told.under(*max);
-                counter.told = OfCounter { percent: told.percent.max(*percent), ..told };
-            }
+            of_counter(account, figures, *max, |told| told.percent = told.percent.max(*percent));
         }
-        Notice::Overage { max, figures } => {
-            if let Some(counter) = account.meter_mut(figures.meter).counter_mut(figures.window) {
-                counter.told = OfCounter { overage: true, ..counter.told.under(*max) };
-            }
-        }
+        Notice::Overage { max, figures } => of_counter(account, figures, *max, |told| told.overage = true),
         Notice::Refused { meter, by, .. } => {
-            let hour = at.floor(HOUR);
-            account.refusals.retain(|told| told.hour == hour && (told.meter, told.by) != (*meter, *by));
-            account.refusals.push(OfRefusal { meter: *meter, by: *by, hour });
+            let new = OfRefusal { meter: *meter, by: *by, hour: at.floor(HOUR) };
+            account.refusals.retain(|told| *told != new);
+            account.refusals.push(new);
         }
+        Notice::RefusedInHour { of, .. } => account.refusals.retain(|told| told != of),
         Notice::GrantExhausted(id) => of_grant(account, *id, |told| told.exhausted = true),
         Notice::GrantExpiring { grant, days } => of_grant(account, *grant, |told| told.expiring = Some(*days)),
         Notice::TrialEnding { ends_at, days } => {
             account.trial_told = Some(OfTrial { ends_at: *ends_at, days: *days });
         }
     }
+}
+
+fn of_counter(account: &mut Account, figures: &Figures, max: Quantity, note: impl FnOnce(&mut OfCounter)) {
+    let (meter, window) = (figures.meter, figures.window);
+    let mut told = told_under(account, meter, window, max);
+    note(&mut told);
+    let Some(counter) = account.meter_mut(meter).counter_mut(window) else { return };
+    let (before, epoch) = (std::mem::replace(&mut counter.told, told), counter.epoch);
+    if before.max == max || before == OfCounter::default() {
+        return;
+    }
+    // Those of windows that are over say nothing any more, and this maximum is the counter's own now.
+    account.maxima.retain(|of| (of.meter, of.window) != (meter, window) || (of.epoch == epoch && of.told.max != max));
+    account.maxima.push(OfMaximum { meter, window, epoch, told: before });
 }
 
 fn of_grant(account: &mut Account, id: GrantId, note: impl FnOnce(&mut OfGrant)) {

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 pub enum Role {
     /// Reads.
     Viewer,
-    /// Appends entries to the audit log, too.
+    /// Appends entries to the audit log, and chooses what mails they get, too.
     Editor,
     /// Changes members below owner, keys, the billing cycle, time zone and name, too.
     Admin,
@@ -89,6 +89,8 @@ pub enum Right {
     Read,
     /// To append to an organization's audit log.
     Append,
+    /// To choose what one is told by mail of an organization.
+    Notify,
     /// To read an organization's audit log.
     ReadAudit,
     /// To read who an organization's members are.
@@ -120,7 +122,7 @@ pub enum Users {
 
 impl Right {
     /// All of them.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::Any,
         Self::Person,
         Self::Consume,
@@ -128,6 +130,7 @@ impl Right {
         Self::Catalogue,
         Self::Read,
         Self::Append,
+        Self::Notify,
         Self::ReadAudit,
         Self::ReadMembers,
         Self::Administer,
@@ -150,6 +153,7 @@ impl Right {
             Self::Catalogue => (&[Read], Users::None, false),
             Self::Read => (&[Read], Users::From(Role::Viewer), false),
             Self::Append => (&[Ingest], Users::From(Role::Editor), true),
+            Self::Notify => (&[], Users::From(Role::Editor), true),
             Self::ReadAudit => (&[], Users::From(Role::Admin), false),
             Self::ReadMembers => (&[], Users::From(Role::Viewer), false),
             Self::Administer => (&[], Users::From(Role::Admin), true),

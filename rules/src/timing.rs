@@ -58,9 +58,14 @@ impl Timed {
 impl What {
     /// The calls that it stands for, where it says so.
     pub fn calls(&self) -> Option<&Calls> {
-        let Self::Reservation(hold) = self else { return None };
-        let Hold::Settled(settled) = &**hold else { return None };
-        settled.calls.as_deref()
+        match self {
+            Self::Recorded(recorded) => recorded.event.calls.as_deref(),
+            Self::Reservation(hold) => match &**hold {
+                Hold::Settled(settled) => settled.calls.as_deref(),
+                Hold::Made { .. } | Hold::Extended { .. } | Hold::Released(_) => None,
+            },
+            _ => None,
+        }
     }
 
     /// The durations that come with it, and those that go with it.

@@ -8,7 +8,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use crate::account::{Account, Scheduled};
+use crate::account::{Account, OpenWindows, Scheduled};
 use crate::apply::apply;
 use crate::catalogue::Catalogue;
 use crate::command::{Command, Commit, Completion, Consume, Event, Item, Reserve};
@@ -29,13 +29,16 @@ mod begin;
 mod course;
 mod estimate;
 mod finding;
+mod late;
 mod priced;
+mod taken_back;
 mod values;
 
 pub use begin::{led_to, needed_from};
 pub use estimate::{Estimate, Estimated};
 pub use finding::{Fate, Finding, Kind, Part};
 use finding::{asked_of_cost, fact, refused_by_cost};
+pub use late::Late;
 pub use priced::Charged;
 use values::Values;
 
@@ -82,10 +85,12 @@ pub struct Replay<'a> {
     /// The organization as it was, where what time brings about follows from these terms.
     was: Option<Box<Account>>,
     terms: Terms<'a>,
-    /// The events of which it is known that they become void.
-    voided: &'a [VoidedEvent],
+    /// Where the events stand of which it is known that they become void.
+    voids: HashSet<(u64, u32)>,
     /// Those of them that would not have happened.
     undone: HashSet<(u64, u32)>,
+    /// What the others would have done.
+    done: HashMap<(u64, u32), Vec<Use>>,
     values: Values,
     /// When it stood so.
     since: Time,
@@ -101,7 +106,7 @@ pub struct Replay<'a> {
 impl<'a> Replay<'a> {
     /// Of an organization as it stood, with all entries from before and no other. `voided` are those of its events that have
     /// become void since, as far as that is known.
-    pub fn new(mut account: Account, terms: Terms<'a>, voided: &'a [VoidedEvent]) -> Self {
+    pub fn new(mut account: Account, terms: Terms<'a>, voided: &[VoidedEvent]) -> Self {
         let was_on = account.plan;
         account.plan = terms.plan(account.plan);
         if let Some(scheduled) = &mut account.scheduled {
@@ -113,8 +118,9 @@ impl<'a> Replay<'a> {
             was_on,
             was: None,
             terms,
-            voided,
+            voids: voided.iter().map(|event| (event.sequence, event.offset)).collect(),
             undone: HashSet::new(),
+            done: HashMap::new(),
             values: Values::default(),
             said: None,
             prices_anew: false,
@@ -126,6 +132,11 @@ impl<'a> Replay<'a> {
     /// The organization as it would stand.
     pub const fn account(&self) -> &Account {
         &self.account
+    }
+
+    /// The windows that were open in truth after the last entry.
+    pub fn was_open(&self) -> &OpenWindows {
+        &self.was.as_deref().unwrap_or(&self.account).windows
     }
 
     /// The same, for keeping.
@@ -164,7 +175,7 @@ impl<'a> Replay<'a> {
     fn take_each(&mut self, place: (u64, u32), entry: &Entry) -> Result<Option<Finding>, Problem> {
         match &entry.what {
             What::Decided(decided) => self.decided(place, entry.at, decided),
-            What::Recorded(recorded) => self.recorded(entry.at, recorded).map(Some),
+            What::Recorded(recorded) => self.recorded(place, entry.at, recorded).map(Some),
             What::Reservation(hold) => self.reservation(place, entry, hold),
             What::Changed(change) => self.changed(entry, change).map(|()| None),
             What::Due(effect) => {
@@ -210,13 +221,14 @@ impl<'a> Replay<'a> {
         };
         let parts = asked.iter().enumerate().map(part).collect();
         self.fold(&outcome.entries);
+        self.keep(place, &outcome.entries);
         if was_allowed && !is_allowed {
             self.undo(place);
         }
         Ok(Some(Finding { at, kind: Kind::Decision, was_allowed, is_allowed, parts, is_undone: false }))
     }
 
-    fn recorded(&mut self, at: Time, recorded: &Recorded) -> Result<Finding, Problem> {
+    fn recorded(&mut self, place: (u64, u32), at: Time, recorded: &Recorded) -> Result<Finding, Problem> {
         let asked: Vec<Asked> = recorded.uses.iter().map(asked).collect();
         let told = &recorded.event;
         // Whatever stood in it beside its measures decides nothing, and may be long.
@@ -229,12 +241,14 @@ impl<'a> Replay<'a> {
             items: items(&asked),
             llm: self.charged(&asked)?,
             outcome: told.outcome,
+            calls: None,
         };
         let command = Command::Record(event);
         let (seen, spans) = self.values.of(&self.account, &command, &asked);
         let outcome = decide(&self.account, &command, &seen, true, self.terms.catalogue, at)?;
         self.values.note(&spans, &asked, &seen, told.time.unwrap_or(at), (true, true));
         self.fold(&outcome.entries);
+        self.keep(place, &outcome.entries);
         Ok(fact(at, &recorded.uses, &outcome.entries))
     }
 
@@ -295,6 +309,7 @@ impl<'a> Replay<'a> {
         });
         let outcome = decide(&self.account, &commit, &[], false, self.terms.catalogue, at)?;
         self.fold(&outcome.entries);
+        self.keep(place, &outcome.entries);
         Ok(fact(at, &settled.uses, &outcome.entries))
     }
 
@@ -308,12 +323,6 @@ impl<'a> Replay<'a> {
 
     fn holds(&self, id: ReservationId) -> bool {
         self.account.reservations.iter().any(|held| held.id == id)
-    }
-
-    fn undo(&mut self, place: (u64, u32)) {
-        if self.voided.iter().any(|event| (event.sequence, event.offset) == place) {
-            self.undone.insert(place);
-        }
     }
 
     /// What operators and members changed happens as it did, but that a plan is the one in whose place another is.

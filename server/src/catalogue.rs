@@ -63,6 +63,13 @@ pub struct PlanEntry {
     pub deleted_at: Option<Time>,
 }
 
+impl PlanEntry {
+    /// Its name for people; its key where it has none.
+    pub fn title(&self) -> &str {
+        self.spec.name.as_deref().filter(|name| !name.is_empty()).unwrap_or_else(|| self.key.as_str())
+    }
+}
+
 /// Everything that is the team's, as it is stored.
 #[derive(Clone, Debug, Default)]
 pub struct Stored {

@@ -93,7 +93,7 @@ settings! {
     /// The PostgreSQL that any number of nodes share as the record, such as postgresql://user:password@host/database; the data folder is the record where not given.
     database_url: Option<Secret> = "", |text| optional(text, value::database), ["METERGATE_DATABASE_URL", "DATABASE_URL"], secret;
     /// How many loops of a node decide side by side over PostgreSQL, each on a connection of its own, 1 to 16.
-    postgres_lanes: usize = "2", |text| whole(text, 1, 16), ["METERGATE_POSTGRES_LANES"];
+    postgres_lanes: usize = "1", |text| whole(text, 1, 16), ["METERGATE_POSTGRES_LANES"];
     /// The folder below which backups are written; else "backups" in the data folder. Choose one on another disk.
     backup_dir: Option<PathBuf> = "", |text| optional(text, path), ["METERGATE_BACKUP_DIR"];
     /// The administrator's API key, 32 to 255 printable characters without spaces; made and printed at the first start where not given.

@@ -261,7 +261,7 @@ impl Post {
     async fn change(&self, command: PeopleCommand) -> Result<(), StoreError> {
         let caller = Caller { scope: Scope::Team, actor: Arc::from("system") };
         let respond = Arc::new(|_: &PeopleAfter<'_>| Answer { status: 204, body: Vec::new(), version: None });
-        let request = PeopleRequest { caller, receipt: None, command, respond };
+        let request = PeopleRequest::new(caller, None, command, respond);
         self.store.change_people(&self.port, request).await.map(drop)
     }
 }

@@ -10,17 +10,21 @@ use metergate_rules::time::{DAY, Time};
 use serde::{Deserialize, Serialize};
 
 pub mod change;
+pub mod choice;
 pub mod email;
 pub mod identity;
 pub mod letter;
+mod link;
 pub mod password;
 pub mod portal;
 pub mod token;
 pub mod told;
 
+use choice::MailChoice;
 use email::Email;
 use identity::{Identity, IdentityKey, Verified};
 use letter::{Letter, LetterId};
+pub use link::{InvitationId, Link, Opens};
 use password::PasswordHash;
 use portal::{Portal, PortalId, Stage};
 use token::TokenHash;
@@ -105,47 +109,6 @@ pub struct Session {
     pub expires_at: Time,
 }
 
-/// A link that opens something once.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Link {
-    /// The hash of its token.
-    pub token: TokenHash,
-    /// What it opens.
-    pub opens: Opens,
-    /// From when it opens nothing.
-    pub expires_at: Time,
-}
-
-/// What a link opens.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Opens {
-    /// Membership, for whoever has this address.
-    Invitation {
-        /// Of which organization.
-        organization: OrganizationId,
-        /// For whom.
-        email: Email,
-        /// With which role.
-        role: Role,
-    },
-    /// A session.
-    SignIn(UserId),
-    /// A session, once a new password is chosen.
-    Reset(UserId),
-    /// That this address is the user's own.
-    Verify(UserId, Email),
-}
-
-impl Opens {
-    /// The user for whom it is; an invitation is for an address.
-    pub const fn user(&self) -> Option<UserId> {
-        match self {
-            Self::SignIn(user) | Self::Reset(user) | Self::Verify(user, _) => Some(*user),
-            Self::Invitation { .. } => None,
-        }
-    }
-}
-
 /// Everybody.
 #[derive(Clone, Debug, Default)]
 pub struct People {
@@ -156,11 +119,13 @@ pub struct People {
     sessions: OrdMap<TokenHash, Session>,
     sessions_of: OrdSet<(UserId, TokenHash)>,
     links: OrdMap<TokenHash, Arc<Link>>,
+    invitations: OrdSet<(OrganizationId, InvitationId, TokenHash)>,
     portals: OrdMap<TokenHash, Portal>,
     portals_of: OrdMap<(OrganizationId, PortalId), TokenHash>,
     identities: OrdMap<IdentityKey, Arc<Identity>>,
     identities_of: OrdSet<(UserId, IdentityKey)>,
     verified: OrdMap<UserId, Arc<Verified>>,
+    choices: OrdMap<(OrganizationId, UserId), Arc<MailChoice>>,
     letters: OrdMap<LetterId, Arc<Letter>>,
 }
 
@@ -195,6 +160,10 @@ pub enum PersonRow {
     Verified(Arc<Verified>),
     /// That is known no more.
     VerifiedGone(UserId),
+    /// A member has chosen what they are told by mail.
+    Choice(Arc<MailChoice>),
+    /// What they chose is forgotten.
+    ChoiceGone(OrganizationId, UserId),
     /// A mail is to be sent, or was tried.
     Letter(Arc<Letter>),
     /// A mail was sent, or is not sent any more.
@@ -233,8 +202,8 @@ impl People {
                     self.sessions_of.remove(&(old.user, *token));
                 }
             }
-            PersonRow::Link(link) => drop(self.links.insert(link.token, Arc::clone(link))),
-            PersonRow::LinkGone(token) => drop(self.links.remove(token)),
+            PersonRow::Link(link) => self.take_link(link),
+            PersonRow::LinkGone(token) => self.drop_link(token),
             PersonRow::Portal(portal) => {
                 self.portals.insert(portal.token, *portal);
                 self.portals_of.insert((portal.organization, portal.id), portal.token);
@@ -255,6 +224,10 @@ impl People {
             }
             PersonRow::Verified(verified) => drop(self.verified.insert(verified.user, Arc::clone(verified))),
             PersonRow::VerifiedGone(user) => drop(self.verified.remove(user)),
+            PersonRow::Choice(choice) => {
+                self.choices.insert((choice.organization, choice.user), Arc::clone(choice));
+            }
+            PersonRow::ChoiceGone(organization, user) => drop(self.choices.remove(&(*organization, *user))),
             PersonRow::Letter(letter) => drop(self.letters.insert(letter.id, Arc::clone(letter))),
             PersonRow::LetterGone(id) => drop(self.letters.remove(id)),
         }
@@ -269,9 +242,10 @@ impl People {
         let portals = self.portals.values().map(|portal| PersonRow::Portal(*portal));
         let identities = self.identities.values().map(|identity| PersonRow::Identity(Arc::clone(identity)));
         let verified = self.verified.values().map(|verified| PersonRow::Verified(Arc::clone(verified)));
+        let choices = self.choices.values().map(|choice| PersonRow::Choice(Arc::clone(choice)));
         let letters = self.letters.values().map(|letter| PersonRow::Letter(Arc::clone(letter)));
         let had = users.chain(members).chain(sessions).chain(links).chain(portals).chain(identities);
-        had.chain(verified).chain(letters)
+        had.chain(verified).chain(choices).chain(letters)
     }
 
     /// A user.
@@ -347,15 +321,6 @@ impl People {
     fn sessions_of(&self, user: UserId) -> impl Iterator<Item = &Session> {
         let all = (user, TokenHash([0; 32]))..=(user, TokenHash([0xff; 32]));
         self.sessions_of.range(all).filter_map(|(_, token)| self.sessions.get(token))
-    }
-
-    /// The link of a token that opens something.
-    pub fn link(&self, token: &TokenHash, now: Time) -> Option<&Arc<Link>> {
-        self.links.get(token).filter(|link| now < link.expires_at)
-    }
-
-    fn links(&self) -> impl Iterator<Item = &Arc<Link>> {
-        self.links.values()
     }
 
     /// A mail that waits.

@@ -103,6 +103,16 @@ pub enum Work {
     Stripe(Box<stripe::StripeWork>),
 }
 
+impl Work {
+    /// Requests in it.
+    const fn requests(&self) -> usize {
+        match self {
+            Self::Requests(requests) => requests.len(),
+            _ => 0,
+        }
+    }
+}
+
 /// One command on one organization.
 pub enum Request {
     /// Asks and uses.

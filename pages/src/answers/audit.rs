@@ -3,6 +3,8 @@
 use serde::Deserialize;
 use serde_json::Value;
 
+use crate::audit::label;
+
 /// That an entry was marked as resolved.
 #[derive(Clone, Debug, Deserialize)]
 pub struct Resolution {
@@ -33,11 +35,29 @@ pub struct AuditEntry {
 }
 
 impl AuditEntry {
-    /// Everybody whom it names: who did it, and who said that it is dealt with.
-    pub fn actors(&self) -> impl Iterator<Item = &str> {
-        let resolved = self.resolved.as_ref().map(|resolved| resolved.by.as_str());
-        std::iter::once(self.actor.as_str()).chain(resolved)
+    /// Everybody whom it names, as actors: who did it, to whom, and who said that it is dealt with. What the application has written
+    /// may name its own users.
+    pub fn actors(&self) -> impl Iterator<Item = String> {
+        let resolved = self.resolved.as_ref().map(|resolved| resolved.by.clone());
+        let is_own = label(&self.action).is_some();
+        let bodies = [&self.before, &self.after].into_iter().filter(move |_| is_own);
+        let named = bodies.flat_map(|body| ["user", "member"].map(|name| &body[name]));
+        let named = named.filter_map(Value::as_str).filter(|id| is_id(id)).map(|id| format!("user:{id}"));
+        std::iter::once(self.actor.clone()).chain(resolved).chain(named)
     }
+
+    /// Who did it, as people see it: whoever signs in is not known yet when they do. Of a link that somebody has asked for nobody
+    /// knows who that was.
+    pub(crate) fn subject(&self) -> String {
+        let is_theirs = matches!(self.action.as_str(), "session.sign_in" | "session.sign_out");
+        let user = self.after["user"].as_str().filter(|_| is_theirs && self.actor == "anonymous");
+        user.map_or_else(|| self.actor.clone(), |user| format!("user:{user}"))
+    }
+}
+
+/// Whether this is the id of a user.
+fn is_id(text: &str) -> bool {
+    text.len() == 36 && text.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-')
 }
 
 /// What the check of the audit log's chains found.

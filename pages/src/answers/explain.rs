@@ -52,7 +52,7 @@ pub struct Explanation {
 
 impl Explanation {
     /// Everybody whom the entries behind it name.
-    pub fn actors(&self) -> impl Iterator<Item = &str> {
+    pub fn actors(&self) -> impl Iterator<Item = String> {
         self.audit.iter().flat_map(AuditEntry::actors)
     }
 }

@@ -28,8 +28,9 @@ pub struct Lock {
 
 /// A change of plan that waits for its time.
 #[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct ScheduledPlan {
-    pub(crate) plan: String,
+    pub(crate) plan_name: String,
     pub(crate) version: u32,
     pub(crate) at: String,
 }
@@ -44,6 +45,8 @@ pub struct Organization {
     pub(crate) name: String,
     /// The key of its plan.
     pub plan: String,
+    /// The plan's name for people.
+    pub plan_name: String,
     pub(crate) plan_version: u32,
     pub(crate) status: String,
     pub(crate) trial_ends_at: Option<String>,
@@ -86,10 +89,14 @@ impl MeterStanding {
         &self.name
     }
 
+    /// Whether it is a level, which stands and is not counted in a period.
+    pub(crate) fn is_level(&self) -> bool {
+        self.aggregation == "last"
+    }
+
     /// Its bar.
     pub(crate) fn progress(&self) -> Markup {
-        let is_level = self.aggregation == "last";
-        Progress { standing: &self.standing, name: &self.name, unit: &self.unit, is_level }.markup()
+        Progress { standing: &self.standing, name: &self.name, unit: &self.unit, is_level: self.is_level() }.markup()
     }
 }
 

@@ -18,11 +18,15 @@ pub struct WhatIf {
     pub(crate) refused: u64,
     pub(crate) refused_before: u64,
     pub(crate) allowed: u64,
+    pub(crate) beyond: u64,
     pub(crate) cost: Option<Amount>,
+    pub(crate) cost_before: Option<Amount>,
+    pub(crate) cost_after: Option<Amount>,
     pub(crate) meters: Vec<WhatIfMeter>,
     pub(crate) limits: Vec<WhatIfLimit>,
     pub(crate) days: Vec<WhatIfDay>,
     pub(crate) estimate: Option<WhatIfEstimate>,
+    pub(crate) late: Option<WhatIfLate>,
     pub(crate) organizations: Vec<WhatIfOrganization>,
     pub(crate) more_organizations: u64,
 }
@@ -68,6 +72,29 @@ pub struct WhatIfEstimate {
     pub(crate) left_out: Vec<String>,
 }
 
+/// What was told too late for a limit.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct WhatIfLate {
+    pub(crate) facts: u64,
+    pub(crate) meters: Vec<WhatIfLateMeter>,
+    pub(crate) left_out: Vec<String>,
+    pub(crate) earlier: u64,
+    pub(crate) earliest_at: Option<String>,
+    pub(crate) latest_at: Option<String>,
+}
+
+/// One meter of it.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct WhatIfLateMeter {
+    pub(crate) meter: String,
+    pub(crate) facts: u64,
+    pub(crate) quantity: Amount,
+    pub(crate) beyond: u64,
+    pub(crate) beyond_quantity: Amount,
+}
+
 /// One organization.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -79,9 +106,14 @@ pub struct WhatIfOrganization {
     pub(crate) refused_before: u64,
     pub(crate) allowed: u64,
     pub(crate) beyond: u64,
+    pub(crate) cost: Option<Amount>,
+    pub(crate) cost_before: Option<Amount>,
+    pub(crate) cost_after: Option<Amount>,
     pub(crate) first_refused_at: Option<String>,
     pub(crate) last_refused_at: Option<String>,
     pub(crate) refused_estimated: u64,
+    pub(crate) late_facts: u64,
+    pub(crate) late_beyond: u64,
 }
 
 /// Long work.

@@ -40,6 +40,8 @@ pub struct Field {
     pub(crate) most: Option<u32>,
     /// The question and the hint of the fields beside it that it belongs to.
     pub(crate) group: Option<(&'static str, &'static str)>,
+    /// Whether the form shows what would change as soon as this is chosen.
+    pub(crate) is_previewed: bool,
 }
 
 impl Field {
@@ -56,6 +58,7 @@ impl Field {
             autocomplete: "off",
             most: None,
             group: None,
+            is_previewed: false,
         }
     }
 
@@ -133,6 +136,13 @@ impl Field {
     #[must_use]
     pub const fn group(mut self, legend: &'static str, hint: &'static str) -> Self {
         self.group = Some((legend, hint));
+        self
+    }
+
+    /// Of which the form shows what it would change, as soon as it is chosen.
+    #[must_use]
+    pub const fn previewed(mut self) -> Self {
+        self.is_previewed = true;
         self
     }
 

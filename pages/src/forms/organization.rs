@@ -1,7 +1,7 @@
 //! What operators do to an organization.
 
 use super::{About, WINDOWS, window_name};
-use crate::answers::{LimitSpec, QuotaLimit};
+use crate::answers::{Plan, QuotaLimit};
 use crate::form::{Change, Field, Form, Kind};
 use crate::format;
 use crate::typed::{civil, civil_date};
@@ -17,38 +17,37 @@ pub fn reset(about: &About) -> Form {
     let every = std::iter::once(("", "All meters".to_owned()));
     let meters = about.meters.iter().map(|meter| (meter.key.as_str(), meter.name.clone()));
     let mut form = Form::new("Reset quota", "Reset quota")
+        .previews("Nothing of this was used: there is nothing to reset.")
         .say(format!(
             "Counters of the billing period ({period}) and of the calendar month begin again at zero, now. Reports and charts keep \
              what was used; levels, reserved quantity and credit stay."
         ))
         .danger();
-    let counted =
-        |limit: &&QuotaLimit| matches!(limit.window.as_str(), "billingPeriod" | "month") && !limit.used.is_zero();
+    let (meter, with_day) = (about.chosen("meter"), about.chosen("withDay") == "true");
+    let is_reset = |window: &str| matches!(window, "billingPeriod" | "month") || (with_day && window == "day");
+    let is_meant = |key: &str| meter.is_empty() || key == meter;
+    let counted = |limit: &&QuotaLimit| is_reset(&limit.window) && is_meant(&limit.meter) && !limit.used.is_zero();
     for limit in about.quota.limits.iter().filter(counted) {
         let what = format!("{}, {}", about.meter_name(&limit.meter), window_name(&limit.window).to_lowercase());
         form = form.change(Change::new(what, about.amount(&limit.meter, limit.used), "0"));
     }
-    form.field(Field::select("meter", "Meters", every.chain(meters)).value(about.chosen("meter")).optional())
-        .field(Field::check("withDay", "The counters of the day, too"))
+    form.field(Field::select("meter", "Meters", every.chain(meters)).value(meter).optional().previewed())
+        .field(Field::check("withDay", "The counters of the day, too").value(about.chosen("withDay")).previewed())
         .field(Field::reason())
 }
 
 /// A standing addition.
 pub fn extra(about: &About) -> Form {
-    let mut form = Form::new("Set extra quota", "Set extra quota").say(
+    let mut form = Form::new("Set extra quota", "Set extra quota").previews("No extra quota is set on it now.").say(
         "A standing addition to a meter's limit in the billing period, on top of the plan. It is set, not added to what is there: 0 takes it away.",
     );
+    // Which meter is meant may still be to be chosen.
     let meter = about.chosen("meter");
-    for extra in &about.quota.extra {
+    for extra in about.quota.extra.iter().filter(|extra| meter.is_empty() || extra.meter == meter) {
         let (name, now) = (about.meter_name(&extra.meter), about.amount(&extra.meter, extra.quantity));
-        form = match extra.meter == meter {
-            true => form.change(Change::new(format!("{name}, extra now"), now, "as set below")),
-            // Which meter is meant is still to be chosen.
-            false if meter.is_empty() => form.say(format!("{name} has {now} extra now.")),
-            false => form,
-        };
+        form = form.change(Change::now(format!("{name}, extra"), now));
     }
-    form.field(about.meter_field(|meter| adds_up(&meter.aggregation)))
+    form.field(about.meter_field(|meter| adds_up(&meter.aggregation)).previewed())
         .field(about.quantity_field("quantity", "Extra quota"))
         .field(Field::reason())
 }
@@ -85,47 +84,66 @@ pub fn void_grant(about: &About) -> Form {
     form.field(Field::hidden("grant", id)).field(Field::reason())
 }
 
-/// Another plan: first which, then what that changes.
+/// Another plan, and what that changes.
 pub fn plan(about: &About) -> Form {
     let chosen = about.plans.iter().find(|plan| plan.key == about.chosen("plan"));
-    let names =
-        about.plans.iter().map(|plan| (plan.key.as_str(), plan.name.clone().unwrap_or_else(|| plan.key.clone())));
+    let names = about.plans.iter().map(|plan| (plan.key.as_str(), plan.title()));
+    let organization = &about.organization;
     let mut form = Form::new("Change plan", "Change plan")
-        .say(format!("Now on {} (version {}).", about.organization.plan, about.organization.plan_version))
+        .previews(match chosen {
+            Some(_) => "It is the plan that the organization has, in this version.",
+            None => "Choose another plan to see what it changes.",
+        })
+        .say(format!("Now on {} (version {}).", organization.plan_name, organization.plan_version))
         .say("Limits follow the new plan at once, or at the end of the billing period. Counters keep what was used.");
     if let Some(plan) = chosen {
-        for limit in &plan.limits {
-            form = form.change(limit_change(about, limit));
-        }
-        let gone = about.quota.limits.iter().filter(|limit| limit.source == "plan");
-        let gone =
-            gone.filter(|limit| !plan.limits.iter().any(|new| new.meter == limit.meter && new.window == limit.window));
-        for limit in gone {
-            let none = if plan.other_meters.as_deref() == Some("none") { "not in the plan" } else { "no limit" };
-            form = form.change(Change::new(limit_name(about, &limit.meter, &limit.window), shown(about, limit), none));
-        }
+        form = plan_changes(about, plan).into_iter().fold(form, Form::change);
     }
-    form = form
-        .field(
-            Field::select("plan", "Plan", names)
-                .value(chosen.map_or(about.organization.plan.as_str(), |plan| &plan.key)),
-        )
-        .field(
-            Field::select("at", "When", [("now", "Now"), ("periodEnd", "At the end of the billing period")])
-                .value("now"),
-        )
-        .field(Field::check("keepOverrides", "Keep the overrides of this organization").value("true"))
-        .field(Field::reason());
-    let others = about.plans.iter().filter(|plan| plan.key != about.organization.plan);
-    let others = others.filter(|plan| chosen.is_none_or(|chosen| chosen.key != plan.key));
-    for plan in others {
-        let name = plan.name.as_deref().unwrap_or(&plan.key);
-        form = form.link(format!("{}/do/plan?plan={}", about.base, plan.key), format!("What {name} would change"));
-    }
-    form
+    form.field(
+        Field::select("plan", "Plan", names)
+            .value(chosen.map_or(organization.plan.as_str(), |plan| &plan.key))
+            .previewed(),
+    )
+    .field(
+        Field::select("at", "When", [("now", "Now"), ("periodEnd", "At the end of the billing period")]).value("now"),
+    )
+    .field(Field::check("keepOverrides", "Keep the overrides of this organization").value("true").previewed())
+    .field(Field::reason())
 }
 
+/// What is different on another plan, or on another version of the same.
+fn plan_changes(about: &About, plan: &Plan) -> Vec<Change> {
+    let organization = &about.organization;
+    let keeps = about.chosen("preview").is_empty() || about.chosen("keepOverrides") == "true";
+    let mut changes = Vec::new();
+    if (&plan.key, plan.version) != (&organization.plan, organization.plan_version) {
+        let named = |name: &str, version| format!("{name}, version {version}");
+        let now = named(&organization.plan_name, organization.plan_version);
+        changes.push(Change::new("Plan", now, named(plan.title(), plan.version)));
+    }
+    let limits = &about.quota.limits;
+    let is_kept = |limit: &QuotaLimit| limit.source == "override" && keeps;
+    for new in &plan.limits {
+        let old = limits.iter().find(|old| old.meter == new.meter && old.window == new.window);
+        let before = old.map_or_else(|| "no limit".to_owned(), |old| shown(about, old));
+        let after = new.max().map_or_else(|| "unlimited".to_owned(), |max| about.amount(&new.meter, max));
+        if before != after && !old.is_some_and(is_kept) {
+            changes.push(Change::new(limit_name(about, &new.meter, &new.window), before, after));
+        }
+    }
+    let none = if plan.other_meters.as_deref() == Some("none") { "not in the plan" } else { "no limit" };
+    let names = |old: &QuotaLimit| plan.limits.iter().any(|new| new.meter == old.meter && new.window == old.window);
+    for gone in limits.iter().filter(|old| !is_kept(old) && !names(old)) {
+        changes.push(Change::new(limit_name(about, &gone.meter, &gone.window), shown(about, gone), none));
+    }
+    changes
+}
+
+/// A level stands, in no window.
 fn limit_name(about: &About, meter: &str, window: &str) -> String {
+    if about.meter(meter).is_some_and(|meter| meter.aggregation == "last") {
+        return about.meter_name(meter).to_owned();
+    }
     format!("{}, {}", about.meter_name(meter), window_name(window).to_lowercase())
 }
 
@@ -133,33 +151,25 @@ fn shown(about: &About, limit: &QuotaLimit) -> String {
     limit.base.map_or_else(|| "unlimited".to_owned(), |base| about.amount(&limit.meter, base))
 }
 
-fn limit_change(about: &About, new: &LimitSpec) -> Change {
-    let old = about.quota.limits.iter().find(|old| old.meter == new.meter && old.window == new.window);
-    let before = old.map_or_else(|| "no limit".to_owned(), |old| shown(about, old));
-    let kept =
-        if old.is_some_and(|old| old.source == "override") { " (overridden: that stays unless unticked)" } else { "" };
-    let after = new.max().map_or_else(|| "unlimited".to_owned(), |max| about.amount(&new.meter, max));
-    Change::new(limit_name(about, &new.meter, &new.window), before, format!("{after}{kept}"))
-}
-
 /// A limit of the organization's own.
 pub fn set_override(about: &About) -> Form {
     let (meter, window) = (about.chosen("meter"), about.chosen("window"));
     let now = about.quota.limits.iter().find(|limit| limit.meter == meter && limit.window == window);
     let mut form = Form::new("Override a limit", "Override limit")
+        .previews("Nothing limits this now.")
         .say("A limit for this organization in place of its plan's, from now on, until a date if one is given.");
     if let Some(limit) = now {
-        form = form.change(Change::new(limit_name(about, meter, window), shown(about, limit), "as set below"));
+        form = form.change(Change::now(limit_name(about, meter, window), shown(about, limit)));
     }
     let value = now.and_then(|limit| limit.base).map(|base| base.to_type(about.unit(meter))).unwrap_or_default();
     let max = about.quantity_field("max", "Limit").value(value);
-    let hint = format!("Empty where it is unlimited. {}", max.hint);
-    form.field(about.meter_field(|_| true))
-        .field(Field::select("window", "Window", WINDOWS).value(if window.is_empty() {
-            "billingPeriod"
-        } else {
-            window
-        }))
+    let hint = format!("Leave empty for unlimited. {}", max.hint);
+    form.field(about.meter_field(|_| true).previewed())
+        .field(
+            Field::select("window", "Window", WINDOWS)
+                .value(if window.is_empty() { "billingPeriod" } else { window })
+                .previewed(),
+        )
         .field(max.hint(hint.trim_end()).optional())
         .field(Field::check("unlimited", "Unlimited"))
         .field(
@@ -216,7 +226,7 @@ pub fn trial(about: &About) -> Form {
     let mut form =
         Form::new("Move the end of the trial", "Move trial").say("A lock that the trial's end brought is lifted.");
     if !ends.is_empty() {
-        form = form.change(Change::new("Trial ends", format::moment(ends, &about.zone()), "as set below"));
+        form = form.change(Change::now("Trial ends now", format::moment(ends, &about.zone())));
     }
     let at =
         Field::new("endsAt", "Ends", Kind::Line("datetime-local")).value(civil(ends, &about.organization.time_zone));
@@ -226,11 +236,17 @@ pub fn trial(about: &About) -> Form {
 /// A correction of what was recorded.
 pub fn adjust(about: &About) -> Form {
     let at = Field::new("time", "Time of what is corrected", Kind::Line("datetime-local"));
-    Form::new("Correct usage", "Correct usage")
-        .say("The quantity is added to what was recorded, or taken from it where it is negative. Of a level, such as storage, it is the true level. Charts, reports and open counters follow.")
-        .field(about.meter_field(|meter| adds_up(&meter.aggregation) || meter.aggregation == "last"))
+    let mut form = Form::new("Correct usage", "Correct usage")
+        .previews("Choose a meter to see what is counted now.")
+        .say("The quantity is added to what was recorded, or taken from it where it is negative. Of a level, such as storage, it is the true level. Charts, reports and open counters follow.");
+    let meter = about.chosen("meter");
+    for limit in about.quota.limits.iter().filter(|limit| limit.meter == meter) {
+        let what = format!("{}, used", limit_name(about, meter, &limit.window));
+        form = form.change(Change::now(what, about.amount(meter, limit.used)));
+    }
+    form.field(about.meter_field(|meter| adds_up(&meter.aggregation) || meter.aggregation == "last").previewed())
         .field(about.quantity_field("quantity", "Quantity"))
-        .field(at.hint(format!("In {}; now where it is empty.", about.organization.time_zone)).optional())
+        .field(at.hint(format!("In {}. Leave empty for now.", about.organization.time_zone)).optional())
         .field(Field::reason())
 }
 
@@ -240,7 +256,7 @@ pub fn clock(about: &About) -> Form {
     let now = organization.clock.as_deref().unwrap_or(&about.now);
     Form::new("Move the clock", "Move clock")
         .say("Everything that time causes until then happens: resets, the end of a trial, expiries, lapses.")
-        .change(Change::new("Its clock", format::moment(now, &about.zone()), "as set below"))
+        .change(Change::now("Its clock shows", format::moment(now, &about.zone())))
         .field(Field::new("now", "Time", Kind::Line("datetime-local")).value(civil(now, &organization.time_zone)))
         .field(Field::reason())
 }

@@ -1,7 +1,7 @@
 //! What is done about an organization's members and keys.
 
 use super::{About, ROLES};
-use crate::answers::{Key, Member};
+use crate::answers::{Invitation, Key, Member};
 use crate::form::{Change, Field, Form, Kind};
 
 /// What keys may be used for, and what that is.
@@ -51,14 +51,42 @@ pub fn remove_member(about: &About, members: &[Member]) -> Form {
             form.change(Change::new(format!("{} ({})", member.name, member.email), member.role.clone(), "no member"));
         form = form.say("They can no longer see the organization. What they did stays in the audit log.");
     }
-    form.field(Field::hidden("member", id))
+    form.field(Field::hidden("member", id)).field(Field::reason())
+}
+
+/// Another link for somebody who is invited already.
+pub fn invite_again(about: &About, invitations: &[Invitation]) -> Form {
+    let id = about.chosen("invitation");
+    let mut form = Form::new("Send the invitation again", "Send again");
+    if let Some(invitation) = invitations.iter().find(|invitation| invitation.id == id) {
+        form = form.say(format!(
+            "{} gets another link, for seven days from now. It is mailed, or, where this server sends no mail, shown to you to pass \
+             on. The link before opens nothing any more.",
+            invitation.email
+        ));
+    }
+    form.field(Field::hidden("invitation", id))
+}
+
+/// Somebody who is invited no more.
+pub fn withdraw(about: &About, invitations: &[Invitation]) -> Form {
+    let id = about.chosen("invitation");
+    let mut form = Form::new("Withdraw invitation", "Withdraw invitation").danger();
+    if let Some(invitation) = invitations.iter().find(|invitation| invitation.id == id) {
+        form = form.say("The link that they have opens nothing any more. Nobody tells them so.").change(Change::new(
+            invitation.email.clone(),
+            format!("invited as {}", invitation.role),
+            "not invited",
+        ));
+    }
+    form.field(Field::hidden("invitation", id)).field(Field::reason())
 }
 
 /// A key: the team's, or an organization's own, which can never do what operators do.
 pub fn new_key(of: Option<&About>) -> Form {
     let mut form = Form::new("Make an API key", "Make key")
         .say("The key is shown once. Your application sends it in the header Authorization, after the word Bearer.")
-        .field(Field::text("name", "Name").hint("What uses it: it stands in the audit log.").most(100));
+        .field(Field::text("name", "Name").hint("What uses it, such as backend: the audit log names it so.").most(100));
     let scope = |name: &str, label: &str| Field::check(&format!("scope.{name}"), label).group("It may", "");
     for (name, label) in SCOPES {
         let begins = if name == "consume" { "true" } else { "" };
@@ -88,7 +116,7 @@ pub fn revoke_key(id: &str, keys: &[Key]) -> Form {
     if let Some(key) = keys.iter().find(|key| key.id == id) {
         form = form.change(Change::new(key.name.clone(), key.scopes.join(", "), "refused"));
     }
-    form.field(Field::hidden("key", id))
+    form.field(Field::hidden("key", id)).field(Field::reason())
 }
 
 /// A key in place of another.

@@ -196,7 +196,7 @@ impl PlanDraft {
             ("Days of grace", &self.grace_days),
             ("Stripe prices", &self.stripe_prices),
             ("Plan after a subscription", &self.fallback_plan),
-            ("Everything else", &self.rest),
+            ("Other terms", &self.rest),
         ]
         .map(|(name, text)| (name.to_owned(), text.clone()))
         .into();
@@ -212,7 +212,8 @@ impl PlanDraft {
     pub fn form(&self, key: Option<&str>, meters: &[Meter], plans: &[Plan]) -> Form {
         let form = match key {
             Some(key) => {
-                Form::new(format!("Edit plan {key}"), "Save as a new version").field(Field::hidden("key", key))
+                let form = Form::new(format!("Edit plan {key}"), "Save as a new version");
+                form.check(super::team::CHECK).field(Field::hidden("key", key))
             }
             None => Form::new("New plan", "Create plan")
                 .field(Field::text("key", "Key").value(&self.key).hint("Such as pro.")),
@@ -222,12 +223,12 @@ impl PlanDraft {
         let others_are = [("unlimited", "Counted without limit"), ("none", "Not in the plan")];
         form.say("Every change is a new version. Organizations stay on theirs until they are moved, or until a catalogue is applied.")
             .field(Field::text("name", "Name").value(&self.name).optional())
-            .field(Field::amount("trial.days", "Days of trial").value(&self.trial_days).hint("None where it is empty.").optional())
+            .field(Field::amount("trial.days", "Days of trial").value(&self.trial_days).hint("Leave empty: no trial.").optional())
             .field(Field::select("trial.onEnd", "At the end of the trial", ends).value(&self.trial_end).optional())
             .field(
                 Field::select("trial.plan", "The plan that it moves to then", others(plans, key, &self.trial_plan))
                     .value(&self.trial_plan)
-                    .hint("Where it moves to another plan.")
+                    .hint("Where the trial ends in a move to another plan.")
                     .optional(),
             )
             .field(Field::select("cycle", "Billing periods begin", cycles).value(&self.cycle))
@@ -235,7 +236,7 @@ impl PlanDraft {
             .field(
                 Field::amount("graceDays", "Days of grace")
                     .value(&self.grace_days)
-                    .hint("For a payment that is missing, before the lock; the usual number where it is empty.")
+                    .hint("After a missing payment, before the lock. Leave empty for the usual number.")
                     .optional(),
             )
             .field(

@@ -1,6 +1,6 @@
 //! What operators change that is the team's.
 
-use crate::answers::{Meter, Plan, Settings, User};
+use crate::answers::{Administrator, Meter, Organization, Plan, Settings, User};
 use crate::form::{Change, Field, Form, Kind};
 
 /// An organization.
@@ -20,6 +20,9 @@ pub fn new_organization(plans: &[Plan]) -> Form {
         )
 }
 
+/// What the button says that replays the last month under a plan as it is typed.
+pub(super) const CHECK: &str = "Would it refuse anything?";
+
 /// A plan's definition as JSON; [`super::plan::PlanDraft`] is the form with a field for each thing.
 pub fn plan_as_json(key: &str, definition: &str) -> Form {
     let title = if key.is_empty() { "New plan".to_owned() } else { format!("Edit plan {key}") };
@@ -29,6 +32,7 @@ pub fn plan_as_json(key: &str, definition: &str) -> Form {
     form = match key {
         "" => form.field(Field::text("key", "Key").hint("Such as pro.")),
         key => form
+            .check(CHECK)
             .field(Field::hidden("key", key))
             .link(format!("/admin/what-if?plan={key}"), "What if? Past usage under other limits"),
     };
@@ -40,13 +44,28 @@ pub fn plan_as_json(key: &str, definition: &str) -> Form {
     )
 }
 
-/// The end of a plan; `found` is the plan of this key, where there is still one.
-pub fn delete_plan(key: &str, found: Option<&Plan>) -> Form {
+/// Organizations that are named before it is said that there are more.
+const FEW: usize = 3;
+
+/// The end of a plan; `found` is the plan of this key, where there is still one, and `on_it` the first of those that are on it.
+pub fn delete_plan(key: &str, found: Option<&Plan>, on_it: &[Organization]) -> Form {
+    let names: Vec<&str> = on_it.iter().take(FEW).map(|organization| organization.name.as_str()).collect();
+    let more = if on_it.len() > FEW { " and others" } else { "" };
+    let in_the_way = match names.is_empty() {
+        true => "It is refused while an organization is on it, or a plan leads to it. No organization is on it now."
+            .to_owned(),
+        false => format!(
+            "It is refused while an organization is on it. Now these are: {}{more}. Move them to another plan first.",
+            names.join(", ")
+        ),
+    };
     Form::new("Delete plan", "Delete plan")
         .of(found.map_or(key, Plan::title))
-        .say("It is no longer offered. It is refused while an organization is on it or will come to it.")
+        .say(in_the_way)
+        .change(Change::new(found.map_or(key, Plan::title), "offered", "no longer offered"))
         .danger()
         .field(Field::hidden("key", key))
+        .field(Field::reason())
         .link(format!("/admin/organizations?plan={key}"), "Organizations on this plan")
 }
 
@@ -63,7 +82,7 @@ pub fn delete_meter(key: &str, found: Option<&Meter>, plans: &[Plan]) -> Form {
             in_the_way.join(", ")
         )),
     };
-    form.field(Field::hidden("key", key))
+    form.field(Field::hidden("key", key)).field(Field::reason())
 }
 
 /// How uses become a figure.
@@ -160,22 +179,32 @@ pub fn new_administrator() -> Form {
         .field(Field::text("name", "Name").optional())
 }
 
-/// The end of somebody's being one.
-pub fn remove_administrator(id: &str, administrators: &[User]) -> Form {
-    let mut form = Form::new("Remove administrator", "Remove administrator").danger();
-    if let Some(user) = administrators.iter().find(|user| user.id == id) {
-        let who = if user.name == user.email { user.email.clone() } else { format!("{} ({})", user.name, user.email) };
-        form = form.say("Their sessions end at once. What they did stays in the audit log.");
-        form = form.change(Change::new(who, "administrator", "no access to the dashboard"));
+/// The end of somebody's being one, as whoever `me` is sees it.
+pub fn remove_administrator(id: &str, administrators: &[Administrator], me: Option<&User>) -> Form {
+    let found = administrators.iter().find(|one| one.user.id == id);
+    let words = if found.is_some_and(|one| !one.can_sign_in) { "Withdraw invitation" } else { "Remove administrator" };
+    let mut form = Form::new(words, words).danger();
+    if let Some(administrator) = found {
+        form = form.say(match administrator.can_sign_in {
+            true => "Their sessions end at once. What they did stays in the audit log.",
+            false => "They cannot sign in yet. A link that they have opens nothing any more.",
+        });
+        if me.is_some_and(|me| me.id == id) {
+            form = form.say("This is you: you are signed out at once.");
+        }
+        if !administrators.iter().any(|other| other.user.id != id && other.comes_in()) {
+            form = form.say("Nobody else can sign in as an administrator, so this is refused: add another one first.");
+        }
+        form = form.change(Change::new(administrator.title(), "administrator", "no access to the dashboard"));
     }
-    form.field(Field::hidden("administrator", id))
+    form.field(Field::hidden("administrator", id)).field(Field::reason())
 }
 
-/// A link by which somebody chooses another password.
-pub fn password_link() -> Form {
+/// A link by which somebody chooses another password; `email` is whose, where that is known.
+pub fn password_link(email: &str) -> Form {
     Form::new("Password link", "Make link")
         .say("A link with which a user chooses another password, once, within a day. Pass it on to them and to nobody else.")
-        .field(Field::new("email", "E-mail address", Kind::Line("email")))
+        .field(Field::new("email", "E-mail address", Kind::Line("email")).value(email))
 }
 
 /// That an entry of an organization's audit log is dealt with.

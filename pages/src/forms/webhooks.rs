@@ -51,7 +51,7 @@ pub fn endpoint(found: Option<&WebhookEndpoint>) -> Form {
 }
 
 fn about(form: Form, endpoint: &WebhookEndpoint) -> Form {
-    form.field(Field::hidden("endpoint", &endpoint.id))
+    form.of(endpoint.name()).field(Field::hidden("endpoint", &endpoint.id))
 }
 
 /// Nothing is sent to it any more, or is again.
@@ -65,7 +65,7 @@ pub fn switch(endpoint: &WebhookEndpoint, enable: bool) -> Form {
     let form = if enable {
         form.say("What has waited for less than a day is sent now.")
     } else {
-        form.say("Nothing is sent to it until it is enabled again. What waits then is sent, if that is within a day; of what happens meanwhile it is never told.").danger()
+        form.say("Nothing is sent to it until it is enabled again. What waits then is sent, if that is within a day; of what happens meanwhile it is never told.").danger().field(Field::reason())
     };
     about(form, endpoint)
 }
@@ -75,7 +75,8 @@ pub fn delete(endpoint: &WebhookEndpoint) -> Form {
     let form = Form::new("Delete webhook endpoint", "Delete endpoint")
         .say("What waits for it is not sent any more, and its secret is forgotten.")
         .danger()
-        .change(Change::new(endpoint.name(), "endpoint", "no endpoint"));
+        .change(Change::new(endpoint.name(), "endpoint", "no endpoint"))
+        .field(Field::reason());
     about(form, endpoint)
 }
 
@@ -84,7 +85,8 @@ pub fn rotate(endpoint: &WebhookEndpoint) -> Form {
     let form = Form::new("Rotate the secret", "Make another secret").say(
         "Messages are signed by both secrets for a day, so that your receiver can go over to the new one in its own time.",
     );
-    let form = form.field(Field::check("atOnce", "End the present secret at once").hint("Where somebody else has it."));
+    let form = form
+        .field(Field::check("atOnce", "End the present secret at once").hint("For one that somebody else has seen."));
     about(form, endpoint)
 }
 

@@ -56,6 +56,11 @@ pub const CATEGORIES: [&str; 10] =
 /// The longest action of the application's own, in bytes.
 pub const LONGEST: usize = 128;
 
+/// Metergate's own actions.
+pub fn own() -> impl Iterator<Item = &'static str> {
+    OWN.iter().map(|(own, _)| *own)
+}
+
 /// Whether this is an action of Metergate's own, under either name and in whatever case: nobody else may write it.
 pub fn is_own(action: &str) -> bool {
     let names = OWN.iter().flat_map(|(own, other)| [own, other]);

@@ -142,7 +142,7 @@ fn less(account: &Account, plan: &Plan, meter: &Meter, asked: &Adjustment, now: 
 
 /// Has what these corrections take off return to the grants that gave it, with the first of them that touches the counter that
 /// grants lift. Answers what came from grants that have ended.
-pub(super) fn give_back(account: &Account, plan: &Plan, meter: &Meter, uses: &mut [Use], now: Time) -> Vec<Draw> {
+pub(crate) fn give_back(account: &Account, plan: &Plan, meter: &Meter, uses: &mut [Use], now: Time) -> Vec<Draw> {
     let limits = Limits::new(account, plan, meter);
     let lifted = limits.period_window().and_then(|window| Some((window, limits.standing(window, now)?)));
     let (mut returning, mut first) = (Returning::default(), None);

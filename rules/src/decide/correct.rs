@@ -150,7 +150,11 @@ pub(super) fn voided(account: &Account, used: &Use, quantity: Quantity) -> Use {
     Use { measure: Measure::Void(quantity), windows, ahead, ..base(account, used) }
 }
 
-fn amount(
+/// The void of so much of a use, with what returns to grants of it, and what came from grants that have ended.
+///
+/// # Errors
+/// [`Problem::UnknownMeter`] of a meter that is not in the catalogue.
+pub(crate) fn amount(
     account: &Account,
     plan: &Plan,
     used: &Use,

@@ -1,6 +1,6 @@
-//! What comes before a time: that a trial or a grant will end.
+//! What is told when a time comes: before a trial or a grant ends, and after an hour in which something was refused.
 
-use super::Notice;
+use super::{Notice, OfRefusal};
 use crate::account::Account;
 use crate::grant::Grant;
 use crate::time::{DAY, Time};
@@ -43,10 +43,16 @@ fn next_of_grant(account: &Account, grant: &Grant) -> Option<(Time, u8)> {
     next(ends_at, grant.told.expiring, grant.created_at, account.time)
 }
 
-/// The earliest time at which something is told before another; [`Time::MAX`] where nothing is.
+/// What is told of an hour that is over, with its time.
+pub(crate) fn of_refusal(told: &OfRefusal) -> (Time, Notice) {
+    (told.told_at(), Notice::RefusedInHour { of: *told, count: 1 })
+}
+
+/// The earliest time at which something is told before another, or of an hour that is over; [`Time::MAX`] where nothing is.
 pub(crate) fn earliest(account: &Account) -> Time {
     let of_grants = account.grants.iter().filter_map(|grant| next_of_grant(account, grant));
-    next_of_trial(account).into_iter().chain(of_grants).fold(Time::MAX, |earliest, (at, _)| earliest.min(at))
+    let ends = next_of_trial(account).into_iter().chain(of_grants).map(|(at, _)| at);
+    ends.chain(account.refusals.iter().map(OfRefusal::told_at)).fold(Time::MAX, Time::min)
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! What others are told of an entry of the journal: the one place that says so.
 
-use super::{Figures, Kind, Notice};
-use crate::account::{Account, Lock, MeterUse, Status, TrialState};
+use super::{Figures, Kind, Notice, Topic};
+use crate::account::{Account, Lock, LockCause, MeterUse, Status, TrialState};
 use crate::catalogue::Catalogue;
 use crate::decide;
 use crate::grant::Grant;
@@ -58,7 +58,7 @@ impl Told {
         match self {
             Self::Noticed(Notice::Threshold { .. }) => Kind::UsageThreshold,
             Self::Noticed(Notice::Overage { .. }) => Kind::UsageOverage,
-            Self::Noticed(Notice::Refused { .. }) => Kind::UsageRefused,
+            Self::Noticed(Notice::Refused { .. } | Notice::RefusedInHour { .. }) => Kind::UsageRefused,
             Self::Noticed(Notice::GrantExhausted(_)) => Kind::GrantExhausted,
             Self::Noticed(Notice::GrantExpiring { .. }) => Kind::GrantExpiring,
             Self::Noticed(Notice::TrialEnding { .. }) => Kind::TrialEnding,
@@ -74,17 +74,25 @@ impl Told {
 }
 
 impl Told {
-    /// Whether an organization's owners and admins are told by mail, too (N5): that their trial ends or is over, and that much or all
-    /// of a limit is used that does not begin anew every day. Of thresholds that one use passes together the last one is mailed.
-    pub fn is_mailed(&self, account: &Account, catalogue: &Catalogue) -> bool {
-        match self {
+    /// To what it belongs of which members are told by mail, too (N5), as each wants; `None` where nobody is. Of a limit it is that
+    /// much or all is used, where it does not begin anew every day, and of thresholds that one use passes together the last one.
+    /// The lock after a trial is told with the end of that; of the subscription, that a payment is due.
+    pub fn topic(&self, account: &Account, catalogue: &Catalogue) -> Option<Topic> {
+        let is_other = |lock: &Lock| lock.cause != LockCause::Trial;
+        let (percent, is_mailed) = match self {
             Self::Noticed(Notice::Threshold { percent, figures, .. }) => {
                 let is_last = || !higher(*percent, figures, account, catalogue);
-                *percent >= MAILED_FROM && Window::PERIOD.contains(&figures.window) && is_last()
+                let is_mailed = *percent >= MAILED_FROM && Window::PERIOD.contains(&figures.window) && is_last();
+                (Some(*percent), is_mailed)
             }
-            Self::Noticed(Notice::TrialEnding { .. }) | Self::TrialEnded(_) => true,
-            _ => false,
-        }
+            Self::Locked(lock) => (None, is_other(lock)),
+            Self::Unlocked(lifted) => (None, account.locks.is_empty() && lifted.iter().any(is_other)),
+            Self::Subscription { before, after } => {
+                (None, after.status == Status::PastDue && before.status != Status::PastDue)
+            }
+            _ => (None, true),
+        };
+        Topic::of(self.kind(), percent).filter(|_| is_mailed)
     }
 }
 
@@ -124,8 +132,11 @@ pub fn told(entry: &Entry, before: &Account, after: &Account) -> Vec<Told> {
     if !may_tell(&entry.what) {
         return Vec::new();
     }
-    if let What::Noticed(notice) = &entry.what {
-        return vec![Told::Noticed(notice.clone())];
+    match &entry.what {
+        // They were told of it when it was refused.
+        What::Noticed(Notice::RefusedInHour { count: ..=1, .. }) => return Vec::new(),
+        What::Noticed(notice) => return vec![Told::Noticed(notice.clone())],
+        _ => {}
     }
     let mut told = Vec::new();
     if let What::Changed(change) = &entry.what {

@@ -1,6 +1,6 @@
 //! What a use, a hold or a refusal sets off. Where nothing is set off, nothing is allocated or looked up.
 
-use super::{Figures, Notice, OfCounter, OfRefusal, RefusedBy};
+use super::{Figures, Notice, OfCounter, OfRefusal, RefusedBy, told_under};
 use crate::account::{Account, MeterUse};
 use crate::grant::{Draw, Grant};
 use crate::id::MeterId;
@@ -20,7 +20,8 @@ pub(crate) fn of_limit(limits: &Limits<'_>, used: Option<&MeterUse>, after: &Sta
     }
     let told = used.and_then(|used| used.counter(after.window)).map(|counter| counter.told).unwrap_or_default();
     // Of most counters nothing was told: then the maximum is not looked up.
-    let mut told = if told == OfCounter::default() { told } else { told.under(limits.max(after.window)) };
+    let under = || told_under(limits.account(), limits.meter().id, after.window, limits.max(after.window));
+    let mut told = if told == OfCounter::default() { told } else { under() };
     let counted = i128::from(after.used.units()) + i128::from(after.held.units());
     let limit = i128::from(after.limit().units());
     for percent in limits.thresholds(after.window).iter().copied() {
@@ -101,7 +102,7 @@ pub(crate) fn of_refusals(account: &Account, verdicts: &[Verdict], now: Time, no
         let is_noticed = |notice: &Notice| matches!(notice, Notice::Refused { meter: of, by: why, .. } if (*of, *why) == (meter, by));
         if !account.refusals.iter().any(is_told) && !notices.iter().any(is_noticed) {
             let figures = state.map(|state| Figures::answered(meter, state));
-            notices.push(Notice::Refused { meter, by, count: 1, figures });
+            notices.push(Notice::Refused { meter, by, figures });
         }
     }
 }

@@ -20,7 +20,7 @@ use super::{Replay, Terms};
 impl<'a> Replay<'a> {
     /// The same where trials, billing periods, days of grace and the plan after a subscription are those of these terms. It
     /// begins at a time: where a period of other terms begins ([`Terms::begins`]), else anywhere.
-    pub fn in_course(account: Account, terms: Terms<'a>, voided: &'a [VoidedEvent], at: Time) -> Self {
+    pub fn in_course(account: Account, terms: Terms<'a>, voided: &[VoidedEvent], at: Time) -> Self {
         let at = at.max(account.time);
         let was = Box::new(account.clone());
         let mut begun = account.clone();

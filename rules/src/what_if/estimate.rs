@@ -117,6 +117,28 @@ impl<'a> Estimate<'a> {
         Ok(Estimated { refused, count: share(count, refused, sum), passed, reason, overage })
     }
 
+    /// Takes what was told late of a quarter hour, in so many facts: all of it is used. What of it goes beyond the limits of these
+    /// windows, as `overage`, in about so many of them.
+    ///
+    /// # Errors
+    /// As [`Self::take`].
+    pub fn fact(&mut self, quarter: Time, sum: Quantity, count: u64, windows: WindowSet) -> Result<Estimated, Problem> {
+        self.settle(quarter)?;
+        let plan = self.terms.catalogue.plan(self.account.plan).ok_or(Problem::UnknownPlan)?;
+        let meter = self.terms.catalogue.meter(self.meter).ok_or(Problem::UnknownMeter)?;
+        let limits = Limits::new(&self.account, plan, meter);
+        let (mut within, mut passed) = (sum, WindowSet::NONE);
+        for standing in windows.iter().filter_map(|window| limits.standing(window, quarter)) {
+            let room = standing.remaining();
+            if room < sum {
+                (within, passed) = (within.min(room), passed.with(standing.window));
+            }
+        }
+        self.add(quarter, sum);
+        let overage = sum.minus(within);
+        Ok(Estimated { count: share(count, overage, sum), passed, overage, ..Estimated::default() })
+    }
+
     fn settle(&mut self, quarter: Time) -> Result<(), Problem> {
         let settled = self.account.at(self.terms.catalogue, quarter)?.account.into_owned();
         self.account = settled;

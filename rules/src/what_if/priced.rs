@@ -51,7 +51,7 @@ impl Replay<'_> {
         said: Option<Box<LlmUse>>,
     ) -> Result<Option<Finding>, Problem> {
         if let (Some(said), Some(used)) = (&said, entry.what.uses().first())
-            && self.voided.iter().any(|event| (event.sequence, event.offset) == place)
+            && self.becomes_void(place)
         {
             let markup = self.terms.catalogue.plan(self.account.plan).map(|plan| plan.llm_markup);
             let cost = self.terms.catalogue.prices().cost(said, used.time, markup.unwrap_or_default())?;
@@ -111,6 +111,7 @@ impl Replay<'_> {
             // It is in the new prices already, but what was used before.
             correction.uses.retain(|used| used.time < since);
         }
+        self.return_to_grants(&mut correction, entry.at)?;
         let anew = correction.voided.and_then(|event| self.costs.get(&(event.sequence, event.offset)).copied());
         if let Some(cost) = anew {
             given_back(&mut correction.uses, cost);

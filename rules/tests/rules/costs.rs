@@ -117,6 +117,7 @@ fn event(llm: Option<Box<LlmUse>>, quantity: i64, time: Option<Time>) -> Command
         data: String::new(),
         items: vec![item(TOKENS, quantity)],
         outcome: Completion::default(),
+        calls: None,
         llm,
     })
 }

@@ -267,6 +267,7 @@ impl World {
             data: String::new(),
             items: vec![self.item(meter, quantity)],
             outcome: Completion::default(),
+            calls: None,
             llm: None,
         })
     }

@@ -7,6 +7,7 @@
 
 mod adjustments;
 mod arithmetic;
+mod beside;
 mod costs;
 mod courses;
 mod cycles;
@@ -15,6 +16,7 @@ mod fold;
 mod grants;
 mod held_costs;
 mod kit;
+mod late;
 mod limits;
 mod machine;
 mod model;

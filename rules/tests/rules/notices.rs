@@ -7,6 +7,9 @@ use metergate_rules::plan::{Plan, TrialEnd};
 
 use crate::kit::{World, plan, show, time, trial};
 
+mod maxima;
+mod refused;
+
 /// `80% period 80/100`, `period over by 5`, `day refused`, `grant 1 used up`, `grant 1 in 7`, `trial in 7`.
 fn shown(notice: &Notice) -> String {
     let limit = |figures: &Figures| {
@@ -23,18 +26,23 @@ fn shown(notice: &Notice) -> String {
             format!("{} refused", show::name(*window))
         }
         Notice::Refused { by, .. } => by.reason().as_str().to_owned(),
+        Notice::RefusedInHour { of, count } => format!("{count} {} in the hour", of.by.reason().as_str()),
         Notice::GrantExhausted(grant) => format!("grant {} used up", grant.0),
         Notice::GrantExpiring { grant, days } => format!("grant {} in {days}", grant.0),
         Notice::TrialEnding { days, .. } => format!("trial in {days}"),
     }
 }
 
-fn notices(world: &World) -> Vec<(&Entry, &Notice)> {
-    let noticed = |entry| match entry {
-        entry @ &Entry { what: What::Noticed(ref notice), .. } => Some((entry, notice)),
+fn all_notices(world: &World) -> impl Iterator<Item = (&Entry, &Notice)> {
+    world.entries.iter().filter_map(|entry| match &entry.what {
+        What::Noticed(notice) => Some((entry, notice)),
         _ => None,
-    };
-    world.entries.iter().filter_map(noticed).collect()
+    })
+}
+
+/// But for those that tell how often something was refused in an hour that is over.
+fn notices(world: &World) -> Vec<(&Entry, &Notice)> {
+    all_notices(world).filter(|(_, notice)| !matches!(notice, Notice::RefusedInHour { .. })).collect()
 }
 
 /// Plays each script in a world of its own and compares what others are told.
@@ -178,50 +186,6 @@ fn that_use_goes_beyond_a_limit_is_told_once() {
         ("api.period=10!soft", "reserve api 12 60s; commit 1 12",      "period over by 2"),
         ("api.period=10",      "adjust api 12",                        "period over by 2"),
     ]);
-}
-
-#[test]
-fn a_refusal_is_told_once_an_hour_for_each_limit_or_reason() {
-    #[rustfmt::skip]
-    table(&[
-        ("api.period=10",            "api 11; api 11; wait 53m; api 11",         "period refused"),
-        ("api.period=10",            "api 11; wait 54m; api 11; api 12",         "period refused; period refused"),
-        ("api.minute=5 api.day=8",   "api 9; api 6",                             "minute refused; day refused"),
-        ("api.minute=5 api.day=8",   "api 6; api 9",                             "minute refused; day refused"),
-        ("api.period=1 calls.period=1", "api 2; calls 1; calls 1",               "period refused; period refused"),
-        ("api.period=1 calls.period=1", "api 1 + calls 1; api 1 + calls 1",      "period refused; period refused"),
-        ("api.period=10",            "reserve api 11 60s; reserve api 11 60s",   "period refused"),
-        ("api.period=10",            "lock operator; api 1; api 11; lock billing; api 1", "organization-locked"),
-        ("api.period=10",            "lock billing; api 1; unlock; lock operator; api 1", "subscription-inactive; organization-locked"),
-        ("api.period=10",            "api 11; api 10; api 1",                    "period refused"),
-    ]);
-    let mut world = World::new([Plan { other_meters: false, ..plan(1, "api.period=10") }]);
-    world.play("calls 1; calls 1; other 1; wait 3h; calls 1");
-    assert_eq!(
-        days(&world),
-        "not-entitled 2026-11-22T11:06; not-entitled 2026-11-22T11:06; not-entitled 2026-11-22T14:06"
-    );
-    assert_eq!(world.account.refusals.len(), 1, "what was told in an hour that is over is forgotten");
-}
-
-#[test]
-fn a_refusal_without_id_writes_what_is_told_and_nothing_else() {
-    let mut world = World::new([plan(1, "api.period=10!@80,100")]);
-    for expected in [1, 0, 0] {
-        let command = world.consumption(&[(crate::kit::API, 11)]);
-        let outcome = metergate_rules::decide::decide(
-            &world.account,
-            &command,
-            &[Default::default()],
-            false,
-            &world.catalogue,
-            world.now,
-        )
-        .unwrap();
-        assert!(outcome.entries.iter().all(|entry| matches!(entry.what, What::Noticed(_))), "{outcome:?}");
-        assert_eq!(outcome.entries.len(), expected);
-        outcome.entries.iter().for_each(|entry| apply::apply(&mut world.account, entry));
-    }
 }
 
 #[test]

@@ -17,13 +17,13 @@ use crate::kit::show::name;
 use crate::kit::{API, World, meters, plan, q, time};
 
 /// The plans of a world and one more.
-fn with(world: &World, other: Plan) -> Catalogue {
+pub(crate) fn with(world: &World, other: Plan) -> Catalogue {
     let plans = world.catalogue.plans().into_iter().map(|plan| (**plan).clone());
     Catalogue::new(meters(), plans.chain([other]).collect())
 }
 
 /// All that happened after the creation, under these terms; the account afterwards.
-fn replay(world: &World, terms: Terms<'_>) -> (Vec<Finding>, Account) {
+pub(crate) fn replay(world: &World, terms: Terms<'_>) -> (Vec<Finding>, Account) {
     let created = apply::create(world.account.id, &world.entries[0]).unwrap();
     let mut replay = Replay::new(created, terms, &world.account.voided);
     let (mut found, mut events) = (Vec::new(), 0);
@@ -102,6 +102,14 @@ fn calls_are_decided_anew_and_facts_counted_anew() {
         ("",           "reserve api 60 1h; reserve api 9 1h; extend 1 2h; wait 90m; release 1; commit 2 3; api 40", "api.period=40", "refused period; ok; ok"),
         ("",           "api 3; api 8; undo 2; api 3",             "api.day=5",     "ok; refused day; refused day"),
         ("",           "api 3; undo 1; api 3",                    "api.day=5",     "ok; ok"),
+        ("",           "grant api 5; api 8; undo 1; api 8",       "api.period=4",  "ok; ok"),
+        ("",           "grant api 5; event api 8; undo 1; api 9", "api.period=4",  "fact; ok"),
+        ("",           "grant api 5; reserve api 8 1h; commit 1 8; undo 1; api 9", "api.period=4", "ok; fact; ok"),
+        ("",           "grant api 5; api 8; adjust api -6; api 7", "api.period=4", "ok; ok"),
+        ("",           "grant api 5; api 9; undo 1; api 8; undo 2; api 9", "api.period=4", "ok; ok; ok"),
+        ("api.period=2", "grant api 9; api 8; undo 1; api 9; api 3", "api.period=9", "ok; ok; allowed, was period"),
+        ("",           "grant api 5 until=+1d; api 8; wait 25h; undo 1; api 5", "api.period=4", "ok; refused period"),
+        ("api.period=2", "grant api 5 until=+1d; api 7; wait 25h; api 3", "api.period=20", "ok; allowed, was period"),
         ("",           "api 3; adjust api 2; api 1",              "api.day=5",     "ok; refused day"),
         ("",           "api 3; adjust api -2; api 4",             "api.day=5",     "ok; ok"),
         ("api.day=10", "lock operator; api 1; unlock; api 20",    "api.day=1",     "still organization-locked; still day"),

@@ -22,8 +22,10 @@ export function remaining(limits: readonly Limit[], meter: string): number {
 /** The rate headers of decisions that are made from what is held. */
 export class LocalHeaders {
   readonly #constant: (readonly [name: string, value: string])[] = [];
-  /** The same as lines of a head, each with its end. */
-  #lines = '';
+  /** The same as lines of a head: each number of what is left with all the text before it, and the text after the last. */
+  readonly #texts: string[] = [];
+  readonly #numbers: number[] = [];
+  #end = '';
   readonly #counting: (readonly [name: string, remaining: number])[] = [];
   /** `RateLimit`: each number of what is left with the text before it, and the text after the last. */
   readonly #state: (readonly [before: string, remaining: number])[] = [];
@@ -39,7 +41,20 @@ export class LocalHeaders {
       else if (name === 'ratelimit') this.#parts(value, meter, states);
       else if (name !== 'retry-after') this.#constant.push([name, value]);
     }
-    for (const [name, value] of this.#constant) this.#lines += `${name}: ${value}\r\n`;
+    this.#write();
+  }
+
+  /** Puts together what stays the same, so that a decision adds its numbers to few pieces. */
+  #write(): void {
+    for (const [name, value] of this.#constant) this.#end += `${name}: ${value}\r\n`;
+    const number = (before: string, remaining: number, after: string): void => {
+      this.#texts.push(this.#end + before);
+      this.#numbers.push(remaining);
+      this.#end = after;
+    };
+    for (const [name, remaining] of this.#counting) number(`${name}: `, remaining, '\r\n');
+    for (const [at, [before, remaining]] of this.#state.entries()) number(at === 0 ? `ratelimit: ${before}` : before, remaining, '');
+    if (this.#state.length > 0) this.#end = `${this.#after}\r\n`;
   }
 
   /** With `left` of what is held. */
@@ -58,9 +73,10 @@ export class LocalHeaders {
 
   /** The same as lines of a head, each with its end. */
   lines(left: number): string {
-    let text = this.#lines;
-    for (const [name, remaining] of this.#counting) text += `${name}: ${remaining + left}\r\n`;
-    return this.#state.length > 0 ? `${text}ratelimit: ${this.#states(left)}\r\n` : text;
+    const [texts, numbers] = [this.#texts, this.#numbers];
+    let text = '';
+    for (let at = 0; at < texts.length; at++) text += (texts[at] as string) + ((numbers[at] as number) + left);
+    return text + this.#end;
   }
 
   #states(left: number): string {

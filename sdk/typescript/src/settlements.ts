@@ -109,7 +109,7 @@ export class Settlements {
   #gone(error: ProblemError, what: Unsettled, time: Date): void {
     const { organization, meter, reservation, settlement } = what;
     const { calls, ...used } = settlement;
-    // An event is one call: of the others it only says what there is to say.
+    // An event that has calls in its data counts as so many.
     const said = calls === undefined ? {} : { properties: { ...used.properties, calls } };
     if (GONE.has(error.code)) this.#record({ organization, meter, id: reservation, source: LAPSED, time, ...used, ...said });
     else if (error.code !== 'reservation-committed') this.#settings.onDropped([what], error.message);

@@ -254,6 +254,17 @@ test('each decision is one call in reports, with how it went, however late that 
   assert.deepEqual([client.stats().dropped, client.stats().rejected], [0, 0]);
 });
 
+test('what is settled after its reservation lapsed counts as the calls that it was', async () => {
+  await server.organization('late', [['api_calls', 'billingPeriod', 1_000]]);
+  const client = new Metergate({ url: server.url, apiKey: KEY, timeoutMs: 20_000 });
+  const held = await client.reserve({ organization: 'late', meter: 'api_calls', quantity: 20, ttlSeconds: 1 });
+  await wait(1_500);
+  await client.settlements.commit(held, { quantity: 12, calls: { count: 12, durations: { 20: 10, 300: 2 }, statuses: { 200: 12 } } });
+  await client.close();
+  const row = await reported('late', 'api_calls');
+  assert.deepEqual([row.value, row.count, row.durations.count, await server.used('late', 'api_calls')], [12, 12, 12, 12]);
+});
+
 test('durations are binned as the server has them, and statuses are bounded', () => {
   let tried = 0;
   for (let duration = 0; duration < 5e6; duration += Math.max(1, Math.floor(duration / 333))) {

@@ -4,9 +4,9 @@ use clap::Subcommand;
 use serde_json::{Map, json};
 
 use super::Ending;
-use super::client::Client;
+use super::client::{Client, segment};
 use super::row::{Row, cell};
-use super::screen::Screen;
+use super::screen::{Align, Screen, Table, plain};
 
 #[derive(Subcommand)]
 pub(super) enum Command {
@@ -22,6 +22,20 @@ pub(super) enum Command {
     Reset(User),
     /// Print a link by which a user who is signed in shows that their address is theirs, once, within a day
     Verify(User),
+    /// List the platform administrators, also those who have not come yet
+    List {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Make somebody a platform administrator no more; one who can sign in stays
+    Remove {
+        /// The id of the user, as the list shows it
+        id: String,
+        /// Why; kept in the audit log
+        #[arg(long, default_value = "")]
+        reason: String,
+    },
 }
 
 #[derive(clap::Args)]
@@ -34,31 +48,59 @@ pub(super) struct User {
     json: bool,
 }
 
-/// No password is taken: whoever lists processes or reads the shell's history would see it. They choose one by the link.
 pub(super) fn run(client: &Client, command: &Command, screen: &dyn Screen) -> anyhow::Result<Ending> {
-    let (user, path, url, says) = match command {
-        Command::Create { user, .. } => {
-            (user, "/v1/administrators", "signInUrl", "is a platform administrator; the link signs them in once:")
+    match command {
+        Command::List { json } => list(client, *json, screen)?,
+        Command::Remove { id, reason } => {
+            client.delete_with(&format!("/v1/administrators/{}", segment(id)), &json!({ "reason": reason }))?;
+            screen.note(&format!("{} is no platform administrator any more", plain(id)));
+        }
+        Command::Create { user, name } => {
+            let says = "is a platform administrator; the link signs them in once:";
+            make(client, user, name.as_deref(), ("/v1/administrators", "signInUrl", says), screen)?;
         }
         Command::Reset(user) => {
-            (user, "/v1/password-resets", "url", "chooses another password by this link; hand it to nobody else:")
+            let says = "chooses another password by this link; hand it to nobody else:";
+            make(client, user, None, ("/v1/password-resets", "url", says), screen)?;
         }
         Command::Verify(user) => {
-            (user, "/v1/email-verifications", "url", "opens this link, signed in; hand it to nobody else:")
+            let says = "opens this link, signed in; hand it to nobody else:";
+            make(client, user, None, ("/v1/email-verifications", "url", says), screen)?;
         }
-    };
+    }
+    Ok(Ending::Done)
+}
+
+fn list(client: &Client, json: bool, screen: &dyn Screen) -> anyhow::Result<()> {
+    let administrators = client.list("/v1/administrators", &[])?;
+    if json {
+        screen.print(&serde_json::to_string(&json!({ "data": administrators }))?);
+        return Ok(());
+    }
+    let columns = ["id", "email", "name", "canSignIn", "createdAt"];
+    screen.print(&Table::of(&columns.map(|name| (name, Align::Left)), &administrators)?.text());
+    Ok(())
+}
+
+/// Makes a link: `path` is asked for it, it stands in the answer as `url`, and `says` what it is for. No password is taken: whoever
+/// lists processes or reads the shell's history would see it. They choose one by the link.
+fn make(
+    client: &Client,
+    user: &User,
+    name: Option<&str>,
+    (path, url, says): (&str, &str, &str),
+    screen: &dyn Screen,
+) -> anyhow::Result<()> {
     let mut body = Map::new();
     body.insert("email".to_owned(), json!(user.email));
-    if let Command::Create { name: Some(name), .. } = command {
-        body.insert("name".to_owned(), json!(name));
-    }
+    body.extend(name.map(|name| ("name".to_owned(), json!(name))));
     let answer = client.post(path, &body)?;
     if user.json {
         screen.print(answer.trim_end());
-        return Ok(Ending::Done);
+        return Ok(());
     }
     let made: Row = client.read(path, &answer)?;
     screen.note(&format!("{} {says}", cell(&made, "email")));
     screen.print(&cell(&made, url));
-    Ok(Ending::Done)
+    Ok(())
 }

@@ -53,7 +53,7 @@ pub(super) fn run(client: &Client, command: &Command, screen: &dyn Screen) -> an
             let changes = Changes::ask(client, &content, false)?;
             screen.print(if *json { changes.answer.trim_end() } else { &changes.text });
             if changes.of_plans {
-                what_if::before_applying(client, &content, None, screen);
+                what_if::before_applying(client, &content, what_if::ASKED, screen);
             }
             Ok(Ending::Done)
         }
@@ -71,7 +71,10 @@ pub(super) fn run(client: &Client, command: &Command, screen: &dyn Screen) -> an
             }
             // Whoever stays on the old version is refused nothing by the new one.
             let foreseen = match changes.of_plans && !keep {
-                true => what_if::before_applying(client, &content, yes.then_some(what_if::UNASKED), screen),
+                true => {
+                    let within = if *yes { what_if::UNASKED } else { what_if::ASKED };
+                    what_if::before_applying(client, &content, within, screen)
+                }
                 false => Foreseen::Nothing,
             };
             if *yes || confirmed(foreseen, screen) {

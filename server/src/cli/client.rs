@@ -198,11 +198,6 @@ impl Client {
         self.send(&Method::PATCH, path, Some(("application/json", &json(body))), Repeat::Safe)
     }
 
-    /// `DELETE`.
-    pub(super) fn delete(&self, path: &str) -> Result<String, Failure> {
-        self.send(&Method::DELETE, path, None, Repeat::Safe)
-    }
-
     /// `DELETE` with a JSON body, such as the reason.
     pub(super) fn delete_with(&self, path: &str, body: &impl Serialize) -> Result<String, Failure> {
         self.send(&Method::DELETE, path, Some(("application/json", &json(body))), Repeat::Safe)

@@ -43,6 +43,9 @@ pub(super) enum Command {
     Revoke {
         /// The id of the key, as the list shows it
         id: String,
+        /// Why; kept in the audit log
+        #[arg(long, default_value = "")]
+        reason: String,
     },
 }
 
@@ -54,8 +57,8 @@ pub(super) fn run(client: &Client, command: &Command, screen: &dyn Screen) -> an
             show_created(client, &answer, *json, screen)?;
         }
         Command::List { organization, json } => list(client, organization.as_deref(), *json, screen)?,
-        Command::Revoke { id } => {
-            client.delete(&format!("/v1/api-keys/{}", segment(id)))?;
+        Command::Revoke { id, reason } => {
+            client.delete_with(&format!("/v1/api-keys/{}", segment(id)), &json!({ "reason": reason }))?;
             screen.note(&format!("revoked {id}"));
         }
     }

@@ -1,8 +1,8 @@
-//! `metergate org members` and `metergate org invite`: who may act for an organization.
+//! `metergate org members`, `invite`, `invitations`, `invite-again` and `withdraw`: who may act for an organization, or is asked to.
 
 use serde_json::json;
 
-use super::client::{Client, of_organization};
+use super::client::{Client, of_organization, segment};
 use super::row::{Row, cell};
 use super::screen::{Align, Screen, Table, plain};
 
@@ -31,6 +31,30 @@ pub(super) struct Invite {
     json: bool,
 }
 
+/// Which invitation.
+#[derive(clap::Args)]
+pub(super) struct Again {
+    /// The organization's key or id
+    organization: String,
+    /// The id of the invitation, as the list shows it
+    invitation: String,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Which invitation, and why.
+#[derive(clap::Args)]
+pub(super) struct Withdraw {
+    /// The organization's key or id
+    organization: String,
+    /// The id of the invitation, as the list shows it
+    invitation: String,
+    /// Why; kept in the audit log
+    #[arg(long, default_value = "")]
+    reason: String,
+}
+
 pub(super) fn list(client: &Client, asked: &List, screen: &dyn Screen) -> anyhow::Result<()> {
     let members = client.list(&of_organization(&asked.organization, "/members"), &[])?;
     if asked.json {
@@ -46,11 +70,40 @@ pub(super) fn list(client: &Client, asked: &List, screen: &dyn Screen) -> anyhow
 pub(super) fn invite(client: &Client, asked: &Invite, screen: &dyn Screen) -> anyhow::Result<()> {
     let path = of_organization(&asked.organization, "/invitations");
     let answer = client.post(&path, &json!({ "email": asked.email, "role": asked.role }))?;
+    show(client, &path, &answer, asked.json, screen)
+}
+
+/// The same of somebody who is invited already.
+pub(super) fn invite_again(client: &Client, asked: &Again, screen: &dyn Screen) -> anyhow::Result<()> {
+    let path = of_organization(&asked.organization, &format!("/invitations/{}/resend", segment(&asked.invitation)));
+    let answer = client.post(&path, &json!({}))?;
+    show(client, &path, &answer, asked.json, screen)
+}
+
+pub(super) fn invitations(client: &Client, asked: &List, screen: &dyn Screen) -> anyhow::Result<()> {
+    let open = client.list(&of_organization(&asked.organization, "/invitations"), &[])?;
     if asked.json {
+        screen.print(&serde_json::to_string(&json!({ "data": open }))?);
+        return Ok(());
+    }
+    let columns = ["id", "email", "role", "invitedBy", "invitedAt", "expiresAt"];
+    screen.print(&Table::of(&columns.map(|name| (name, Align::Left)), &open)?.text());
+    Ok(())
+}
+
+pub(super) fn withdraw(client: &Client, asked: &Withdraw, screen: &dyn Screen) -> anyhow::Result<()> {
+    let path = of_organization(&asked.organization, &format!("/invitations/{}", segment(&asked.invitation)));
+    client.delete_with(&path, &json!({ "reason": asked.reason }))?;
+    screen.note(&format!("withdrew {}", plain(&asked.invitation)));
+    Ok(())
+}
+
+fn show(client: &Client, path: &str, answer: &str, json: bool, screen: &dyn Screen) -> anyhow::Result<()> {
+    if json {
         screen.print(answer.trim_end());
         return Ok(());
     }
-    let made: Row = client.read(&path, &answer)?;
+    let made: Row = client.read(path, answer)?;
     let [email, expires] = ["email", "expiresAt"].map(|field| plain(&cell(&made, field)));
     screen.note(&format!("{email} joins by this link, once, until {expires}; hand it to nobody else:"));
     screen.print(&cell(&made, "url"));

@@ -89,6 +89,12 @@ pub(super) enum Command {
     Members(member::List),
     /// Invite somebody; prints a link to pass on, which opens once within 7 days
     Invite(member::Invite),
+    /// List who is invited and has not come yet
+    Invitations(member::List),
+    /// Invite again: prints another link, for another 7 days; the one before opens nothing any more
+    InviteAgain(member::Again),
+    /// Withdraw an invitation
+    Withdraw(member::Withdraw),
     /// List the organizations
     List {
         /// Print JSON
@@ -137,6 +143,9 @@ pub(super) fn run(client: &Client, command: &Command, screen: &dyn Screen) -> an
         }
         Command::Members(asked) => member::list(client, asked, screen)?,
         Command::Invite(asked) => member::invite(client, asked, screen)?,
+        Command::Invitations(asked) => member::invitations(client, asked, screen)?,
+        Command::InviteAgain(asked) => member::invite_again(client, asked, screen)?,
+        Command::Withdraw(asked) => member::withdraw(client, asked, screen)?,
         Command::Delete { organization, yes, reason } => delete(client, organization, *yes, reason, screen)?,
         Command::List { json } => list(client, *json, screen)?,
         Command::Show { organization, json } => {

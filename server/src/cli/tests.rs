@@ -42,10 +42,32 @@ fn a_key_is_created_listed_and_revoked() {
     assert_eq!((&body["scopes"], &body["organization"]), (&json!(["consume", "read"]), &json!("acme")));
     assert!(body["expiresAt"].as_str().unwrap().ends_with('Z'));
     assert!(printed(&fake, "key list").ends_with("k1  app   consume,read  acme          –          –"));
-    printed(&fake, "key revoke k1");
+    printed(&fake, "key revoke k1 --reason leaked");
+    assert_eq!(fake.state().requests.last().unwrap().1, r#"{"reason":"leaked"}"#);
     let own = "GET /v1/organizations/acme/api-keys?limit=200";
     fake.answer(own, 200, &json!({"data": [{"id": "k2"}], "nextCursor": null}));
     assert_eq!(printed(&fake, "key list --organization acme --json"), r#"{"data":[{"id":"k2"}]}"#);
+}
+
+#[test]
+fn administrators_are_listed_and_removed_and_invitations_listed_sent_again_and_withdrawn() {
+    let fake = Fake::start();
+    let eve = json!({"id": "u1", "email": "eve@x.org", "name": "Eve", "canSignIn": false, "createdAt": "T"});
+    fake.answer("GET /v1/administrators?limit=200", 200, &json!({"data": [eve], "nextCursor": null}));
+    fake.answer("DELETE /v1/administrators/u1", 204, &Value::Null);
+    assert!(printed(&fake, "admin list").ends_with("u1  eve@x.org  Eve   false      T"));
+    printed(&fake, "admin remove u1 --reason left");
+    assert_eq!(fake.state().requests.last().unwrap().1, r#"{"reason":"left"}"#);
+    let at = "/v1/organizations/acme/invitations";
+    let open = json!({"id": "i1", "email": "bob@x.org", "role": "viewer", "invitedBy": "key:a", "invitedAt": "T", "expiresAt": "U"});
+    fake.answer(&format!("GET {at}?limit=200"), 200, &json!({"data": [open], "nextCursor": null}));
+    let sent = json!({"id": "i1", "email": "bob@x.org", "expiresAt": "U", "url": "http://x/join?token=mgs_2"});
+    fake.answer(&format!("POST {at}/i1/resend"), 201, &sent);
+    fake.answer(&format!("DELETE {at}/i1"), 204, &Value::Null);
+    assert!(printed(&fake, "org invitations acme").ends_with("i1  bob@x.org  viewer  key:a      T          U"));
+    assert_eq!(printed(&fake, "org invite-again acme i1").lines().last(), Some("http://x/join?token=mgs_2"));
+    printed(&fake, "org withdraw acme i1 --reason hired");
+    assert_eq!(fake.state().requests.last().unwrap().1, r#"{"reason":"hired"}"#);
 }
 
 #[test]

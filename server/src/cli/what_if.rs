@@ -16,8 +16,12 @@ use super::screen::{Align, Screen, Table, plain};
 const PAUSE: Duration = Duration::from_millis(200);
 /// Between two notes of how far it is: a multiple of [`PAUSE`].
 const TELLS: Duration = Duration::from_secs(10);
-/// How long what is applied without asking is held up.
+/// How long what is applied is held up for it: without asking, and where somebody waits to be asked. Who was not replayed by then
+/// is said in the answer.
 pub(super) const UNASKED: Duration = Duration::from_mins(1);
+pub(super) const ASKED: Duration = Duration::from_mins(5);
+/// How much longer the answer itself is waited for, such as by a server that is busy.
+const GRACE: Duration = Duration::from_secs(15);
 /// Organizations that a table shows; JSON has more.
 const MOST_SHOWN: usize = 20;
 const PATH: &str = "/v1/what-if";
@@ -49,6 +53,9 @@ pub(super) struct Options {
     /// The zone of the days; UTC where not given
     #[arg(long)]
     time_zone: Option<String>,
+    /// How long it may take: the answer is then of the organizations that were replayed by then; all of them where not given
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(1..=3600))]
+    within: Option<u32>,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -105,6 +112,7 @@ impl Options {
             ("from", text(&self.from)),
             ("to", text(&self.to)),
             ("timeZone", text(&self.time_zone)),
+            ("withinSeconds", self.within.map(Value::from)),
         ]))
     }
 }
@@ -161,17 +169,19 @@ pub(super) enum Foreseen {
     Unknown,
 }
 
-/// Says what applying a catalogue would have refused. Where it cannot be said, a note says why. So long is waited at most,
-/// where that is given.
-pub(super) fn before_applying(client: &Client, content: &str, most: Option<Duration>, screen: &dyn Screen) -> Foreseen {
-    let question = body([("catalogue", Some(json!(content)))]);
+/// Says what applying a catalogue would have refused, of the organizations that are replayed within so long. Where it cannot be
+/// said, a note says why.
+pub(super) fn before_applying(client: &Client, content: &str, within: Duration, screen: &dyn Screen) -> Foreseen {
+    let question = body([("catalogue", Some(json!(content))), ("withinSeconds", Some(json!(within.as_secs())))]);
+    let most = Some(within.saturating_add(GRACE));
     let told = ask(client, &question, most, screen).and_then(|answer| Ok(client.read::<Row>(PATH, &answer)?));
     match told {
         Ok(report) => {
             screen.note(&plain(&cell(&report, "summary")));
             let estimate = object(&report, "estimate");
             let estimated = estimate.is_some_and(|estimate| cell(&estimate, "refused") != "0");
-            match (cell(&report, "refused") != "0" || estimated, number(&report, "failed") > 0) {
+            let is_partly_known = number(&report, "failed") > 0 || number(&report, "unreplayed") > 0;
+            match (cell(&report, "refused") != "0" || estimated, is_partly_known) {
                 (true, _) => Foreseen::Refusals,
                 (false, true) => Foreseen::Unknown,
                 (false, false) => Foreseen::Nothing,
@@ -191,14 +201,23 @@ fn shown(report: &Row) -> String {
     if !limits.is_empty() {
         parts.push(of_limits(&limits).text());
     }
+    if let Some(late) = object(report, "late").filter(|late| number(late, "facts") > 0) {
+        parts.push(of_late(&rows(&late, "meters")).text());
+    }
     let organizations = rows(report, "organizations");
     if !organizations.is_empty() {
-        parts.push(of_organizations(&organizations).text());
+        parts.push(of_organizations(&organizations, is_priced(report)).text());
         let cut = u64::try_from(organizations.len().saturating_sub(MOST_SHOWN)).unwrap_or(u64::MAX);
         let more = number(report, "moreOrganizations").saturating_add(cut);
         if more > 0 {
             parts.push(format!("and {more} more; --json has the first 500"));
         }
+    }
+    if is_priced(report) {
+        let [refused, before, after] = DOLLARS.map(|(field, _)| cell(report, field));
+        parts.push(format!(
+            "language models: {before} dollars charged, {after} would have been; the refused calls cost {refused}"
+        ));
     }
     parts.push(format!(
         "{} calls and {} facts of {} organizations were replayed",
@@ -211,6 +230,15 @@ fn shown(report: &Row) -> String {
 
 fn number(row: &Row, field: &str) -> u64 {
     row.get(field).and_then(|raw| raw.get().parse().ok()).unwrap_or(0)
+}
+
+/// What calls of language models cost, in US dollars: the fields, and how a table calls them.
+const DOLLARS: [(&str, &str); 3] =
+    [("cost", "dollars refused"), ("costBefore", "dollars charged"), ("costAfter", "dollars then")];
+
+/// Whether anything was charged for language models, or would have been.
+fn is_priced(report: &Row) -> bool {
+    DOLLARS.iter().any(|(field, _)| !matches!(cell(report, field).as_str(), "–" | "0"))
 }
 
 /// The columns of what is counted.
@@ -227,15 +255,31 @@ fn of_limits(limits: &[Row]) -> Table {
     table
 }
 
-fn of_organizations(organizations: &[Row]) -> Table {
+/// What was told too late for a limit, by meter.
+fn of_late(meters: &[Row]) -> Table {
+    let columns = ["told late", "quantity", "about beyond", "quantity beyond"].map(|name| (name, Align::Right));
+    let mut table = Table::new(&[&[("meter", Align::Left)][..], &columns].concat());
+    for one in meters {
+        let fields = ["meter", "facts", "quantity", "beyond", "beyondQuantity"];
+        table.row(fields.iter().map(|field| cell(one, field)).collect());
+    }
+    table
+}
+
+fn of_organizations(organizations: &[Row], is_priced: bool) -> Table {
     let names = [("organization", Align::Left), ("plan", Align::Left)];
     let counts = COUNTS.map(|name| (name, Align::Right));
-    let rest = [("estimated", Align::Right), ("first", Align::Left), ("last", Align::Left)];
-    let mut table = Table::new(&[&names[..], &counts, &rest].concat());
+    let estimates = [("estimated", Align::Right), ("late beyond", Align::Right)];
+    let dollars = DOLLARS.map(|(_, name)| (name, Align::Right));
+    let dollars = if is_priced { &dollars[..] } else { &[] };
+    let times = [("first", Align::Left), ("last", Align::Left)];
+    let mut table = Table::new(&[&names[..], &counts, &estimates, dollars, &times].concat());
     for one in organizations.iter().take(MOST_SHOWN) {
-        let fields = ["organization", "plan", "refused", "refusedBefore", "allowed", "refusedEstimated"];
+        let counted = ["organization", "plan", "refused", "refusedBefore", "allowed", "refusedEstimated", "lateBeyond"];
+        let costs = DOLLARS.map(|(field, _)| field);
+        let costs = if is_priced { &costs[..] } else { &[] };
         let times = ["firstRefusedAt", "lastRefusedAt"];
-        table.row(fields.iter().chain(&times).map(|field| cell(one, field)).collect());
+        table.row(counted.iter().chain(costs).chain(&times).map(|field| cell(one, field)).collect());
     }
     table
 }

@@ -10,6 +10,8 @@ use utoipa::{PartialSchema, ToSchema};
 use super::documented;
 use super::error::Fault;
 
+mod headers;
+
 /// An error (RFC 9457).
 #[derive(Serialize, ToSchema)]
 pub(super) struct Problem {
@@ -43,10 +45,15 @@ pub(super) fn completed(mut document: OpenApi) -> OpenApi {
     components.schemas.insert("Problem".to_owned(), Problem::schema());
     components.schemas.insert("Fault".to_owned(), Fault::schema());
     open_parts(components);
+    headers::describe(components);
     document.security = Some(vec![SecurityRequirement::new("bearer", Vec::<String>::new())]);
     for (path, item) in &mut document.paths.paths {
         for operation in operations(item) {
             add_errors(path, operation);
+            headers::add_to_answers(operation);
+        }
+        for operation in changes(item) {
+            headers::add_key(operation);
         }
     }
     document
@@ -54,6 +61,11 @@ pub(super) fn completed(mut document: OpenApi) -> OpenApi {
 
 fn operations(item: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
     [&mut item.get, &mut item.put, &mut item.post, &mut item.delete, &mut item.patch].into_iter().flatten()
+}
+
+/// Those that may change something.
+fn changes(item: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
+    [&mut item.put, &mut item.post, &mut item.delete, &mut item.patch].into_iter().flatten()
 }
 
 /// A part of a larger object says nothing of the members that the other parts have.

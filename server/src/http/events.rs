@@ -8,9 +8,10 @@ use axum::http::{HeaderMap, Method, Response, StatusCode};
 use metergate_rules::command::{Completion, Event, EventName, Item};
 use metergate_rules::decide::Problem;
 use metergate_rules::id::{EventId, EventSource, EventType, OrganizationRef};
-use metergate_rules::meter::Meter;
+use metergate_rules::meter::{Aggregation, Meter};
 use metergate_rules::price::LlmUse;
 use metergate_rules::role::Right;
+use metergate_rules::timing::Calls;
 use serde::Serialize;
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
@@ -200,8 +201,16 @@ struct Reading<'a> {
 
 type Refused = (&'static str, String);
 
-/// What an event says to its meters, how it ended, and what it says of a language model's tokens.
-type Told = (Vec<Item>, Completion, Option<Box<LlmUse>>);
+/// What the sources of Metergate's own clients begin with.
+const CLIENTS: &str = "@metergate/";
+
+/// What an event says to its meters, and of itself.
+struct Told {
+    items: Vec<Item>,
+    outcome: Completion,
+    calls: Option<Box<Calls>>,
+    llm: Option<Box<LlmUse>>,
+}
 
 fn organization(subject: &str) -> Result<OrganizationRef, Refused> {
     let unknown =
@@ -230,7 +239,7 @@ impl Reading<'_> {
             let detail = format!("No meter counts events of type {:?}; GET /v1/meters lists them.", event.kind);
             return Err(("unknown-meter", detail));
         }
-        let (items, outcome, llm) = self.items(event.data, meters)?;
+        let Told { items, outcome, calls, llm } = self.told(event, meters)?;
         let invalid = |error: metergate_rules::id::InvalidId| ("invalid-event", error.to_string());
         let recorded = Event {
             id: EventId::new(&event.id).map_err(invalid)?,
@@ -240,26 +249,37 @@ impl Reading<'_> {
             data: event.data.map_or("", RawValue::get).to_owned(),
             items,
             outcome,
+            calls,
             llm,
         };
         let organization = organization(&event.subject)?;
         Ok(RecordRequest { caller: self.caller.clone(), organization, event: recorded, under: None })
     }
 
-    fn items(&self, data: Option<&RawValue>, meters: &[Arc<Meter>]) -> Result<Told, Refused> {
+    fn told(&self, event: &IncomingEvent<'_>, meters: &[Arc<Meter>]) -> Result<Told, Refused> {
+        let data = event.data;
         let refuse = |why: measure::Unmeasured| match why.property.is_empty() {
             true => (why.code, why.detail),
             false => (why.code, format!("data.{}: {}", why.property, why.detail)),
         };
         let properties = Properties::pick(data, meters.iter().map(|meter| &**meter)).map_err(refuse)?;
         let values_key = self.app.shared.store.values_key();
-        let item = |meter: &Arc<Meter>| measure::item(meter, None, &properties, values_key);
+        // In anybody else's event it is a property like others.
+        let is_clients = event.source.starts_with(CLIENTS);
+        let calls = properties.calls().filter(|calls| is_clients && calls.count > 0);
+        let count = calls.as_ref().map(|calls| calls.count.to_string());
+        let item = |meter: &Arc<Meter>| match (&count, meter.aggregation) {
+            (Some(count), Aggregation::Count) => measure::held(meter, Some(count), &properties, values_key),
+            _ => measure::item(meter, None, &properties, values_key),
+        };
         let items = meters.iter().map(item).collect::<Result<_, _>>().map_err(refuse)?;
         let rules = &self.snapshot.rules;
         let llm = match meters.iter().find(|meter| llm::is_priced(meter, rules)) {
             Some(meter) => llm::said(meter, data, rules).map_err(refuse)?,
             None => None,
         };
-        Ok((items, properties.completion(), llm))
+        // How each of several calls went is said with them.
+        let outcome = if calls.is_some() { Completion::default() } else { properties.completion() };
+        Ok(Told { items, outcome, calls, llm })
     }
 }

@@ -104,9 +104,15 @@ pub(super) fn covers(path: &str) -> bool {
 /// `X-Quota-Problem`, and what is wrong with the call itself is never 401 or 403. `X-Metergate-Key` stands in for
 /// `Authorization` where that is the client's. Below this path, where Envoy appends the request's own, the same parameters
 /// stand in the header `X-Quota-Authorize`, and the query is not looked at.
-#[utoipa::path(get, operation_id = "authorize", path = "/gateway/authorize", tag = "deciding", params(AuthorizeQuery),
-    responses((status = 200, description = "Allowed"), (status = 402, description = "The trial or the subscription is over, or the limit says so"),
-        (status = 403, description = "Locked, not in the plan, or any refusal with `status=nginx`; a credential without the right"),
+#[utoipa::path(get, operation_id = "authorize", path = "/gateway/authorize", tag = "deciding",
+    params(AuthorizeQuery, ("X-Metergate-Key" = Option<String>, Header, description = "The API key, where `Authorization` is the client's own; it comes before that"),
+        ("X-Quota-Authorize" = Option<String>, Header, description = "The same parameters as a query, where path and query are the client's own: below this path")),
+    responses((status = 200, description = "Allowed", headers(("X-Quota-Degraded" = bool, description = "`true`: passed by the plan's policy, since it could not be decided"))),
+        (status = 402, description = "The trial or the subscription is over, or the limit says so"),
+        (status = 403, description = "Locked, not in the plan, or any refusal with `status=nginx`; a credential without the right",
+            headers(("X-Quota-Status" = u16, description = "With `status=nginx`: the status that the refusal truly has"),
+                ("X-Quota-Retry-After" = u32, description = "With `status=nginx`: in how many seconds to ask again"),
+                ("X-Quota-Problem" = String, description = "With `status=nginx`: the problem document on one line"))),
         (status = 404, description = "Unknown organization or meter"), (status = 429, description = "The quota is used"),
         (status = 500, description = "With `status=nginx`: no credential, or none with the right"),
         (status = 422, description = "Not valid, such as no organization named"), (status = 503, description = "It cannot be decided now")))]

@@ -98,7 +98,9 @@ pub async fn check(
 ///
 /// `subject` is the organization, `type` the event type of the meters, `data` the value and dimensions. Each event counts
 /// once for its source and id. The answer comes after the events are durable; one bad event never loses the others. What is told of
-/// a period or another window that is over stands in reports: it draws no grants there, and is no overage.
+/// a period or another window that is over stands in reports: it draws no grants there, and is no overage. What several calls used
+/// together can be one event, of a source that begins with `@metergate/`, whose data has `calls` as the commit of a reservation has
+/// it: it counts as so many.
 #[utoipa::path(post, operation_id = "record_events", path = "/v1/events", tag = "events",
     request_body(content((Object = "application/cloudevents+json"), (Vec<Object> = "application/cloudevents-batch+json"), (String = "application/x-ndjson"))),
     responses((status = 200, body = IngestBody), (status = 400, description = "The body cannot be read"), (status = 413, description = "Too large"), (status = 415, description = "Another content type")))]

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::auth::Credential;
-use super::change::time;
+use super::change::{OptionalReasonBody, time};
 use super::decision::json as json_answer;
 use super::error::ApiError;
 use super::operation::Operation;
@@ -162,12 +162,11 @@ fn listed(
 }
 
 /// Ends an API key, at once.
-#[utoipa::path(delete, operation_id = "revoke_api_key", path = "/v1/api-keys/{id}", tag = "API keys", params(("id" = String, Path)),
+#[utoipa::path(delete, operation_id = "revoke_api_key", path = "/v1/api-keys/{id}", tag = "API keys", params(("id" = String, Path)), request_body = Option<OptionalReasonBody>,
     responses((status = 204), (status = 404, description = "Unknown")))]
 pub async fn revoke(operation: Operation) -> Result<Response<Body>, ApiError> {
-    let id = &operation.named;
-    let command = TeamCommand::RevokeKey(id.clone());
-    operation.change_team("DELETE /v1/api-keys/{id}", &[id.as_bytes()], command, nothing).await
+    let command = TeamCommand::RevokeKey(operation.named.clone());
+    operation.delete_of_team("DELETE /v1/api-keys/{id}", command).await
 }
 
 /// Nothing has to be said about a rotation.

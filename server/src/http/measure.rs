@@ -5,9 +5,11 @@ use std::borrow::Cow;
 use metergate_rules::command::{Completion, Item};
 use metergate_rules::meter::{Aggregation, Measure, Meter, ValueHash};
 use metergate_rules::quantity::{InvalidQuantity, Quantity};
+use metergate_rules::timing::Calls;
 use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
 
+use super::calls::CallsBody;
 use super::cloudevents::pick;
 use super::number::decimal_text;
 
@@ -56,7 +58,7 @@ impl<'n, 'a> Properties<'n, 'a> {
     pub fn pick(data: Option<&'a RawValue>, meters: impl Iterator<Item = &'n Meter>) -> Result<Self, Unmeasured> {
         let Some(data) = data else { return Ok(Self::default()) };
         let mut names = Vec::with_capacity(8);
-        names.extend(["durationMs", "status", "value", "inputTokens", "outputTokens"]);
+        names.extend(["durationMs", "status", "calls", "value", "inputTokens", "outputTokens"]);
         for meter in meters {
             names.push(&meter.value_property);
             names.extend(meter.dimensions.iter().map(String::as_str));
@@ -77,6 +79,12 @@ impl<'n, 'a> Properties<'n, 'a> {
     /// How long it took and how it ended. What is no number in its range is left out: it must not lose the usage.
     pub fn completion(&self) -> Completion {
         Completion { duration_ms: self.whole("durationMs"), status: self.whole("status") }
+    }
+
+    /// The calls that used it together, where it says so. What is not said so well that they can be counted is left out likewise.
+    pub fn calls(&self) -> Option<Box<Calls>> {
+        let said: CallsBody = serde_json::from_str(self.get("calls")?.get()).ok()?;
+        said.read().ok()
     }
 
     fn whole<T: std::str::FromStr>(&self, name: &str) -> Option<T> {
@@ -104,8 +112,8 @@ pub fn item(
     Ok(Item { meter: meter.id, measure, dimensions: dimensions(meter, properties)? })
 }
 
-/// What a reservation holds: the same, but of a meter that counts as many as are said. It may be held for several that are yet to
-/// come, and its commit says how many came.
+/// What a reservation holds, or an event of several calls tells: the same, but of a meter that counts as many as are said. It may be
+/// held for several that are yet to come, and its commit says how many came.
 ///
 /// # Errors
 /// As [`item`].

@@ -16,9 +16,10 @@ use super::auth::Credential;
 use super::change::{self, MOST_REASON, OptionalReasonBody, ReasonBody, if_match, written};
 use super::error::ApiError;
 use super::path::Path;
+use super::people::sessions::silent;
 use super::reports::organization;
 use super::state::{App, Operator};
-use super::team::Change;
+use super::team::{Change, nothing};
 use super::{body, idempotency, json};
 use crate::catalogue::change::{TeamAfter, TeamCommand};
 use crate::people::change::{PeopleCommand, PeopleRequest, PeopleRespond};
@@ -108,9 +109,9 @@ impl<By, Named> Operation<By, Named> {
     /// The same where it may be left out, and the body with it.
     ///
     /// # Errors
-    /// As [`Self::json`].
+    /// As [`Self::json`]; 422 also where it is too long.
     pub fn reason_if_any(&self) -> Result<String, ApiError> {
-        Ok(self.json_or_default::<OptionalReasonBody>()?.reason)
+        checked_reason(self.json_or_default::<OptionalReasonBody>()?.reason)
     }
 
     /// The key under which it may be repeated. `parts` tell one request from another.
@@ -135,7 +136,25 @@ impl<By, Named> Operation<By, Named> {
         command: PeopleCommand,
         respond: PeopleRespond,
     ) -> Result<Response<Body>, ApiError> {
-        let request = PeopleRequest { caller, receipt: self.receipt(route, parts)?, command, respond };
+        let request = PeopleRequest::new(caller, self.receipt(route, parts)?, command, respond);
+        let (answer, replayed) = self.app.change_people(request).await?;
+        Ok(written(answer, replayed))
+    }
+
+    /// The same for what takes somebody or something away: the body may say why, and nothing is answered.
+    ///
+    /// # Errors
+    /// As [`Self::reason_if_any`], and the command's own.
+    pub async fn remove_people(
+        &self,
+        caller: Caller,
+        route: &'static str,
+        id: &str,
+        command: PeopleCommand,
+    ) -> Result<Response<Body>, ApiError> {
+        let reason = self.reason_if_any()?;
+        let receipt = self.receipt(route, &[id.as_bytes(), &self.body])?;
+        let request = PeopleRequest::new(caller, receipt, command, silent()).because(reason);
         let (answer, replayed) = self.app.change_people(request).await?;
         Ok(written(answer, replayed))
     }
@@ -162,10 +181,7 @@ impl<By, Named: OfOrganization> Operation<By, Named> {
         reason: String,
         respond: Respond,
     ) -> Result<Response<Body>, ApiError> {
-        if reason.len() > MOST_REASON {
-            return Err(ApiError::invalid("#/reason", format!("Send at most {MOST_REASON} bytes.")));
-        }
-        let organization = self.organization()?;
+        let (reason, organization) = (checked_reason(reason)?, self.organization()?);
         // The path is part of the request: the route's template alone does not tell meter, window or grant. The command is
         // not: what a plan's key means may change between a call and its repetition.
         // Nor is how the organization was named: the key's scope is the organization.
@@ -216,9 +232,45 @@ impl<Named> Operation<Operator, Named> {
         command: TeamCommand,
         respond: impl Fn(&TeamAfter<'_>) -> Answer + Send + Sync + 'static,
     ) -> Result<Response<Body>, ApiError> {
-        let change = Change { app: &self.app, headers: &self.headers, route, parts };
-        change.run_as(Arc::clone(&self.by.caller.actor), command, respond).await
+        self.change_team_because(String::new(), route, parts, command, respond).await
     }
+
+    /// The same where it is said why.
+    ///
+    /// # Errors
+    /// 422 where the reason is too long, and the command's own.
+    pub async fn change_team_because(
+        &self,
+        reason: String,
+        route: &'static str,
+        parts: &[&[u8]],
+        command: TeamCommand,
+        respond: impl Fn(&TeamAfter<'_>) -> Answer + Send + Sync + 'static,
+    ) -> Result<Response<Body>, ApiError> {
+        let reason = checked_reason(reason)?;
+        let change = Change { app: &self.app, headers: &self.headers, route, parts };
+        change.run_as(Arc::clone(&self.by.caller.actor), reason, command, respond).await
+    }
+}
+
+impl Operation<Operator, String> {
+    /// Deletes what is the team's and is named in the path; the body may say why.
+    ///
+    /// # Errors
+    /// As [`Operation::reason_if_any`], and the command's own.
+    pub async fn delete_of_team(&self, route: &'static str, command: TeamCommand) -> Result<Response<Body>, ApiError> {
+        let parts = [self.named.as_bytes(), &self.body[..]];
+        self.change_team_because(self.reason_if_any()?, route, &parts, command, nothing).await
+    }
+}
+
+/// # Errors
+/// 422 where it is too long to be kept.
+pub(super) fn checked_reason(reason: String) -> Result<String, ApiError> {
+    if reason.len() > MOST_REASON {
+        return Err(ApiError::invalid("#/reason", format!("Send at most {MOST_REASON} bytes.")));
+    }
+    Ok(reason)
 }
 
 /// What stands in a path after the organization, which is the first thing that its route's template names.

@@ -14,9 +14,7 @@ use serde::Deserialize;
 use utoipa::ToSchema;
 
 use super::auth::Credential;
-use super::change::{
-    MOST_REASON, OptionalReasonBody, ReasonBody, if_match, nothing, organization_answer, run, written,
-};
+use super::change::{OptionalReasonBody, ReasonBody, if_match, nothing, organization_answer, run, written};
 use super::error::ApiError;
 use super::json;
 use super::operation::Operation;
@@ -135,9 +133,6 @@ pub async fn update(operation: Operation<Credential>) -> Result<Response<Body>, 
 pub async fn delete(operation: Operation<Credential>) -> Result<Response<Body>, ApiError> {
     let caller = operation.admit(Right::Delete).await?;
     let reason = operation.reason_if_any()?;
-    if reason.len() > MOST_REASON {
-        return Err(ApiError::invalid("#/reason", format!("Send at most {MOST_REASON} bytes.")));
-    }
     // Which organization is part of the request: the key's scope is the team, since nothing is left of the organization.
     let route = "DELETE /v1/organizations/{org}";
     let request = ChangeRequest {

@@ -19,6 +19,7 @@ mod admin;
 mod api;
 mod assets;
 mod measured;
+mod notifications;
 mod organization;
 mod portal;
 mod prices;
@@ -77,6 +78,8 @@ pub(super) fn router(app: App, api: Router) -> Router {
         .route("/organizations/{org}/settings/do/{action}", get(of_own::show).post(of_own::sent))
         .route("/portal", get(portal::usage).post(portal::open))
         .route("/portal/billing", get(portal::billing))
+        .route("/portal/notifications", get(notifications::show).post(notifications::sent))
+        .route("/unsubscribe", get(notifications::unsubscribe).post(notifications::unsubscribed))
         .route("/portal/billing/manage", axum::routing::post(portal::manage))
         .route("/portal/billing/upgrade", axum::routing::post(portal::upgrade))
         .route("/admin/{*rest}", get(nowhere))

@@ -24,6 +24,7 @@ pub mod administrators;
 pub mod invitations;
 pub mod links;
 pub mod members;
+pub mod notifications;
 pub mod portals;
 pub mod provider;
 pub mod sessions;

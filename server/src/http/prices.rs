@@ -51,6 +51,9 @@ pub struct PutPricesBody {
     #[serde(default)]
     #[allow(dead_code, reason = "so that what was read can be sent back as it is")]
     pub changed_at: Option<String>,
+    /// Why; kept in the audit log.
+    #[serde(default)]
+    pub reason: String,
 }
 
 /// What names a price among others.
@@ -79,6 +82,9 @@ pub struct PatchPricesBody {
     /// Prices to be taken away.
     #[serde(default)]
     pub remove: Vec<PriceNameBody>,
+    /// Why; kept in the audit log.
+    #[serde(default)]
+    pub reason: String,
 }
 
 impl From<PriceNameBody> for PriceSpec {
@@ -108,7 +114,7 @@ pub async fn put(operation: Operation<Operator, ()>) -> Result<Response<Body>, A
     let respond = |after: &TeamAfter<'_>| table(&after.snapshot.stored.prices);
     let parts = [&operation.body[..]];
     let command = TeamCommand::PutPrices(body.prices, body.version);
-    operation.change_team("PUT /v1/prices", &parts, command, respond).await
+    operation.change_team_because(body.reason, "PUT /v1/prices", &parts, command, respond).await
 }
 
 /// Adds, changes and removes single prices. All of it, or nothing.
@@ -119,7 +125,7 @@ pub async fn update(operation: Operation<Operator, ()>) -> Result<Response<Body>
     let respond = |after: &TeamAfter<'_>| table(&after.snapshot.stored.prices);
     let parts = [&operation.body[..]];
     let command = TeamCommand::PatchPrices { set: body.set, remove: body.remove.into_iter().map(Into::into).collect() };
-    operation.change_team("PATCH /v1/prices", &parts, command, respond).await
+    operation.change_team_because(body.reason, "PATCH /v1/prices", &parts, command, respond).await
 }
 
 fn table(stored: &StoredPrices) -> Answer {

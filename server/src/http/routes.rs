@@ -14,7 +14,7 @@ use utoipa_axum::routes;
 use super::documented::{self, clients, internal, metrics, portal, usage};
 use super::error::ApiError;
 use super::path::Path;
-use super::people::{administrators, invitations, links, members, portals, provider, sessions};
+use super::people::{administrators, invitations, links, members, notifications, portals, provider, sessions};
 use super::service::{Route, not_found};
 use super::state::App;
 use super::{
@@ -143,7 +143,11 @@ fn people() -> OpenApiRouter<App> {
         .routes(routes!(settings::get, settings::update))
         .routes(routes!(members::add, members::list))
         .routes(routes!(members::get, members::update, members::remove))
-        .routes(routes!(invitations::create))
+        .routes(routes!(notifications::get, notifications::update))
+        .routes(routes!(notifications::unsubscribe))
+        .routes(routes!(invitations::create, invitations::list))
+        .routes(routes!(invitations::withdraw))
+        .routes(routes!(invitations::resend))
         .routes(routes!(invitations::accept))
         .routes(routes!(sessions::use_link))
         .routes(routes!(provider::start))

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::auth::Credential;
-use super::change::{if_match, written};
+use super::change::{OptionalReasonBody, if_match, written};
 use super::decision::json as json_answer;
 use super::error::ApiError;
 use super::idempotency;
@@ -162,12 +162,11 @@ fn meter_answer(after: &TeamAfter<'_>) -> Answer {
 }
 
 /// Deletes a meter that no plan limits. What was recorded on it stays.
-#[utoipa::path(delete, path = "/v1/meters/{key}", tag = "meters and plans", params(("key" = String, Path)),
+#[utoipa::path(delete, path = "/v1/meters/{key}", tag = "meters and plans", params(("key" = String, Path)), request_body = Option<OptionalReasonBody>,
     responses((status = 204), (status = 404, description = "Unknown"), (status = 409, description = "A plan limits it")))]
 pub async fn delete_meter(operation: Operation) -> Result<Response<Body>, ApiError> {
-    let key = &operation.named;
-    let command = TeamCommand::DeleteMeter(MeterKey::new(key).map_err(|_| ApiError::unknown_meter())?);
-    operation.change_team("DELETE /v1/meters/{key}", &[key.as_bytes()], command, nothing).await
+    let key = MeterKey::new(&operation.named).map_err(|_| ApiError::unknown_meter())?;
+    operation.delete_of_team("DELETE /v1/meters/{key}", TeamCommand::DeleteMeter(key)).await
 }
 
 /// The newest version of every plan.
@@ -231,14 +230,12 @@ fn plan_answer(after: &TeamAfter<'_>) -> Answer {
 }
 
 /// Deletes a plan that nobody needs: no organization is on it or will come to it.
-#[utoipa::path(delete, path = "/v1/plans/{key}", tag = "meters and plans", params(("key" = String, Path)),
+#[utoipa::path(delete, path = "/v1/plans/{key}", tag = "meters and plans", params(("key" = String, Path)), request_body = Option<OptionalReasonBody>,
     responses((status = 204), (status = 404, description = "Unknown"), (status = 409, description = "New organizations begin on it, a plan leads to it, or organizations are on it or will come to it")))]
 pub async fn delete_plan(operation: Operation) -> Result<Response<Body>, ApiError> {
-    let key = &operation.named;
-    let plan = PlanKey::new(key).map_err(|_| ApiError::unknown_plan())?;
+    let plan = PlanKey::new(&operation.named).map_err(|_| ApiError::unknown_plan())?;
     let is_used = is_used(&operation.app, &plan).await?;
-    let command = TeamCommand::DeletePlan(plan, is_used);
-    operation.change_team("DELETE /v1/plans/{key}", &[key.as_bytes()], command, nothing).await
+    operation.delete_of_team("DELETE /v1/plans/{key}", TeamCommand::DeletePlan(plan, is_used)).await
 }
 
 /// Whether an organization is on a plan or will come to it. Few at a time: nobody else's reading waits for all of them. An
@@ -287,12 +284,13 @@ impl Change<'_> {
     pub(super) async fn run_as(
         self,
         actor: Arc<str>,
+        reason: String,
         command: TeamCommand,
         respond: impl Fn(&TeamAfter<'_>) -> Answer + Send + Sync + 'static,
     ) -> Result<Response<Body>, ApiError> {
         let request = TeamRequest {
             actor,
-            reason: String::new(),
+            reason,
             receipt: idempotency::receipt(self.headers, self.route, self.parts)?,
             command,
             only_if_version: if_match(self.headers)?,

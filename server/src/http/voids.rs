@@ -53,8 +53,8 @@ pub(super) fn name(app: &App, source: &str, id: &str) -> Result<EventName, ApiEr
     })
 }
 
-/// Where a record stands that is not found by its id any more: records are kept for longer than ids. For that they are gone through,
-/// so it is not done in an organization that is too young to have such, and, of those who are no operators, for one at a time.
+/// Where a record stands that is not found by its id any more: records are kept for longer than ids. For that those are gone through
+/// that are older, so it is not done in an organization that is too young to have such, and, of those who are no operators, for one at a time.
 ///
 /// # Errors
 /// 404 where there is none, 503 while another is looked for.
@@ -74,7 +74,7 @@ pub(super) async fn place_of(
     let alone = alone.map_err(|_| ApiError::unavailable(1))?;
     let place = app.read(move |view| {
         let _alone = alone;
-        Report { view, catalogue: &catalogue, scope, now, text: false }.place_of(&organization, &source, &id)
+        Report { view, catalogue: &catalogue, scope, now, text: false }.place_of(&organization, kept, (&source, &id))
     });
     place.await?.ok_or_else(ApiError::not_found)
 }

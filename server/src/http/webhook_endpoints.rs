@@ -12,6 +12,7 @@ use metergate_rules::time::{SECOND, Time};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
+use super::change::OptionalReasonBody;
 use super::decision::json as json_answer;
 use super::error::ApiError;
 use super::json;
@@ -72,6 +73,9 @@ pub struct EndpointChangeBody {
     #[serde(default, deserialize_with = "json::given")]
     #[schema(value_type = bool, required = false)]
     pub enabled: Option<bool>,
+    /// Why; kept in the audit log.
+    #[serde(default)]
+    pub reason: String,
 }
 
 /// How long the secret before goes on.
@@ -318,16 +322,16 @@ pub async fn update(operation: Operation) -> Result<Response<Body>, ApiError> {
     let respond = endpoint_answer(200, failing(health_of(app, id).await?), app, false);
     let command = TeamCommand::Endpoint(EndpointCommand::Change(EndpointId::named(id), change));
     let parts = [id.as_bytes(), &operation.body[..]];
-    operation.change_team("PATCH /v1/webhook-endpoints/{id}", &parts, command, respond).await
+    let route = "PATCH /v1/webhook-endpoints/{id}";
+    operation.change_team_because(asked.reason, route, &parts, command, respond).await
 }
 
 /// Deletes a webhook endpoint. What waits for it is not sent any more.
-#[utoipa::path(delete, operation_id = "delete_webhook_endpoint", path = "/v1/webhook-endpoints/{id}", tag = "webhooks", params(("id" = String, Path)),
+#[utoipa::path(delete, operation_id = "delete_webhook_endpoint", path = "/v1/webhook-endpoints/{id}", tag = "webhooks", params(("id" = String, Path)), request_body = Option<OptionalReasonBody>,
     responses((status = 204), (status = 404, description = "Unknown")))]
 pub async fn delete(operation: Operation) -> Result<Response<Body>, ApiError> {
-    let id = &operation.named;
-    let command = TeamCommand::Endpoint(EndpointCommand::Delete(EndpointId::named(id)));
-    operation.change_team("DELETE /v1/webhook-endpoints/{id}", &[id.as_bytes()], command, nothing).await
+    let command = TeamCommand::Endpoint(EndpointCommand::Delete(EndpointId::named(&operation.named)));
+    operation.delete_of_team("DELETE /v1/webhook-endpoints/{id}", command).await
 }
 
 /// Makes another secret, which the answer shows. For a day messages are signed by the one before it, too, so that receivers can

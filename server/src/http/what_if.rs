@@ -30,6 +30,8 @@ use crate::store::{Scope, StoreError};
 const KIND: &str = "what-if";
 /// Those that go on at the same time, at most.
 const MOST_AT_ONCE: usize = 2;
+/// How long it may take at most where that is given, in seconds.
+const LONGEST: u32 = 3600;
 /// How long a caller is kept waiting for the answer itself, in seconds: without being asked, and at most.
 const WAIT: u64 = 5;
 const LONGEST_WAIT: u64 = 25;
@@ -60,12 +62,15 @@ pub struct WhatIfBody {
     /// The zone of the days in the answer; UTC without one.
     #[schema(example = "Europe/Berlin")]
     pub time_zone: Option<String>,
+    /// Seconds, 1 to 3600: the answer is then of the organizations that have been replayed by then, and `unreplayed` says how many are
+    /// left. Without it all are replayed.
+    pub within_seconds: Option<u32>,
 }
 
 /// What would have been refused under a changed plan or catalogue: past records, replayed in order with the real rules. Events
-/// are facts and never refused; what of them goes beyond a limit is told as overage. Trials, locks, credit, overrides and moves
-/// to other plans stay as they were. Where raw records are gone it says until when, and estimates from sums. Nothing is
-/// recorded. Where it takes longer than `wait` it is a job; two go on at a time.
+/// are facts and never refused; what of them goes beyond a limit is told as overage. Locks, credit, overrides and moves
+/// to other plans stay as they were. What was told too late for a limit, as an import is, stands apart, by when it had happened.
+/// Where raw records are gone it says until when, and estimates from sums. Nothing is recorded. Where it takes longer than `wait` it is a job; two go on at a time.
 #[utoipa::path(post, operation_id = "what_if", path = "/v1/what-if", tag = "meters and plans", request_body = WhatIfBody,
     params(("wait" = Option<u64>, Query, description = "Seconds until it becomes a job, 0 to 25; 5 without it"), Numbers),
     responses((status = 200, body = WhatIfReport), (status = 202, body = JobBody, description = "It takes longer; `Location` is the job", headers(("location" = String))),
@@ -152,9 +157,14 @@ fn question(app: &App, body: WhatIfBody, text: bool) -> Result<Question, ApiErro
     let organizations = body.organizations.as_ref().map(|named| organizations(named)).transpose()?;
     let zone = body.time_zone.as_deref().map_or_else(|| Ok(Zone::utc()), Zone::new);
     let zone = zone.map_err(|error| ApiError::invalid("#/timeZone", format!("{error}.")))?;
-    let is_definition = body.definition.is_some();
+    let within = body.within_seconds;
+    if within.is_some_and(|seconds| !(1..=LONGEST).contains(&seconds)) {
+        return Err(ApiError::invalid("#/withinSeconds", format!("Send a number of seconds, 1 to {LONGEST}.")));
+    }
+    let (is_definition, is_last_month) = (body.definition.is_some(), body.from.is_none() && body.to.is_none());
     let changed = changed(body)?;
     let question = Question::new(&app.snapshot(), changed, organizations, span, zone, text);
+    let question = question.map(|question| question.of_last_month(is_last_month).within(within));
     question.map_err(|error| match error {
         // What is wrong with a plan is wrong with the member that defines it.
         StoreError::Catalogue { code, status, detail } if is_definition && detail.starts_with("#/") => {

@@ -1,18 +1,22 @@
-//! Notices to an organization's owners and admins (N5): the mails among the deliveries of messages. Each was written in the commit of
+//! Notices to members of an organization, as each wants them (N5): the mails among the deliveries of messages. Each was written in the commit of
 //! what it tells, and is sent at least once.
 
 use std::time::Duration;
 
-use metergate_rules::id::OrganizationRef;
+use metergate_rules::id::{OrganizationId, OrganizationKey, OrganizationRef};
+use metergate_rules::notice::{Kind, Topic};
 use metergate_rules::time::{DAY, HOUR, SECOND, Time};
 
-use super::written::Words;
+use super::written::{Button, Choices, Words};
 use super::{Post, Sent};
 use crate::clock::boot;
+use crate::http::error::ApiError;
 use crate::people::told::user_of;
+use crate::people::{UserId, choice};
 use crate::store::outbox::{AttemptRow, DeliveryRow, DeliveryState, Noted, OutboxWork};
 use crate::store::reader::ReadError;
 use crate::store::{Scope, StoreError};
+use serde::Deserialize;
 
 /// Mails that are looked at at once.
 const AT_ONCE: usize = 50;
@@ -74,21 +78,57 @@ impl Post {
     async fn notice(&self, delivery: &DeliveryRow) -> Result<Option<Words>, StoreError> {
         let (people, catalogue) = (self.store.people(), self.store.catalogue());
         let organization = delivery.key.organization;
-        let to = user_of(delivery.key.endpoint.as_str());
-        let to = to.filter(|user| people.told_by_mail(organization).any(|told| told == *user));
-        let Some(to) = to.and_then(|user| people.user(user)).map(|user| user.email.clone()) else { return Ok(None) };
-        let id = OrganizationRef::Id(organization);
-        let there = self.store.reader().read(move |view| match view.account(Scope::Team, &id) {
-            Err(ReadError::Store(StoreError::UnknownOrganization)) => Ok(false),
-            account => account.map(|_| true),
-        });
-        if !there.await? {
+        let Some(user) = user_of(delivery.key.endpoint.as_str()) else { return Ok(None) };
+        // They may have chosen otherwise since it was written, or be a member no more.
+        let wants = |topic| people.told_by_mail(organization, topic).any(|told| told == user);
+        let Some(to) = topic_of(delivery).filter(|topic| wants(*topic)).and_then(|_| people.user(user)) else {
             return Ok(None);
-        }
-        let url = self.links.page("/portal").map_err(|_| StoreError::Unavailable)?;
+        };
+        let (to, id) = (to.email.clone(), OrganizationRef::Id(organization));
+        let found = self.store.reader().read(move |view| match view.account(Scope::Team, &id) {
+            Err(ReadError::Store(StoreError::UnknownOrganization)) => Ok(None),
+            account => account.map(|account| Some(account.profile.key.clone())),
+        });
+        let Some(key) = found.await? else { return Ok(None) };
+        let urls = self.urls(&key, organization, user).map_err(|_| StoreError::Unavailable)?;
         let name = |key: &str| catalogue.meter_entry(key).and_then(|entry| entry.spec.name.clone());
-        Ok(Words::notice(to, catalogue.stored.settings.team_name.clone(), url, &delivery.body, name))
+        Ok(Words::notice(to, catalogue.stored.settings.team_name.clone(), urls, &delivery.body, name))
     }
+
+    /// Where a member sees the use, and where they choose what they are told.
+    fn urls(
+        &self,
+        key: &OrganizationKey,
+        organization: OrganizationId,
+        user: UserId,
+    ) -> Result<(String, Choices), ApiError> {
+        let token = choice::token(self.store.audit_key(), organization, user);
+        let button = match self.links.is_public() {
+            None => Button::None,
+            Some(false) => Button::Page,
+            Some(true) => Button::OneClick,
+        };
+        let settings = self.links.page(&format!("/portal/notifications?org={key}"))?;
+        let choices = Choices { settings, refuse: self.links.link("/unsubscribe", &token)?, button };
+        Ok((self.links.page("/portal")?, choices))
+    }
+}
+
+/// To what a mail belongs of all that a member may be told.
+fn topic_of(delivery: &DeliveryRow) -> Option<Topic> {
+    let message: Message = serde_json::from_str(&delivery.body).ok()?;
+    Topic::of(Kind::from_name(&delivery.kind)?, message.data.threshold)
+}
+
+/// What of a message says to what it belongs, beside its type.
+#[derive(Deserialize)]
+struct Message {
+    data: MessageData,
+}
+
+#[derive(Deserialize)]
+struct MessageData {
+    threshold: Option<u8>,
 }
 
 /// What came of a try.

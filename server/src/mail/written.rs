@@ -1,13 +1,14 @@
 //! What mails say, as plain text and as HTML that loads nothing.
 
+use lettre::message::header::{HeaderName, HeaderValue};
 use lettre::message::{Mailbox, MultiPart};
 use lettre::{Address, Message};
-use serde::Deserialize;
-use serde_json::value::RawValue;
 
 use crate::hex::hex;
 use crate::http::docs::escape;
 use crate::people::email::Email;
+
+mod told;
 
 /// The longest name in a mail, in characters.
 const MOST_NAME: usize = 100;
@@ -31,6 +32,30 @@ pub(super) struct Words {
     url: String,
     /// For how long it opens something, and what to do who did not ask.
     rest: &'static str,
+    /// Where they want something else, where they need not be sent it.
+    choices: Option<Choices>,
+}
+
+/// Where whoever gets a notice chooses what they are told, or wants no more of it.
+#[derive(Clone, Debug)]
+pub(super) struct Choices {
+    /// The page on which they choose, signed in.
+    pub(super) settings: String,
+    /// The link by which they get no more.
+    pub(super) refuse: String,
+    /// What mail programs are told of that link.
+    pub(super) button: Button,
+}
+
+/// Whether mail programs show a button that opens the link by which somebody gets no more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Button {
+    /// They do not, since they may not reach this server.
+    None,
+    /// They lead to the page (RFC 2369).
+    Page,
+    /// They send what it takes themselves (RFC 8058), which only goes over https.
+    OneClick,
 }
 
 impl Words {
@@ -39,7 +64,7 @@ impl Words {
         let subject = format!("Choose another password for {team}");
         let lead = format!("Somebody, you we hope, asked for another password for {team}.");
         let rest = "The link works once, within a day. If it was not you, do nothing: your password stays as it is.";
-        Self { to, team, subject, lead, action: "Choose another password", url, rest }
+        Self { to, team, subject, lead, action: "Choose another password", url, rest, choices: None }
     }
 
     pub(super) fn verification(to: Email, team: Option<String>, url: String) -> Self {
@@ -47,7 +72,7 @@ impl Words {
         let subject = format!("Confirm your e-mail address for {team}");
         let lead = format!("An account of {team} has this address. Sign in and confirm that it is yours.");
         let rest = "The link works once, within a day. If you have no such account, do nothing.";
-        Self { to, team, subject, lead, action: "Confirm the address", url, rest }
+        Self { to, team, subject, lead, action: "Confirm the address", url, rest, choices: None }
     }
 
     pub(super) fn invitation(to: Email, team: Option<String>, url: String, organization: &str) -> Self {
@@ -56,125 +81,32 @@ impl Words {
         let lead = format!("You are invited to join {organization} on {team}.");
         let rest =
             "The link works once, within 7 days, for this e-mail address. If you expect no invitation, do nothing.";
-        Self { to, team, subject, lead, action: "Join", url, rest }
-    }
-
-    /// What happened to an organization, by the message that says so; nothing of what is not told by mail. `name` knows what meters
-    /// are called.
-    pub(super) fn notice(
-        to: Email,
-        team: Option<String>,
-        url: String,
-        message: &str,
-        name: impl Fn(&str) -> Option<String>,
-    ) -> Option<Self> {
-        let Notice { r#type: kind, data } = serde_json::from_str(message).ok()?;
-        let (team, organization) = (named(team), plain(&data.organization.name));
-        let (subject, lead) = match kind.as_str() {
-            "usage.threshold" => threshold(&data, [&organization, &team], name)?,
-            "trial.ending" => {
-                let end = day(data.trial_ends_at.as_deref()?);
-                (
-                    format!("{organization}: the trial ends on {end}"),
-                    format!("The trial of {organization} on {team} ends on {end}."),
-                )
-            }
-            "trial.ended" => {
-                let after = match data.plan {
-                    _ if data.locked == Some(true) => "It is locked until it has another plan.".to_owned(),
-                    Some(plan) => format!("It is on the plan {} now.", plain(&plan)),
-                    None => String::new(),
-                };
-                (
-                    format!("{organization}: the trial is over"),
-                    format!("The trial of {organization} on {team} is over. {after}"),
-                )
-            }
-            _ => return None,
-        };
-        let rest = "This mail goes to the owners and admins of the organization.";
-        Some(Self { to, team, subject, lead, action: "See the usage", url, rest })
+        Self { to, team, subject, lead, action: "Join", url, rest, choices: None }
     }
 
     fn text(&self) -> String {
         let Self { lead, action, url, rest, team, .. } = self;
-        format!("{lead}\n\n{action}:\n{url}\n\n{rest}\n\n{team}\n")
+        let choices = self.choices.as_ref().map_or_else(String::new, |Choices { settings, refuse, .. }| {
+            format!("\nChoose which mails you get:\n{settings}\n\nGet no more of them:\n{refuse}\n")
+        });
+        format!("{lead}\n\n{action}:\n{url}\n\n{rest}\n{choices}\n{team}\n")
     }
 
     fn html(&self) -> String {
         let [lead, url, team] = [&self.lead, &self.url, &self.team].map(|text| escape(text));
         let Self { action, rest, .. } = self;
+        let choices = self.choices.as_ref().map_or_else(String::new, |Choices { settings, refuse, .. }| {
+            let [settings, refuse] = [settings, refuse].map(|url| escape(url));
+            format!(
+                " <a href=\"{settings}\">Choose which mails you get</a>, or <a href=\"{refuse}\">get no more of them</a>."
+            )
+        });
         format!(
             "<!doctype html>\n<html lang=\"en\"><body style=\"font-family: sans-serif; line-height: 1.5; max-width: 34em\">\n\
-             <p>{lead}</p>\n<p><a href=\"{url}\">{action}</a></p>\n<p style=\"color: #555\">{rest}</p>\n<p>{team}</p>\n\
+             <p>{lead}</p>\n<p><a href=\"{url}\">{action}</a></p>\n<p style=\"color: #555\">{rest}{choices}</p>\n<p>{team}</p>\n\
              </body></html>\n"
         )
     }
-}
-
-/// Subject and lead of a mail about a limit.
-fn threshold(
-    data: &NoticeData,
-    [organization, team]: [&str; 2],
-    name: impl Fn(&str) -> Option<String>,
-) -> Option<(String, String)> {
-    let key = data.meter.as_deref()?;
-    let meter = plain(&name(key).unwrap_or_else(|| key.to_owned()));
-    let (limit, soft) = (data.limit.as_ref()?.get(), data.enforcement.as_deref() == Some("soft"));
-    // What is reserved may be given back.
-    let is_some = |held: &RawValue| held.get().bytes().any(|digit| matches!(digit, b'1'..=b'9'));
-    let used = if data.held.as_deref().is_some_and(is_some) { "used or reserved" } else { "used" };
-    let ends = data.resets_at.as_deref().map(day);
-    let beyond = "What goes beyond it is counted as overage.".to_owned();
-    if let Some(percent) = data.threshold.filter(|percent| *percent < 100) {
-        let goes_on = match ends {
-            _ if soft => beyond,
-            Some(day) => format!("Beyond it more is refused until {day}."),
-            None => "Beyond it more is refused.".to_owned(),
-        };
-        let lead =
-            format!("{organization} has {used} {percent} % or more of its {meter} on {team}, of {limit}. {goes_on}");
-        return Some((format!("{organization}: {percent} % of {meter} is {used}"), lead));
-    }
-    let goes_on = match ends {
-        _ if soft => beyond,
-        Some(day) => format!("More is refused until {day}."),
-        None => "More is refused.".to_owned(),
-    };
-    let lead = format!("{organization} has {used} all of its {meter} on {team}: {limit}. {goes_on}");
-    Some((format!("{organization}: all of {meter} is {used}"), lead))
-}
-
-/// What of a message is said in a mail.
-#[derive(Deserialize)]
-struct Notice {
-    r#type: String,
-    data: NoticeData,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct NoticeData {
-    organization: NoticeOrganization,
-    meter: Option<String>,
-    threshold: Option<u8>,
-    enforcement: Option<String>,
-    limit: Option<Box<RawValue>>,
-    held: Option<Box<RawValue>>,
-    resets_at: Option<String>,
-    trial_ends_at: Option<String>,
-    plan: Option<String>,
-    locked: Option<bool>,
-}
-
-#[derive(Deserialize)]
-struct NoticeOrganization {
-    name: String,
-}
-
-/// The day of a time, and that it is UTC.
-fn day(time: &str) -> String {
-    format!("{} (UTC)", time.split('T').next().unwrap_or(time))
 }
 
 /// The mail.
@@ -185,12 +117,21 @@ pub(super) fn written(from: &Mailbox, words: &Words) -> Result<Message, lettre::
     let to: Address = words.to.as_str().parse().map_err(|_| lettre::error::Error::MissingTo)?;
     let name = from.name.clone().unwrap_or_else(|| words.team.clone());
     let id = format!("<{}@{}>", hex(&crate::random::bytes::<16>()), from.email.domain());
-    Message::builder()
+    let mut message = Message::builder()
         .from(Mailbox::new(Some(name), from.email.clone()))
         .to(Mailbox::new(None, to))
         .subject(words.subject.clone())
         .message_id(Some(id))
-        .multipart(MultiPart::alternative_plain_html(words.text(), words.html()))
+        .multipart(MultiPart::alternative_plain_html(words.text(), words.html()))?;
+    if let Some(choices) = words.choices.as_ref().filter(|choices| choices.button != Button::None) {
+        let mut set = |name, value| message.headers_mut().insert_raw(HeaderValue::new(name, value));
+        set(HeaderName::new_from_ascii_str("List-Unsubscribe"), format!("<{}>", choices.refuse));
+        if choices.button == Button::OneClick {
+            let one_click = "List-Unsubscribe=One-Click".to_owned();
+            set(HeaderName::new_from_ascii_str("List-Unsubscribe-Post"), one_click);
+        }
+    }
+    Ok(message)
 }
 
 fn named(team: Option<String>) -> String {
@@ -305,69 +246,25 @@ mod tests {
         }
     }
 
-    fn of_message(message: &str) -> Option<Words> {
-        let to = Email::new("ann@example.com").unwrap();
-        let name = |key: &str| (key == "tokens").then(|| "Tokens".to_owned());
-        Words::notice(to, Some("Grace".to_owned()), "https://x/portal".to_owned(), message, name)
-    }
-
     #[test]
-    fn a_notice_says_what_its_message_tells_and_nothing_is_said_of_other_messages() {
-        let organization = r#""organization": {"id": "1", "key": "acme", "name": "Acme\nInc"}"#;
-        let limit = r#""meter": "tokens", "limit": 1000.5, "resetsAt": "2026-12-22T11:06:00Z", "enforcement": "#;
-        let cases = [
-            (
-                "usage.threshold",
-                format!(r#""threshold": 100, {limit} "hard""#),
-                "Acme Inc has used all of its Tokens on Grace: 1000.5. More is refused until 2026-12-22 (UTC).",
-            ),
-            (
-                "usage.threshold",
-                format!(r#"{limit} "soft""#),
-                "Acme Inc has used all of its Tokens on Grace: 1000.5. What goes beyond it is counted as overage.",
-            ),
-            (
-                "usage.threshold",
-                format!(r#""held": 0.5, {limit} "soft""#),
-                "Acme Inc has used or reserved all of its Tokens on Grace: 1000.5. What goes beyond it is counted as overage.",
-            ),
-            (
-                "usage.threshold",
-                format!(r#""held": 0.0, {limit} "soft""#),
-                "Acme Inc has used all of its Tokens on Grace: 1000.5. What goes beyond it is counted as overage.",
-            ),
-            (
-                "usage.threshold",
-                format!(r#""threshold": 80, {limit} "hard""#),
-                "Acme Inc has used 80 % or more of its Tokens on Grace, of 1000.5. Beyond it more is refused until 2026-12-22 (UTC).",
-            ),
-            (
-                "usage.threshold",
-                format!(r#""threshold": 95, "held": 3, {limit} "soft""#),
-                "Acme Inc has used or reserved 95 % or more of its Tokens on Grace, of 1000.5. What goes beyond it is counted as overage.",
-            ),
-            (
-                "trial.ending",
-                r#""trialEndsAt": "2026-12-22T11:06:00Z""#.to_owned(),
-                "The trial of Acme Inc on Grace ends on 2026-12-22 (UTC).",
-            ),
-            (
-                "trial.ended",
-                r#""plan": "free", "locked": false"#.to_owned(),
-                "The trial of Acme Inc on Grace is over. It is on the plan free now.",
-            ),
-            (
-                "trial.ended",
-                r#""plan": "trial", "locked": true"#.to_owned(),
-                "The trial of Acme Inc on Grace is over. It is locked until it has another plan.",
-            ),
-        ];
-        for (kind, data, lead) in cases {
-            let message = format!(r#"{{"type": "{kind}", "timestamp": "", "data": {{{organization}, {data}}}}}"#);
-            let words = of_message(&message).unwrap_or_else(|| panic!("{message}"));
-            assert_eq!((words.lead.as_str(), words.subject.starts_with("Acme Inc: ")), (lead, true));
+    fn mail_programs_are_told_how_to_get_no_more_where_they_reach_this_server() {
+        let mut words = Words::reset(Email::new("ann@example.com").unwrap(), None, "https://x/portal".to_owned());
+        let refuse = format!("https://usage.example.com/unsubscribe?token=mgu_{}", "0".repeat(128));
+        for (button, is_named, is_one_click) in
+            [(Button::None, false, false), (Button::Page, true, false), (Button::OneClick, true, true)]
+        {
+            let settings = "https://usage.example.com/portal/notifications?org=acme&a=<".to_owned();
+            words.choices = Some(Choices { settings, refuse: refuse.clone(), button });
+            let text = message(&words);
+            let (head, _) = text.split_once("\r\n\r\n").unwrap();
+            let head = head.replace("\r\n ", " ");
+            let said = |name: &str| head.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
+            assert_eq!(said("List-Unsubscribe:"), is_named.then_some(&*format!("<{refuse}>")), "{button:?}: {head}");
+            assert_eq!(said("List-Unsubscribe-Post:"), is_one_click.then_some("List-Unsubscribe=One-Click"), "{head}");
+            assert!(words.text().contains(&format!("\n{refuse}\n")), "{}", words.text());
+            assert!(words.html().contains("acme&amp;a=&lt;"), "{}", words.html());
         }
-        let other = format!(r#"{{"type": "usage.reset", "timestamp": "", "data": {{{organization}}}}}"#);
-        assert!(of_message(&other).is_none() && of_message("{}").is_none());
+        words.choices = None;
+        assert!(!message(&words).contains("unsubscribe"), "a letter that was asked for");
     }
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use metergate_rules::account::Account;
 use metergate_rules::audit::{Draft, Fields};
 use metergate_rules::id::{OrganizationId, OrganizationKey, OrganizationRef};
+use metergate_rules::notice::Topic;
 use metergate_rules::role::Role;
 use metergate_rules::time::Time;
 
@@ -15,15 +16,17 @@ use super::letter::LetterId;
 use super::password::PasswordHash;
 use super::portal::{Portal, PortalId};
 use super::token::TokenHash;
-use super::{Link, Opens, People, PersonRow, SESSION, SIGN_IN_LINK, Session, User, UserId};
+use super::{InvitationId, Link, Opens, People, PersonRow, SESSION, SIGN_IN_LINK, Session, User, UserId};
 use crate::catalogue::Snapshot;
 use crate::store::audit::{TEAM, chain_of};
 use crate::store::{Answer, Caller, ReceiptKey, StoreError};
 
 mod administrators;
 mod deletion;
+mod invitations;
 mod letters;
 mod links;
+mod mails;
 mod members;
 mod portals;
 mod provided;
@@ -92,8 +95,16 @@ pub enum PeopleCommand {
     ChangeMember(OrganizationRef, UserId, Option<Role>, Option<bool>),
     /// A member is one no more.
     RemoveMember(OrganizationRef, UserId),
+    /// A member chooses what they are told by mail.
+    ChooseMails(OrganizationRef, UserId, Vec<(Topic, bool)>),
+    /// Who got a mail about an organization wants no more of them.
+    RefuseMails(OrganizationId, UserId),
     /// Somebody is invited.
     Invite(OrganizationRef, Email, Role, TokenHash),
+    /// Who is invited already gets another link, for another time.
+    InviteAgain(OrganizationRef, InvitationId, TokenHash),
+    /// Somebody is invited no more.
+    Withdraw(OrganizationRef, InvitationId),
     /// A user accepts an invitation.
     Accept(TokenHash, UserId),
     /// A link is made with which the user who has this address chooses another password.
@@ -126,12 +137,32 @@ pub enum PeopleCommand {
 pub struct PeopleRequest {
     /// Who asks.
     pub caller: Caller,
+    /// Why; empty without a reason.
+    pub reason: String,
     /// The key under which it may be repeated.
     pub receipt: Option<ReceiptKey>,
     /// What to change.
     pub command: PeopleCommand,
     /// Makes the answer. Called once more for the answer that is kept, without secrets.
     pub respond: PeopleRespond,
+}
+
+impl PeopleRequest {
+    /// One without a reason.
+    pub const fn new(
+        caller: Caller,
+        receipt: Option<ReceiptKey>,
+        command: PeopleCommand,
+        respond: PeopleRespond,
+    ) -> Self {
+        Self { caller, reason: String::new(), receipt, command, respond }
+    }
+
+    /// The same with a reason.
+    #[must_use]
+    pub fn because(self, reason: String) -> Self {
+        Self { reason, ..self }
+    }
 }
 
 /// Makes the answer to a change of people.
@@ -190,6 +221,8 @@ pub struct Ground<'a> {
     pub role: Role,
     /// The member who asks; `None` where an operator does.
     pub by: Option<UserId>,
+    /// Who asks, as the audit log names them.
+    pub actor: &'a Arc<str>,
     /// When.
     pub now: Time,
     /// Whether mail is sent.
@@ -209,6 +242,7 @@ pub fn decide(ground: &Ground<'_>, command: &PeopleCommand) -> Result<PeopleOutc
         organization: ground.organization,
         role: ground.role,
         by: ground.by,
+        actor: Arc::clone(ground.actor),
         now: ground.now,
         mails: ground.mails,
     };
@@ -225,7 +259,11 @@ pub fn decide(ground: &Ground<'_>, command: &PeopleCommand) -> Result<PeopleOutc
         PeopleCommand::AddMember(_, email, role, link) => change.add_member(email, *role, *link)?,
         PeopleCommand::ChangeMember(_, user, role, is_active) => change.change_member(*user, *role, *is_active)?,
         PeopleCommand::RemoveMember(_, user) => change.remove_member(*user)?,
+        PeopleCommand::ChooseMails(_, user, chosen) => change.choose_mails(*user, chosen)?,
+        PeopleCommand::RefuseMails(_, user) => change.refuse_mails(*user),
         PeopleCommand::Invite(_, email, role, link) => change.invite(email, *role, *link)?,
+        PeopleCommand::InviteAgain(_, invitation, link) => change.invite_again(*invitation, *link)?,
+        PeopleCommand::Withdraw(_, invitation) => change.withdraw(*invitation)?,
         PeopleCommand::Accept(link, user) => change.accept(*link, *user)?,
         PeopleCommand::MakeReset(email, link) => change.make_reset(email, *link)?,
         PeopleCommand::MakeVerification(email, link) => change.make_verification(email, *link)?,
@@ -252,6 +290,7 @@ struct Changing {
     organization: Option<OrganizationId>,
     role: Role,
     by: Option<UserId>,
+    actor: Arc<str>,
     now: Time,
     mails: bool,
 }
@@ -306,6 +345,11 @@ impl Changing {
         tokens.into_iter().for_each(|token| self.put(PersonRow::SessionGone(token)));
     }
 
+    /// A link that whoever asks has made.
+    fn link(&self, token: TokenHash, opens: Opens, expires_at: Time) -> Link {
+        Link { token, opens, expires_at, made_by: Arc::clone(&self.actor), made_at: self.now }
+    }
+
     /// Makes a link in place of those that `replaces` names and of all that are over.
     fn make_link(&mut self, link: Link, replaces: impl Fn(&Opens) -> bool) -> Arc<Link> {
         let gone = |old: &&Arc<Link>| old.expires_at <= self.now || replaces(&old.opens);
@@ -319,7 +363,7 @@ impl Changing {
     /// A link for one user, in place of an older one of the same kind.
     fn link_for(&mut self, opens: Opens, token: TokenHash) -> Arc<Link> {
         let same = opens.clone();
-        let link = Link { token, opens, expires_at: self.now.plus(SIGN_IN_LINK) };
+        let link = self.link(token, opens, self.now.plus(SIGN_IN_LINK));
         self.make_link(link, |old| *old == same)
     }
 }

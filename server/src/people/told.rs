@@ -1,9 +1,10 @@
 //! Who of an organization is told by mail what happens to it (N5).
 
 use metergate_rules::id::OrganizationId;
+use metergate_rules::notice::Topic;
 use metergate_rules::role::Role;
 
-use super::{People, UserId};
+use super::{Member, People, UserId};
 
 /// How many are told of one thing at most.
 const MOST: usize = 20;
@@ -11,12 +12,17 @@ const MOST: usize = 20;
 const PREFIX: &str = "mail:";
 
 impl People {
-    /// The owners and admins of an organization who are active and whose address is known to be their own: whoever registers with
-    /// somebody else's has nothing sent there.
-    pub fn told_by_mail(&self, organization: OrganizationId) -> impl Iterator<Item = UserId> {
+    /// The members of an organization who want to be told of this, are active and no viewers, and whose address is known to be their
+    /// own: whoever registers with somebody else's has nothing sent there.
+    pub fn told_by_mail(&self, organization: OrganizationId, topic: Topic) -> impl Iterator<Item = UserId> {
         let members = self.members_after(organization, None).map(|(member, _)| member);
-        let leads = members.filter(|member| member.is_active && matches!(member.role, Role::Owner | Role::Admin));
-        leads.map(|member| member.user).filter(|user| self.is_verified(*user)).take(MOST)
+        let told = members.filter(move |member| self.is_reached(member) && self.wants(member, topic));
+        told.map(|member| member.user).take(MOST)
+    }
+
+    /// Whether a member can be told anything by mail, as far as it depends on them.
+    pub fn is_reached(&self, member: &Member) -> bool {
+        member.is_active && member.role >= Role::Editor && self.is_verified(member.user)
     }
 }
 

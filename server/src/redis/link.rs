@@ -10,6 +10,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
+use futures_util::future::select_ok;
 use metergate_rules::time::{SECOND, Time};
 use redis::aio::{ConnectionLike, MultiplexedConnection};
 use redis::cluster::ClusterClient;
@@ -33,6 +34,11 @@ const VALID: i64 = SECOND;
 const CLUSTER_RETRIES: u32 = 3;
 /// The longest pause before that, in milliseconds.
 const CLUSTER_WAIT: u64 = 20;
+/// Keys by which it is seen whether a cluster can be written, spread over its servers: one that works is enough, since each call
+/// sees by itself whether the server of its organization answers.
+const PROBES: usize = 8;
+/// Writes such a key, and says what time it is there.
+const PROBE: &str = "redis.call('SET', KEYS[1], 1, 'PX', 1000) return redis.call('TIME')";
 /// Pieces of work for which nobody waits, at a time. What comes beyond that is not done.
 const MOST_BESIDE: usize = 10_000;
 
@@ -216,13 +222,20 @@ impl Shared {
         }
     }
 
-    /// Whether a connection works: what the clock says, and whether keys can be written.
-    async fn works(&self, connection: &mut Connection) -> RedisResult<()> {
-        let (seconds, micros): (i64, i64) = redis::cmd("TIME").query_async(connection).await?;
-        redis::cmd("SET").arg(&self.probe).arg(1).arg("PX").arg(1000).query_async::<()>(connection).await?;
+    /// Whether a connection works: what the clock says, and whether keys can be written; of a cluster whether one of its servers
+    /// does.
+    async fn works(&self, connection: &Connection) -> RedisResult<()> {
+        let probes = if connection.finds_its_servers() { PROBES } else { 1 };
+        let written = (0..probes).map(|number| Box::pin(write(connection.clone(), format!("{}:{number}", self.probe))));
+        let ((seconds, micros), _) = select_ok(written).await?;
         self.told_time(Time::from_micros(seconds.saturating_mul(SECOND).saturating_add(micros)));
         Ok(())
     }
+}
+
+/// Writes a key for a moment. Seconds and microseconds of the clock there.
+async fn write(mut connection: Connection, key: String) -> RedisResult<(i64, i64)> {
+    redis::cmd("EVAL").arg(PROBE).arg(1).arg(key).query_async(&mut connection).await
 }
 
 /// Keeps a connection that works until it is told to stop.
@@ -278,13 +291,13 @@ fn gone(why: &str) {
 
 /// The connection that there was, if it works again and finds its servers by itself; else another.
 async fn working(shared: &Shared, address: &Address, kept: Option<Connection>) -> RedisResult<Connection> {
-    if let Some(mut kept @ Connection::Cluster(_)) = kept
-        && shared.works(&mut kept).await.is_ok()
+    if let Some(kept @ Connection::Cluster(_)) = kept
+        && shared.works(&kept).await.is_ok()
     {
         return Ok(kept);
     }
-    let mut made = connect(address).await?;
-    shared.works(&mut made).await?;
+    let made = connect(address).await?;
+    shared.works(&made).await?;
     Ok(made)
 }
 

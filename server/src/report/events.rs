@@ -70,7 +70,7 @@ pub struct EventBody {
     pub duration_ms: Option<u32>,
     /// How it ended.
     pub status: Option<u16>,
-    /// The calls that it stands for, of a reservation that was held for several.
+    /// The calls that it stands for, where they are several: of a reservation that was held for them, or of an event that says so.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub calls: Option<CallsBody>,
     /// Whether it was taken back: nothing of it counts.
@@ -337,7 +337,7 @@ impl<'a> Filling<'a> {
             data: stored_object(&event.data),
             duration_ms: event.outcome.duration_ms,
             status: event.outcome.status,
-            calls: None,
+            calls: record.entry.what.calls().map(CallsBody::from),
             voided: self.is_void(sequence, offset, None),
             uses: recorded.uses.iter().map(|used| self.report.use_body(used)).collect(),
         };

@@ -4,11 +4,11 @@ use metergate_rules::account::Account;
 use metergate_rules::due::status_name;
 use metergate_rules::grant::Grant;
 use metergate_rules::id::{GrantId, MeterId};
-use metergate_rules::notice::{Figures, Notice, RefusedBy, Terms, Told};
+use metergate_rules::notice::{Figures, Notice, OfRefusal, RefusedBy, Terms, Told};
 use metergate_rules::outcome::Reason;
 use metergate_rules::plan::Enforcement;
 use metergate_rules::quantity::Quantity;
-use metergate_rules::time::{DAY, Time};
+use metergate_rules::time::{DAY, HOUR, Span, Time};
 use metergate_rules::window::Window;
 use serde::Serialize;
 
@@ -87,7 +87,12 @@ struct ThresholdBody {
 #[derive(Serialize)]
 struct RefusedBody {
     reason: Reason,
+    /// How often in the hour, as far as it was known.
     count: u64,
+    /// The hour, UTC.
+    hour: Period,
+    /// Whether it is over, so that no more are to come.
+    complete: bool,
     #[serde(flatten)]
     of: RefusedOf,
 }
@@ -96,6 +101,7 @@ struct RefusedBody {
 #[serde(untagged)]
 enum RefusedOf {
     Limit(Box<LimitBody>),
+    Window { meter: String, window: Window },
     Meter { meter: String },
 }
 
@@ -237,14 +243,11 @@ impl Telling<'_> {
                 About::Threshold(ThresholdBody { threshold: *percent, limit: self.limit(figures) })
             }
             Notice::Overage { figures, .. } => About::Limit(self.limit(figures)),
-            Notice::Refused { meter, by, count, figures } => About::Refused(RefusedBody {
-                reason: by.reason(),
-                count: *count,
-                of: match (by, figures) {
-                    (RefusedBy::Limit(_), Some(figures)) => RefusedOf::Limit(Box::new(self.limit(figures))),
-                    _ => RefusedOf::Meter { meter: self.meter(*meter) },
-                },
-            }),
+            Notice::Refused { meter, by, figures } => {
+                let of = OfRefusal { meter: *meter, by: *by, hour: self.at.floor(HOUR) };
+                self.refused(&of, 1, false, figures.as_ref())
+            }
+            Notice::RefusedInHour { of, count } => self.refused(of, *count, true, None),
             Notice::GrantExhausted(id) => self.grant(self.find(*id)?, None),
             Notice::GrantExpiring { grant, .. } => {
                 let grant = self.find(*grant)?;
@@ -256,6 +259,17 @@ impl Telling<'_> {
                 plan: self.plan(),
             }),
         })
+    }
+
+    fn refused(&self, refusal: &OfRefusal, count: u64, complete: bool, figures: Option<&Figures>) -> About {
+        let meter = || self.meter(refusal.meter);
+        let hour = Span { start: refusal.hour, end: refusal.hour.plus(HOUR) }.into();
+        let of = match (refusal.by, figures) {
+            (RefusedBy::Limit(_), Some(figures)) => RefusedOf::Limit(Box::new(self.limit(figures))),
+            (RefusedBy::Limit(window), None) => RefusedOf::Window { meter: meter(), window },
+            (RefusedBy::Before(_), _) => RefusedOf::Meter { meter: meter() },
+        };
+        About::Refused(RefusedBody { reason: refusal.by.reason(), count, hour, complete, of })
     }
 
     fn find(&self, id: GrantId) -> Option<&Grant> {

@@ -23,6 +23,8 @@ pub struct OrganizationBody {
     pub name: String,
     /// The key of its plan.
     pub plan: String,
+    /// The plan's name for people; its key where it has none.
+    pub plan_name: String,
     /// The version of the plan that it is on.
     pub plan_version: u32,
     /// `trial`, `active`, `past_due` or `canceled`.
@@ -58,6 +60,8 @@ pub struct OrganizationBody {
 pub struct ScheduledPlan {
     /// The plan's key.
     pub plan: String,
+    /// Its name for people; its key where it has none.
+    pub plan_name: String,
     /// Its version.
     pub version: u32,
     /// When.
@@ -66,9 +70,10 @@ pub struct ScheduledPlan {
 
 impl ScheduledPlan {
     fn of(scheduled: Scheduled, catalogue: &Snapshot) -> Self {
-        let plan = catalogue.plan_by_id(scheduled.plan);
-        let (plan, version) = plan.map_or_else(Default::default, |plan| (plan.key.to_string(), plan.version));
-        Self { plan, version, at: Timestamp(scheduled.at) }
+        let named = catalogue.plan_by_id(scheduled.plan);
+        let (plan, version) = named.map_or_else(Default::default, |plan| (plan.key.to_string(), plan.version));
+        let plan_name = named.map_or_else(String::new, |plan| plan.title().to_owned());
+        Self { plan, plan_name, version, at: Timestamp(scheduled.at) }
     }
 }
 
@@ -101,11 +106,13 @@ impl OrganizationBody {
     /// The organization of an account on which everything has been applied that has fallen due.
     pub fn of(account: &Account, catalogue: &Snapshot) -> Self {
         let (profile, (plan, plan_version)) = (&*account.profile, plan_of(account, catalogue));
+        let plan_name = catalogue.plan_by_id(account.plan).map_or_else(String::new, |plan| plan.title().to_owned());
         Self {
             id: account.id.to_string(),
             key: profile.key.to_string(),
             name: profile.name.clone(),
             plan,
+            plan_name,
             plan_version,
             status: status_name(account.status),
             trial_ends_at: account.trial.map(|trial| Timestamp(trial.ends_at)),

@@ -96,8 +96,7 @@ impl SubscriptionBody {
 fn offers(catalogue: &Snapshot) -> Vec<Offer> {
     let offer = |plan: &crate::catalogue::PlanEntry| {
         let price = plan.spec.stripe_prices.first()?.clone();
-        let name = plan.spec.name.clone().unwrap_or_else(|| plan.key.to_string());
-        Some(Offer { plan: plan.key.to_string(), name, price })
+        Some(Offer { plan: plan.key.to_string(), name: plan.title().to_owned(), price })
     };
     let mut offers: Vec<Offer> = catalogue.newest_plans().filter_map(offer).collect();
     offers.sort_by(|a, b| a.plan.cmp(&b.plan));

@@ -183,6 +183,7 @@ impl Kit {
                 data: format!("{{\"quantity\": {}}}", it.units),
                 items: vec![self.item(it.meter, it.units, &it.dimensions)],
                 outcome: Completion { duration_ms: Some(12), status: Some(200) },
+                calls: None,
                 llm: None,
             };
             let record = RecordRequest { caller: caller(), organization: organization(key), event, under: None };

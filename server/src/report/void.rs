@@ -2,7 +2,7 @@
 
 use metergate_rules::id::{OrganizationId, OrganizationRef};
 use metergate_rules::outcome::{Hold, VoidedEvent, What};
-use metergate_rules::time::Time;
+use metergate_rules::time::{HOUR, Time};
 
 use super::Report;
 use super::events::DECISION_SOURCE;
@@ -13,6 +13,8 @@ use crate::store::reader::ReadError;
 
 /// Records that are looked at for one event at most.
 const MOST_RECORDS: usize = 500_000;
+/// What is found by its id may be so much older by another clock, such as the database's.
+const CLOCKS: i64 = HOUR;
 
 impl Report<'_> {
     /// Whether the organization may have records from before this, as far as they are kept. A test organization's clock says nothing
@@ -25,20 +27,25 @@ impl Report<'_> {
         Ok(profile.test || profile.created_at < before)
     }
 
-    /// Where the event of a source and id stands, as `GET /v1/events` names it; `None` where it is not kept, or too many
-    /// records have come after it.
+    /// Where an event that came `before` stands, as `GET /v1/events` names it, by its source and id; `None` where it is not kept, or
+    /// too many records have come after it before that time.
     ///
     /// # Errors
     /// [`ReadError::Store`] where there is no such organization for this caller.
     pub fn place_of(
         &self,
         organization: &OrganizationRef,
-        source: &str,
-        id: &str,
+        before: Time,
+        (source, id): (&str, &str),
     ) -> Result<Option<VoidedEvent>, ReadError> {
         let account = self.view.account(self.scope, organization)?;
+        // By its own clock a test organization's records may be from any time.
+        let newest = match account.profile.test {
+            true => u64::MAX,
+            false => self.view.last_before(account.id, before.plus(CLOCKS))?,
+        };
         let (mut found, mut looked) = (None, 0);
-        self.view.records(account.id, u64::MAX, |sequence, offset, record| {
+        self.view.records(account.id, newest, |sequence, offset, record| {
             looked += 1;
             found = self.named(account.id, (sequence, offset), &record, source, id);
             found.is_none() && looked < MOST_RECORDS

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeSet;
 
-use metergate_rules::id::{MeterId, OrganizationId, OrganizationRef, PlanKey};
+use metergate_rules::id::{OrganizationId, OrganizationRef, PlanKey};
 use metergate_rules::period::Zone;
 use metergate_rules::time::Time;
 use metergate_rules::what_if::{self, Moved};
@@ -16,27 +16,28 @@ use crate::catalogue::change::decide;
 use crate::catalogue::file::CatalogueFile;
 use crate::catalogue::spec::{LimitSpec, PlanSpec};
 use crate::catalogue::{Snapshot, TeamCommand};
-use crate::store::error::EngineError;
 use crate::store::reader::{ReadError, Reader, View};
 use crate::store::rows::{Candidates, Listing};
 use crate::store::{Scope, StoreError};
 
 mod as_it_was;
 mod body;
+mod budget;
 mod estimated;
+mod found;
+mod late;
 mod replayed;
 mod summary;
 mod tally;
 
 pub use as_it_was::AsItWas;
 pub use body::{WhatIfDay, WhatIfEstimate, WhatIfLimit, WhatIfMeter, WhatIfOrganization, WhatIfReport};
-use replayed::Looked;
-use tally::Tally;
+use budget::Budget;
+use found::Found;
+pub use late::{WhatIfLate, WhatIfLateMeter};
 
 /// Organizations that are looked up in one read. Each is replayed in a read of its own.
 const STEP: usize = 16;
-/// Organizations that are listed at most: those of which most would have been refused.
-const MOST_LISTED: usize = 500;
 /// The meter of what calls of language models cost.
 const COST: &str = "llm_cost";
 
@@ -70,6 +71,12 @@ pub struct Question {
     zone: Zone,
     /// Whether quantities are written as strings.
     text: bool,
+    /// Whether a catalogue file is asked about.
+    is_file: bool,
+    /// Whether nobody has chosen the range, so that it is the last month.
+    is_last_month: bool,
+    /// Seconds in which as many organizations are replayed as may be; without them all are.
+    within: Option<u32>,
 }
 
 impl Question {
@@ -112,7 +119,35 @@ impl Question {
         let all = || catalogue.stored.plans.values().map(|plan| plan.key.to_string()).collect::<BTreeSet<_>>();
         let concerned = if prices_anew { all().into_iter().collect() } else { led_to(&catalogue, &plans) };
         let differing = AsItWas::differing(snapshot, &catalogue, &plans, &moved);
-        Ok(Self { catalogue, moved, plans, concerned, prices_anew, differing, organizations, from, to, zone, text })
+        let (is_last_month, within) = (false, None);
+        Ok(Self {
+            catalogue,
+            moved,
+            plans,
+            concerned,
+            prices_anew,
+            differing,
+            organizations,
+            from,
+            to,
+            zone,
+            text,
+            is_file,
+            is_last_month,
+            within,
+        })
+    }
+
+    /// The same of the last month, as the answer calls it.
+    #[must_use]
+    pub fn of_last_month(self, is_last_month: bool) -> Self {
+        Self { is_last_month, ..self }
+    }
+
+    /// The same of as many organizations as are replayed in so many seconds.
+    #[must_use]
+    pub fn within(self, seconds: Option<u32>) -> Self {
+        Self { within: seconds, ..self }
     }
 
     /// The organizations that are named, where some are.
@@ -128,6 +163,15 @@ impl Question {
     /// Whether billing periods begin elsewhere.
     fn has_other_periods(&self) -> bool {
         self.differing.contains(&AsItWas::Cycle)
+    }
+
+    /// Whether the file changes nothing for who is on this version, since it is the one that the file leads to.
+    fn leaves(&self, plan: metergate_rules::id::PlanId) -> bool {
+        let is_there = match &self.moved {
+            Moved::Followers(plans) => plans.values().any(|newest| *newest == plan),
+            Moved::To(_) => false,
+        };
+        self.is_file && is_there && !self.prices_anew
     }
 
     fn is_on(&self, plan: metergate_rules::id::PlanId, key: &str) -> bool {
@@ -183,109 +227,43 @@ fn command(
     }
 }
 
-/// What was found so far.
-#[derive(Default)]
-struct Found {
-    exact: Tally,
-    guessed: Tally,
-    /// Until when it is estimated, of whom the latest.
-    until: Option<Time>,
-    left_out: BTreeSet<MeterId>,
-    /// What is not replayed of somebody.
-    as_it_was: BTreeSet<AsItWas>,
-    replayed: u64,
-    /// Of whom something would have been refused that was not.
-    refusing: u64,
-    /// Of whom calls of language models would have cost more, or less.
-    charged_otherwise: u64,
-    /// Of whom it cannot be said.
-    failed: u64,
-    listed: Vec<WhatIfOrganization>,
-    unlisted: u64,
-}
-
-impl Found {
-    /// Takes what was found of one. One that cannot be read, or does not fit the terms, holds up no other.
-    fn note(
-        &mut self,
-        question: &Question,
-        looked: Result<Looked, ReadError>,
-        organization: &OrganizationRef,
-    ) -> Result<(), ReadError> {
-        match looked {
-            Ok(looked) => self.add(question, &looked),
-            Err(
-                error @ (ReadError::Engine(EngineError::Unreadable { .. }) | ReadError::Store(StoreError::Problem(_))),
-            ) => {
-                tracing::error!(%error, ?organization, "what would have been cannot be said of it");
-                self.failed += 1;
-            }
-            Err(error) => return Err(error),
-        }
-        Ok(())
-    }
-
-    fn add(&mut self, question: &Question, looked: &Looked) {
-        self.replayed += 1;
-        self.exact.merge(&looked.exact);
-        let mut all = looked.exact.clone();
-        if let Some(guess) = &looked.guess {
-            self.guessed.merge(&guess.tally);
-            self.until = self.until.max(Some(guess.until));
-            self.left_out.extend(&guess.left_out);
-            self.as_it_was.extend(&question.differing);
-            all.merge(&guess.tally);
-        }
-        if looked.keeps_periods {
-            self.as_it_was.insert(AsItWas::Cycle);
-        }
-        self.charged_otherwise += u64::from(all.charged.was != all.charged.is);
-        self.refusing += u64::from(all.counts.refused > 0);
-        let differs = all.counts.refused + all.counts.allowed > 0
-            || all.beyond != all.beyond_before
-            || all.charged.was != all.charged.is;
-        let is_cut = looked.guess.is_some();
-        if differs || all.counts.refused_before > 0 || is_cut || question.organizations.is_some() {
-            self.listed.push(WhatIfOrganization::of(question, looked));
-        }
-        if self.listed.len() >= 2 * MOST_LISTED {
-            self.shorten();
-        }
-    }
-
-    /// Keeps those of which most would have been refused.
-    fn shorten(&mut self) {
-        self.listed.sort_by(|a, b| b.weight().cmp(&a.weight()).then_with(|| a.organization.cmp(&b.organization)));
-        self.unlisted += u64::try_from(self.listed.len().saturating_sub(MOST_LISTED)).unwrap_or(u64::MAX);
-        self.listed.truncate(MOST_LISTED);
-    }
-}
-
 /// Answers a question, on a thread that may wait; `watch` hears how many organizations are done.
 ///
 /// # Errors
 /// [`ReadError`] where the store cannot be read, a named organization does not exist, or it is not to go on.
 pub fn answer(reader: &Reader, question: &Question, now: Time, watch: &dyn Watch) -> Result<WhatIfReport, ReadError> {
-    let mut found = Found::default();
+    let (mut found, budget) = (Found::default(), Budget::new(watch, question.within));
     match &question.organizations {
         Some(named) => {
-            watch.total(u64::try_from(named.len()).unwrap_or(u64::MAX));
+            budget.total(u64::try_from(named.len()).unwrap_or(u64::MAX));
+            let mut named_before = BTreeSet::new();
             for organization in named {
+                if budget.is_over() {
+                    break;
+                }
                 let looked = reader.read_here(|view| {
                     let account = view.account(Scope::Team, organization)?;
-                    replayed::look(view, question, account, &|| watch.goes_on())
+                    // One that is named twice, such as by its key and its id, is one.
+                    let is_new = named_before.insert(account.id);
+                    is_new.then(|| replayed::look(view, question, account, &|| budget.goes_on())).transpose()
                 });
-                found.note(question, looked, organization)?;
-                watch.advance(1);
+                if let Some(looked) = looked.transpose() {
+                    if !budget.takes(&looked) {
+                        break;
+                    }
+                    found.note(question, looked, organization)?;
+                }
+                budget.advance(1);
             }
         }
         None => {
-            watch.total(reader.read_here(|view| followers(view, question))?);
+            budget.total(reader.read_here(|view| followers(view, question))?);
             for plan in &question.concerned {
-                on_plan(reader, question, plan, now, watch, &mut found)?;
+                on_plan(reader, question, plan, now, &budget, &mut found)?;
             }
         }
     }
+    found.unreplayed = budget.left();
     found.shorten();
     Ok(WhatIfReport::of(question, found))
 }
@@ -302,7 +280,7 @@ fn on_plan(
     question: &Question,
     plan: &str,
     due: Time,
-    watch: &dyn Watch,
+    budget: &Budget<'_>,
     found: &mut Found,
 ) -> Result<(), ReadError> {
     let mut after = Some(String::new());
@@ -319,7 +297,10 @@ fn on_plan(
         let rows = reader.read_here(|view| Ok(view.rows().candidates(&asked, STEP)?))?;
         after = rows.last().filter(|_| rows.len() == STEP).map(|(_, key)| key.clone());
         for (id, _) in rows {
-            reader.read_here(|view| one(view, question, plan, id, watch, found))?;
+            if budget.is_over() {
+                return Ok(());
+            }
+            reader.read_here(|view| one(view, question, plan, id, budget, found))?;
         }
     }
     Ok(())
@@ -331,17 +312,21 @@ fn one(
     question: &Question,
     plan: &str,
     id: OrganizationId,
-    watch: &dyn Watch,
+    budget: &Budget<'_>,
     found: &mut Found,
 ) -> Result<(), ReadError> {
     let looked = view.account(Scope::Team, &OrganizationRef::Id(id)).and_then(|account| {
-        let concerns = question.is_on(account.plan, plan) && !account.profile.test;
-        concerns.then(|| replayed::look(view, question, account, &|| watch.goes_on())).transpose()
+        let concerns = question.is_on(account.plan, plan) && !account.profile.test && !question.leaves(account.plan);
+        concerns.then(|| replayed::look(view, question, account, &|| budget.goes_on())).transpose()
     });
     match looked.transpose() {
-        None | Some(Err(ReadError::Store(StoreError::UnknownOrganization))) => Ok(()),
+        None | Some(Err(ReadError::Store(StoreError::UnknownOrganization))) => {
+            budget.advance(1);
+            Ok(())
+        }
+        Some(looked) if !budget.takes(&looked) => Ok(()),
         Some(looked) => {
-            watch.advance(1);
+            budget.advance(1);
             found.note(question, looked, &OrganizationRef::Id(id))
         }
     }

@@ -261,6 +261,7 @@ mod tests {
             data: String::new(),
             items: Vec::new(),
             outcome: Completion::default(),
+            calls: None,
             llm: None,
         };
         let organization = OrganizationId([1; 16]);

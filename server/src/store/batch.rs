@@ -11,7 +11,7 @@ use metergate_rules::audit::Fields;
 use metergate_rules::command::{Command, Commit};
 use metergate_rules::decide::Problem;
 use metergate_rules::id::{OrganizationId, OrganizationKey, OrganizationRef};
-use metergate_rules::outcome::{Entry, Reply, Verdict, What};
+use metergate_rules::outcome::{Reply, Verdict, What};
 use metergate_rules::time::Time;
 
 use super::audit::{AuditRow, TEAM};
@@ -21,7 +21,7 @@ use super::known::Id;
 use super::ledger::{Head, Ledger, Map};
 use super::message::MessageRow;
 use super::open::Settings;
-use super::refusals::Tally;
+use super::refusals::{Refusals, Tally};
 use super::rollup::Derived;
 use super::rows::Rows;
 use super::stripe::StripeRow;
@@ -216,11 +216,11 @@ impl<'a> Batch<'a> {
         }
         let command = Command::Consume(request.consume.clone());
         let with_receipt = request.key.is_some() && !planted("refusal-not-recorded");
-        let (now, mut outcome) = self.run(organization, &command, with_receipt)?;
+        let (now, outcome) = self.run(organization, &command, with_receipt)?;
         let Reply::Decided(verdicts) = outcome.reply else { return Err(StoreError::Internal.into()) };
         if verdicts.iter().any(|verdict| verdict.reason.is_some()) {
             self.refused.push(organization);
-            self.tally(organization, &verdicts, &mut outcome.entries)?;
+            Refusals::tally(&mut self.tally, organization, (&verdicts, now), &outcome.entries);
         }
         let first = self.records.len();
         self.keep(organization, outcome.entries, request.key.clone(), request.fingerprint)?;
@@ -233,11 +233,6 @@ impl<'a> Batch<'a> {
             return Ok(Pending::Placed(receipt, record));
         }
         Ok(Pending::Ready(Ok(Receipt::Decided(receipt))))
-    }
-
-    fn tally(&mut self, of: OrganizationId, verdicts: &[Verdict], entries: &mut [Entry]) -> Result<(), EngineError> {
-        let (rows, batch) = (self.rows, &mut self.tally);
-        self.ledger.refusals.tally(batch, of, verdicts, entries, |(id, meter, by)| rows.refusals(id, meter, by))
     }
 
     fn is_decision(&self, record: usize) -> bool {
@@ -348,7 +343,7 @@ impl<'a> Batch<'a> {
         }
         self.refuse_if_linked(organization, command)?;
         let command = &*self.informed(organization, command)?;
-        let (_, mut outcome) = match (self.run(organization, command, false), command) {
+        let (now, outcome) = match (self.run(organization, command, false), command) {
             (
                 Err(Stop::Request(StoreError::Problem(Problem::ReservationOver(None)))),
                 Command::Extend { id, .. } | Command::Commit(Commit { id, .. }) | Command::Release(id),
@@ -357,7 +352,7 @@ impl<'a> Batch<'a> {
         };
         if let Reply::Reserved(reserved) = &outcome.reply {
             let verdicts = std::slice::from_ref(&reserved.verdict);
-            self.tally(organization, verdicts, &mut outcome.entries)?;
+            Refusals::tally(&mut self.tally, organization, (verdicts, now), &outcome.entries);
         }
         self.write_audit(organization, &outcome.audit, &request.caller.actor, &request.reason)?;
         self.keep(organization, outcome.entries, None, 0)?;

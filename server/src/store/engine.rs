@@ -1,14 +1,17 @@
 //! What is asked of the engine itself: whether it is shared, single values, whose turn it is.
 
-use super::StoreError;
 use super::error::EngineError;
 use super::job::{Job, Turn};
-use super::open::{Engine, Store};
+use super::open::{Engine, Store, upkept};
 use super::postgres::{Of, Postgres, at};
 use super::sqlite::Sqlite;
+use super::{Port, StoreError, Work};
 
 /// The first half of the keys of locks on work.
 const JOBS: i32 = 0x6d67;
+
+/// Steps in which what was kept for long enough goes, at most, in one call: a thousand blocks each.
+const STEPS: usize = 1_000;
 
 /// PostgreSQL asks whether the machine of the node that has a turn is still there, so that one that has gone without a word
 /// loses it within a minute, not within two hours.
@@ -48,6 +51,21 @@ impl Store {
             }
             Engine::Postgres(pool) => Postgres::connect(pool.address())?.keep_setting(name, value),
         }
+    }
+
+    /// Lets go what has been kept for long enough. How many files or steps they are. Where the record is PostgreSQL, whatever
+    /// else waits comes between two steps.
+    ///
+    /// # Errors
+    /// As [`StoreError`] says.
+    pub async fn retain(&self, port: &Port) -> Result<u64, StoreError> {
+        let mut gone = upkept(port.call(Work::Retain).await)?;
+        let (mut steps, mut more) = (1, gone > 0 && self.is_shared());
+        while more && steps < STEPS {
+            let some = upkept(port.call(Work::Retain).await)?;
+            (steps, gone, more) = (steps + 1, gone + some, some > 0);
+        }
+        Ok(gone)
     }
 
     /// The turn to do some work, unless another node has it.

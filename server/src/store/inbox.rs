@@ -1,7 +1,8 @@
 //! The way in and out of the writer: calls wait in one inbox; a commit's answers come back to each port as one vector
 //! with one wake-up, so that a decision costs neither a channel nor a wake-up of its own.
 //!
-//! Where several writers share a record each has a lane of its own in it: calls about one organization go to one of them.
+//! Where several writers share a record each has a lane of its own in it: calls about one organization go to one of them, and
+//! upkeep, which may take long, to one that decides nothing.
 
 use std::future::Future;
 use std::hash::BuildHasher as _;
@@ -47,6 +48,11 @@ impl Call {
         self.claim.as_ref().is_none_or(|claim| claim.begin())
     }
 
+    /// Whether its caller's patience has an end.
+    pub(super) const fn is_in_a_hurry(&self) -> bool {
+        self.claim.is_some()
+    }
+
     /// What was begun of it has surely not happened.
     pub(super) fn leave(&self) {
         self.claim.iter().for_each(|claim| claim.leave());
@@ -76,7 +82,8 @@ pub(super) enum Taken {
 
 /// What waits for the writers.
 pub(super) struct Inbox {
-    /// One for each writer. What names no organization goes to the first.
+    /// One for each writer. What names no organization goes to the first, upkeep to the last, and nothing else where there are
+    /// several.
     lanes: Box<[Lane]>,
     by: foldhash::fast::RandomState,
     /// How long a caller waits at most, in microseconds, whatever the writer is held up by; without an end where it depends
@@ -103,10 +110,10 @@ impl Inbox {
         Self { lanes: [Lane::default()].into(), by: <_>::default(), patience: None }
     }
 
-    /// One for so many writers, whose callers wait for so many microseconds at most. Then they hear that nothing of their
-    /// call has happened, or that this is not known.
-    pub(super) fn with_patience(lanes: usize, patience: i64) -> Self {
-        let lanes = (0..lanes.max(1)).map(|_| Lane::default()).collect();
+    /// One for so many writers that decide, and one that does the upkeep. Callers wait for so many microseconds at most; then
+    /// they hear that nothing of their call has happened, or that this is not known.
+    pub(super) fn with_patience(deciding: usize, patience: i64) -> Self {
+        let lanes = (0..=deciding.max(1)).map(|_| Lane::default()).collect();
         Self { lanes, by: <_>::default(), patience: Some(patience) }
     }
 
@@ -131,6 +138,14 @@ impl Inbox {
         self.each_lane(|waiting| waiting.woken = true);
     }
 
+    /// Has the first writer look after what it does without calls.
+    pub(super) fn wake_first(&self) {
+        if let Some(Lane { waiting, ready }) = self.lanes.first() {
+            waiting.lock().woken = true;
+            ready.notify_all();
+        }
+    }
+
     /// Lets nothing more in. What waits is still answered.
     pub(super) fn close(&self) {
         self.each_lane(|waiting| waiting.closed = true);
@@ -145,13 +160,16 @@ impl Inbox {
 
     /// The lane of the organization that a call names first.
     fn lane_of(&self, work: &Work) -> &Lane {
-        let lanes = self.lanes.len();
-        let organization = match work {
-            Work::Requests(requests) if lanes > 1 => requests.first().map(Request::organization),
-            _ => None,
+        let upkeep = self.lanes.len() - 1;
+        let lane = match work {
+            Work::Requests(requests) if upkeep > 1 => {
+                let organization = requests.first().map(Request::organization);
+                organization.map_or(0, |organization| (self.by.hash_one(organization) % upkeep as u64) as usize)
+            }
+            work if is_upkeep(work) => upkeep,
+            _ => 0,
         };
-        let lane = organization.map_or(0, |organization| self.by.hash_one(organization) % lanes as u64);
-        &self.lanes[lane as usize]
+        &self.lanes[lane]
     }
 
     fn put(&self, call: Call) -> Result<(), StoreError> {
@@ -229,10 +247,7 @@ impl Port {
     /// Has the writer do `work`, in one commit with whatever else waits. Durable when it returns.
     pub(super) fn call(&self, work: Work) -> impl Future<Output = Answers> + Send + use<> {
         let since = self.inbox.patience.map_or(0, |_| boot());
-        // Upkeep may take long, and has nobody who waits for it in a hurry.
-        let is_upkeep =
-            matches!(work, Work::Replace(_) | Work::Retain | Work::Keep(..) | Work::Cut(_) | Work::Outbox(_));
-        let patience = self.inbox.patience.filter(|_| !is_upkeep);
+        let patience = self.inbox.patience.filter(|_| !is_upkeep(&work));
         let until = patience.map_or(i64::MAX, |patience| since + patience);
         let claim = patience.map(|_| Arc::<Claim>::default());
         let slot = self.slots.lock().reserve(until, claim.clone());
@@ -243,6 +258,11 @@ impl Port {
         }
         Answer { slots: Arc::clone(&self.slots), slot, done: refused.is_some(), refused }
     }
+}
+
+/// Upkeep may take long, and has nobody who waits for it in a hurry.
+const fn is_upkeep(work: &Work) -> bool {
+    matches!(work, Work::Replace(_) | Work::Retain | Work::Keep(..) | Work::Cut(_) | Work::Outbox(_))
 }
 
 struct Answer {
@@ -356,12 +376,16 @@ mod tests {
             }
         });
         assert_eq!(requests, Err(StoreError::Unreached));
-        let mut calls = Vec::new();
-        assert!(matches!(inbox.take(0, &mut calls, Duration::ZERO), Taken::Calls));
-        assert_eq!((calls.len(), port.slots.lock().free.len()), (2, 0));
+        // Nor does it stand before a decision.
+        let [decided, kept] = [0, 1].map(|lane| {
+            let mut calls = Vec::new();
+            assert!(matches!(inbox.take(lane, &mut calls, Duration::ZERO), Taken::Calls));
+            calls
+        });
+        assert_eq!((decided.len(), kept.len(), port.slots.lock().free.len()), (1, 1, 0));
         let deliver = |call: &Call, answers| call.address().0.deliver(&mut vec![(call.address().1, answers)]);
-        deliver(&calls[1], Ok(Vec::new()));
-        deliver(&calls[0], Ok(Vec::new()));
+        deliver(&decided[0], Ok(Vec::new()));
+        deliver(&kept[0], Ok(Vec::new()));
         assert_eq!(runtime.block_on(upkeep), Ok(Vec::new()));
         assert_eq!(port.slots.lock().free.len(), 2);
     }

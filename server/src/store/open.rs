@@ -232,14 +232,6 @@ impl Store {
         upkept(port.call(Work::Replace(Box::new(remade))).await)
     }
 
-    /// Lets go what has been kept for long enough. How many files they are.
-    ///
-    /// # Errors
-    /// As [`StoreError`] says.
-    pub async fn retain(&self, port: &Port) -> Result<u64, StoreError> {
-        upkept(port.call(Work::Retain).await)
-    }
-
     /// Puts a single value in the place of the one that is stored.
     ///
     /// # Errors
@@ -328,9 +320,9 @@ impl Store {
 
     /// Answers what waits, then stops.
     pub fn close(&self) {
-        self.inbox.close();
         // The writer is the last to close the database, since only it can copy and remove the write-ahead file.
         self.reader.close();
+        self.inbox.close();
         for thread in self.threads.lock().drain(..) {
             if thread.join().is_err() {
                 tracing::error!("the writer panicked");

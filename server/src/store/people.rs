@@ -73,11 +73,11 @@ impl Batch<'_> {
         let people = Arc::clone(&self.ledger.people);
         let role = organization.and_then(|organization| request.caller.scope.role(organization, &people));
         let (role, mails) = (role.unwrap_or(Role::Owner), self.settings.mails);
-        let ground =
-            Ground { people: &people, organization, role, by: request.caller.scope.member(), now: self.now, mails };
+        let (by, actor) = (request.caller.scope.member(), &request.caller.actor);
+        let ground = Ground { people: &people, organization, role, by, actor, now: self.now, mails };
         let outcome = decide(&ground, &request.command)?;
         for (chain, draft) in &outcome.audit {
-            self.append_audit(*chain, draft, &request.caller.actor, "")?;
+            self.append_audit(*chain, draft, &request.caller.actor, &request.reason)?;
         }
         let ended = outcome.taken_over.map(|user| self.end_keys(user, &request.caller.actor)).transpose()?;
         let answer = self.answer_people(request, organization, scope, &outcome.people, &outcome.reply)?;
@@ -96,15 +96,21 @@ impl Batch<'_> {
     /// The organization that a command names, or that a link leads to.
     fn concerned(&mut self, request: &PeopleRequest) -> Result<Option<OrganizationId>, Stop> {
         use PeopleCommand::{
-            Accept, AddMember, ChangeMember, ClosePortal, Invite, MakePortal, OpenPortal, Register, RemoveMember,
+            Accept, AddMember, ChangeMember, ChooseMails, ClosePortal, Invite, InviteAgain, MakePortal, OpenPortal,
+            RefuseMails, Register, RemoveMember, Withdraw,
         };
         match &request.command {
             AddMember(organization, ..)
             | ChangeMember(organization, ..)
+            | ChooseMails(organization, ..)
             | RemoveMember(organization, _)
             | Invite(organization, ..)
+            | InviteAgain(organization, ..)
+            | Withdraw(organization, _)
             | MakePortal(organization, _)
             | ClosePortal(organization, _) => Ok(Some(self.admitted(&request.caller, organization)?)),
+            // By a link that the server has made for this organization.
+            RefuseMails(organization, _) => Ok(self.resolve(&OrganizationRef::Id(*organization))?),
             Accept(link, _) | Register(_, Joins::Invitation(link), ..) => {
                 let link = self.ledger.people.link(link, self.now).cloned();
                 match link.as_deref().map(|link| &link.opens) {

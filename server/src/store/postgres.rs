@@ -20,11 +20,14 @@ use uuid::Uuid;
 use super::error::{EngineError, unreadable};
 use crate::faults::planted;
 
+pub(super) mod accounts;
 mod audit;
+pub(super) mod durable;
 mod error;
 mod forget;
 pub(super) mod ids;
 mod kept;
+pub(super) mod listen;
 pub(super) mod lock;
 mod messages;
 mod migrate;

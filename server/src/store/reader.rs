@@ -7,14 +7,14 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use metergate_rules::account::Account;
 use metergate_rules::id::{OrganizationId, OrganizationRef};
 use metergate_rules::time::Time;
-use parking_lot::{Mutex, RwLock};
+use parking_lot::RwLock;
 
 use super::block::Block;
 use super::dirty::{Dirty, DirtyAccount};
@@ -28,16 +28,16 @@ use crate::people::People;
 mod accounts;
 mod between;
 mod day_totals;
+mod kept;
 mod lacking;
 mod own;
 mod recent;
 
 pub(super) use between::{later_blocks, records_between};
 pub use day_totals::DayTotals;
+use kept::Connections;
 pub use recent::Recent;
 
-/// Connections that are kept open for the next read.
-const KEPT: usize = 8;
 /// Of an organization's blocks so many are looked up at once: most who ask are content with the newest.
 const BLOCKS_AT_ONCE: usize = 64;
 
@@ -57,8 +57,7 @@ enum Source {
 
 #[derive(Clone)]
 struct Embedded {
-    folder: PathBuf,
-    idle: Arc<Mutex<Vec<Sqlite>>>,
+    connections: Arc<Connections>,
     recent: Arc<RwLock<Recent>>,
     dirty: Arc<RwLock<Dirty>>,
 }
@@ -70,7 +69,7 @@ impl Reader {
         dirty: Arc<RwLock<Dirty>>,
         people: Arc<ArcSwap<People>>,
     ) -> Self {
-        let embedded = Embedded { folder: folder.to_owned(), idle: Arc::default(), recent, dirty };
+        let embedded = Embedded { connections: Arc::new(Connections::new(folder.to_owned())), recent, dirty };
         Self { source: Source::Embedded(embedded), people }
     }
 
@@ -79,10 +78,10 @@ impl Reader {
         Self { source: Source::Postgres(pool), people }
     }
 
-    /// Closes the connections that are kept.
+    /// Closes the connections, of the embedded store also those that are at work, as soon as they are done.
     pub(super) fn close(&self) {
         match &self.source {
-            Source::Embedded(embedded) => embedded.idle.lock().clear(),
+            Source::Embedded(embedded) => embedded.connections.close(),
             Source::Postgres(pool) => pool.close(),
         }
     }
@@ -135,16 +134,11 @@ async fn waited<T: Send + 'static>(
 
 impl Embedded {
     fn read<T>(&self, people: &People, read: impl FnOnce(&View<'_>) -> Result<T, ReadError>) -> Result<T, ReadError> {
-        let kept = self.idle.lock().pop();
-        let sqlite = kept.map_or_else(|| Sqlite::open_to_read(&self.folder), Ok)?;
-        // Before the snapshot of the rows, and so never newer than they are.
-        let dirty = self.dirty.read().clone();
-        let result = in_snapshot(&sqlite, &self.recent, &dirty, people, read)?;
-        let mut idle = self.idle.lock();
-        if idle.len() < KEPT {
-            idle.push(sqlite);
-        }
-        Ok(result)
+        self.connections.lend(|sqlite| {
+            // Before the snapshot of the rows, and so never newer than they are.
+            let dirty = self.dirty.read().clone();
+            in_snapshot(sqlite, &self.recent, &dirty, people, read)
+        })
     }
 }
 
@@ -183,6 +177,16 @@ impl ReadError {
             }
         }
     }
+}
+
+/// The account that was found for an organization that is listed.
+fn agreed(organization: &OrganizationRef, account: Option<Account>) -> Result<Account, ReadError> {
+    if let OrganizationRef::Key(key) = organization
+        && account.as_ref().is_none_or(|account| account.profile.key != *key)
+    {
+        return Err(unreadable(format!("organization {key}"), "its listing and its account do not agree").into());
+    }
+    Ok(account.ok_or(StoreError::UnknownOrganization)?)
 }
 
 /// Organizations on which something has fallen due.
@@ -239,12 +243,7 @@ impl View<'_> {
         let row = self.rows.account_row(id)?;
         let lacking = self.dirty(id)?.filter(|dirty| row.as_ref().is_none_or(|(held, _)| *held < dirty.sequence));
         let account = lacking.map_or_else(|| row.map(|(_, account)| account), |dirty| Some((*dirty.account).clone()));
-        if let OrganizationRef::Key(key) = organization
-            && account.as_ref().is_none_or(|account| account.profile.key != *key)
-        {
-            return Err(unreadable(format!("organization {key}"), "its listing and its account do not agree").into());
-        }
-        Ok(account.ok_or(StoreError::UnknownOrganization)?)
+        agreed(organization, account)
     }
 
     /// Of so many organizations after one, in the order of their ids, those on which something has fallen due on their own
@@ -326,6 +325,29 @@ impl View<'_> {
             }
         }
         Ok(())
+    }
+
+    /// The last block in which records of an organization came before a time, or one after it in which it has none. They are in the
+    /// order of their times, so few blocks are read however many there are.
+    ///
+    /// # Errors
+    /// [`ReadError::Engine`] if a block cannot be read.
+    pub fn last_before(&self, organization: OrganizationId, time: Time) -> Result<u64, ReadError> {
+        // Up to `before` all came before it, and none from `after` on.
+        let (mut before, mut after) = (0, self.rows.newest_block(organization)?.saturating_add(1));
+        while after - before > 1 {
+            let middle = before + (after - before) / 2;
+            let mut newest = None;
+            self.records(organization, middle, |sequence, _, record| {
+                newest = Some((sequence, record.entry.at));
+                false
+            })?;
+            match newest {
+                Some((sequence, at)) if at >= time => after = sequence.max(before + 1),
+                _ => before = middle,
+            }
+        }
+        Ok(before)
     }
 
     /// The same of one block. Whether `take` could take more.

@@ -1,10 +1,11 @@
-//! How often something was refused since others were told so last, by what refused. In memory of the node: a refusal without id
-//! leaves no trace in the journal. Where several nodes share a record each hands over what it has counted
-//! (`shared/handing.rs`), and who tells takes that; on the embedded store a start forgets what was not told.
+//! How often something was refused in each hour, by what refused, until others are told of it when the hour is over. In memory of
+//! the node: a refusal without id leaves no trace in the journal. Where several nodes share a record each hands over what it has
+//! counted (`shared/handing.rs`), and who tells takes that; on the embedded store a start forgets what was not told.
 
 use metergate_rules::id::{MeterId, OrganizationId};
-use metergate_rules::notice::{Notice, RefusedBy, refusals};
+use metergate_rules::notice::{Notice, OfRefusal, RefusedBy, refusals};
 use metergate_rules::outcome::{Entry, Verdict, What};
+use metergate_rules::time::{HOUR, Time};
 
 use super::error::EngineError;
 use super::ledger::Map;
@@ -12,8 +13,8 @@ use super::ledger::Map;
 /// What is counted at most; then it is begun anew.
 const MOST: usize = 100_000;
 
-/// Whose use of which meter was refused by what.
-pub(super) type Refused = (OrganizationId, MeterId, RefusedBy);
+/// Whose use of which meter was refused by what, and in which hour.
+pub(super) type Refused = (OrganizationId, OfRefusal);
 
 /// What stands for it in a row: the window of a limit, or a reason that stands before limits.
 pub(super) const fn name_of(by: RefusedBy) -> &'static str {
@@ -24,19 +25,19 @@ pub(super) const fn name_of(by: RefusedBy) -> &'static str {
 }
 
 /// Where its row stands among others.
-pub(super) type Row = (OrganizationId, MeterId, &'static str);
+pub(super) type Row = (OrganizationId, MeterId, &'static str, Time);
 
 /// Where the row of a refusal stands.
-pub(super) const fn row_of((organization, meter, by): &Refused) -> Row {
-    (*organization, *meter, name_of(*by))
+pub(super) const fn row_of((organization, of): &Refused) -> Row {
+    (*organization, of.meter, name_of(of.by), of.hour)
 }
 
 /// A refusal of a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Tally {
-    /// It is told with a later one.
+    /// It is told when its hour is over.
     Counted(Refused),
-    /// It is told, and all before it, and so many with it that were handed over.
+    /// Those of this hour are told, and so many with them that were handed over.
     Told(Refused, u64),
 }
 
@@ -113,27 +114,36 @@ impl Refusals {
         handed.iter().for_each(|(of, _)| _ = self.0.remove(of));
     }
 
-    /// Notes the refusals of answers in a batch, and in the entries that tell of them how many there were. `handed_over` says how
-    /// many of a kind stand where all nodes see them.
+    /// Notes the refusals of answers in a batch, but for the first of an hour, of which the entries tell: the account knows that.
     pub(super) fn tally(
+        batch: &mut Vec<Tally>,
+        organization: OrganizationId,
+        (verdicts, now): (&[Verdict], Time),
+        entries: &[Entry],
+    ) {
+        let hour = now.floor(HOUR);
+        for (meter, by, _) in verdicts.iter().flat_map(refusals) {
+            if !entries.iter().any(|entry| tells_first(entry, meter, by)) {
+                batch.push(Tally::Counted((organization, OfRefusal { meter, by, hour })));
+            }
+        }
+    }
+
+    /// Puts into entries that tell of an hour how often something was refused in it. `handed_over` says how many of a kind stand where
+    /// all nodes see them.
+    pub(super) fn tell(
         &self,
         batch: &mut Vec<Tally>,
         organization: OrganizationId,
-        verdicts: &[Verdict],
         entries: &mut [Entry],
-        handed_over: impl Fn(Refused) -> Result<u64, EngineError>,
+        handed_over: impl Fn(&OfRefusal) -> Result<u64, EngineError>,
     ) -> Result<(), EngineError> {
-        for (meter, by, _) in verdicts.iter().flat_map(refusals) {
-            let of = (organization, meter, by);
-            match entries.iter_mut().find_map(|entry| count_of(entry, meter, by)) {
-                Some(count) => {
-                    let is_taken = batch.iter().any(|tally| tells(tally, of));
-                    let others = if is_taken { 0 } else { handed_over(of)? };
-                    *count = self.untold(of, batch) + others + 1;
-                    batch.push(Tally::Told(of, others));
-                }
-                None => batch.push(Tally::Counted(of)),
-            }
+        for entry in entries {
+            let What::Noticed(Notice::RefusedInHour { of, count }) = &mut entry.what else { continue };
+            let others = handed_over(of)?;
+            // The first of them was told at once, and is not counted here.
+            *count = 1 + self.untold((organization, *of), batch) + others;
+            batch.push(Tally::Told((organization, *of), others));
         }
         Ok(())
     }
@@ -143,96 +153,102 @@ fn tells(tally: &Tally, of: Refused) -> bool {
     matches!(tally, Tally::Told(told, _) if *told == of)
 }
 
-/// The count in an entry that tells of this.
-fn count_of(entry: &mut Entry, meter: MeterId, by: RefusedBy) -> Option<&mut u64> {
-    match &mut entry.what {
-        What::Noticed(Notice::Refused { meter: of, by: why, count, .. }) if (*of, *why) == (meter, by) => Some(count),
-        _ => None,
-    }
+/// Whether an entry tells of the first of these in an hour.
+fn tells_first(entry: &Entry, meter: MeterId, by: RefusedBy) -> bool {
+    matches!(&entry.what, What::Noticed(Notice::Refused { meter: of, by: why, .. }) if (*of, *why) == (meter, by))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use metergate_rules::outcome::Reason;
-    use metergate_rules::time::Time;
 
     const ORGANIZATION: OrganizationId = OrganizationId([7; 16]);
+    const BY: RefusedBy = RefusedBy::Before(Reason::NotEntitled);
 
     fn refused(meter: u32) -> Verdict {
         Verdict { reason: Some(Reason::NotEntitled), ..Verdict::undecided(MeterId(meter)) }
     }
 
-    /// What an entry says that tells of a refusal of the meter.
-    fn told(refusals: &Refusals, batch: &mut Vec<Tally>, meter: u32) -> u64 {
-        told_with(refusals, batch, meter, 0)
+    fn at(hours: i64) -> Time {
+        Time::from_micros(hours * HOUR + 5)
     }
 
-    /// The same where so many were handed over.
-    fn told_with(refusals: &Refusals, batch: &mut Vec<Tally>, meter: u32, handed_over: u64) -> u64 {
-        let by = RefusedBy::Before(Reason::NotEntitled);
-        let notice = Notice::Refused { meter: MeterId(meter), by, count: 1, figures: None };
-        let mut entries = [Entry { at: Time::from_micros(0), what: What::Noticed(notice) }];
-        refusals.tally(batch, ORGANIZATION, &[refused(meter)], &mut entries, |_| Ok(handed_over)).unwrap();
-        let [Entry { what: What::Noticed(Notice::Refused { count, .. }), .. }] = entries else { unreachable!() };
+    fn of(meter: u32, hours: i64) -> OfRefusal {
+        OfRefusal { meter: MeterId(meter), by: BY, hour: Time::from_micros(hours * HOUR) }
+    }
+
+    fn entry(notice: Notice) -> Entry {
+        Entry { at: at(0), what: What::Noticed(notice) }
+    }
+
+    fn count(batch: &mut Vec<Tally>, meter: u32, hours: i64) {
+        Refusals::tally(batch, ORGANIZATION, (&[refused(meter)], at(hours)), &[]);
+    }
+
+    /// What an entry says of an hour, where so many were handed over.
+    fn told(refusals: &Refusals, batch: &mut Vec<Tally>, of: OfRefusal, handed_over: u64) -> u64 {
+        let mut entries = [entry(Notice::RefusedInHour { of, count: 1 })];
+        refusals.tell(batch, ORGANIZATION, &mut entries, |_| Ok(handed_over)).unwrap();
+        let [Entry { what: What::Noticed(Notice::RefusedInHour { count, .. }), .. }] = entries else { unreachable!() };
         count
     }
 
     #[test]
-    fn what_is_told_counts_all_refusals_since_it_was_told_before() {
+    fn an_hour_counts_its_own_refusals_and_the_first_of_them_by_what_told_it() {
         let (mut refusals, mut batch) = (Refusals::default(), Vec::new());
-        assert_eq!(told(&refusals, &mut batch, 1), 1);
-        refusals.tally(&mut batch, ORGANIZATION, &[refused(1), refused(2)], &mut [], |_| Ok(9)).unwrap();
-        assert_eq!(told(&refusals, &mut batch, 2), 2, "within a batch");
+        let first = entry(Notice::Refused { meter: MeterId(1), by: BY, figures: None });
+        Refusals::tally(&mut batch, ORGANIZATION, (&[refused(1), refused(2)], at(0)), &[first]);
+        assert_eq!(batch, [Tally::Counted((ORGANIZATION, of(2, 0)))]);
+        (0..3).for_each(|_| count(&mut batch, 1, 0));
+        count(&mut batch, 1, 1);
+        assert_eq!(told(&refusals, &mut batch.clone(), of(1, 0), 0), 4, "within a batch");
         refusals.take_in(std::mem::take(&mut batch));
-        refusals.tally(&mut batch, ORGANIZATION, &[refused(1)], &mut [], |_| Ok(9)).unwrap();
-        assert_eq!(told(&refusals, &mut batch.clone(), 1), 3);
+        count(&mut batch, 1, 0);
+        assert_eq!(told(&refusals, &mut batch, of(1, 0), 0), 5);
         // A batch that failed is not taken in.
         batch.clear();
-        assert_eq!(told(&refusals, &mut batch, 1), 2);
-        assert_eq!(told(&refusals, &mut batch, 2), 1);
+        assert_eq!(told(&refusals, &mut batch, of(1, 0), 0), 4);
+        assert_eq!([told(&refusals, &mut batch, of(1, 1), 0), told(&refusals, &mut batch, of(2, 0), 0)], [2, 2]);
         refusals.take_in(batch);
-        assert!(refusals.0.is_empty(), "{refusals:?}");
+        assert!(refusals.is_empty(), "{refusals:?}");
+        assert_eq!(told(&refusals, &mut Vec::new(), of(1, 0), 0), 1);
     }
 
     #[test]
     fn what_was_handed_over_is_told_and_taken_once() {
         let (mut refusals, mut batch) = (Refusals::default(), Vec::new());
-        refusals.tally(&mut batch, ORGANIZATION, &[refused(1)], &mut [], |_| Ok(9)).unwrap();
+        count(&mut batch, 1, 0);
         refusals.take_in(std::mem::take(&mut batch));
         assert_eq!(refusals.some_after(None, 10).len(), 1);
-        assert_eq!(told_with(&refusals, &mut batch, 1, 5), 7, "one here, five there, and this one");
-        assert_eq!(told_with(&refusals, &mut batch, 1, 5), 1, "within the same commit they are told already");
-        let by = RefusedBy::Before(Reason::NotEntitled);
+        assert_eq!(told(&refusals, &mut batch, of(1, 0), 5), 7, "the first, one here, and five there");
         let taken: Vec<_> = batch.iter().filter_map(Tally::taken).collect();
-        assert_eq!(taken, [((ORGANIZATION, MeterId(1), by), 5)]);
+        assert_eq!(taken, [((ORGANIZATION, of(1, 0)), 5)]);
         refusals.take_in(batch);
         assert!(refusals.is_empty());
-        assert!(refusals.tally(&mut Vec::new(), ORGANIZATION, &[refused(1)], &mut [], |_| Ok(9)).is_ok());
     }
 
     #[test]
     fn what_is_handed_over_goes_on_behind_what_was_and_begins_anew_at_the_end() {
-        let (mut refusals, by) = (Refusals::default(), RefusedBy::Before(Reason::NotEntitled));
-        refusals.take_in([4, 1, 5, 3, 2].map(|meter| Tally::Counted((ORGANIZATION, MeterId(meter), by))).into());
-        let after = |meter| row_of(&(ORGANIZATION, MeterId(meter), by));
+        let mut refusals = Refusals::default();
+        refusals.take_in([4, 1, 5, 3, 2].map(|meter| Tally::Counted((ORGANIZATION, of(meter, 0)))).into());
+        let after = |meter| row_of(&(ORGANIZATION, of(meter, 0)));
         let meters = |refusals: &Refusals, row| -> Vec<u32> {
-            refusals.some_after(row, 2).iter().map(|((_, meter, _), _)| meter.0).collect()
+            refusals.some_after(row, 2).iter().map(|((_, of), _)| of.meter.0).collect()
         };
         assert_eq!(meters(&refusals, None), [1, 2]);
         assert_eq!(meters(&refusals, Some(after(2))), [3, 4]);
         assert_eq!(meters(&refusals, Some(after(4))), [5]);
         assert_eq!(meters(&refusals, Some(after(5))), [1, 2], "those that could not be handed over come again");
         refusals.forget(&refusals.some_after(Some(after(1)), 3));
-        assert_eq!(refusals.some_after(None, 9).iter().map(|((_, meter, _), _)| meter.0).collect::<Vec<_>>(), [1, 5]);
+        assert_eq!(refusals.some_after(None, 9).iter().map(|((_, of), _)| of.meter.0).collect::<Vec<_>>(), [1, 5]);
     }
 
     #[test]
     fn what_is_counted_is_bounded() {
         let mut refusals = Refusals::default();
-        let by = RefusedBy::Before(Reason::NotEntitled);
         let many = u32::try_from(MOST).unwrap() + 1;
-        refusals.take_in((0..many).map(|meter| Tally::Counted((ORGANIZATION, MeterId(meter), by))).collect());
+        refusals.take_in((0..many).map(|meter| Tally::Counted((ORGANIZATION, of(meter, 0)))).collect());
         assert_eq!(refusals.0.len(), 1);
     }
 }

@@ -7,7 +7,7 @@ use std::ops::RangeInclusive;
 
 use metergate_rules::account::Account;
 use metergate_rules::id::{MeterId, OrganizationId, OrganizationKey, PlanId};
-use metergate_rules::notice::RefusedBy;
+use metergate_rules::notice::OfRefusal;
 use metergate_rules::time::{Span, Time};
 
 use super::audit::AuditRow;
@@ -119,7 +119,7 @@ pub trait Rows: OutboxRows + StripeRows {
     ///
     /// # Errors
     /// [`EngineError`] if it cannot be read.
-    fn refusals(&self, _organization: OrganizationId, _meter: MeterId, _by: RefusedBy) -> Result<u64, EngineError> {
+    fn refusals(&self, _organization: OrganizationId, _of: &OfRefusal) -> Result<u64, EngineError> {
         Ok(0)
     }
 

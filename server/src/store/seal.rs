@@ -1,13 +1,13 @@
 //! Rows that carry a checksum, so that bytes which changed on the disk are found, and never taken for a figure.
 //!
-//! SQLite has no checksums of its own outside of the write-ahead file. Version 4 of a sealed content: one byte `4`; CRC-32,
+//! SQLite has no checksums of its own outside of the write-ahead file. Version 5 of a sealed content: one byte `5`; CRC-32,
 //! little-endian, over the columns by which the row is found and the content; the content. With the columns in it, a
 //! row that has come under another key is found, too.
 
 use super::block::Unreadable;
 use crate::faults::planted;
 
-pub(super) const VERSION: u8 = 4;
+pub(super) const VERSION: u8 = 5;
 const HEADER: usize = 5;
 
 /// The content of the row with these columns, sealed.

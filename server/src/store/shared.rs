@@ -10,6 +10,7 @@
 //!
 //! A node runs several such loops, lanes, each with a connection and a memory of its own, as several nodes would: while
 //! PostgreSQL works for one the other decides. Calls about one organization go to the same lane, so that they seldom meet.
+//! One more decides nothing: it does what goes by itself, and upkeep, for which so nobody waits who decides.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -27,6 +28,7 @@ use super::error::EngineError;
 use super::inbox::{Call, Inbox, Taken};
 use super::ledger::Ledger;
 use super::open::{Given, Outdating, Settings};
+use super::postgres::listen::Listening;
 use super::postgres::{Address, Postgres};
 use super::writer::{deliver, next_batch};
 use super::{StoreError, Work};
@@ -36,6 +38,7 @@ mod alone;
 mod given;
 mod handing;
 mod open;
+mod pace;
 mod remembered;
 mod shown;
 mod tend;
@@ -59,8 +62,6 @@ const PATIENT: u32 = 10;
 const APART: i64 = 50_000;
 /// How long nobody waits for a lock again after that was in vain, in microseconds, so that others are answered meanwhile.
 const IN_VAIN: i64 = SECOND / 2;
-/// How often the team's row is looked at without calls, and what goes by itself.
-const IDLE: Duration = Duration::from_millis(500);
 /// The use of all together is added up in so many parts, so that few add to the same.
 const PARTS: usize = 64;
 /// How long nobody tries to connect again after that has failed, in microseconds.
@@ -75,8 +76,9 @@ pub(super) struct Shared {
     pub(super) clock: Clock,
     /// How far PostgreSQL's clock, as the tests shift it, is ahead of the node's, in microseconds.
     pub(super) ahead: Arc<AtomicI64>,
-    /// Which of the node's loops it is: the first does all that is no organization's, and what goes by itself.
+    /// Which of the node's loops it is.
     lane: usize,
+    role: tend::Role,
     shown: Arc<shown::Shown>,
     pub(super) inbox: Arc<Inbox>,
     given: Arc<Given>,
@@ -93,7 +95,10 @@ pub(super) struct Shared {
     failed: Option<i64>,
     /// Whether the log knows that PostgreSQL cannot be asked.
     is_told: bool,
+    pace: pace::Pace,
     tending: tend::Tending,
+    /// Of the first: by this it hears at once that others have changed something of the team's.
+    listening: Option<Listening>,
 }
 
 /// What is known of the rows; none of it counts until it was compared under a lock.
@@ -125,20 +130,21 @@ impl Shared {
             match self.inbox.take(self.lane, &mut calls, waits) {
                 Taken::Calls => {}
                 Taken::Nothing if is_idle => {
-                    patience = if self.lane == 0 && self.tend() { Duration::ZERO } else { IDLE };
+                    patience = if self.tend() { Duration::ZERO } else { tend::idle() };
                     continue;
                 }
                 Taken::Nothing => {}
-                Taken::Closed if is_idle => return self.hand_over(true),
+                Taken::Closed if is_idle => {
+                    drop(self.listening.take());
+                    return self.hand_over(true);
+                }
                 Taken::Closed => std::thread::sleep(AGAIN),
             }
-            patience = IDLE;
+            patience = tend::idle();
             let waiting = std::mem::take(&mut self.put_off).into_iter().chain(calls.drain(..));
             self.answer_all(waiting.collect());
             self.answer_apart();
-            if self.lane == 0 {
-                self.tend_between();
-            }
+            self.tend_between();
         }
     }
 
@@ -148,7 +154,7 @@ impl Shared {
         deliver(late.iter().map(|call| (call, Err(call.end()))).collect());
         let mut waiting = calls.into_iter().peekable();
         while waiting.peek().is_some() {
-            let (alone, batch) = next_batch(&mut waiting);
+            let (alone, batch) = next_batch(&mut waiting, self.pace.most());
             match alone {
                 Some(call) => self.answer_alone(call, TRIES),
                 None => self.answer(batch),
@@ -220,9 +226,13 @@ impl Shared {
         if calls.is_empty() {
             return calls;
         }
+        let began = boot();
         let attempted = self.again(if waits { 2 } else { TRIES }, |shared| shared.decide(&calls, waits));
         match attempted {
             Ok(answers) => {
+                let decided = calls.iter().zip(&answers).filter(|(_, answer)| matches!(answer, turn::Turn::Done(_)));
+                let requests = decided.map(|(call, _)| call.work.requests()).sum();
+                self.pace.done(requests, boot() - began);
                 let (mut answered, mut put_off) = (Vec::new(), Vec::new());
                 for (call, answers) in calls.into_iter().zip(answers) {
                     match answers {
@@ -290,6 +300,7 @@ impl Shared {
     /// Leaves the transaction of a turn that failed: nothing of it has happened, as far as that can be known.
     fn leave(&mut self, failure: &Failure) {
         let Some(session) = self.session.take() else { return };
+        self.pace.failed(session.is_silent());
         if session.is_silent() {
             self.failed = Some(boot());
         }
@@ -311,6 +322,7 @@ impl Shared {
         }
         let session = Postgres::connect_to_decide(&self.address).inspect_err(|_| self.failed = Some(boot()))?;
         self.failed = None;
+        self.tending.looks_again();
         self.memory.epochs = None;
         self.memory.remembered.lock().doubt();
         if std::mem::take(&mut self.is_told) {
@@ -363,7 +375,7 @@ const fn is_of_one(failure: &Failure) -> bool {
     matches!(error, EngineError::Refused(_) | EngineError::Unreadable { .. } | EngineError::ServerDamaged(_))
 }
 
-/// Whether its caller has waited for too long.
+/// Whether its caller has waited for too long. Upkeep waits for other upkeep, of which each step may take its time.
 fn is_late(call: &Call) -> bool {
-    boot() - call.since > DEADLINE
+    boot() - call.since > if call.is_in_a_hurry() { DEADLINE } else { 12 * DEADLINE }
 }

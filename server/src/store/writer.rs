@@ -30,7 +30,7 @@ use crate::faults::planted;
 use crate::people::People;
 
 /// Requests in one commit at most.
-const MOST_REQUESTS: usize = 16_384;
+pub(super) const MOST_REQUESTS: usize = 16_384;
 /// Bytes of events and properties in one commit: a call that reaches it is the commit's last.
 const MOST_BYTES: usize = 8 * 1024 * 1024;
 
@@ -127,7 +127,7 @@ impl Writer {
     fn answer_all(&mut self, calls: impl Iterator<Item = Call>) {
         let mut waiting = calls.peekable();
         while waiting.peek().is_some() {
-            let (alone, batch) = next_batch(&mut waiting);
+            let (alone, batch) = next_batch(&mut waiting, MOST_REQUESTS);
             match alone {
                 Some(call) => self.answer_alone(&call),
                 None => self.answer(&batch),
@@ -323,12 +323,15 @@ fn early(pending: &Pending) -> Result<Receipt, StoreError> {
     }
 }
 
-/// The next calls that are decided together; what is the team's, or of people, stands alone.
-pub(super) fn next_batch(waiting: &mut std::iter::Peekable<impl Iterator<Item = Call>>) -> (Option<Call>, Vec<Call>) {
+/// The next calls that are decided together, until they have so many requests; what is the team's, or of people, stands alone.
+pub(super) fn next_batch(
+    waiting: &mut std::iter::Peekable<impl Iterator<Item = Call>>,
+    most: usize,
+) -> (Option<Call>, Vec<Call>) {
     let (mut batch, mut requests, mut bytes) = (Vec::new(), 0, 0);
     while let Some(call) = waiting.peek() {
         match &call.work {
-            Work::Requests(more) if requests < MOST_REQUESTS && bytes < MOST_BYTES => {
+            Work::Requests(more) if requests < most && bytes < MOST_BYTES => {
                 requests += more.len();
                 bytes += more.iter().map(Request::bytes).sum::<usize>();
             }

@@ -1,6 +1,7 @@
 // What people do, through the forms that they see: once in the dialogs that script makes of them, once on pages without it.
 
 import { PASSWORD, address } from './seed.mjs';
+import { judge } from './visit.mjs';
 
 /** Signs somebody in by address and password, and waits for the page that this leads to. */
 export async function signIn(page, name, to) {
@@ -78,7 +79,7 @@ export async function administer(person, key, api) {
 
   await person.act('Set extra quota', { Meter: 'messages', 'Extra quota': '250', Reason: reason }, 'Extra quota set');
   await person.act('Grant credit', { Meter: 'messages', Amount: '75', Reason: reason }, 'Credit granted');
-  await person.act('Change plan', { Plan: 'pro', Reason: reason }, 'Plan changed');
+  await changed(person);
   await person.act('Override a limit', { Meter: 'conversations', Limit: '4321', Reason: reason }, 'Limit overridden');
   await person.sees('4,321');
   await page.goto(top);
@@ -102,6 +103,52 @@ export async function administer(person, key, api) {
   if (kept !== reason) throw new Error(`the reason was lost: ${kept}`);
 }
 
+/** Another plan: what it changes is shown before anything is sent. */
+async function changed(person) {
+  await person.ask('Change plan');
+  await person.form.getByText('Choose another plan to see what it changes.').waitFor();
+  await person.fill({ Plan: 'pro' });
+  if (!person.script) await person.form.getByRole('button', { name: 'Preview' }).click();
+  await person.form.getByText('Pro, version 1').waitFor();
+  const messages = person.form.locator('.changes div').filter({ hasText: 'Messages, billing period' });
+  const words = (await messages.textContent()).replace(/\s+/g, ' ').trim();
+  if (!words.includes('10,000 messages → 100,000 messages')) throw new Error(`the plan would change ${words}`);
+  if (person.page.url().includes('csrf=')) throw new Error('what proves a form stands in the address');
+  await person.fill({ Reason: reason });
+  await person.send();
+  await person.sees('Plan changed');
+}
+
+/** How high what stands above a page may be on a phone, in pixels. */
+const HIGH = 64;
+
+/** A narrow screen: the places are behind one button, which needs no script. */
+export async function phone(person, found) {
+  const { page, script } = person;
+  const before = page.viewportSize();
+  await page.setViewportSize({ width: 360, height: 740 });
+  await page.goto('/admin');
+  const { height } = await page.locator('.side').boundingBox();
+  if (height > HIGH) throw new Error(`what stands above the page takes ${height} pixels`);
+  const [menu, places] = [page.getByRole('button', { name: 'Menu' }), page.getByRole('navigation', { name: 'Pages' })];
+  if (await places.isVisible()) throw new Error('the menu is open before anybody has asked for it');
+  await menu.focus();
+  await page.keyboard.press('Enter');
+  await places.getByRole('link', { name: 'Overview' }).waitFor();
+  if (script) await judge(page, found, 'root with the menu open', [{ width: 360, height: 740 }]);
+  await page.keyboard.press('Escape');
+  await places.waitFor({ state: 'hidden' });
+  if (!(await menu.evaluate((element) => element === document.activeElement))) throw new Error('the focus is not on the button again');
+  await page.keyboard.press('Enter');
+  await page.keyboard.press('Tab');
+  await page.keyboard.press('Tab');
+  const link = places.getByRole('link', { name: 'Organizations' });
+  if (!(await link.evaluate((element) => element === document.activeElement))) throw new Error('the tabulator does not lead into the menu');
+  await page.keyboard.press('Enter');
+  await page.waitForURL('**/admin/organizations');
+  if (before) await page.setViewportSize(before);
+}
+
 /** The audit log, found by a filter, and verified. */
 export async function audit(person, key) {
   const { page } = person;
@@ -110,6 +157,7 @@ export async function audit(person, key) {
   await page.getByLabel('Action').fill('quota.grant');
   await page.getByRole('button', { name: 'Search' }).click();
   await person.sees(reason);
+  await person.sees(/set the extra quota of Messages from 0 messages to 250 messages/);
   await page.goto('/admin/audit');
   await page.getByRole('link', { name: 'Verify' }).click();
   await person.sees('Every chain is whole.');
@@ -134,8 +182,49 @@ export async function own(person, key) {
   const link = await page.locator('input[readonly]').inputValue();
   if (!link.includes('/join?token=')) throw new Error(`the invitation leads to ${link}`);
   await page.goto(`${top}/members`);
+  await invited(person, `someone-${person.script}@example.com`, link);
+  await page.goto(`${top}/members`);
   await person.act(/^Change Viewer/, { Role: 'editor' }, 'Member changed');
   await person.act(/^Change Viewer/, { Role: 'viewer' }, 'Member changed');
+}
+
+/** Who is invited is listed, gets another link, and is invited no more. */
+async function invited(person, who, link) {
+  const { page } = person;
+  const members = page.url();
+  await person.sees('Link works until');
+  await person.ask(`Send again to ${who}`);
+  await person.send();
+  const again = await page.locator('input[readonly]').inputValue();
+  if (!again.includes('/join?token=') || again === link) throw new Error(`the other link is ${again}`);
+  await page.goto(members);
+  await person.act(`Withdraw the invitation of ${who}`, { Reason: reason }, 'Invitation withdrawn');
+  await person.seesNo('link', `Send again to ${who}`);
+}
+
+/** What is taken away asks for a reason, which the audit log shows. */
+export async function removed(person, key, api) {
+  const { page } = person;
+  await api('PUT', `/v1/meters/${key}`, { name: `Meter ${key}`, aggregation: 'sum' });
+  await page.goto('/admin/meters');
+  await person.ask(`Delete Meter ${key}`);
+  await person.form.getByLabel(/^Reason/).fill(' ');
+  await person.send();
+  await person.form.locator('[aria-invalid=true]').first().waitFor();
+  const why = `${reason}: ${key}`;
+  await person.fill({ Reason: why });
+  await person.send();
+  await person.sees('Meter deleted');
+  await page.goto('/admin/audit');
+  await person.sees(why);
+  await page.goto('/admin/settings');
+  await person.ask('Add an administrator');
+  await person.fill({ 'E-mail address': `${key}@example.com` });
+  await person.send();
+  await page.locator('input[readonly]').waitFor();
+  await page.goto('/admin/settings');
+  await person.sees('the link works until');
+  await person.act(`Withdraw ${key}@example.com`, { Reason: reason }, 'Administrator removed');
 }
 
 /** A viewer, who may look and nothing else. */
@@ -187,7 +276,7 @@ export async function overtaken(person, key, api) {
   await person.fill({ Name: 'Renamed here' });
   await person.send();
   await person.sees('Somebody changed this');
-  await person.sees('Renamed meanwhile');
+  await person.form.locator('.changes').getByText('Renamed meanwhile').waitFor();
   if ((await person.form.getByLabel(/^Name/).inputValue()) !== 'Renamed here') throw new Error('what was typed is lost');
   await person.send();
   await person.sees('Changes saved');

@@ -7,7 +7,7 @@
 import { readFileSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { crawl } from './crawl.mjs';
-import { Person, administer, another, audit, look, overtaken, own, plan, portal, pricedAgain, replayed, signIn, spent } from './flows.mjs';
+import { Person, administer, another, audit, look, overtaken, own, phone, plan, portal, pricedAgain, removed, replayed, signIn, spent } from './flows.mjs';
 import { work } from './keyboard.mjs';
 import { address, seed } from './seed.mjs';
 import { start } from './server.mjs';
@@ -24,7 +24,8 @@ const READERS = [
   {
     name: 'root',
     home: '/admin',
-    pages: ['/admin', '/admin/organizations', '/admin/organizations/acme', '/admin/organizations/globex',
+    pages: ['/admin', '/admin/organizations', '/admin/organizations/acme', '/admin/organizations/globex', '/admin/organizations/initech',
+      '/admin/organizations/acme/do/plan?plan=pro', '/admin/audit?organization=acme',
       '/admin/organizations/globex/subscription', '/admin/stripe', '/admin/plans', '/admin/meters',
       '/admin/do/plan', '/admin/do/plan?key=pro', '/admin/prices', '/admin/prices/recompute', '/admin/audit', '/admin/audit/verify', '/admin/keys',
       '/admin/webhooks', '/admin/settings', '/dashboard/settings?org=acme'],
@@ -35,6 +36,7 @@ const READERS = [
     pages: ['/portal', '/portal/billing', '/organizations/acme/settings', '/organizations/acme/settings/members'],
   },
   { name: 'viewer', home: '/portal', pages: ['/portal', '/portal/billing', '/organizations/acme/settings'] },
+  { name: 'aged', home: '/portal', pages: ['/portal', '/portal/billing', '/organizations/initech/settings'] },
   { name: 'locked', home: '/portal', pages: ['/portal', '/portal/billing', '/organizations/globex/settings'] },
 ];
 const OF_ANYBODY = ['/sign-in', '/sign-up', '/setup', '/reset', '/docs', '/docs/deciding', '/docs/documented-paths', '/docs/schemas', '/docs/schemas/Problem'];
@@ -189,9 +191,11 @@ async function administrators(browser, server, { script, how, options }) {
     const person = new Person(page, { script });
     await check(`an administrator works, ${how}`, () => administer(person, key, server.api));
     await check(`an administrator reads the audit log, ${how}`, () => audit(person, key));
+    await check(`an administrator is on the phone, ${how}`, (found) => phone(person, found));
     await check(`somebody else was quicker, ${how}`, () => overtaken(person, key, server.api));
     await server.api('PUT', `/v1/plans/${key}`, { name: `Plan of ${key}`, features: { sso: true } });
     await check(`a plan is edited in rows, ${how}`, () => plan(person, key, server.api));
+    await check(`what is taken away asks why, ${how}`, () => removed(person, key, server.api));
   });
 }
 

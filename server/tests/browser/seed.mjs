@@ -13,17 +13,59 @@ export const address = (name) => `${name}@example.com`;
 export async function seed(api) {
   await api('PATCH', '/v1/settings', { teamName: 'Northwind', contact: 'help@example.com' });
   await api('POST', '/v1/administrators', { email: address('root'), password: PASSWORD });
+  await api('POST', '/v1/administrators', { email: address('pending') });
   await api('POST', '/v1/organizations', { key: 'acme', name: 'Acme', plan: 'starter', timeZone: 'Europe/Berlin' });
   await api('POST', '/v1/organizations', { key: 'globex', name: 'Globex Corporation', plan: 'pro' });
   await api('POST', '/v1/organizations', { key: 'idle', name: 'Idle', plan: 'enterprise' });
   for (let number = 0; number < 55; number += 1) {
     await api('POST', '/v1/organizations', { key: `many-${number}`, name: `Customer ${number}`, plan: number % 3 ? 'free' : 'pro' });
   }
+  await aged(api);
   await people(api);
   await use(api);
   await webhooks(api);
   await subscriptions(api);
   await api('PUT', '/v1/organizations/globex/lock', { reason: 'Invoice 2026-10 is open' });
+}
+
+/** How long ago the organization that has a past was made, in days; its billing period is as old. */
+const AGE = 21;
+
+/**
+ * An organization in the middle of its billing period, so that its charts are full and lead on: a test organization, whose own clock
+ * is set to when it began, and then to now.
+ */
+async function aged(api) {
+  const now = Date.now();
+  const at = (day) => new Date(now - (AGE - day) * 86_400_000);
+  const clock = (time) => api('PUT', '/v1/organizations/initech/clock', { now: time.toISOString(), reason: 'A past' });
+  await api('POST', '/v1/organizations', { key: 'initech', name: 'Initech', plan: 'starter', timeZone: 'Europe/Berlin', test: true });
+  await clock(at(0));
+  await clock(new Date(now));
+  const events = [];
+  const used = (type, id, time, data) => events.push({ specversion: '1.0', source: 'past', id, type, subject: 'initech', time, data });
+  for (let day = 1; day <= AGE; day += 1) {
+    // A little less at week-ends, and more from week to week.
+    const pace = (at(day).getUTCDay() % 6 === 0 ? 0.35 : 1) * (1 + day / AGE);
+    const time = new Date(at(day) - 3_600_000).toISOString();
+    for (const [order, model] of MODELS.entries()) {
+      used('tokens', `${day}-${model}`, time, { quantity: Math.round((1_100 * pace) / (order + 1)), model });
+    }
+    used('messages', `${day}-messages`, time, { quantity: Math.round(310 * pace) });
+    used('conversations', `${day}-conversations`, time, { quantity: Math.round(42 * pace) });
+    used('api_calls', `${day}-api-calls`, time, { quantity: Math.round(700 * pace) });
+    used('storage_bytes', `${day}-storage`, time, { quantity: 120_000_000 * day });
+  }
+  await api('POST', '/v1/events', events, { type: 'application/cloudevents-batch+json' });
+  const consume = (meter, quantity) => api('POST', '/v1/consume', { organization: 'initech', meter, quantity });
+  // What it may still have, and then more: refused, and beyond a soft limit allowed.
+  await consume('generations', 500);
+  await consume('generations', 1);
+  await api('PUT', '/v1/organizations/initech/overrides/conversations/billingPeriod', { max: 900, enforcement: 'soft', reason: 'A quiet month' });
+  await consume('conversations', 150);
+  await api('POST', '/v1/reservations', { organization: 'initech', meter: 'messages', quantity: 400, ttlSeconds: 3_600 });
+  await api('PUT', '/v1/organizations/initech/extra/messages', { quantity: 1_500, reason: 'A campaign' });
+  await api('POST', '/v1/organizations/initech/grants', { meter: 'messages', amount: 750, reason: 'A goodwill gesture' });
 }
 
 async function people(api) {
@@ -32,6 +74,7 @@ async function people(api) {
     ['viewer', 'viewer', 'acme'],
     ['editor', 'editor', 'acme'],
     ['locked', 'owner', 'globex'],
+    ['aged', 'viewer', 'initech'],
   ]) {
     const { token } = await api('POST', `/v1/organizations/${organization}/invitations`, { email: address(name), role });
     const who = { email: address(name), password: PASSWORD, name: `${name[0].toUpperCase()}${name.slice(1)} Person`, invitation: token };
@@ -95,6 +138,10 @@ async function use(api) {
   const consume = (organization, meter, quantity) => api('POST', '/v1/consume', { organization, meter, quantity });
   await consume('acme', 'messages', 8_400);
   await consume('acme', 'generations', 500);
+  // Refused.
+  await consume('acme', 'generations', 1);
+  await consume('acme', 'tokens', 12_500);
+  await consume('globex', 'tokens', 41_000);
   await consume('acme', 'conversations', 120);
   await consume('acme', 'api_calls', 37);
   await consume('globex', 'messages', 4_000);

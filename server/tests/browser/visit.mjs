@@ -28,14 +28,14 @@ export async function visit(page, faults, name, path, { status = 200 } = {}) {
 }
 
 /** Judges what a page shows now, in every look. It is loaded once: the looks follow from its size and its theme. */
-export async function judge(page, faults, place) {
+export async function judge(page, faults, place, sizes = SIZES) {
   // What is folded is judged too.
   const elements = await page.evaluate(() => {
     document.querySelectorAll('details').forEach((details) => (details.open = true));
     return document.querySelectorAll('*').length;
   });
   if (elements > LARGE) return faults.add(place, `has ${elements} elements: fold it, or make several pages of it`);
-  for (const size of SIZES) {
+  for (const size of sizes) {
     let before;
     for (const theme of THEMES) {
       const look = { ...size, theme };

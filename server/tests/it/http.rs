@@ -1,6 +1,7 @@
 //! The API from outside: a real server in its own process, asked over HTTP.
 
 mod adjustments;
+mod administrators;
 mod audit;
 mod backups;
 pub(crate) mod client;
@@ -16,6 +17,7 @@ mod export;
 mod fleet;
 mod forecasts;
 mod gateway;
+mod invitations;
 mod isolation;
 mod keys;
 mod limits;
@@ -36,6 +38,7 @@ mod portals;
 mod prices;
 mod quantities;
 mod refusals;
+mod removals;
 mod repeats;
 mod reservations;
 mod rights;

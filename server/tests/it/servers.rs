@@ -1,14 +1,25 @@
 //! The servers that `./check` starts, and what of them is one test's own.
 
+use std::net::TcpListener;
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::{SocketAddr, UnixListener};
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
+use parking_lot::Mutex;
+#[cfg(feature = "faults")]
+use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
 use crate::http::server::free_address;
 
 #[cfg(feature = "faults")]
+mod cluster;
+#[cfg(feature = "faults")]
 mod own;
 
+#[cfg(feature = "faults")]
+pub(crate) use cluster::OwnCluster;
 #[cfg(feature = "faults")]
 pub(crate) use own::OwnPostgres;
 
@@ -60,6 +71,23 @@ pub(crate) fn prefix() -> String {
     format!("test-{}", random())
 }
 
+/// Each port that a test has is held by a name of its own, which ends with this process: no other test takes it after a stop.
+static HELD: Mutex<Vec<UnixListener>> = Mutex::new(Vec::new());
+
+fn is_held(port: u16) -> bool {
+    let name = SocketAddr::from_abstract_name(format!("metergate-test-port-{port}")).unwrap();
+    UnixListener::bind_addr(&name).map(|held| HELD.lock().push(held)).is_ok()
+}
+
+/// One below those that the system gives to connections that go out, so that it is still free after a stop.
+pub(crate) fn free_port() -> u16 {
+    let some = || 10_000 + u16::from_le_bytes(metergate::random::bytes()) % 20_000;
+    let mut ports = std::iter::repeat_with(some).take(1000);
+    ports
+        .find(|port| is_held(*port) && TcpListener::bind(("127.0.0.1", *port)).is_ok())
+        .expect("one of a thousand ports is free")
+}
+
 fn random() -> String {
     metergate::hex::hex(&metergate::random::bytes::<8>())
 }
@@ -97,11 +125,11 @@ impl OwnRedis {
     }
 
     fn wait(&self) {
-        for _ in 0..500 {
+        for _ in 0..3000 {
             if std::net::TcpStream::connect(&self.address).is_ok() {
                 return;
             }
-            std::thread::sleep(std::time::Duration::from_millis(10));
+            std::thread::sleep(Duration::from_millis(10));
         }
         panic!("a Redis did not start: {}", std::fs::read_to_string(self.folder.path().join("log")).unwrap());
     }
@@ -115,6 +143,18 @@ impl OwnRedis {
     pub(crate) fn kill(&mut self) {
         self.process.kill().unwrap();
         self.process.wait().unwrap();
+    }
+
+    /// It stands still: it is there, and says nothing.
+    #[cfg(feature = "faults")]
+    pub(crate) fn freeze(&self) {
+        kill_process(Pid::from_child(&self.process), Signal::STOP).unwrap();
+    }
+
+    /// After [`Self::freeze`]: it goes on.
+    #[cfg(feature = "faults")]
+    pub(crate) fn thaw(&self) {
+        kill_process(Pid::from_child(&self.process), Signal::CONT).unwrap();
     }
 
     /// After [`Self::kill`]: an empty one at the same address.
@@ -134,6 +174,14 @@ impl Drop for OwnRedis {
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
+}
+
+/// Whether the only replica of the master at an address has all that this has.
+pub(crate) fn replica_has_all(master: &str) -> bool {
+    let role = redis_cli(master, &["ROLE"]);
+    let lines: Vec<&str> = role.lines().collect();
+    // `master`, how far it is, and of each replica host, port and how far it is.
+    matches!(lines[..], ["master", ours, _, _, theirs] if ours == theirs)
 }
 
 /// What the Redis at an address answers to a command.

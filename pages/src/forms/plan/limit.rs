@@ -92,8 +92,8 @@ impl LimitDraft {
                 Field::check(&named("unlimited"), "Unlimited").value(if self.is_unlimited { "true" } else { "" }),
                 Field::select(&named("enforcement"), "At the limit", [("hard", "Refuse"), ("soft", "Count overage")])
                     .value(&self.enforcement),
-                Field::select(&named("status"), "Status", statuses).value(status).optional(),
-                Field::text(&named("thresholds"), "Told at %").value(&self.thresholds).optional(),
+                Field::select(&named("status"), "HTTP status", statuses).value(status).optional(),
+                Field::text(&named("thresholds"), "Notify at %").value(&self.thresholds).optional(),
             ],
         }
     }

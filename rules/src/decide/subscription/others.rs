@@ -5,6 +5,7 @@ use crate::audit::Fields;
 use crate::catalogue::Catalogue;
 use crate::id::SubscriptionId;
 use crate::subscription::{MOST_OTHERS, PricedItem, Reported, Snapshot, State, Subscription};
+use crate::time::Span;
 
 use super::{paid_for, plan_of};
 
@@ -65,6 +66,19 @@ pub(super) fn fields(of: &Subscription) -> Fields {
     if of.others.is_empty() {
         return Fields::default();
     }
-    let shown = |one: &Snapshot| format!("{} {}", one.id, one.status.map_or("", Reported::as_str));
     Fields::default().with("otherSubscriptions", of.others.iter().map(shown).collect::<Vec<_>>())
+}
+
+/// All that is remembered of one which may be told otherwise, so that no entry of the log says the same before and after.
+fn shown(one: &Snapshot) -> String {
+    let mut told = vec![one.id.to_string(), one.status.map_or("", Reported::as_str).to_owned()];
+    let period = |period: Span| format!("paid from {} until {}", period.start, period.end);
+    for item in &one.items {
+        told.push(item.price.to_string());
+        told.extend(item.period.map(period));
+    }
+    told.extend(one.period.map(period));
+    told.extend(one.cancel_at.map(|at| format!("canceled at {at}")));
+    told.extend(one.trial_end.map(|end| format!("trial until {end}")));
+    told.join(" ")
 }

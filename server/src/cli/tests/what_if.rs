@@ -41,6 +41,54 @@ fn limits_are_replayed_and_the_answer_printed() {
 }
 
 #[test]
+fn what_it_would_have_cost_and_what_came_too_late_for_a_limit_are_told() {
+    let fake = Fake::start();
+    let mut answer = report(1);
+    let costs = json!({"cost": 1.25, "costBefore": 2.75, "costAfter": 1.5, "lateFacts": 9, "lateBeyond": 7});
+    answer["organizations"][0].as_object_mut().unwrap().extend(costs.as_object().unwrap().clone());
+    answer.as_object_mut().unwrap().extend(costs.as_object().unwrap().clone());
+    let tokens = json!({"meter": "tokens", "facts": 9, "quantity": 1450, "beyond": 7, "beyondQuantity": 1150});
+    answer["late"] = json!({"facts": 9, "beyond": 7, "meters": [tokens], "leftOut": [], "earlier": 0});
+    fake.answer("POST /v1/what-if", 200, &answer);
+    let text = printed(&fake, "what-if --plan pro --within 9");
+    let cells: Vec<Vec<&str>> = text.lines().map(|line| line.split_whitespace().collect()).collect();
+    assert!(cells.contains(&vec!["tokens", "9", "1450", "7", "1150"]), "{text}");
+    let heading = "ORGANIZATION PLAN REFUSED REFUSED BEFORE ALLOWED ESTIMATED LATE BEYOND DOLLARS REFUSED DOLLARS CHARGED DOLLARS THEN FIRST LAST";
+    assert!(cells.contains(&heading.split(' ').collect()), "{text}");
+    let acme = "acme pro 1 0 0 0 7 1.25 2.75 1.5 2026-11-01T00:00:00Z –";
+    assert!(cells.contains(&acme.split(' ').collect()), "{text}");
+    assert!(text.contains("2.75 dollars charged, 1.5 would have been; the refused calls cost 1.25"), "{text}");
+    let sent: Value = serde_json::from_str(&fake.state().requests[0].1).unwrap();
+    assert_eq!(sent, json!({"plan": "pro", "withinSeconds": 9}));
+    fake.answer("POST /v1/what-if", 200, &report(1));
+    assert!(!printed(&fake, "what-if --plan pro").to_lowercase().contains("dollars"), "nothing was priced");
+}
+
+#[test]
+fn what_is_not_said_of_everybody_is_not_known() {
+    let fake = Fake::start();
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("c.toml");
+    std::fs::write(&file, "[plans]").unwrap();
+    let pro = json!({"key": "pro", "change": "changed", "fromVersion": 1, "toVersion": 2, "organizations": 100_000, "details": []});
+    fake.answer("POST /v1/catalog/diff", 200, &json!({"meters": [], "plans": [pro], "applied": false}));
+    fake.answer("POST /v1/catalog/apply", 200, &json!({"meters": [], "plans": [], "applied": true}));
+    let mut partly = report(0);
+    partly["unreplayed"] = json!(88_000);
+    fake.answer("POST /v1/what-if", 200, &partly);
+    let paper = Paper::saying(true);
+    let apply = format!("catalog apply {}", file.display());
+    assert_eq!(run_line(&fake, &apply, &paper).unwrap(), Ending::Done);
+    assert!(paper.notes().contains("is not known. Apply these changes all the same?"), "{}", paper.notes());
+    printed(&fake, &format!("{apply} --yes"));
+    let state = fake.state();
+    let asked = state.requests.iter().filter(|(what, _)| what.contains("what-if"));
+    let within: Vec<Value> =
+        asked.map(|(_, body)| serde_json::from_str::<Value>(body).unwrap()["withinSeconds"].clone()).collect();
+    assert_eq!(within, [json!(300), json!(60)], "how long it may take");
+}
+
+#[test]
 fn a_job_is_waited_for() {
     let fake = Fake::start();
     fake.answer("POST /v1/what-if", 202, &json!({"id": "j-1", "kind": "what-if", "state": "running"}));

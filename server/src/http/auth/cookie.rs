@@ -46,6 +46,11 @@ impl Cookies {
         }
     }
 
+    /// Whether the address under which others reach the server is known, and then whether they reach it by https.
+    pub fn is_public(&self) -> Option<bool> {
+        self.public_url.as_ref().map(|url| url.starts_with("https://"))
+    }
+
     fn is_secure(&self) -> bool {
         self.public_url.as_deref().is_some_and(|url| url.starts_with("https://"))
     }

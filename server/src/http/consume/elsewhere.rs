@@ -23,7 +23,7 @@ use crate::catalogue::Snapshot;
 use crate::clock;
 use crate::redis::accounts::{FRESH, STALE};
 use crate::redis::rates::{Decision, Once, Rates};
-use crate::store::{Caller, ConsumeRequest, DecidedReceipt, Key, Scope, StoreError};
+use crate::store::{Caller, ConsumeRequest, DecidedReceipt, Key, StoreError};
 
 /// Seconds after which to ask again where it could not be decided.
 pub(super) const ASK_AGAIN: u64 = 1;
@@ -233,8 +233,11 @@ async fn newer_account(
     let known = rates.accounts.get(organization, STALE);
     let left = Duration::from_micros(u64::try_from(until - clock::boot()).unwrap_or(0));
     let patience = if known.is_some() { left.min(SOON) } else { left };
-    let (store, named) = (Arc::clone(&app.shared.store), organization.clone());
-    let read = move || async move { store.reader().read(move |view| view.account(Scope::Team, &named)).await };
+    let store = Arc::clone(&app.shared.store);
+    let read = move |named| {
+        let store = Arc::clone(&store);
+        async move { store.reader().accounts(named).await }
+    };
     let read = match rates.accounts.read(organization, read) {
         Some(reading) => reading.within(patience).await,
         None => None,

@@ -101,6 +101,7 @@ impl Asking<'_> {
             data: consume.properties,
             items: consume.items,
             outcome: consume.outcome,
+            calls: None,
             llm: consume.llm,
         };
         let (organization, name) = (account.id, account.profile.key.clone());

@@ -12,6 +12,7 @@ use super::{KeyBody, ROTATION, RotateBody, key_answer, listed, new_key};
 use crate::catalogue::change::{TeamAfter, TeamCommand};
 use crate::catalogue::key::KeyScope;
 use crate::http::auth::Credential;
+use crate::http::change::OptionalReasonBody;
 use crate::http::error::ApiError;
 use crate::http::operation::{OfOrganization, Operation};
 use crate::http::page::{Paged, SearchQuery};
@@ -67,12 +68,13 @@ pub async fn create(operation: Operation<Credential>) -> Result<Response<Body>, 
 
 /// Ends an API key that is bound to the organization, at once.
 #[utoipa::path(delete, operation_id = "revoke_own_api_key", path = "/v1/organizations/{org}/api-keys/{id}", tag = "API keys",
-    params(("org" = String, Path, description = "Id or key"), ("id" = String, Path)),
+    params(("org" = String, Path, description = "Id or key"), ("id" = String, Path)), request_body = Option<OptionalReasonBody>,
     responses((status = 204), (status = 403, description = "The role does not suffice, or the organization is locked"), (status = 404, description = "Unknown")))]
 pub async fn revoke(operation: Operation<Credential, (String, String)>) -> Result<Response<Body>, ApiError> {
     let (call, id) = (Call::admitted(&operation).await?, &operation.named.1);
-    let route = "DELETE /v1/organizations/{org}/api-keys/{id}";
-    call.run(route, &[id.as_bytes()], TeamCommand::RevokeKey(id.clone()), nothing).await
+    let (route, reason) = ("DELETE /v1/organizations/{org}/api-keys/{id}", operation.reason_if_any()?);
+    let parts = [id.as_bytes(), &operation.body[..]];
+    call.because(reason).run(route, &parts, TeamCommand::RevokeKey(id.clone()), nothing).await
 }
 
 /// Makes a key in place of this one, which goes on for 24 hours. Until it has ended or is revoked, neither can be rotated.
@@ -90,13 +92,19 @@ pub async fn rotate(operation: Operation<Credential, (String, String)>) -> Resul
 struct Call<'a, Named> {
     operation: &'a Operation<Credential, Named>,
     caller: Caller,
+    reason: String,
     organization: OrganizationRef,
 }
 
 impl<'a, Named: OfOrganization> Call<'a, Named> {
     async fn admitted(operation: &'a Operation<Credential, Named>) -> Result<Self, ApiError> {
         let caller = operation.admit(Right::Administer).await?;
-        Ok(Self { operation, caller, organization: organization(operation.named.organization())? })
+        let organization = organization(operation.named.organization())?;
+        Ok(Self { operation, caller, reason: String::new(), organization })
+    }
+
+    fn because(self, reason: String) -> Self {
+        Self { reason, ..self }
     }
 
     async fn run(
@@ -108,6 +116,6 @@ impl<'a, Named: OfOrganization> Call<'a, Named> {
     ) -> Result<Response<Body>, ApiError> {
         let command = TeamCommand::OfOrganization(self.caller.scope, self.organization, Box::new(command));
         let change = Change { app: &self.operation.app, headers: &self.operation.headers, route, parts };
-        change.run_as(self.caller.actor, command, respond).await
+        change.run_as(self.caller.actor, self.reason, command, respond).await
     }
 }

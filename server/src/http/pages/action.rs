@@ -38,6 +38,14 @@ pub(super) fn show(visitor: &Anybody, form: Form, place: Place) -> Response<Body
     html(&FormPage::new(frame, form))
 }
 
+/// A form that shows what will change, with what was chosen and typed before somebody asked to see it.
+fn previewed(visitor: &Anybody, form: Form) -> Form {
+    match form.has_preview() && visitor.query("preview").is_some() {
+        true => form.with(|name| visitor.query(name).map(str::to_owned)),
+        false => form,
+    }
+}
+
 fn framed(frame: &Frame, form: &Form, place: Place) -> Frame {
     let title = form.title().to_owned();
     frame.clone().at(title, place)

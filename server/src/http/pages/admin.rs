@@ -26,7 +26,8 @@ pub(super) async fn overview(AtDashboard(visit): AtDashboard) -> Page {
     let meters = visit.api.all("/v1/meters").await?;
     let endpoints = visit.api.all("/v1/webhook-endpoints").await?;
     let page = Overview::new(visit.frame.clone(), fleet, meters, visit.query("meter"));
-    Ok(html(&page.with_webhooks(endpoints)))
+    let plans = visit.api.all("/v1/plans").await?;
+    Ok(html(&page.with_webhooks(endpoints).with_plans(plans)))
 }
 
 pub(super) async fn organizations(AtDashboard(visit): AtDashboard) -> Page {

@@ -17,8 +17,9 @@ use crate::http::error::ApiError;
 use crate::http::listen::Peer;
 
 /// What of a browser's request the API looks at: who it is, whether a page of this server sent it, and from where.
-const PASSED_ON: [HeaderName; 5] =
-    [COOKIE, HOST, ORIGIN, HeaderName::from_static("sec-fetch-site"), HeaderName::from_static("x-forwarded-for")];
+const PASSED_ON: [HeaderName; 5] = [COOKIE, HOST, ORIGIN, FETCH_SITE, HeaderName::from_static("x-forwarded-for")];
+/// Whose page has led to the request, as browsers say.
+const FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 /// Pages of a list that are put together where all of it is shown.
 const MOST_PAGES: usize = 20;
@@ -107,6 +108,16 @@ impl Api {
         other.headers.remove(COOKIE);
         other.headers.insert(AUTHORIZATION, HeaderValue::from_str(&format!("Bearer {key}")).ok()?);
         Some(other)
+    }
+
+    /// As whoever has opened an address of their own accord, from a bookmark or a message, and not from another site's page: what
+    /// such an address asks is asked as by a page of this server. For what changes nothing.
+    pub(super) fn opened(&self) -> Self {
+        let mut other = self.clone();
+        if other.headers.get(FETCH_SITE).is_some_and(|site| site == "none") {
+            other.headers.insert(FETCH_SITE, HeaderValue::from_static("same-origin"));
+        }
+        other
     }
 
     /// Asks.
@@ -210,5 +221,15 @@ mod tests {
         assert_eq!(by_key.headers.get("authorization").unwrap(), "Bearer secret");
         assert!(!by_key.headers.contains_key("cookie"));
         assert!(api.with_key("two\r\nlines").is_none());
+    }
+
+    #[test]
+    fn an_address_that_somebody_opens_is_no_other_sites() {
+        for (site, expected) in [("none", "same-origin"), ("same-origin", "same-origin"), ("cross-site", "cross-site")]
+        {
+            let (parts, ()) = Request::builder().header("sec-fetch-site", site).body(()).unwrap().into_parts();
+            let opened = Api::of(&parts, &Router::new()).opened();
+            assert_eq!(opened.headers.get("sec-fetch-site").unwrap(), expected, "{site}");
+        }
     }
 }

@@ -3,14 +3,16 @@
 use axum::body::Body;
 use axum::extract::Path;
 use axum::http::Response;
-use metergate_pages::answers::{Explanation, Forecast, Key, Meter, Organization, Paged, Standings, UsageRow};
+use metergate_pages::answers::{
+    Explanation, Forecast, Invitation, Key, Meter, Organization, Paged, Standings, UsageRow,
+};
 use metergate_pages::audit::AuditTab;
 use metergate_pages::cycle::CycleTab;
 use metergate_pages::format::Zone;
 use metergate_pages::frame::Place;
 use metergate_pages::organization::{Choice, Explain, Head, LimitsParts, LimitsTab, UsageParts, UsageTab, forecasts};
 use metergate_pages::organizations::in_query;
-use metergate_pages::people::{FoundKeys, KeysTab, MembersTab, Search};
+use metergate_pages::people::{FoundKeys, Invited, KeysTab, MembersTab, Search};
 use metergate_pages::subscription::SubscriptionTab;
 use metergate_pages::typed::instant;
 use serde::de::DeserializeOwned;
@@ -74,8 +76,9 @@ impl Seen {
             }
             "members" => {
                 let (search, page) = listed(&self.visit, &self.path("/members")).await?;
+                let invited = if search.is_later { Invited::default() } else { self.invited(&search).await? };
                 let frame = self.visit.frame.clone();
-                Ok(html(&MembersTab::new(frame, self.head("members"), page, &search, self.place)))
+                Ok(html(&MembersTab::new(frame, self.head("members"), page, invited, &search, self.place)))
             }
             "keys" => {
                 let (search, page) = listed::<Key>(&self.visit, &self.path("/api-keys")).await?;
@@ -95,6 +98,15 @@ impl Seen {
     async fn meters(&self) -> Result<Vec<Meter>, Trouble> {
         let standings: Standings = self.visit.api.get(&self.path("/usage?numbers=string")).await?;
         Ok(standings.known())
+    }
+
+    /// Who is invited, and by whom.
+    async fn invited(&self, search: &Search) -> Result<Invited, Trouble> {
+        let path = self.path(&format!("/invitations?limit={ROWS}&{}", search.query()));
+        let Paged { data: invitations, next_cursor } = self.visit.api.get::<Paged<Invitation>>(&path).await?;
+        let (org, names) = (Some(self.organization.key.as_str()), who::known(&self.visit).await?);
+        let names = who::with_members(&self.visit, org, names, invitations.iter().map(Invitation::by)).await?;
+        Ok(Invited { invitations, names, is_more: next_cursor.is_some() })
     }
 
     async fn limits(self) -> Page {
@@ -123,7 +135,9 @@ impl Seen {
         asked.extend(at.iter().map(|at| format!("at={}", in_query(at))));
         let explanation: Explanation = self.visit.api.get(&self.path(&format!("/explain?{}", asked.join("&")))).await?;
         let names = who::known(&self.visit).await?;
-        let names = who::with_members(&self.visit, Some(&self.organization.key), names, explanation.actors()).await?;
+        let (org, named) = (Some(self.organization.key.as_str()), explanation.actors().collect::<Vec<_>>());
+        let names = who::with_members(&self.visit, org, names, named.iter().map(String::as_str)).await?;
+        let names = who::with_things(&self.visit, org, names).await?;
         let (meters, head, frame) = (self.meters().await?, self.head(""), self.visit.frame.clone());
         Ok(html(&Explain::new(frame, head, (explanation, names), meters, at.is_some(), self.place)))
     }

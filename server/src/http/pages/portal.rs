@@ -24,7 +24,7 @@ use super::visit::{Anybody, Pages, Visit, in_path};
 type Page = Result<Response<Body>, Trouble>;
 
 /// The organization that somebody wants to see: the one that is named, else their own.
-async fn seen(visit: &mut Visit) -> Result<Organization, Trouble> {
+pub(super) async fn seen(visit: &mut Visit) -> Result<Organization, Trouble> {
     let me = visit.me();
     let own = me.organization.as_deref().or_else(|| me.organizations.first().map(|own| own.key.as_str()));
     let org = match visit.query("org").or(own) {

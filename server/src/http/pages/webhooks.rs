@@ -51,9 +51,9 @@ pub(super) async fn one(AtDashboard(visit): AtDashboard, Path(id): Path<String>)
 pub(super) async fn secret(AtDashboard(visit): AtDashboard, Path(id): Path<String>) -> Page {
     let path = format!("/v1/webhook-endpoints/{}?secret=true", in_path(&id));
     let endpoint: WebhookEndpoint = visit.api.get(&path).await?;
-    let title = "The endpoint's secret";
+    let title = format!("Secret of {}", endpoint.name());
     let intro = "Give it to your receiver and to nobody else.";
     let back = format!("/admin/webhooks/{}", endpoint.id);
-    let frame = visit.frame.clone().at(title, Place::Webhooks);
+    let frame = visit.frame.clone().at(title.clone(), Place::Webhooks);
     Ok(html(&Shown::new(frame, title, intro, endpoint.secret.unwrap_or_default(), back)))
 }

@@ -1,15 +1,17 @@
 //! The dashboard's page that replays past usage under other limits.
 
+use std::time::Duration;
+
 use axum::body::Body;
 use axum::http::{Method, Response, StatusCode};
-use metergate_pages::answers::{Job, Meter, Plan, WhatIf};
+use metergate_pages::answers::{Fault, Job, Meter, Plan, Problem, WhatIf};
 use metergate_pages::form::Form;
 use metergate_pages::organizations::in_query;
 use metergate_pages::typed::instant;
 use metergate_pages::what_if::{self, Shown, UNLIMITED, WhatIfPage};
 use serde_json::{Value, json};
 
-use super::api::{Answer, Call};
+use super::api::{Answer, Api, Call};
 use super::html;
 use super::sent::{Sent, Typed};
 use super::trouble::{Trouble, see_other};
@@ -19,6 +21,11 @@ type Page = Result<Response<Body>, Trouble>;
 
 /// Seconds that a page waits for the answer before it shows how far it is.
 const WAIT: u32 = 8;
+/// Between two looks at a job meanwhile.
+const PAUSE: Duration = Duration::from_millis(100);
+const PATH: &str = "/admin/what-if";
+/// What is asked beside the plan's own limits.
+const REST: [&str; 6] = ["moreMeter", "moreWindow", "moreMax", "organizations", "from", "to"];
 
 /// What every form of it needs.
 struct About {
@@ -47,94 +54,178 @@ impl About {
         form.unwrap_or_default()
     }
 
-    fn page(self, visit: &Visit, form: Form, shown: Shown) -> Response<Body> {
+    fn page(self, visit: &Visit, form: Form, typed: &Typed, shown: Shown) -> Response<Body> {
+        let link = matches!(shown, Shown::Report(_)).then(|| self.address(typed, None));
         let key = self.chosen.map(|(plan, _)| plan.key);
-        html(&WhatIfPage::new(visit.frame.clone(), self.plans, self.meters, (key, form), shown))
+        html(&WhatIfPage::new(visit.frame.clone(), self.plans, self.meters, (key, form), shown).linked(link))
+    }
+
+    /// The question that stands in an address.
+    fn typed(&self, visit: &Visit) -> Typed {
+        let own = self.chosen.iter().flat_map(|(_, definition)| limits_of(definition)).filter_map(field);
+        let names = own.chain(REST.map(str::to_owned));
+        names
+            .filter_map(|name| Some((visit.query(&name)?.to_owned(), name)))
+            .map(|(value, name)| (name, value))
+            .collect()
+    }
+
+    /// Asks, and waits for so many seconds.
+    async fn ask(&self, api: &Api, typed: &Typed, wait: u32) -> Result<Answer, Trouble> {
+        let Some((plan, definition)) = &self.chosen else { return Err(Trouble::not_found()) };
+        let path = format!("/v1/what-if?numbers=string&wait={wait}");
+        let call = Call::new(Method::POST, path, question(&plan.key, definition, &typed.measured(&self.meters)));
+        api.ask(&call, None).await
+    }
+
+    /// The address of a question, and of the job that works it out: one that somebody else can open, too.
+    fn address(&self, typed: &Typed, job: Option<&str>) -> String {
+        let Some((plan, definition)) = &self.chosen else { return PATH.to_owned() };
+        let asked = asked(definition, &typed.measured(&self.meters), typed);
+        let job = job.map_or_else(String::new, |job| format!("&job={}", in_query(job)));
+        format!("{PATH}?plan={}{asked}&replay=yes{job}", in_query(&plan.key))
+    }
+
+    /// Why it was refused, at the fields by their names here.
+    fn problem(&self, answer: &Answer, typed: &Typed) -> Problem {
+        let mut problem = answer.problem();
+        if problem.code == "unknown-organization" {
+            let detail = "One of these does not exist: give keys or ids, with commas between them.".to_owned();
+            problem.errors = vec![Fault { detail, pointer: "#/organizations".to_owned() }];
+        }
+        let Some((_, definition)) = &self.chosen else { return problem };
+        let names = asked_fields(definition, &typed.measured(&self.meters));
+        for fault in &mut problem.errors {
+            fault.pointer = at_field(&fault.pointer, &names);
+        }
+        problem
     }
 }
 
-/// The form; where it is being worked out, how far that is, and then the answer.
-pub(super) async fn show(AtDashboard(visit): AtDashboard) -> Page {
-    let about = About::read(&visit).await?;
-    let shown = match visit.query("job") {
-        None => Shown::Nothing,
-        Some(id) => {
-            let found = visit.api.get::<Job<WhatIf>>(&format!("/v1/jobs/{}", in_path(id))).await;
-            match unless(StatusCode::NOT_FOUND, found)? {
-                None => Shown::Failed("The server no longer knows of it: replay it again.".to_owned()),
-                Some(Job { result: Some(report), .. }) => Shown::Report(Box::new(report)),
-                Some(Job { error: Some(why), .. }) => Shown::Failed(why),
-                Some(Job { progress, .. }) => Shown::Going(progress),
-            }
-        }
-    };
-    let form = about.form(&visit).with(|name| visit.query(name).map(str::to_owned));
-    Ok(about.page(&visit, form, shown))
+/// The names of the fields in the order in which their limits are asked about: of those that were typed otherwise, then of the new one.
+fn asked_fields(definition: &Value, typed: &Typed) -> Vec<String> {
+    let changed = limits_of(definition).iter().filter(|limit| changed(limit, typed).is_some()).filter_map(field);
+    changed.chain(more(typed).map(|_| "moreMax".to_owned())).collect()
 }
 
-/// What was asked, and the answer.
+/// Where a fault is, by the name of a field: `#/limits/1/max` is at the second of these.
+fn at_field(pointer: &str, names: &[String]) -> String {
+    let Some(rest) = pointer.strip_prefix("#/limits/") else { return pointer.to_owned() };
+    let (index, member) = rest.split_once('/').unwrap_or((rest, ""));
+    let name = index.parse::<usize>().ok().and_then(|index| names.get(index));
+    match (name.map(String::as_str), member) {
+        (None, _) => pointer.to_owned(),
+        (Some("moreMax"), "meter") => "#/moreMeter".to_owned(),
+        (Some("moreMax"), "window") => "#/moreWindow".to_owned(),
+        (Some(name), _) => format!("#/{name}"),
+    }
+}
+
+/// The form; where the address has a question, or a job that works one out, the answer too, or how far it is.
+pub(super) async fn show(AtDashboard(visit): AtDashboard) -> Page {
+    let about = About::read(&visit).await?;
+    let typed = about.typed(&visit);
+    let form = about.form(&visit).with(|name| typed.raw(name).map(str::to_owned));
+    let is_asked = about.chosen.is_some() && visit.query("replay").is_some();
+    let job = match visit.query("job") {
+        Some(id) => job(&visit, id).await?,
+        None => None,
+    };
+    let shown = match (job, visit.query("job")) {
+        (Some(Job { result: Some(report), .. }), _) => Shown::Report(Box::new(report)),
+        (Some(Job { error: Some(why), .. }), _) => Shown::Failed(why),
+        (Some(Job { progress, .. }), _) => Shown::Going(progress),
+        // Somebody else's, or long ago: the question stands in the address.
+        (None, _) if is_asked => return asked_again(&visit, about, form, &typed).await,
+        (None, Some(_)) => Shown::Failed("The server no longer knows of it: replay it again.".to_owned()),
+        (None, None) => Shown::Nothing,
+    };
+    Ok(about.page(&visit, form, &typed, shown))
+}
+
+/// A job, once it has ended or has been waited for as long as a page does; nothing where it is not known.
+async fn job(visit: &Visit, id: &str) -> Result<Option<Job<WhatIf>>, Trouble> {
+    let path = format!("/v1/jobs/{}", in_path(id));
+    let mut waited = Duration::ZERO;
+    loop {
+        let found = unless(StatusCode::NOT_FOUND, visit.api.get::<Job<WhatIf>>(&path).await)?;
+        let is_going = found.as_ref().is_some_and(|job| job.result.is_none() && job.error.is_none());
+        if !is_going || waited >= Duration::from_secs(WAIT.into()) {
+            return Ok(found);
+        }
+        tokio::time::sleep(PAUSE).await;
+        waited = waited.saturating_add(PAUSE);
+    }
+}
+
+/// The question of the address, asked anew.
+async fn asked_again(visit: &Visit, about: About, form: Form, typed: &Typed) -> Page {
+    let answer = about.ask(&visit.api.opened(), typed, 0).await?;
+    match answer.status {
+        // Loaded again, the address shows what that job has made.
+        StatusCode::ACCEPTED => Ok(see_other(&about.address(typed, Some(&answer.read::<Job<WhatIf>>()?.id)))),
+        // A link on another site has led here: whoever has come sends the form, which is as it was.
+        StatusCode::FORBIDDEN => Ok(about.page(visit, form, typed, Shown::Nothing)),
+        _ => refused(visit, about, form, typed, &answer),
+    }
+}
+
+/// A question that was sent: it is begun, and then shown under an address of its own.
 pub(super) async fn sent(sent: Sent) -> Page {
     if !sent.visit.me().operator {
         return Err(Trouble::not_found());
     }
     let about = About::read(&sent.visit).await?;
-    let Some((plan, definition)) = &about.chosen else { return Err(Trouble::not_found()) };
-    let path = format!("/v1/what-if?numbers=string&wait={WAIT}");
-    let measured = sent.typed.measured(&about.meters);
-    let call = Call::new(Method::POST, path, question(&plan.key, definition, &measured));
-    let answer = sent.visit.api.ask(&call, None).await?;
-    let form = about.form(&sent.visit).with(|name| sent.typed.raw(name).map(str::to_owned));
-    match answer.status {
-        StatusCode::OK => {
-            let report: WhatIf = answer.read()?;
-            Ok(about.page(&sent.visit, form, Shown::Report(Box::new(report))))
-        }
-        StatusCode::ACCEPTED => {
-            let job: Job<WhatIf> = answer.read()?;
-            let (plan, asked) = (in_query(&plan.key), asked(definition, &measured, &sent.typed));
-            Ok(see_other(&format!("/admin/what-if?plan={plan}&job={}{asked}", in_query(&job.id))))
-        }
-        StatusCode::UNAUTHORIZED => Err(Trouble::refused(answer.status, answer.problem())),
-        status => {
-            let form = form.refused(&problem(&answer));
-            let mut response = about.page(&sent.visit, form, Shown::Nothing);
-            *response.status_mut() = status;
-            Ok(response)
-        }
+    if about.chosen.is_none() {
+        return Err(Trouble::not_found());
     }
+    let answer = about.ask(&sent.visit.api, &sent.typed, 0).await?;
+    if answer.status == StatusCode::ACCEPTED {
+        let job: Job<WhatIf> = answer.read()?;
+        return Ok(see_other(&about.address(&sent.typed, Some(&job.id))));
+    }
+    let form = about.form(&sent.visit).with(|name| sent.typed.raw(name).map(str::to_owned));
+    refused(&sent.visit, about, form, &sent.typed, &answer)
+}
+
+/// The form with why it was refused.
+fn refused(visit: &Visit, about: About, form: Form, typed: &Typed, answer: &Answer) -> Page {
+    if answer.status == StatusCode::UNAUTHORIZED {
+        return Err(Trouble::refused(answer.status, answer.problem()));
+    }
+    let form = form.refused(&about.problem(answer, typed));
+    let mut response = about.page(visit, form, typed, Shown::Nothing);
+    *response.status_mut() = answer.status;
+    Ok(response)
 }
 
 /// What was typed otherwise than it stands there, as the rest of an address, so that the answer stands beside its question.
 fn asked(definition: &Value, measured: &Typed, typed: &Typed) -> String {
-    let own = definition["limits"].as_array().map_or(&[][..], Vec::as_slice);
-    let limits = own.iter().filter(|limit| changed(limit, measured).is_some()).filter_map(field);
-    let rest = ["moreMeter", "moreWindow", "moreMax", "organizations", "from", "to"].map(str::to_owned);
-    let given = limits.chain(rest).filter_map(|name| Some((typed.text(&name)?.to_owned(), name)));
+    let own = limits_of(definition).iter();
+    let limits = own.filter(|limit| changed(limit, measured).is_some()).filter_map(field);
+    let given = limits.chain(REST.map(str::to_owned)).filter_map(|name| Some((typed.text(&name)?.to_owned(), name)));
     given.map(|(value, name)| format!("&{}={}", in_query(&name), in_query(&value))).collect()
+}
+
+fn limits_of(definition: &Value) -> &[Value] {
+    definition["limits"].as_array().map_or(&[][..], Vec::as_slice)
+}
+
+/// The one more limit, where one was typed.
+fn more(typed: &Typed) -> Option<Value> {
+    let (meter, max) = (typed.text("moreMeter")?, typed.text("moreMax")?);
+    let window = typed.text("moreWindow").unwrap_or("billingPeriod");
+    Some(with_max(json!({"meter": meter, "window": window}), max))
 }
 
 fn field(limit: &Value) -> Option<String> {
     Some(what_if::field_of(limit["meter"].as_str()?, limit["window"].as_str()?))
 }
 
-/// Why it was refused, at the fields by their names here.
-fn problem(answer: &Answer) -> metergate_pages::answers::Problem {
-    let mut problem = answer.problem();
-    if problem.code == "unknown-organization" {
-        let detail = "One of these does not exist: give keys or ids, with commas between them.".to_owned();
-        problem.errors = vec![metergate_pages::answers::Fault { detail, pointer: "#/organizations".to_owned() }];
-    }
-    problem
-}
-
 /// The question: of the plan's limits those that were typed otherwise, and the one that is new.
 fn question(plan: &str, definition: &Value, typed: &Typed) -> Value {
-    let own = definition["limits"].as_array().map_or(&[][..], Vec::as_slice);
-    let mut limits: Vec<Value> = own.iter().filter_map(|limit| changed(limit, typed)).collect();
-    if let (Some(meter), Some(max)) = (typed.text("moreMeter"), typed.text("moreMax")) {
-        let window = typed.text("moreWindow").unwrap_or("billingPeriod");
-        limits.push(with_max(json!({"meter": meter, "window": window}), max));
-    }
+    let mut limits: Vec<Value> = limits_of(definition).iter().filter_map(|limit| changed(limit, typed)).collect();
+    limits.extend(more(typed));
     let day = |name: &str| typed.text(name).map(|date| instant(date, "UTC"));
     let mut question = json!({"plan": plan});
     let Some(members) = question.as_object_mut() else { return question };
@@ -165,10 +256,26 @@ fn with_max(mut limit: Value, max: &str) -> Value {
         members.remove("unlimited");
         match max {
             UNLIMITED => members.insert(UNLIMITED.to_owned(), true.into()),
-            max => members.insert("max".to_owned(), max.into()),
+            max => members.insert("max".to_owned(), ungrouped(max).into()),
         };
     }
     limit
+}
+
+/// A number without the signs between its thousands, as pages write numbers: 500,000. Anything else as it was typed, since 1,5 is no 15.
+fn ungrouped(typed: &str) -> String {
+    let (whole, fraction) = typed.split_once('.').map_or((typed, None), |(whole, fraction)| (whole, Some(fraction)));
+    let is_grouped = |sign: char| {
+        let mut groups = whole.split(sign);
+        let digits = |group: &str| !group.is_empty() && group.bytes().all(|byte| byte.is_ascii_digit());
+        let is_first = groups.next().is_some_and(|first| digits(first) && first.len() <= 3);
+        is_first && groups.all(|group| digits(group) && group.len() == 3)
+    };
+    if !is_grouped(',') && !is_grouped(' ') {
+        return typed.to_owned();
+    }
+    let whole = whole.replace([',', ' '], "");
+    fraction.map_or(whole.clone(), |fraction| format!("{whole}.{fraction}"))
 }
 
 /// A day after an instant.
@@ -209,5 +316,23 @@ mod tests {
         let expected = "&limit.tokens.billingPeriod=7&limit.messages.day=unlimited&moreMeter=calls&moreWindow=hour&moreMax=9&organizations=a%2C%20b%2C&from=2026-11-01&to=2026-11-27";
         assert_eq!(asked(&definition, &typed, &typed), expected, "the answer of a job stands beside what was asked");
         assert_eq!(question("pro", &definition, &Typed::default()), json!({"plan": "pro"}));
+    }
+
+    #[test]
+    fn thousands_may_be_grouped_and_nothing_else_is_taken_for_that() {
+        for (typed, expected) in [
+            ("1,500", "1500"),
+            ("12 345 678", "12345678"),
+            ("1,500.25", "1500.25"),
+            ("999", "999"),
+            ("1,5", "1,5"),
+            ("12,50", "12,50"),
+            ("1,500,2", "1,500,2"),
+            ("1,500 000", "1,500 000"),
+            (",500", ",500"),
+            ("many", "many"),
+        ] {
+            assert_eq!(ungrouped(typed), expected, "{typed}");
+        }
     }
 }

@@ -1,8 +1,8 @@
-//! By whom entries of the audit log are, as far as whoever reads them may know: themselves, administrators where they are one,
-//! members of the organization where they may see those.
+//! By whom entries of the audit log are and what they are about, as far as whoever reads them may know: themselves, administrators
+//! where they are one, members of the organization where they may see those; meters and plans by their names.
 
 use axum::http::StatusCode;
-use metergate_pages::answers::{AuditEntry, Member, Paged, User};
+use metergate_pages::answers::{AuditEntry, Member, Organization, Paged, Standings, User};
 use metergate_pages::audit::{AuditFilter, Found};
 use metergate_pages::format::Zone;
 use metergate_pages::organizations::in_query;
@@ -28,8 +28,26 @@ pub(super) async fn entries(
     let cursor = visit.query("cursor").map_or_else(String::new, |cursor| format!("&cursor={}", in_query(cursor)));
     let found = visit.api.get(&format!("{path}?limit={ROWS}&{}{cursor}", filter.asked(zone))).await;
     let (page, error): (Paged<AuditEntry>, _) = shown(found)?;
-    let names = with_members(visit, org, names, page.data.iter().flat_map(AuditEntry::actors)).await?;
+    let named: Vec<String> = page.data.iter().flat_map(AuditEntry::actors).collect();
+    let names = with_members(visit, org, names, named.iter().map(String::as_str)).await?;
+    let names = if page.data.is_empty() { names } else { with_things(visit, org, names).await? };
     Ok(Found { page, names, error })
+}
+
+/// With the names of what entries are about: operators see all of it, members what concerns their organization.
+pub(super) async fn with_things(visit: &Visit, org: Option<&str>, names: Names) -> Result<Names, Trouble> {
+    let api = &visit.api;
+    if visit.me().operator {
+        let names = names.with_meters(api.all("/v1/meters").await?).with_plans(&api.all("/v1/plans").await?);
+        return Ok(match org {
+            Some(_) => names,
+            None => names.with_endpoints(&api.all("/v1/webhook-endpoints").await?),
+        });
+    }
+    let Some(org) = org.map(in_path) else { return Ok(names) };
+    let organization: Organization = api.get(&format!("/v1/organizations/{org}")).await?;
+    let standings: Standings = api.get(&format!("/v1/organizations/{org}/usage?numbers=string")).await?;
+    Ok(names.with_meters(standings.known()).with_plan(&organization.plan, &organization.plan_name))
 }
 
 /// Those whom somebody knows wherever they look.

@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::members::user_id;
-use super::sessions::silent;
 use super::{UserBody, email, link, password};
+use crate::http::change::OptionalReasonBody;
 use crate::http::error::ApiError;
 use crate::http::operation::Operation;
 use crate::http::organizations::name;
@@ -19,7 +19,8 @@ use crate::http::query::Query;
 use crate::http::state::{App, Operator};
 use crate::http::team::answer;
 use crate::people::change::{PeopleAfter, PeopleCommand, PeopleReply, PeopleRespond};
-use crate::people::{User, UserId, token};
+use crate::people::{Link, People, User, UserId, token};
+use crate::report::Timestamp;
 
 /// A platform administrator to be.
 #[derive(Deserialize, ToSchema)]
@@ -45,8 +46,45 @@ pub struct AdministratorBody {
     pub sign_in_url: Option<String>,
 }
 
-/// Platform administrators.
-#[utoipa::path(get, operation_id = "list_administrators", path = "/v1/administrators", tag = "people", params(PageQuery), responses((status = 200, body = Paged<UserBody>)))]
+/// A platform administrator, and whether they have come.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ListedAdministratorBody {
+    /// Who.
+    #[serde(flatten)]
+    pub user: UserBody,
+    /// Whether they can sign in: they have a password, or an identity provider knows them. Where not, they wait for the link, or
+    /// need another one.
+    pub can_sign_in: bool,
+    /// The link by which they can sign in now; `null` without one.
+    pub sign_in_link: Option<SignInLinkBody>,
+}
+
+/// A link by which somebody can sign in.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct SignInLinkBody {
+    /// Who made it, as the audit log names them.
+    pub made_by: String,
+    /// When.
+    pub made_at: Timestamp,
+    /// From when it opens nothing.
+    pub expires_at: Timestamp,
+}
+
+impl ListedAdministratorBody {
+    fn of(user: &User, people: &People, link: Option<&Link>) -> Self {
+        let link = link.map(|link| SignInLinkBody {
+            made_by: link.made_by.to_string(),
+            made_at: Timestamp(link.made_at),
+            expires_at: Timestamp(link.expires_at),
+        });
+        Self { user: UserBody::of(user, people), can_sign_in: people.can_sign_in(user.id), sign_in_link: link }
+    }
+}
+
+/// Platform administrators, also those who are invited and have not come yet.
+#[utoipa::path(get, operation_id = "list_administrators", path = "/v1/administrators", tag = "people", params(PageQuery), responses((status = 200, body = Paged<ListedAdministratorBody>)))]
 pub async fn list(
     State(app): State<App>,
     _operator: Operator,
@@ -57,8 +95,10 @@ pub async fn list(
     let after =
         page.after.as_deref().map(|bytes| bytes.try_into().map(UserId).map_err(|_| bad_cursor())).transpose()?;
     let administrators = people.users_after(after).filter(|user| user.is_administrator);
-    let data = administrators.map(|user| UserBody::of(user, &people)).take(page.limit + 1).collect();
-    let key = |body: &UserBody| UserId::parse(&body.id).map_or_else(Vec::new, |id| id.0.to_vec());
+    let (few, links) = (administrators.take(page.limit + 1), people.sign_in_links(app.now()));
+    let link = |user: &User| links.get(&user.id).map(|link| &***link);
+    let data = few.map(|user| ListedAdministratorBody::of(user, &people, link(user))).collect();
+    let key = |body: &ListedAdministratorBody| UserId::parse(&body.user.id).map_or_else(Vec::new, |id| id.0.to_vec());
     Ok(Paged::cut(data, &page, key).response(&uri))
 }
 
@@ -91,11 +131,12 @@ pub async fn add(operation: Operation<Operator, ()>) -> Result<Response<Body>, A
     operation.change_people(caller, "POST /v1/administrators", &parts, command, respond).await
 }
 
-/// Ends somebody's being a platform administrator, and their sessions. Who is in no organization goes altogether.
+/// Ends somebody's being a platform administrator, and their sessions. Who is in no organization goes altogether. One who can
+/// sign in stays.
 #[utoipa::path(delete, operation_id = "remove_administrator", path = "/v1/administrators/{id}", tag = "people", params(("id" = String, Path, description = "A user's id")),
-    responses((status = 204), (status = 404, description = "Unknown")))]
+    request_body = Option<OptionalReasonBody>, responses((status = 204), (status = 404, description = "Unknown"), (status = 409, description = "The last one who can sign in")))]
 pub async fn remove(operation: Operation) -> Result<Response<Body>, ApiError> {
     let (caller, id) = (operation.by.caller.clone(), &operation.named);
     let command = PeopleCommand::RemoveAdministrator(user_id(id)?);
-    operation.change_people(caller, "DELETE /v1/administrators/{id}", &[id.as_bytes()], command, silent()).await
+    operation.remove_people(caller, "DELETE /v1/administrators/{id}", id, command).await
 }

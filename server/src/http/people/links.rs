@@ -119,7 +119,7 @@ pub async fn ask_reset(
     let command = PeopleCommand::AskReset(email);
     // Behind the answer: how long it takes tells who is there.
     tokio::spawn(async move {
-        let request = PeopleRequest { caller: nobody(), receipt: None, command, respond: silent() };
+        let request = PeopleRequest::new(nobody(), None, command, silent());
         if let Err(error) = app.change_people(request).await {
             tracing::warn!(code = error.code(), "a mail for another password could not be written");
         }
@@ -142,7 +142,7 @@ pub async fn ask_verification(
     attempt(&operation.app, &format!("verify {}", user.email), address)?;
     let (command, route) = (PeopleCommand::AskVerification(user.id), "POST /v1/email-verifications/request");
     let receipt = operation.receipt(route, &[&user.id.0, &operation.body])?;
-    operation.app.change_people(PeopleRequest { caller, receipt, command, respond: silent() }).await?;
+    operation.app.change_people(PeopleRequest::new(caller, receipt, command, silent())).await?;
     Ok(accepted())
 }
 

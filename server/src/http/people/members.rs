@@ -11,9 +11,9 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::invitations::{InvitationBody, invited};
-use super::sessions::silent;
 use super::{RoleName, email, invitation, link};
 use crate::http::auth::Credential;
+use crate::http::change::OptionalReasonBody;
 use crate::http::decision::json as json_answer;
 use crate::http::error::ApiError;
 use crate::http::json;
@@ -179,14 +179,13 @@ pub async fn update(operation: Operation<Credential, (String, String)>) -> Resul
 }
 
 /// Ends a membership, at once.
-#[utoipa::path(delete, operation_id = "remove_member", path = "/v1/organizations/{org}/members/{id}", tag = "people",
+#[utoipa::path(delete, operation_id = "remove_member", path = "/v1/organizations/{org}/members/{id}", tag = "people", request_body = Option<OptionalReasonBody>,
     params(("org" = String, Path, description = "Id or key"), ("id" = String, Path, description = "A user's id")),
     responses((status = 204), (status = 403, description = "The role does not suffice, or the organization is locked"), (status = 404, description = "Unknown"), (status = 409, description = "The last owner")))]
 pub async fn remove(operation: Operation<Credential, (String, String)>) -> Result<Response<Body>, ApiError> {
     let (caller, id) = (operation.admit(Right::Administer).await?, &operation.named.1);
     let command = PeopleCommand::RemoveMember(operation.organization()?, user_id(id)?);
-    let route = "DELETE /v1/organizations/{org}/members/{id}";
-    operation.change_people(caller, route, &[id.as_bytes()], command, silent()).await
+    operation.remove_people(caller, "DELETE /v1/organizations/{org}/members/{id}", id, command).await
 }
 
 pub(super) fn user_id(text: &str) -> Result<UserId, ApiError> {

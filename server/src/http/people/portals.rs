@@ -16,6 +16,7 @@ use super::{MembershipBody, attempt, link};
 use crate::http::address::Address;
 use crate::http::auth::Credential;
 use crate::http::body::Raw;
+use crate::http::change::OptionalReasonBody;
 use crate::http::decision::json as json_answer;
 use crate::http::error::ApiError;
 use crate::http::json;
@@ -118,7 +119,7 @@ pub async fn create(operation: Operation<Credential>) -> Result<Response<Body>, 
 }
 
 /// Revokes a link into the portal, or the session that came of it, at once.
-#[utoipa::path(delete, operation_id = "revoke_portal_session", path = "/v1/organizations/{org}/portal-sessions/{id}", tag = "people",
+#[utoipa::path(delete, operation_id = "revoke_portal_session", path = "/v1/organizations/{org}/portal-sessions/{id}", tag = "people", request_body = Option<OptionalReasonBody>,
     params(("org" = String, Path, description = "Id or key"), ("id" = String, Path)),
     responses((status = 204), (status = 404, description = "Unknown")))]
 pub async fn revoke(operation: Operation<Credential, (String, String)>) -> Result<Response<Body>, ApiError> {
@@ -126,8 +127,7 @@ pub async fn revoke(operation: Operation<Credential, (String, String)>) -> Resul
     // What is no id is unknown, but only to whom the organization is known.
     let portal = PortalId::parse(id).unwrap_or(PortalId([0; 16]));
     let command = PeopleCommand::ClosePortal(operation.organization()?, portal);
-    let route = "DELETE /v1/organizations/{org}/portal-sessions/{id}";
-    operation.change_people(caller, route, &[id.as_bytes()], command, silent()).await
+    operation.remove_people(caller, "DELETE /v1/organizations/{org}/portal-sessions/{id}", id, command).await
 }
 
 /// Opens a link into the portal, once: for a session of an hour in that one organization.
@@ -145,7 +145,7 @@ pub async fn open(
     attempt(&app, "", address)?;
     let (token, session) = token::generate();
     let command = PeopleCommand::OpenPortal(link, session);
-    app.change_people(PeopleRequest { caller: nobody(), receipt: None, command, respond: silent() }).await?;
+    app.change_people(PeopleRequest::new(nobody(), None, command, silent())).await?;
     app.shared.attempts.forget("", address);
     let people = app.shared.store.people();
     // It may have been revoked meanwhile.

@@ -139,7 +139,7 @@ async fn end(
         app.shared.attempts.forget("", address);
     }
     let command = PeopleCommand::SignInFailed(None, Some(error.code()));
-    app.change_people(PeopleRequest { caller: nobody(), receipt: None, command, respond: silent() }).await?;
+    app.change_people(PeopleRequest::new(nobody(), None, command, silent())).await?;
     Err(error)
 }
 
@@ -270,7 +270,7 @@ impl CameBack<'_> {
                 (user.id, PeopleCommand::Register(Arc::new(user), joins, hash, Some(proof)))
             }
         };
-        let request = PeopleRequest { caller: as_user(user), receipt: None, command, respond: silent() };
+        let request = PeopleRequest::new(as_user(user), None, command, silent());
         self.app.change_people(request).await?;
         Ok(token)
     }

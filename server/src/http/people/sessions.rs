@@ -125,8 +125,7 @@ pub(crate) async fn sign_up(
     let command = PeopleCommand::Register(Arc::new(user), joins, hash, None);
     let shown = token.clone();
     let respond: PeopleRespond = Arc::new(move |after| registered(after, &shown));
-    let (answer, replayed) =
-        app.change_people(PeopleRequest { caller: as_user(id), receipt, command, respond }).await?;
+    let (answer, replayed) = app.change_people(PeopleRequest::new(as_user(id), receipt, command, respond)).await?;
     app.shared.attempts.forget("", address);
     let mut response = written(answer, replayed);
     if !replayed {
@@ -161,12 +160,12 @@ pub(crate) async fn sign_in(
     let right = app.shared.passwords.is_of(known.clone(), password).await?;
     let (Some(user), Some(known), true) = (&user, known, right) else {
         let command = PeopleCommand::SignInFailed(user.map(|user| user.id), None);
-        app.change_people(PeopleRequest { caller: nobody(), receipt: None, command, respond: silent() }).await?;
+        app.change_people(PeopleRequest::new(nobody(), None, command, silent())).await?;
         return Err(wrong());
     };
     let (token, hash) = token::generate();
     let command = PeopleCommand::SignIn(user.id, known, hash);
-    let request = PeopleRequest { caller: as_user(user.id), receipt: None, command, respond: silent() };
+    let request = PeopleRequest::new(as_user(user.id), None, command, silent());
     app.change_people(request).await.map_err(|error| match error.code() {
         // The user is gone, or has another password by now.
         "not-found" | "password-changed" => wrong(),
@@ -189,8 +188,7 @@ pub(crate) async fn sign_out(app: &App, credential: &Credential) -> Result<Respo
     let caller = credential.may(metergate_rules::role::Right::Person)?;
     let session = credential.session().ok_or_else(ApiError::unauthorized)?;
     let command = PeopleCommand::SignOut(session);
-    let (answer, replayed) =
-        app.change_people(PeopleRequest { caller, receipt: None, command, respond: silent() }).await?;
+    let (answer, replayed) = app.change_people(PeopleRequest::new(caller, None, command, silent())).await?;
     let mut response = written(answer, replayed);
     with_cookie(app, &mut response, None);
     Ok(response)
@@ -219,7 +217,7 @@ pub async fn use_link(
     };
     let (token, hash) = token::generate();
     let command = PeopleCommand::UseLink(link, new, hash);
-    app.change_people(PeopleRequest { caller: nobody(), receipt: None, command, respond: silent() }).await?;
+    app.change_people(PeopleRequest::new(nobody(), None, command, silent())).await?;
     app.shared.attempts.forget("", address);
     signed_in(&app, hash, token).await
 }

@@ -52,9 +52,16 @@ impl Changing {
         Ok(PeopleReply::User(id, !has_password))
     }
 
-    /// Their sessions end. Who is in no organization goes altogether.
+    /// Their sessions end. Who is in no organization goes altogether. One stays who can come in: whoever is invited alone, and has
+    /// no link any more, is none.
     pub(super) fn remove_administrator(&mut self, id: UserId) -> Result<PeopleReply, StoreError> {
         let user = self.people.user(id).filter(|user| user.is_administrator).cloned().ok_or_else(unknown)?;
+        if !self.people.others_come_in(id, self.now) {
+            return conflict(
+                "last-administrator",
+                "A team keeps at least one platform administrator who can sign in: add another one first, or have one who was added choose a password by a new link.",
+            );
+        }
         self.end_sessions(id);
         if self.people.memberships(id).next().is_none() {
             forgotten(&self.people, id).into_iter().for_each(|row| self.put(row));

@@ -14,6 +14,9 @@ pub fn leave(people: &mut People, organization: OrganizationId, most: usize) -> 
             break;
         }
         put(people, &mut rows, PersonRow::MemberGone(organization, member.user));
+        if people.choice(&member).is_some() {
+            put(people, &mut rows, PersonRow::ChoiceGone(organization, member.user));
+        }
         let is_elsewhere = people.memberships(member.user).next().is_some();
         if !is_elsewhere && people.user(member.user).is_some_and(|user| !user.is_administrator) {
             forgotten(people, member.user).into_iter().for_each(|row| put(people, &mut rows, row));

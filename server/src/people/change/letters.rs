@@ -63,30 +63,35 @@ impl Changing {
         if let Some(old) = letter.link.filter(|old| self.people.link(old, self.now).is_some()) {
             self.put(PersonRow::LinkGone(old));
         }
-        let expires_at = match letter.opens() {
+        let link = match letter.opens() {
             // As long as the invitation itself, which may have been accepted or taken back.
             opens @ Opens::Invitation { .. } => {
                 let own = self.people.links().filter(|link| link.opens == *opens && self.now < link.expires_at);
-                own.map(|link| link.expires_at).max()
+                own.max_by_key(|link| link.expires_at).map(|own| Link { token, ..(**own).clone() })
             }
-            Opens::Reset(user) => self.people.user(*user).map(|_| self.now.plus(SIGN_IN_LINK)),
-            Opens::Verify(user, email) => {
-                let needs =
-                    self.people.user(*user).is_some_and(|it| it.email == *email) && !self.people.is_verified(*user);
-                needs.then_some(self.now.plus(SIGN_IN_LINK))
-            }
-            Opens::SignIn(_) => None,
+            opens if self.is_needed(opens) => Some(self.link(token, opens.clone(), self.now.plus(SIGN_IN_LINK))),
+            _ => None,
         };
-        let Some(expires_at) = expires_at.filter(|_| !letter.is_over(self.now)) else {
+        let Some(link) = link.filter(|_| !letter.is_over(self.now)) else {
             self.put(PersonRow::LetterGone(id));
             return PeopleReply::Done;
         };
-        let opens = letter.opens().clone();
-        // Beside the one that the inviter has.
-        let replaces = matches!(opens, Opens::Reset(_) | Opens::Verify(..)).then(|| opens.clone());
-        let link = self.make_link(Link { token, opens, expires_at }, |old| Some(old) == replaces.as_ref());
+        // An invitation's is beside the one that the inviter has.
+        let replaces = link.opens.user().map(|_| link.opens.clone());
+        let link = self.make_link(link, |old| Some(old) == replaces.as_ref());
         self.put(PersonRow::Letter(Arc::new(letter.tried(token, self.now))));
         PeopleReply::Link(link)
+    }
+
+    /// Whether a user still needs the link that they asked for.
+    fn is_needed(&self, opens: &Opens) -> bool {
+        match opens {
+            Opens::Reset(user) => self.people.user(*user).is_some(),
+            Opens::Verify(user, email) => {
+                self.people.user(*user).is_some_and(|it| it.email == *email) && !self.people.is_verified(*user)
+            }
+            Opens::Invitation { .. } | Opens::SignIn(_) => false,
+        }
     }
 
     /// A letter was sent, or cannot be.

@@ -131,7 +131,10 @@ fn records_are_gone_through_for_one_that_is_older_than_ids_only_where_there_can_
     let older = move |before: Time| move |report: &Report<'_>| report.has_older(&organization("acme"), before);
     assert!(!kit.report(older(now.plus(-DAY))).unwrap(), "whatever the time of the event, it came today");
     assert!(kit.report(older(now.plus(DAY))).unwrap());
-    let found = kit.report(|report| report.place_of(&organization("acme"), "/test", "e-7")).unwrap();
-    assert!(found.is_some_and(|event| event.recorded_at <= now));
-    assert!(kit.report(|report| report.place_of(&organization("acme"), "/test", "e-8")).unwrap().is_none());
+    let place = |before: Time, id: &'static str| {
+        kit.report(move |report| report.place_of(&organization("acme"), before, ("/test", id))).unwrap()
+    };
+    assert!(place(now, "e-7").is_some_and(|event| event.recorded_at <= now));
+    assert!(place(now, "e-8").is_none());
+    assert!(place(now.plus(-DAY), "e-7").is_none(), "what came later is found by its id");
 }

@@ -7,6 +7,7 @@ use metergate_rules::window::Window;
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::late::WhatIfLate;
 use super::replayed::Looked;
 use super::summary::summary;
 use super::tally::{Amount, Counts, Tally};
@@ -38,6 +39,8 @@ pub struct WhatIfReport {
     pub refused_organizations: u64,
     /// Organizations of which it cannot be said, since their records cannot be read.
     pub failed: u64,
+    /// Organizations that were not replayed, about, since `withinSeconds` were over: so much more may have been.
+    pub unreplayed: u64,
     /// Decisions and reservations that were asked again, as far as they are recorded: a refusal without an id is not.
     pub calls: u64,
     /// Events and true quantities of reservations, which are never refused.
@@ -71,6 +74,9 @@ pub struct WhatIfReport {
     pub days: Vec<WhatIfDay>,
     /// What is estimated beside all this, where raw records are gone; `null` where they are not.
     pub estimate: Option<WhatIfEstimate>,
+    /// What was told only after windows in which it had happened were closed, as an import tells it: no limit was asked about it, and
+    /// none of the figures above has it. `null` where nothing was.
+    pub late: Option<WhatIfLate>,
     /// Organizations by what would have been refused, the most first.
     pub organizations: Vec<WhatIfOrganization>,
     /// How many more there are.
@@ -198,11 +204,15 @@ pub struct WhatIfOrganization {
     pub estimated_until: Option<Timestamp>,
     /// Calls that would have been refused before that, about.
     pub refused_estimated: u64,
+    /// Facts that were told late.
+    pub late_facts: u64,
+    /// About so many of them would have gone beyond a limit.
+    pub late_beyond: u64,
 }
 
 impl WhatIfOrganization {
     pub(super) fn of(question: &Question, looked: &Looked) -> Self {
-        let Looked { account, exact, guess, .. } = looked;
+        let Looked { account, exact, guess, late, .. } = looked;
         let (plan, _) = plan_of(account, &question.catalogue);
         Self {
             organization: account.profile.key.to_string(),
@@ -221,6 +231,8 @@ impl WhatIfOrganization {
             limits: limits(question, exact),
             estimated_until: guess.as_ref().map(|guess| Timestamp(guess.until)),
             refused_estimated: guess.as_ref().map_or(0, |guess| guess.tally.counts.refused),
+            late_facts: late.facts,
+            late_beyond: late.beyond,
         }
     }
 
@@ -229,7 +241,7 @@ impl WhatIfOrganization {
         let units = |cost: Option<Number>| cost.map_or(0, |cost| cost.units);
         (
             self.refused.saturating_add(self.refused_estimated),
-            self.beyond.saturating_sub(self.beyond_before),
+            self.beyond.saturating_sub(self.beyond_before).saturating_add(self.late_beyond),
             self.allowed,
             units(self.cost_before).abs_diff(units(self.cost_after)),
         )
@@ -257,6 +269,7 @@ impl WhatIfReport {
             replayed: found.replayed,
             refused_organizations: found.refusing,
             failed: found.failed,
+            unreplayed: found.unreplayed,
             calls: tally.calls,
             facts: tally.facts,
             refused: tally.counts.refused,
@@ -273,13 +286,14 @@ impl WhatIfReport {
             limits: limits(question, tally),
             days: days(question, tally),
             estimate,
+            late: WhatIfLate::of(question, &found.late),
             organizations: found.listed,
             more_organizations: found.unlisted,
         }
     }
 }
 
-fn number(question: &Question, meter: MeterId, units: i128) -> Number {
+pub(super) fn number(question: &Question, meter: MeterId, units: i128) -> Number {
     Number { units, decimals: question.catalogue.decimals(meter), text: question.text }
 }
 

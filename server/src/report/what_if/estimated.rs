@@ -6,6 +6,7 @@ use metergate_rules::account::Account;
 use metergate_rules::id::MeterId;
 use metergate_rules::limits::Limits;
 use metergate_rules::meter::Meter;
+use metergate_rules::price::TOKENS;
 use metergate_rules::quantity::Quantity;
 use metergate_rules::time::{DAY, Time};
 use metergate_rules::what_if::{Estimate, Terms};
@@ -38,28 +39,45 @@ pub(super) fn guess(
     let unknown = || StoreError::Problem(metergate_rules::decide::Problem::UnknownPlan);
     let plan = terms.catalogue.plan(terms.plan(stands.plan)).ok_or_else(unknown)?;
     let mut guess = Guess { until, tally: Tally::default(), left_out: BTreeSet::new() };
+    let (mut of_tokens, mut of_cost) = (BTreeMap::new(), BTreeMap::new());
+    let cost = terms.catalogue.cost_meter().map(|meter| meter.id);
+    let tokens = terms.catalogue.meter_by_key(TOKENS).map(|meter| meter.id);
     for meter in terms.catalogue.meters() {
         if !goes_on() {
             return stopped();
         }
-        let concerns = Limits::new(stands, plan, meter).is_named() || !plan.other_meters;
-        match meter.aggregation.is_rate() {
-            _ if !concerns => {}
-            true => of_meter(view, question, (stands, &terms), meter, &mut guess)?,
-            false => drop(guess.left_out.insert(meter.id)),
+        // A plan need not name what tokens cost: only its limits stop them.
+        let is_cost = cost == Some(meter.id);
+        let concerns = Limits::new(stands, plan, meter).is_named() || !(plan.other_meters || is_cost);
+        if concerns && !meter.aggregation.is_rate() {
+            guess.left_out.insert(meter.id);
+        } else if concerns {
+            let refused = of_meter(view, question, (stands, &terms), meter, &mut guess)?;
+            match meter.id {
+                id if Some(id) == tokens => of_tokens = refused,
+                _ if is_cost => of_cost = refused,
+                _ => {}
+            }
         }
+    }
+    // A call that its tokens and its cost would both have had refused is one.
+    for (quarter, count) in of_cost {
+        let both = of_tokens.get(&quarter).map_or(0, |of_tokens: &u64| count.min(*of_tokens));
+        guess.tally.count_once(quarter, both, &question.zone);
     }
     Ok(guess)
 }
 
+/// What is estimated of a meter; about how many calls would have been refused in each quarter hour.
 fn of_meter(
     view: &View<'_>,
     question: &Question,
     (stands, terms): (&Account, &Terms<'_>),
     meter: &Meter,
     guess: &mut Guess,
-) -> Result<(), ReadError> {
+) -> Result<BTreeMap<Time, u64>, ReadError> {
     let begin = Estimate::begins(stands, question.from);
+    let mut refused = BTreeMap::new();
     let mut estimate = Estimate::new(stands, terms.clone(), meter.id, begin);
     for (quarter, slot) in quarters(view, stands, meter.id, (begin, guess.until))? {
         let sum = Quantity::at_least_zero(slot.sum);
@@ -69,13 +87,16 @@ fn of_meter(
             let count = u64::try_from(slot.count).unwrap_or(0);
             let found = estimate.take(quarter, sum, count).map_err(StoreError::Problem)?;
             guess.tally.estimate(quarter, meter.id, &found, &question.zone);
+            if found.reason.is_some() {
+                refused.insert(quarter, found.count);
+            }
         }
     }
-    Ok(())
+    Ok(refused)
 }
 
 /// What a meter did in the quarter hours that begin in a span, in order.
-fn quarters(
+pub(super) fn quarters(
     view: &View<'_>,
     stands: &Account,
     meter: MeterId,

@@ -5,10 +5,11 @@ use metergate_rules::apply;
 use metergate_rules::catalogue::Catalogue;
 use metergate_rules::outcome::{Change, Entry, Hold, VoidedEvent, What};
 use metergate_rules::price::{LlmUse, TOKENS};
-use metergate_rules::time::Time;
+use metergate_rules::time::{HOUR, Time};
 use metergate_rules::what_if::{self, Replay, Terms};
 
 use super::estimated::{self, Guess};
+use super::late::{Gathered, ToldLate};
 use super::tally::Tally;
 use super::{Question, stopped};
 use crate::llm;
@@ -26,8 +27,16 @@ pub(super) struct Looked {
     pub(super) exact: Tally,
     /// Where they are gone.
     pub(super) guess: Option<Guess>,
+    /// What was told only after windows in which it had happened were closed.
+    pub(super) late: ToldLate,
     /// Whether the first billing period is the one that was, since the records from the beginning of another are gone.
     pub(super) keeps_periods: bool,
+}
+
+impl Looked {
+    fn nothing(account: Account) -> Self {
+        Self { account, exact: Tally::default(), guess: None, late: ToldLate::default(), keeps_periods: false }
+    }
 }
 
 /// From where the records tell how it stood.
@@ -38,6 +47,17 @@ enum Begin {
     Image(u64),
     /// What went before is gone; from then on they tell again, if at all.
     Gone(Option<(u64, Time)>),
+}
+
+impl Begin {
+    /// Until when the range has to be estimated, where it has to be.
+    fn estimated_until(&self, question: &Question) -> Option<Time> {
+        match self {
+            Self::Gone(Some((_, at))) if *at <= question.from => None,
+            Self::Gone(known) => Some(known.map_or(question.to, |(_, at)| at.min(question.to))),
+            Self::Creation | Self::Image(_) => None,
+        }
+    }
 }
 
 /// Replays what an organization did in the range that is asked about.
@@ -52,6 +72,10 @@ pub(super) fn look(
     goes_on: &dyn Fn() -> bool,
 ) -> Result<Looked, ReadError> {
     let from = question.from;
+    // Of who has done nothing since then nothing is asked. An event may lie a little ahead of when it was told.
+    if !account.profile.test && account.time.plus(HOUR) < from {
+        return Ok(Looked::nothing(account));
+    }
     // The period that would have been open then began earlier.
     let needed = if question.has_other_periods() { what_if::needed_from(&account, from) } else { from };
     let begin = begin(view, &account, needed, goes_on)?;
@@ -69,6 +93,7 @@ pub(super) fn look(
         from: exact_from.map_or(Time::MAX, |at| at.max(question.from)),
         stage: Stage::Waiting,
         tally: Tally::default(),
+        late: Gathered::default(),
         stood: None,
         keeps_periods: false,
         read: 0,
@@ -87,17 +112,12 @@ pub(super) fn look(
         })?;
     }
     failed.map_or(Ok(()), Err)?;
-    let (exact, stood, keeps_periods) = (following.tally, following.stood, following.keeps_periods);
-    let guess = match begin {
-        Begin::Gone(Some((_, at))) if at <= from => None,
-        Begin::Gone(known) => {
-            let until = known.map_or(question.to, |(_, at)| at.min(question.to));
-            let stands = stood.as_ref().unwrap_or(&account);
-            Some(estimated::guess(view, question, stands, until, goes_on)?)
-        }
-        Begin::Creation | Begin::Image(_) => None,
-    };
-    Ok(Looked { account, exact, guess, keeps_periods })
+    let Following { tally: exact, late, stood, keeps_periods, .. } = following;
+    let late = late.judged(view, question, &account, goes_on)?;
+    let until = begin.estimated_until(question);
+    let stands = stood.as_ref().unwrap_or(&account);
+    let guess = until.map(|until| estimated::guess(view, question, stands, until, goes_on)).transpose()?;
+    Ok(Looked { account, exact, guess, late, keeps_periods })
 }
 
 fn begin(view: &View<'_>, account: &Account, from: Time, goes_on: &dyn Fn() -> bool) -> Result<Begin, ReadError> {
@@ -130,6 +150,8 @@ enum Stage<'q> {
     Before(Box<Account>),
     /// In it.
     Within(Box<Replay<'q>>),
+    /// What came after it: read for what it tells late of the range.
+    After(Box<Account>),
 }
 
 /// What is made of the records as they come.
@@ -140,6 +162,7 @@ struct Following<'q> {
     from: Time,
     stage: Stage<'q>,
     tally: Tally,
+    late: Gathered,
     /// How it stood where its records begin to tell.
     stood: Option<Account>,
     keeps_periods: bool,
@@ -168,12 +191,16 @@ impl<'q> Following<'q> {
             return Ok(true);
         }
         if self.question.to <= entry.at {
-            return Ok(self.is_test);
+            if self.is_test {
+                return Ok(true);
+            }
+            self.end();
         }
         self.begin(entry.at);
+        self.note_late(place, entry, live);
         match &mut self.stage {
             Stage::Waiting => {}
-            Stage::Before(account) => apply::apply(account, entry),
+            Stage::Before(account) | Stage::After(account) => apply::apply(account, entry),
             Stage::Within(replay) => {
                 let taken = match self.question.prices_anew {
                     true => replay.take_priced(place, entry, said(entry, &self.question.catalogue.rules)),
@@ -209,6 +236,33 @@ impl<'q> Following<'q> {
         }));
     }
 
+    /// From here on the organization goes on as it was.
+    fn end(&mut self) {
+        self.stage = match std::mem::replace(&mut self.stage, Stage::Waiting) {
+            Stage::Within(replay) => Stage::After(Box::new(replay.into_was())),
+            Stage::Before(account) => Stage::After(account),
+            stage => stage,
+        };
+    }
+
+    /// Notes what an entry tells late, unless it has become void since.
+    fn note_late(&mut self, place: (u64, u32), entry: &Entry, live: &Account) {
+        let open = match &self.stage {
+            Stage::Waiting => return,
+            Stage::Before(account) | Stage::After(account) => &account.windows,
+            Stage::Within(replay) => replay.was_open(),
+        };
+        if entry.at < self.from {
+            return;
+        }
+        let terms = Terms { catalogue: &self.question.catalogue.rules, moved: &self.question.moved };
+        let told = terms.late(entry, live, open);
+        let is_void = || self.voided.iter().any(|event| (event.sequence, event.offset) == place);
+        if !told.is_empty() && !is_void() {
+            self.late.take(&told, self.from, entry.at < self.question.to, self.question);
+        }
+    }
+
     fn stand(&mut self, entry: &Entry, live: &Account) {
         let stood = match &entry.what {
             What::Image(stood) => Some((**stood).clone()),
@@ -222,10 +276,10 @@ impl<'q> Following<'q> {
 
     /// A test organization whose clock is set for the first time is as if it had been created then.
     fn begin_anew(&mut self, entry: &Entry) {
-        self.tally = Tally::default();
+        (self.tally, self.late) = (Tally::default(), Gathered::default());
         self.stage = match std::mem::replace(&mut self.stage, Stage::Waiting) {
             Stage::Waiting => Stage::Waiting,
-            Stage::Before(mut account) => {
+            Stage::Before(mut account) | Stage::After(mut account) => {
                 apply::apply(&mut account, entry);
                 Stage::Before(account)
             }

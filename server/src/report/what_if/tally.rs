@@ -29,7 +29,7 @@ impl Amount {
         }
     }
 
-    fn merge(&mut self, other: Self, adds_up: bool) {
+    pub(super) fn merge(&mut self, other: Self, adds_up: bool) {
         self.count += other.count;
         self.units = if adds_up { self.units + other.units } else { self.units.max(other.units) };
     }
@@ -180,6 +180,14 @@ impl Tally {
             self.limits.entry(limit).or_default().refused.merge(amount, true);
         }
         self.span = Some((self.span.map_or(quarter, |(first, _)| first.min(quarter)), quarter));
+    }
+
+    /// Takes off so many calls of a quarter hour that two of their meters have counted.
+    pub(super) fn count_once(&mut self, quarter: Time, calls: u64, zone: &Zone) {
+        self.counts.refused = self.counts.refused.saturating_sub(calls);
+        if let Some(day) = self.days.get_mut(&period::day(quarter, zone).start) {
+            day.refused = day.refused.saturating_sub(calls);
+        }
     }
 
     /// Adds what was found of another organization.

@@ -41,10 +41,12 @@ impl Batch<'_> {
         };
         let now = time_of(&account, command, self.now);
         let catalogue = Arc::clone(&self.ledger.catalogue);
-        let Settled { account, entries, audit } = account.at(&catalogue.rules, now)?;
+        let Settled { account, mut entries, audit } = account.at(&catalogue.rules, now)?;
         let seen = self.seen(&account, questions(&account, command))?;
         let mut outcome = decide(&account, command, &seen, with_receipt, &catalogue.rules, now)?;
         self.write_audit(organization, &audit, "system", "")?;
+        let (rows, tally) = (self.rows, &mut self.tally);
+        self.ledger.refusals.tell(tally, organization, &mut entries, |of| rows.refusals(organization, of))?;
         outcome.entries.splice(0..0, entries);
         Ok((now, outcome))
     }

@@ -22,8 +22,10 @@ pub(super) fn tell(
     for told in told(entry, before, after) {
         let kind = told.kind().as_str();
         let wanting = catalogue.stored.wanting(kind).map(|endpoint| endpoint.id.to_string());
-        let by_mail = mailed.filter(|_| !after.profile.test && told.is_mailed(after, &catalogue.rules));
-        let people = by_mail.into_iter().flat_map(|people| people.told_by_mail(after.id)).map(delivered_to);
+        let topic = || told.topic(after, &catalogue.rules);
+        let by_mail = mailed.filter(|_| !after.profile.test).and_then(|people| Some((people, topic()?)));
+        let people = by_mail.into_iter().flat_map(|(people, topic)| people.told_by_mail(after.id, topic));
+        let people = people.map(delivered_to);
         let endpoints: Vec<String> = wanting.chain(people).collect();
         if endpoints.is_empty() {
             continue;

@@ -1,12 +1,15 @@
 //! What a start makes sure of: that commits are on disk when PostgreSQL says so, that the schema is this program's, and that
 //! the role is there as which it works. Any number of nodes may start at once.
 
-use std::time::Duration;
-
-use super::{Address, Of, Postgres, at};
+use super::durable::{self, Weakness};
+use super::{Address, Postgres, at};
 use crate::store::error::{EngineError, unreadable};
 
-const MIGRATIONS: [&str; 8] = [
+mod waiting;
+
+pub(super) use waiting::take_turn;
+
+const MIGRATIONS: [&str; 10] = [
     include_str!("../../../migrations/postgres/0001_start.sql"),
     include_str!("../../../migrations/postgres/0002_notifications.sql"),
     include_str!("../../../migrations/postgres/0003_stripe.sql"),
@@ -15,25 +18,29 @@ const MIGRATIONS: [&str; 8] = [
     include_str!("../../../migrations/postgres/0006_walls.sql"),
     include_str!("../../../migrations/postgres/0007_refusals.sql"),
     include_str!("../../../migrations/postgres/0008_hints.sql"),
+    include_str!("../../../migrations/postgres/0009_invitations.sql"),
+    include_str!("../../../migrations/postgres/0010_hours.sql"),
 ];
 
 /// The version of the schema that this program makes.
 pub const VERSION: u32 = MIGRATIONS.len() as u32;
 /// The oldest program, by the version of its schema, that may go on beside the newest one. Those before it read neither
-/// accounts nor journals as they are written now, or make rollups again without a new version of the account.
-const OLDEST: u32 = 8;
+/// accounts nor journals nor links as they are written now, or make rollups again without a new version of the account.
+const OLDEST: u32 = 10;
 /// The oldest PostgreSQL.
-const SERVER: i32 = 140_000;
+const SERVER: i64 = 140_000;
 
 /// Where everything is.
 pub(super) const NAMESPACE: &str = "metergate";
 /// As which role the program works.
 pub(super) const ROLE: &str = "metergate_app";
 
-/// One node at a time migrates: the key of the lock, and how often it is tried, every so long.
-const LOCK: i64 = 0x6d65_7465_7267_6174;
-const TRIES: u32 = 600;
-const PAUSE: Duration = Duration::from_millis(100);
+/// Whether there is a schema, and the role as which the program works has its rights in it and may be taken.
+const IS_MADE: &str = "
+    SELECT CASE WHEN to_regclass('metergate.schema_version') IS NULL THEN 0 ELSE
+        (SELECT count(*) FROM pg_roles r WHERE r.rolname = 'metergate_app'
+         AND pg_has_role(current_user::name, r.oid, 'USAGE') AND has_schema_privilege(r.oid, 'metergate', 'USAGE')
+         AND has_table_privilege(r.oid, to_regclass('metergate.schema_version')::oid, 'SELECT')) END";
 
 /// Roles belong to all databases of a server, so that others may make it at the same time.
 const MAKE_ROLE: &str = "
@@ -69,53 +76,54 @@ const GRANT: &str = "
         END LOOP;
     END $$";
 
-/// Brings the database to where this program can use it.
+/// Brings the database to where this program can use it. What is wrong with the server although it may be used.
 ///
 /// # Errors
-/// [`EngineError::Unusable`] where it would lose what it has acknowledged, or a later program made it.
-pub(in crate::store) fn prepare(address: &Address) -> Result<(), EngineError> {
+/// [`EngineError::Unusable`] where it would lose what it has acknowledged, a later program made it, or somebody stands in the
+/// way.
+pub(in crate::store) fn prepare(address: &Address) -> Result<Vec<Weakness>, EngineError> {
     let owner = Postgres::connect_as_owner(address)?;
-    check_server(&owner)?;
-    take_turn(&owner)?;
-    migrate(&owner)
+    check_version(&owner)?;
+    let weak = durable::check(&owner)?;
+    // Whoever has nothing to do does not wait for a node that migrates, which may take long.
+    if !is_done(&owner)? {
+        take_turn(&owner)?;
+        migrate(&owner)?;
+    }
+    Ok(weak)
     // The connection ends, and with it the lock.
 }
 
-fn check_server(owner: &Postgres) -> Result<(), EngineError> {
-    let sql = "SELECT current_setting('server_version_num')::integer, current_setting('fsync'),
-               current_setting('full_page_writes'), current_setting('synchronous_commit')";
-    let row = owner.rows(Of::Team, sql, &[])?.pop().ok_or_else(|| unreadable("the server's settings", "no row"))?;
-    let version: i32 = at(&row, 0)?;
+fn check_version(owner: &Postgres) -> Result<(), EngineError> {
+    let version = number(owner, "SELECT current_setting('server_version_num')::bigint")?;
     if version < SERVER {
         let why = format!("PostgreSQL {}.{} is too old: 14 or later is needed", version / 10_000, version % 10_000);
         return Err(EngineError::Unusable(why));
     }
-    for (column, name) in [(1, "fsync"), (2, "full_page_writes")] {
-        if at::<&str>(&row, column)? == "off" {
-            return Err(EngineError::Unusable(format!(
-                "PostgreSQL runs with {name} = off: a power cut would lose or tear what it has acknowledged. Set {name} = on \
-                 in postgresql.conf and reload it"
-            )));
-        }
-    }
-    if at::<&str>(&row, 3)? == "off" {
-        tracing::warn!(
-            "PostgreSQL runs with synchronous_commit = off: Metergate sets it to on for its own transactions, since others \
-             would be lost in a crash"
-        );
-    }
     Ok(())
 }
 
-pub(super) fn take_turn(owner: &Postgres) -> Result<(), EngineError> {
-    for _ in 0..TRIES {
-        let row = owner.row(Of::Team, "SELECT pg_try_advisory_lock($1)", &[&LOCK])?;
-        if row.map(|row| at::<bool>(&row, 0)).transpose()? == Some(true) {
-            return Ok(());
-        }
-        std::thread::sleep(PAUSE);
+fn number(owner: &Postgres, sql: &'static str) -> Result<i64, EngineError> {
+    let row = owner.together(&[(sql, Vec::new())])?.pop().and_then(|mut rows| rows.pop());
+    row.map_or_else(|| Err(unreadable("a figure of the server", "no row")), |row| at(&row, 0))
+}
+
+/// Whether the schema is this program's or a newer one that it may use, and the role may be taken.
+fn is_done(owner: &Postgres) -> Result<bool, EngineError> {
+    if number(owner, IS_MADE)? == 0 {
+        return Ok(false);
     }
-    Err(EngineError::Unusable("another node has been migrating the database for a minute: try again later".to_owned()))
+    let Some((version, oldest)) = found(owner, "SELECT version, oldest FROM metergate.schema_version")? else {
+        return Ok(false);
+    };
+    admit(oldest)?;
+    Ok(version >= VERSION)
+}
+
+/// The version of the schema, and the oldest program that may use it.
+fn found(owner: &Postgres, sql: &'static str) -> Result<Option<(u32, u32)>, EngineError> {
+    let row = owner.together(&[(sql, Vec::new())])?.pop().and_then(|mut rows| rows.pop());
+    row.map(|row| Ok((at::<i32>(&row, 0)?.unsigned_abs(), at::<i32>(&row, 1)?.unsigned_abs()))).transpose()
 }
 
 /// Whether this program may use a schema of which this is the oldest that may.
@@ -141,18 +149,23 @@ fn migrate(owner: &Postgres) -> Result<(), EngineError> {
     })?;
     owner.run(MAKE_NAMESPACE)?;
     owner.run(&format!("SET search_path = {NAMESPACE}"))?;
-    let row = owner.row(Of::Team, "SELECT version, oldest FROM schema_version", &[])?;
-    let found = row.map(|row| Ok::<_, EngineError>((at::<i32>(&row, 0)?, at::<i32>(&row, 1)?))).transpose()?;
-    let (done, oldest) = found.map_or((0, 0), |(version, oldest)| (version.unsigned_abs(), oldest.unsigned_abs()));
+    owner.take_a_day()?;
+    let (done, oldest) = found(owner, "SELECT version, oldest FROM schema_version")?.unwrap_or_default();
     admit(oldest)?;
-    for (version, sql) in MIGRATIONS.iter().enumerate().skip(done as usize) {
+    for (version, sql) in (1..).zip(MIGRATIONS).skip(done as usize) {
         let noted = format!(
-            "DELETE FROM schema_version; INSERT INTO schema_version (version, oldest) VALUES ({}, {OLDEST})",
-            version + 1
+            "DELETE FROM schema_version; INSERT INTO schema_version (version, oldest) VALUES ({version}, {OLDEST})"
         );
-        owner.run(&format!("BEGIN; {sql}; {noted}; {GRANT}; COMMIT"))?;
+        let more = if version == VERSION { of_a_test() } else { String::new() };
+        waiting::apply(owner, version, &format!("{sql}; {more}; {noted}; {GRANT}"))?;
     }
     Ok(())
+}
+
+/// What a test has the last migration do beside its own.
+fn of_a_test() -> String {
+    fail::fail_point!("last-migration", |sql| sql.unwrap_or_default());
+    String::new()
 }
 
 #[cfg(test)]
@@ -162,6 +175,6 @@ mod tests {
 
     #[test]
     fn who_raises_the_version_of_a_format_raises_the_oldest_program_that_may_go_on() {
-        assert_eq!((seal::VERSION, block::VERSION, OLDEST), (4, 10, 8));
+        assert_eq!((seal::VERSION, block::VERSION, OLDEST), (5, 12, 10));
     }
 }

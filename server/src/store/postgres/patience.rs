@@ -62,6 +62,19 @@ impl Postgres {
         Ok(session)
     }
 
+    /// What it does from now on may take a day, by its clock and by this one.
+    ///
+    /// # Errors
+    /// As PostgreSQL says.
+    pub(super) fn take_a_day(&self) -> Result<(), EngineError> {
+        self.patience.set(Duration::from_secs(24 * 60 * 60));
+        // Not every version has all of them.
+        self.run(
+            "SELECT set_config(name, '0', false) FROM pg_settings
+             WHERE name IN ('statement_timeout', 'transaction_timeout', 'idle_in_transaction_session_timeout')",
+        )
+    }
+
     /// Whether it was asked and did not answer.
     pub(in crate::store) const fn is_silent(&self) -> bool {
         self.silent.get()
@@ -72,13 +85,21 @@ impl Postgres {
         &self,
         work: impl Future<Output = Result<T, tokio_postgres::Error>>,
     ) -> Result<T, EngineError> {
+        Ok(self.answered(work)??)
+    }
+
+    /// The same with what it answered, where it has.
+    pub(super) fn answered<T>(
+        &self,
+        work: impl Future<Output = Result<T, tokio_postgres::Error>>,
+    ) -> Result<Result<T, tokio_postgres::Error>, EngineError> {
         let Some(runtime) = &self.runtime else {
             return Err(EngineError::Unreachable("the connection has ended".to_owned()));
         };
         let left = u64::try_from(self.until.get().saturating_sub(boot())).unwrap_or(0);
         let patience = self.patience.get().min(Duration::from_micros(left));
         match runtime.block_on(async { tokio::time::timeout(patience, work).await }) {
-            Ok(done) => Ok(done?),
+            Ok(done) => Ok(done),
             Err(_) => {
                 self.broken.set(true);
                 self.silent.set(true);

@@ -8,6 +8,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::{Of, Postgres, at};
+use crate::people::choice::MailChoice;
 use crate::people::identity::{Identity, IdentityKey, Verified};
 use crate::people::letter::{Letter, LetterId};
 use crate::people::portal::Portal;
@@ -50,6 +51,12 @@ impl Stored {
             PersonRow::IdentityGone(key) => Ok(Self::without("identity", named(key))),
             PersonRow::Verified(verified) => Self::with("verified", verified.user.0.to_vec(), &**verified),
             PersonRow::VerifiedGone(user) => Ok(Self::without("verified", user.0.to_vec())),
+            PersonRow::Choice(choice) => {
+                Self::with("mail-choice", [choice.organization.0, choice.user.0].concat(), &**choice)
+            }
+            PersonRow::ChoiceGone(organization, user) => {
+                Ok(Self::without("mail-choice", [organization.0, user.0].concat()))
+            }
             PersonRow::Letter(letter) => Self::with("letter", letter.id.0.to_vec(), &**letter),
             PersonRow::LetterGone(id) => Ok(Self::without("letter", id.0.to_vec())),
         }
@@ -76,6 +83,7 @@ fn person(kind: &str, key: &[u8], data: &[u8]) -> Result<PersonRow, EngineError>
         "portal" => PersonRow::Portal(read::<Portal>(kind, key, data)?),
         "identity" => PersonRow::Identity(Arc::new(read::<Identity>(kind, key, data)?)),
         "verified" => PersonRow::Verified(Arc::new(read::<Verified>(kind, key, data)?)),
+        "mail-choice" => PersonRow::Choice(Arc::new(read::<MailChoice>(kind, key, data)?)),
         "letter" => PersonRow::Letter(Arc::new(read::<Letter>(kind, key, data)?)),
         other => return Err(unreadable("a person", format!("there is no kind {other}"))),
     })
@@ -88,10 +96,15 @@ fn gone(kind: &str, key: &[u8]) -> Result<PersonRow, EngineError> {
     let user = || key.try_into().map(UserId).map_err(|_| broken());
     Ok(match kind {
         "user" => PersonRow::UserGone(user()?),
-        "member" => {
+        "member" | "mail-choice" => {
             let (organization, user) = key.split_at_checked(16).ok_or_else(broken)?;
             let organization = OrganizationId(organization.try_into().map_err(|_| broken())?);
-            PersonRow::MemberGone(organization, UserId(user.try_into().map_err(|_| broken())?))
+            let user = UserId(user.try_into().map_err(|_| broken())?);
+            if kind == "member" {
+                PersonRow::MemberGone(organization, user)
+            } else {
+                PersonRow::ChoiceGone(organization, user)
+            }
         }
         "session" => PersonRow::SessionGone(token()?),
         "link" => PersonRow::LinkGone(token()?),

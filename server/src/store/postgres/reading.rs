@@ -5,7 +5,7 @@ use std::ops::RangeInclusive;
 
 use metergate_rules::account::Account;
 use metergate_rules::id::{MeterId, OrganizationId, OrganizationKey, PlanId};
-use metergate_rules::notice::RefusedBy;
+use metergate_rules::notice::OfRefusal;
 use metergate_rules::time::{Span, Time};
 
 use super::lock::opened;
@@ -32,8 +32,8 @@ impl Rows for Postgres {
         self.totals()
     }
 
-    fn refusals(&self, organization: OrganizationId, meter: MeterId, by: RefusedBy) -> Result<u64, EngineError> {
-        self.handed_over(organization, meter, by)
+    fn refusals(&self, organization: OrganizationId, of: &OfRefusal) -> Result<u64, EngineError> {
+        self.handed_over(organization, of)
     }
 
     fn account_sequence(&self, id: OrganizationId) -> Result<Option<u64>, EngineError> {

@@ -5,13 +5,13 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use metergate_rules::id::{MeterId, OrganizationId};
-use metergate_rules::notice::RefusedBy;
+use metergate_rules::id::OrganizationId;
+use metergate_rules::notice::OfRefusal;
 use uuid::Uuid;
 
 use super::{Owned, Postgres, at, number_at, organization_at, uuid};
 use crate::store::error::EngineError;
-use crate::store::refusals::{Refused, Tally, name_of};
+use crate::store::refusals::{Refused, Tally, name_of, row_of};
 
 /// What was handed over to those whom a transaction has locked. It is read once for all of them, when the first is told: at a
 /// full hour that may be every organization of a batch.
@@ -19,7 +19,7 @@ use crate::store::refusals::{Refused, Tally, name_of};
 pub(super) struct HandedOver {
     locked: BTreeSet<OrganizationId>,
     read: BTreeSet<OrganizationId>,
-    counts: HashMap<(OrganizationId, i64, String), u64>,
+    counts: HashMap<(OrganizationId, i64, String, i64), u64>,
 }
 
 impl HandedOver {
@@ -35,28 +35,24 @@ impl HandedOver {
 }
 
 /// Rows as columns.
-type Columns = (Vec<Uuid>, Vec<i64>, Vec<&'static str>, Vec<i64>);
+type Columns = (Vec<Uuid>, Vec<i64>, Vec<&'static str>, Vec<i64>, Vec<i64>);
 
 fn columns(rows: &[(Refused, u64)]) -> Columns {
-    let organizations = rows.iter().map(|((organization, ..), _)| uuid(*organization)).collect();
-    let meters = rows.iter().map(|((_, meter, _), _)| i64::from(meter.0)).collect();
-    let names = rows.iter().map(|((.., by), _)| name_of(*by)).collect();
-    (organizations, meters, names, rows.iter().map(|(_, count)| count.cast_signed()).collect())
+    let organizations = rows.iter().map(|((organization, _), _)| uuid(*organization)).collect();
+    let meters = rows.iter().map(|((_, of), _)| i64::from(of.meter.0)).collect();
+    let names = rows.iter().map(|((_, of), _)| name_of(of.by)).collect();
+    let hours = rows.iter().map(|((_, of), _)| of.hour.micros()).collect();
+    (organizations, meters, names, hours, rows.iter().map(|(_, count)| count.cast_signed()).collect())
 }
 
 impl Postgres {
     /// How many were handed over and not told.
-    pub(super) fn handed_over(
-        &self,
-        organization: OrganizationId,
-        meter: MeterId,
-        by: RefusedBy,
-    ) -> Result<u64, EngineError> {
+    pub(super) fn handed_over(&self, organization: OrganizationId, of: &OfRefusal) -> Result<u64, EngineError> {
         let is_read = self.handed.borrow().read.contains(&organization);
         if !is_read {
             self.read_handed_over(organization)?;
         }
-        let key = (organization, i64::from(meter.0), name_of(by).to_owned());
+        let key = (organization, i64::from(of.meter.0), name_of(of.by).to_owned(), of.hour.micros());
         Ok(self.handed.borrow().counts.get(&key).copied().unwrap_or(0))
     }
 
@@ -65,56 +61,66 @@ impl Postgres {
         let all: BTreeSet<_> = self.handed.borrow().locked.iter().copied().chain([organization]).collect();
         self.name(all.iter().copied());
         let ids: Vec<Uuid> = all.iter().map(|id| uuid(*id)).collect();
-        let sql = "SELECT organization, meter, refused_by, count FROM refusals WHERE organization = ANY($1)";
+        let sql = "SELECT organization, meter, refused_by, hour, count FROM refusals WHERE organization = ANY($1)";
         let rows = self.together(&[(sql, vec![&ids])])?.pop().unwrap_or_default();
         let mut handed = self.handed.borrow_mut();
         for row in &rows {
-            let key = (organization_at(row, 0)?, at(row, 1)?, at(row, 2)?);
-            handed.counts.insert(key, number_at(row, 3)?);
+            let key = (organization_at(row, 0)?, at(row, 1)?, at(row, 2)?, at(row, 3)?);
+            handed.counts.insert(key, number_at(row, 4)?);
         }
         handed.read.extend(all);
         Ok(())
     }
 
     /// Takes those that are told with what a batch decided: it goes out with what is written next. Rows are locked in their
-    /// order, as by whoever hands over.
+    /// order, as by whoever hands over. What was handed over too late of earlier hours goes with them: these were told already.
     pub(in crate::store) fn take_refusals(&self, tally: &[Tally]) {
         let mut taken: Vec<(Refused, u64)> = tally.iter().filter_map(Tally::taken).collect();
         if taken.is_empty() {
             return;
         }
-        taken.sort_unstable_by_key(|((organization, meter, by), _)| (*organization, *meter, name_of(*by)));
-        self.name(taken.iter().map(|((organization, ..), _)| *organization));
-        let (organizations, meters, names, counts) = columns(&taken);
+        taken.sort_unstable_by_key(|(of, _)| row_of(of));
+        self.name(taken.iter().map(|((organization, _), _)| *organization));
+        let (organizations, meters, names, hours, counts) = columns(&taken);
         let less = "WITH taken AS (
-                        SELECT r.organization, r.meter, r.refused_by, k.count
-                        FROM unnest($1::uuid[], $2::bigint[], $3::text[], $4::bigint[])
-                            AS k(organization, meter, refused_by, count)
+                        SELECT r.organization, r.meter, r.refused_by, r.hour, k.count
+                        FROM unnest($1::uuid[], $2::bigint[], $3::text[], $4::bigint[], $5::bigint[])
+                            AS k(organization, meter, refused_by, hour, count)
                         JOIN refusals r ON r.organization = k.organization AND r.meter = k.meter
-                            AND r.refused_by = k.refused_by COLLATE \"C\"
-                        ORDER BY r.organization, r.meter, r.refused_by FOR UPDATE OF r)
+                            AND r.refused_by = k.refused_by COLLATE \"C\" AND r.hour = k.hour
+                        ORDER BY r.organization, r.meter, r.refused_by, r.hour FOR UPDATE OF r)
                     UPDATE refusals r SET count = r.count - t.count FROM taken t
-                    WHERE r.organization = t.organization AND r.meter = t.meter AND r.refused_by = t.refused_by";
-        let values: [Owned; 4] =
-            [Box::new(organizations.clone()), Box::new(meters.clone()), Box::new(names.clone()), Box::new(counts)];
-        self.later(less, values.into());
-        let gone = "DELETE FROM refusals r USING unnest($1::uuid[], $2::bigint[], $3::text[])
-                        AS k(organization, meter, refused_by)
+                    WHERE r.organization = t.organization AND r.meter = t.meter AND r.refused_by = t.refused_by
+                        AND r.hour = t.hour";
+        let keys = || -> [Owned; 4] {
+            [
+                Box::new(organizations.clone()),
+                Box::new(meters.clone()),
+                Box::new(names.clone()),
+                Box::new(hours.clone()),
+            ]
+        };
+        self.later(less, keys().into_iter().chain([Box::new(counts) as Owned]).collect());
+        let gone = "DELETE FROM refusals r USING unnest($1::uuid[], $2::bigint[], $3::text[], $4::bigint[])
+                        AS k(organization, meter, refused_by, hour)
                     WHERE r.organization = k.organization AND r.meter = k.meter
-                        AND r.refused_by = k.refused_by COLLATE \"C\" AND r.count <= 0";
-        self.later(gone, vec![Box::new(organizations), Box::new(meters), Box::new(names)]);
+                        AND r.refused_by = k.refused_by COLLATE \"C\"
+                        AND (r.hour < k.hour OR (r.hour = k.hour AND r.count <= 0))";
+        self.later(gone, keys().into());
     }
 
     /// Adds what a node has counted, in order. Of an organization that is not there any more nobody is told.
     pub(in crate::store) fn hand_over(&self, counted: &[(Refused, u64)]) -> Result<(), EngineError> {
-        self.name(counted.iter().map(|((organization, ..), _)| *organization));
-        let (organizations, meters, names, counts) = columns(counted);
-        let sql = "INSERT INTO refusals (organization, meter, refused_by, count)
-                   SELECT k.organization, k.meter, k.refused_by, k.count
-                   FROM unnest($1::uuid[], $2::bigint[], $3::text[], $4::bigint[]) AS k(organization, meter, refused_by, count)
+        self.name(counted.iter().map(|((organization, _), _)| *organization));
+        let (organizations, meters, names, hours, counts) = columns(counted);
+        let sql = "INSERT INTO refusals (organization, meter, refused_by, hour, count)
+                   SELECT k.organization, k.meter, k.refused_by, k.hour, k.count
+                   FROM unnest($1::uuid[], $2::bigint[], $3::text[], $4::bigint[], $5::bigint[])
+                       AS k(organization, meter, refused_by, hour, count)
                    WHERE EXISTS (SELECT 1 FROM accounts a WHERE a.organization = k.organization)
-                   ORDER BY k.organization, k.meter, k.refused_by COLLATE \"C\"
-                   ON CONFLICT (organization, meter, refused_by) DO UPDATE SET count = refusals.count + excluded.count";
-        self.together(&[(sql, vec![&organizations, &meters, &names, &counts])]).map(drop)
+                   ORDER BY k.organization, k.meter, k.refused_by COLLATE \"C\", k.hour
+                   ON CONFLICT (organization, meter, refused_by, hour)
+                       DO UPDATE SET count = refusals.count + excluded.count";
+        self.together(&[(sql, vec![&organizations, &meters, &names, &hours, &counts])]).map(drop)
     }
 }

@@ -199,6 +199,9 @@ impl Postgres {
         commit.people.iter().try_for_each(|row| self.write_person(row, commit.at))?;
         commit.stripe.iter().for_each(|row| self.write_stripe(row));
         commit.team.iter().try_for_each(|row| self.write_team(row, commit.at))?;
+        if changed_of_team(commit) != (0, 0) {
+            self.tell_nodes();
+        }
         let epochs = self.write_guarded(commit)?;
         if let Some(organization) = commit.deleted {
             self.delete(organization, commit.at)?;
@@ -356,11 +359,15 @@ const UPDATE_TEAM: &str = "
         audit_sequence = coalesce($3::bigint, audit_sequence), audit_hash = coalesce($4::bytea, audit_hash)
     RETURNING catalogue, people";
 
+/// By how much a commit raises the numbers of the catalogue and of people, which nodes compare.
+fn changed_of_team(commit: &Commit<'_>) -> (i64, i64) {
+    let is_of_catalogue = |row: &TeamRow| !matches!(row, TeamRow::Import(_) | TeamRow::Resent(_));
+    (i64::from(commit.team.iter().any(is_of_catalogue)), i64::from(!commit.people.is_empty()))
+}
+
 /// What changes in the team's row, if anything does.
 fn team_values(commit: &Commit<'_>) -> Option<Vec<Owned>> {
-    let is_of_catalogue = |row: &TeamRow| !matches!(row, TeamRow::Import(_) | TeamRow::Resent(_));
-    let catalogue = i64::from(commit.team.iter().any(is_of_catalogue));
-    let people = i64::from(!commit.people.is_empty());
+    let (catalogue, people) = changed_of_team(commit);
     let end = commit.team_head.map(|head| head.sequence.cast_signed());
     let hash = commit.team_head.map(|head| head.hash.to_vec());
     (catalogue + people > 0 || end.is_some()).then(|| owned![catalogue, people, end, hash])

@@ -3,11 +3,15 @@
 use std::sync::Arc;
 
 use metergate_rules::account::Account;
-use metergate_rules::id::OrganizationId;
+use metergate_rules::id::{OrganizationId, OrganizationRef};
 
-use super::{ReadError, Reader, Source, View};
-use crate::store::StoreError;
+use super::{ReadError, Reader, Source, View, agreed, waited};
+use crate::store::postgres::accounts::Named;
 use crate::store::totals::Totals;
+use crate::store::{Scope, StoreError};
+
+/// What there is of each organization that was asked for.
+type Accounts = Vec<Result<Account, StoreError>>;
 
 impl Reader {
     /// What all organizations but those for tests used together, with all that was acknowledged before.
@@ -23,6 +27,30 @@ impl Reader {
             }
         }
         self.read(|view| view.totals()).await
+    }
+
+    /// The accounts of several organizations, in their order, read together. One that cannot be read spoils no other.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`] if the engine cannot be read.
+    pub async fn accounts(&self, named: Vec<OrganizationRef>) -> Result<Accounts, StoreError> {
+        let Source::Postgres(pool) = &self.source else {
+            let each = move |view: &View<'_>| {
+                let account = |one| view.account(Scope::Team, one).map_err(ReadError::told);
+                Ok(named.iter().map(account).collect())
+            };
+            return self.read(each).await;
+        };
+        let pool = Arc::clone(pool);
+        let read = move || {
+            let found = pool.read(|session| Ok::<_, ReadError>(session.accounts_named(&named)?))?;
+            let account = |(one, found): (&OrganizationRef, Named)| match found {
+                Some(found) => found.map_err(ReadError::from).and_then(|found| agreed(one, found)),
+                None => Err(StoreError::UnknownOrganization.into()),
+            };
+            Ok(named.iter().zip(found).map(|asked| account(asked).map_err(ReadError::told)).collect())
+        };
+        waited(read).await
     }
 }
 

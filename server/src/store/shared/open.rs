@@ -7,8 +7,9 @@ use std::sync::atomic::AtomicI64;
 use metergate_rules::time::Time;
 use parking_lot::{Mutex, RwLock};
 
+use super::pace::Pace;
 use super::shown::Shown;
-use super::tend::Tending;
+use super::tend::{Role, Tending};
 use super::{DEADLINE, Memory, PARTS, Shared};
 use crate::catalogue::Snapshot;
 use crate::clock::Clock;
@@ -22,6 +23,7 @@ use crate::store::known::{IdHasher, Known};
 use crate::store::ledger::{Kept, Ledger, Map};
 use crate::store::open::{Engine, Given, Outdating, Settings, Store, spawned};
 use crate::store::postgres::ids::tend_partitions;
+use crate::store::postgres::listen::Listening;
 use crate::store::postgres::lock::{Epochs, TeamRow};
 use crate::store::postgres::pool::Pool;
 use crate::store::postgres::{self, Address, BEGIN, Postgres};
@@ -46,7 +48,7 @@ struct Common {
 
 impl Common {
     fn new(address: Address, settings: Settings, clock: Clock, shown: Shown) -> Self {
-        let inbox = Arc::new(Inbox::with_patience(settings.lanes, DEADLINE));
+        let inbox = Arc::new(Inbox::with_patience(deciding(&settings), DEADLINE));
         let (ahead, given, outdated) = (Arc::default(), Arc::default(), Outdating::new(None));
         let part = crate::random::bytes::<1>()[0];
         Self { address, settings, clock, ahead, shown: Arc::new(shown), inbox, given, outdated, part }
@@ -54,11 +56,16 @@ impl Common {
 }
 
 impl Shared {
-    /// One of a node's loops, with a connection of its own.
+    /// One of a node's loops, with a connection of its own. The last does the upkeep.
     fn new(lane: usize, common: Common, session: Postgres, ledger: Ledger, epochs: (i64, i64)) -> Self {
         let Common { address, settings, clock, ahead, shown, inbox, given, outdated, part } = common;
         let part = (usize::from(part) + lane) % PARTS;
         let memory = Memory { part: part as i16, epochs: Some(epochs), highest: epochs, ..Memory::default() };
+        let role = match lane {
+            0 => Role::First,
+            lane if lane < deciding(&settings) => Role::Decides,
+            _ => Role::Upkeep,
+        };
         Self {
             address,
             session: Some(session),
@@ -67,6 +74,7 @@ impl Shared {
             clock,
             ahead,
             lane,
+            role,
             shown,
             inbox,
             given,
@@ -77,9 +85,16 @@ impl Shared {
             waited: None,
             failed: None,
             is_told: false,
+            pace: Pace::default(),
             tending: Tending::default(),
+            listening: None,
         }
     }
+}
+
+/// How many of a node's loops decide.
+fn deciding(settings: &Settings) -> usize {
+    settings.lanes.max(1)
 }
 
 /// What a start reads of the database.
@@ -97,7 +112,7 @@ impl Store {
     /// [`EngineError`] where it does not answer, would lose what it acknowledged, or cannot be read.
     pub(in crate::store) fn open_shared(url: &Secret, settings: Settings, clock: Clock) -> Result<Self, EngineError> {
         let address = postgres::address(url.expose())?;
-        postgres::prepare(&address)?;
+        let weak = postgres::prepare(&address)?;
         let session = Postgres::connect_to_decide(&address)?;
         let Found { keys: [values_key, audit_key, ids_key], catalogue, people, epochs } = found(&session)?;
         let now = epochs.now.plus(clock.shift());
@@ -107,11 +122,14 @@ impl Store {
         let known = (epochs.catalogue, epochs.people);
         let common = Common::new(address.clone(), settings, clock, Shown::new(&catalogue, &people, known));
         let mut loops = vec![Shared::new(0, common.clone(), session, ledger(), known)];
-        for lane in 1..common.settings.lanes {
+        for lane in 1..=deciding(&common.settings) {
             let session = Postgres::connect_to_decide(&address)?;
             loops.push(Shared::new(lane, common.clone(), session, ledger(), known));
         }
         loops[0].time(epochs.now);
+        let inbox = Arc::clone(&common.inbox);
+        loops[0].listening = Some(Listening::start(address.clone(), move || inbox.wake_first())?);
+        loops.iter_mut().for_each(|shared| shared.tending.weak.clone_from(&weak));
         let remembered = loops.iter().map(|shared| Arc::clone(&shared.memory.remembered)).collect();
         let threads = loops.into_iter().map(|shared| spawned(move || shared.run())).collect::<Result<_, _>>()?;
         let Common { inbox, shown, ahead, given, outdated, .. } = common;

@@ -52,6 +52,7 @@ impl Shared {
     /// Decides and commits calls together. What others hold is put off, or waited for.
     pub(super) fn decide(&mut self, calls: &[Call], waits: bool) -> Result<Vec<Turn<Answered>>, Failure> {
         let session = self.connected()?;
+        self.pace.begin(calls.iter().map(|call| call.work.requests()).sum());
         // From here on something of them may happen. Whoever has given up by now was told that it will not.
         let begun: Vec<bool> = calls.iter().map(Call::begin).collect();
         let done = self.decide_on(&session, (calls, &begun), waits);

@@ -16,7 +16,7 @@ use super::{Extent, SliceError};
 use crate::store::Place;
 use crate::store::block::{Record, Run};
 
-const KIND: Kind = *b"mg-rec-3";
+const KIND: Kind = *b"mg-rec-4";
 /// Bytes before the records of a run.
 pub(super) const RUN_HEADER: usize = 32;
 /// A chunk that has so many bytes takes no more.

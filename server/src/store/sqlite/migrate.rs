@@ -14,7 +14,7 @@ const RETENTION: &str = include_str!("../../../migrations/sqlite/0010_retention.
 const DAY_TOTALS: &str = include_str!("../../../migrations/sqlite/0012_day_totals.sql");
 const PRICE_CHECKSUMS: &str = include_str!("../../../migrations/sqlite/0018_price_checksums.sql");
 
-const MIGRATIONS: [&str; 19] = [
+const MIGRATIONS: [&str; 21] = [
     include_str!("../../../migrations/sqlite/0001_start.sql"),
     include_str!("../../../migrations/sqlite/0002_slices.sql"),
     include_str!("../../../migrations/sqlite/0003_audit_resolutions.sql"),
@@ -34,6 +34,8 @@ const MIGRATIONS: [&str; 19] = [
     include_str!("../../../migrations/sqlite/0017_rests.sql"),
     PRICE_CHECKSUMS,
     include_str!("../../../migrations/sqlite/0019_hints.sql"),
+    include_str!("../../../migrations/sqlite/0020_mail_choices.sql"),
+    include_str!("../../../migrations/sqlite/0021_invitations.sql"),
 ];
 
 /// The version of the schema that this program makes and reads.

@@ -7,6 +7,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::{EngineError, Sqlite, unreadable};
+use crate::people::choice::MailChoice;
 use crate::people::identity::{Identity, Verified};
 use crate::people::letter::Letter;
 use crate::people::portal::Portal;
@@ -52,6 +53,11 @@ impl Sqlite {
             people.take(&PersonRow::Verified(Arc::new(verified)));
             columns
         })?;
+        self.each_sealed("SELECT organization, user, data FROM mail_choices", |choice: MailChoice| {
+            let columns = vec![choice.organization.0.to_vec(), choice.user.0.to_vec()];
+            people.take(&PersonRow::Choice(Arc::new(choice)));
+            columns
+        })?;
         self.each_sealed("SELECT id, data FROM letters", |letter: Letter| {
             let columns = vec![letter.id.0.to_vec()];
             people.take(&PersonRow::Letter(Arc::new(letter)));
@@ -84,10 +90,7 @@ impl Sqlite {
 }
 
 pub(super) fn write_person(transaction: &Transaction<'_>, row: &PersonRow) -> Result<(), EngineError> {
-    let execute = |sql: &str, values: &[&dyn rusqlite::ToSql]| {
-        transaction.prepare_cached(sql)?.execute(values)?;
-        Ok::<(), EngineError>(())
-    };
+    let execute = |sql: &str, values: &[&dyn rusqlite::ToSql]| execute(transaction, sql, values);
     match row {
         PersonRow::User(user) => {
             let (id, email) = (user.id.0, user.email.as_str());
@@ -132,16 +135,31 @@ pub(super) fn write_person(transaction: &Transaction<'_>, row: &PersonRow) -> Re
         }
         PersonRow::Verified(verified) => {
             let data = sealed(&[&verified.user.0], &**verified)?;
-            let sql = "INSERT OR REPLACE INTO verified_emails (user, data) VALUES (?, ?)";
-            execute(sql, &[&verified.user.0, &data])
+            execute("INSERT OR REPLACE INTO verified_emails (user, data) VALUES (?, ?)", &[&verified.user.0, &data])
         }
         PersonRow::VerifiedGone(user) => execute("DELETE FROM verified_emails WHERE user = ?", &[&user.0]),
+        PersonRow::Choice(choice) => write_choice(transaction, choice),
+        PersonRow::ChoiceGone(organization, user) => {
+            execute("DELETE FROM mail_choices WHERE organization = ? AND user = ?", &[&organization.0, &user.0])
+        }
         PersonRow::Letter(letter) => {
             let data = sealed(&[&letter.id.0], &**letter)?;
             execute("INSERT OR REPLACE INTO letters (id, data) VALUES (?, ?)", &[&letter.id.0, &data])
         }
         PersonRow::LetterGone(id) => execute("DELETE FROM letters WHERE id = ?", &[&id.0]),
     }
+}
+
+fn write_choice(transaction: &Transaction<'_>, choice: &MailChoice) -> Result<(), EngineError> {
+    let (organization, user) = (choice.organization.0, choice.user.0);
+    let data = sealed(&[&organization, &user], choice)?;
+    let sql = "INSERT OR REPLACE INTO mail_choices (organization, user, data) VALUES (?, ?, ?)";
+    execute(transaction, sql, &[&organization, &user, &data])
+}
+
+fn execute(transaction: &Transaction<'_>, sql: &str, values: &[&dyn rusqlite::ToSql]) -> Result<(), EngineError> {
+    transaction.prepare_cached(sql)?.execute(values)?;
+    Ok(())
 }
 
 fn sealed<T: Serialize>(columns: &[&[u8]], content: &T) -> Result<Vec<u8>, EngineError> {

@@ -43,7 +43,7 @@ fn back_up(data: &Path, history: &History, server: &Server, name: &str) -> Made 
     let begun = client.call(&Call::json("POST", "/v1/backups", json!({"name": name}))).unwrap();
     assert_eq!(begun.status, 202, "{begun:?}");
     let path = format!("/v1/jobs/{}", begun.value()["id"].as_str().unwrap());
-    let job = (0..600).find_map(|_| {
+    let job = (0..3000).find_map(|_| {
         std::thread::sleep(Duration::from_millis(20));
         let job = client.call(&Call::get(&path)).unwrap().value();
         (job["state"] != "running").then_some(job)

@@ -19,6 +19,7 @@ use locks::Locks;
 use nodes::Nodes;
 
 mod disturbances;
+mod durable;
 mod elsewhere;
 mod healed;
 mod locked;

@@ -45,8 +45,8 @@ fn durable_ack_sees_answers_that_leave_before_they_are_durable() {
     let server = run.start(&Faults::default());
     ask(&run, &server, [consume("a", "calls", 1)]);
     server.kill();
-    // The commit waits for a second, the answer does not: whoever has it can kill the server before it is durable.
-    let server = with_bug(&run, "answer-before-fsync", "answered-early=sleep(1000)");
+    // The commit waits, the answer does not: whoever has it can kill the server before it is durable.
+    let server = with_bug(&run, "answer-before-fsync", "answered-early=sleep(20000)");
     ask(&run, &server, [consume("b", "calls", 5)]);
     server.kill();
     let server = run.start(&Faults::default());

@@ -16,7 +16,7 @@ use super::http::{ADMINISTRATOR, Call, Client};
 use crate::http::server::metergate;
 
 /// A process that takes longer to end or to stand still hangs.
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// What a server is started with beside its folder.
 #[derive(Clone, Debug, Default)]

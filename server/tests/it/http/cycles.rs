@@ -160,7 +160,7 @@ fn a_trial_ends_in_the_audit_log_though_nobody_calls() {
     let server = Server::with(&[("METERGATE_SWEEP_SECONDS", "1")]);
     let admin = server.admin();
     admin.post("/v1/organizations", json!({"key": "acme", "plan": "free"})).is(201);
-    let soon = metergate::clock::wall().plus(2 * metergate_rules::time::SECOND).to_string();
+    let soon = metergate::clock::wall().plus(4 * metergate_rules::time::SECOND).to_string();
     admin.put("/v1/organizations/acme/trial", json!({"endsAt": soon, "reason": "r"})).is(200);
     // The audit log shows what is written, not what would be: only a command writes it.
     for _ in 0..600 {

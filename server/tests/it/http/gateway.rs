@@ -1,4 +1,4 @@
-//! What gateways ask (F8): by plain requests as Traefik, Caddy and Envoy send them, and behind a real Caddy and a real nginx.
+//! What gateways ask (F8): by plain requests as Traefik, Caddy and Envoy send them, and behind a real Caddy, a real Envoy and a real nginx.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -10,6 +10,7 @@ use super::client::{Answer, Client};
 use super::server::{ADMIN_KEY, Server};
 
 mod caddy;
+mod envoy;
 mod nginx;
 
 const ASK: &str = "/gateway/authorize?organization=acme&meter=tokens";

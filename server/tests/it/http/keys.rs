@@ -133,7 +133,7 @@ fn a_key_ends_at_its_expiry() {
     assert_eq!(problem["errors"][0]["pointer"], "#/expiresAt");
     create("2099-01-01T00:00:00Z").is(201);
     // One that is about to end: asked until it has ended, which the clock alone decides.
-    let soon = metergate::clock::wall().plus(2 * SECOND);
+    let soon = metergate::clock::wall().plus(4 * SECOND);
     let made = create(&soon.to_string()).is(201).json();
     let client = server.client(made["key"].as_str().unwrap());
     let refused = loop {

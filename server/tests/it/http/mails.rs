@@ -9,6 +9,8 @@ use super::client::Client;
 use super::people::{Person, sign_up, verify};
 use super::server::Server;
 
+#[path = "mails/choices.rs"]
+mod choices;
 #[path = "mails/smtp.rs"]
 mod smtp;
 

@@ -94,25 +94,25 @@ pub(super) const RULES: &[Rule] = &[
     rule("GET /v1/meters", CATALOGUE, "", ""),
     rule("GET /v1/meters/{key}", CATALOGUE, "", ""),
     rule("PUT /v1/meters/{key}", Right::Operator, "", r#"{"aggregation": "sum"}"#),
-    rule("DELETE /v1/meters/{key}", Right::Operator, "", ""),
+    rule("DELETE /v1/meters/{key}", Right::Operator, "", REASON),
     rule("GET /v1/plans", CATALOGUE, "", ""),
     rule("GET /v1/plans/{key}", CATALOGUE, "", ""),
     rule("PUT /v1/plans/{key}", Right::Operator, "", "{}"),
-    rule("DELETE /v1/plans/{key}", Right::Operator, "", ""),
+    rule("DELETE /v1/plans/{key}", Right::Operator, "", REASON),
     rule("GET /v1/prices", CATALOGUE, "", ""),
     rule("PUT /v1/prices", Right::Operator, "", r#"{"prices": []}"#),
-    rule("PATCH /v1/prices", Right::Operator, "", r#"{"set": []}"#),
+    rule("PATCH /v1/prices", Right::Operator, "", r#"{"set": [], "reason": "r"}"#),
     rule("POST /v1/prices/recompute", Right::Operator, "", r#"{"from": "2026-11-01T00:00:00Z", "to": "2026-11-02T00:00:00Z"}"#),
     rule("POST /v1/catalog/diff", Right::Operator, "", " "),
     rule("POST /v1/catalog/apply", Right::Operator, "", " "),
     rule("POST /v1/what-if", Right::Operator, "", r#"{"plan": "pro"}"#),
     rule("POST /v1/api-keys", Right::Operator, "", r#"{"name": "made", "scopes": ["read"], "organization": "{org}"}"#),
     rule("GET /v1/api-keys", Right::Operator, "", ""),
-    rule("DELETE /v1/api-keys/{id}", Right::Operator, "", ""),
+    rule("DELETE /v1/api-keys/{id}", Right::Operator, "", REASON),
     rule("POST /v1/api-keys/{id}/rotate", Right::Operator, "", ""),
     rule("GET /v1/organizations/{org}/api-keys", Right::Of(role::Right::ReadKeys), "", ""),
     rule("POST /v1/organizations/{org}/api-keys", ADMINISTER, "", r#"{"name": "made", "scopes": ["read"]}"#),
-    rule("DELETE /v1/organizations/{org}/api-keys/{id}", ADMINISTER, "", ""),
+    rule("DELETE /v1/organizations/{org}/api-keys/{id}", ADMINISTER, "", REASON),
     rule("POST /v1/organizations/{org}/api-keys/{id}/rotate", ADMINISTER, "", ""),
     rule("GET /v1/organizations/{org}/subscription", READ, "", ""),
     rule("PUT /v1/organizations/{org}/subscription", Right::Operator, "", r#"{"reason": "r"}"#),
@@ -126,7 +126,7 @@ pub(super) const RULES: &[Rule] = &[
     rule("GET /v1/webhook-endpoints", Right::Operator, "", ""),
     rule("GET /v1/webhook-endpoints/{id}", Right::Operator, "", ""),
     rule("PATCH /v1/webhook-endpoints/{id}", Right::Operator, "", r#"{"enabled": false}"#),
-    rule("DELETE /v1/webhook-endpoints/{id}", Right::Operator, "", ""),
+    rule("DELETE /v1/webhook-endpoints/{id}", Right::Operator, "", REASON),
     rule("POST /v1/webhook-endpoints/{id}/rotate-secret", Right::Operator, "", ""),
     rule("GET /v1/webhook-endpoints/{id}/deliveries", Right::Operator, "", ""),
     rule("POST /v1/webhook-endpoints/{id}/deliveries/{delivery}/resend", Right::Operator, "", ""),
@@ -142,8 +142,14 @@ pub(super) const RULES: &[Rule] = &[
     rule("POST /v1/organizations/{org}/members", ADMINISTER, "", r#"{"email": "new@example.com", "role": "viewer"}"#),
     rule("GET /v1/organizations/{org}/members/{id}", MEMBERS, "", ""),
     rule("PATCH /v1/organizations/{org}/members/{id}", ADMINISTER, "", r#"{"role": "viewer"}"#),
-    rule("DELETE /v1/organizations/{org}/members/{id}", ADMINISTER, "", ""),
+    rule("DELETE /v1/organizations/{org}/members/{id}", ADMINISTER, "", REASON),
+    rule("GET /v1/organizations/{org}/members/{id}/notifications", MEMBERS, "", ""),
+    rule("PATCH /v1/organizations/{org}/members/{id}/notifications", Right::Of(role::Right::Notify), "", r#"{"lock": true}"#),
+    rule("POST /v1/notifications/unsubscribe", Right::Open, "", "{}"),
     rule("POST /v1/organizations/{org}/invitations", ADMINISTER, "", r#"{"email": "new@example.com", "role": "viewer"}"#),
+    rule("GET /v1/organizations/{org}/invitations", MEMBERS, "", ""),
+    rule("DELETE /v1/organizations/{org}/invitations/{id}", ADMINISTER, "", REASON),
+    rule("POST /v1/organizations/{org}/invitations/{id}/resend", ADMINISTER, "", ""),
     rule("POST /v1/invitations/accept", PERSON, "", r#"{"token": "mgs_"}"#),
     rule("POST /v1/sessions", Right::Open, "", "{}"),
     rule("GET /auth/oidc/start", Right::Unset, "", ""),
@@ -156,11 +162,11 @@ pub(super) const RULES: &[Rule] = &[
     rule("GET /v1/settings", Right::Operator, "", ""),
     rule("PATCH /v1/settings", Right::Operator, "", r#"{"teamName": "Team"}"#),
     rule("POST /v1/organizations/{org}/portal-sessions", Right::Of(role::Right::Link), "", "{}"),
-    rule("DELETE /v1/organizations/{org}/portal-sessions/{id}", Right::Of(role::Right::Link), "", ""),
+    rule("DELETE /v1/organizations/{org}/portal-sessions/{id}", Right::Of(role::Right::Link), "", REASON),
     rule("POST /v1/portal-sessions", Right::Open, "", "{}"),
     rule("GET /v1/administrators", Right::Operator, "", ""),
     rule("POST /v1/administrators", Right::Operator, "", r#"{"email": "root@example.com"}"#),
-    rule("DELETE /v1/administrators/{id}", Right::Operator, "", ""),
+    rule("DELETE /v1/administrators/{id}", Right::Operator, "", REASON),
     rule("POST /api/auth/register", Right::Open, "", "{}"),
     rule("POST /api/auth/login", Right::Open, "", "{}"),
     rule("POST /api/organizations", PERSON, "", r#"{"name": "Made"}"#),
@@ -188,6 +194,11 @@ pub(super) const RULES: &[Rule] = &[
 
 impl Rule {
     pub(super) fn call(&self, client: &Client, organization: &str) -> Answer {
+        self.call_with(client, organization, &[])
+    }
+
+    /// The same with more headers.
+    pub(super) fn call_with(&self, client: &Client, organization: &str, headers: &[(&str, &str)]) -> Answer {
         let (method, path) = self.route.split_once(' ').unwrap();
         // Things of B: its key's id, the name of its import; of the team's: what there is.
         let path =
@@ -201,6 +212,7 @@ impl Rule {
         let path = format!("{path}{}", self.query.replace("{org}", organization));
         // One id for all, so that equal answers have equal bytes.
         let call = client.call(method, &path).header("x-request-id", "asked");
+        let call = headers.iter().fold(call, |call, (name, value)| call.header(name, value));
         match self.body.replace("{org}", organization) {
             body if body.is_empty() => call.send(),
             body => call.json(body).send(),

@@ -2,6 +2,7 @@
 
 use serde_json::json;
 
+use super::administrators::{made, path};
 use super::client::Client;
 use super::server::Server;
 use super::streams::{Following, record};
@@ -101,6 +102,32 @@ fn what_one_node_records_is_told_to_those_who_follow_on_another() {
     for stream in &mut streams {
         for i in 0..20 {
             assert_eq!(stream.event().data.unwrap()["id"], format!("e-{i}"));
+        }
+    }
+}
+
+#[test]
+fn of_two_administrators_whom_two_nodes_remove_at_once_one_stays() {
+    let database = Database::new();
+    let url = database.secret();
+    let settings = [("METERGATE_DATABASE_URL", url.expose())];
+    let nodes = [Server::with(&settings), Server::with(&settings)];
+    let admin = nodes[0].admin();
+    let mut last = made(&admin, "root@example.com");
+    for round in 0..8 {
+        let other = made(&admin, &format!("root-{round}@example.com"));
+        let pair = [&last, &other];
+        let statuses: Vec<u16> = std::thread::scope(|scope| {
+            let remove = |at: usize| nodes[at].admin().delete(&path(pair[at])).status;
+            let running = [0, 1].map(|at| scope.spawn(move || remove(at)));
+            running.into_iter().map(|one| one.join().unwrap()).collect()
+        });
+        let stays = statuses.iter().position(|status| *status == 409);
+        assert_eq!(statuses.iter().filter(|status| **status == 204).count(), 1, "round {round}: {statuses:?}");
+        last = pair[stays.unwrap_or_else(|| panic!("round {round}: {statuses:?}"))].clone();
+        for node in &nodes {
+            let left = || node.admin().list("/v1/administrators");
+            assert!(soon(|| left().len() == 1 && left()[0]["id"] == last), "round {round}: {:?}", left());
         }
     }
 }

@@ -9,6 +9,8 @@ use super::client;
 
 #[path = "adjustments.rs"]
 mod adjustments;
+#[path = "administrators.rs"]
+mod administrators;
 #[path = "audit.rs"]
 mod audit;
 #[path = "commands.rs"]
@@ -31,6 +33,8 @@ mod export;
 mod fleet;
 #[path = "forecasts.rs"]
 mod forecasts;
+#[path = "invitations.rs"]
+mod invitations;
 #[path = "isolation.rs"]
 mod isolation;
 #[path = "keys.rs"]
@@ -65,6 +69,8 @@ mod prices;
 mod quantities;
 #[path = "refusals.rs"]
 mod refusals;
+#[path = "removals.rs"]
+mod removals;
 #[path = "repeats.rs"]
 mod repeats;
 #[path = "reservations.rs"]

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
+use super::matrix::RULES;
 use super::server::Server;
 
 /// The committed document, from the top of the checkout.
@@ -100,6 +101,60 @@ fn every_operation_is_named_once_says_who_may_call_it_and_what_it_answers() {
         assert_eq!(declared, in_path, "{route}");
     }
     assert!(names.len() > 40, "{}", names.len());
+}
+
+/// Who reads a key refuses one that is none: seen of every call that comes so far with what the matrix sends.
+#[test]
+fn the_document_says_which_calls_take_an_idempotency_key() {
+    let document = document();
+    let parameter = &document["components"]["parameters"]["IdempotencyKey"];
+    assert_eq!((&parameter["name"], &parameter["in"]), (&"Idempotency-Key".into(), &"header".into()));
+    let takes = |operation: &Value| operation["parameters"].to_string().contains("/IdempotencyKey");
+    let said: BTreeSet<String> =
+        operations(&document).into_iter().filter(|(_, operation)| takes(operation)).map(|(route, _)| route).collect();
+    let (server, long) = (Server::start(), "k".repeat(256));
+    let admin = server.admin();
+    admin.post("/v1/organizations", serde_json::json!({"key": "acme", "plan": "pro"})).is(201);
+    let mut seen = 0;
+    for rule in RULES {
+        let answer = rule.call_with(&admin, "acme", &[("idempotency-key", &long)]);
+        if answer.status == 422 && answer.text.contains("Idempotency-Key") {
+            assert!(said.contains(rule.route), "{} takes a key", rule.route);
+            seen += 1;
+        } else {
+            let has_id = rule.body.contains(r#""id""#);
+            assert!(answer.status >= 400 || has_id || !said.contains(rule.route), "{} takes none", rule.route);
+        }
+    }
+    assert!(seen > 50 && said.len() > 65, "{seen} seen of {}", said.len());
+}
+
+#[test]
+fn the_document_says_which_headers_a_decision_has() {
+    let server = Server::start();
+    let admin = server.admin();
+    admin.post("/v1/organizations", serde_json::json!({"key": "acme", "plan": "pro"})).is(201);
+    let asked = serde_json::json!({"organization": "acme", "meter": "api_calls", "ttlSeconds": 60});
+    let held = admin.post("/v1/reservations", asked).is(201);
+    let asked = serde_json::json!({"organization": "acme", "meter": "api_calls"});
+    let answers = [
+        ("/v1/consume", "post", admin.post("/v1/consume", asked).is(200)),
+        ("/gateway/authorize", "get", admin.get("/gateway/authorize?organization=acme").is(200)),
+        ("/v1/reservations", "post", held),
+    ];
+    let document = document();
+    for (path, method, answer) in answers {
+        let said = &document["paths"][path][method]["responses"][answer.status.to_string()]["headers"];
+        let has = |name: &str| answer.header(&name.to_ascii_lowercase()).is_some();
+        let named: Vec<_> = said.as_object().unwrap().keys().filter(|name| name.contains("RateLimit")).collect();
+        assert!(named.len() == 6 && named.iter().all(|name| has(name)), "{path}: {named:?}");
+    }
+    let waits = &document["paths"]["/v1/me"]["get"]["responses"]["429"]["headers"]["Retry-After"];
+    assert_eq!(waits["$ref"], "#/components/headers/Retry-After");
+    let gateway = document["paths"]["/gateway/authorize"]["get"].to_string();
+    for name in ["X-Metergate-Key", "X-Quota-Authorize", "X-Quota-Degraded", "X-Quota-Problem", "X-Quota-Status"] {
+        assert!(gateway.contains(&format!("\"{name}\"")), "{name}");
+    }
 }
 
 #[test]

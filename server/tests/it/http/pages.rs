@@ -13,8 +13,12 @@ mod edits;
 mod lists;
 #[path = "pages/members.rs"]
 mod members;
+#[path = "pages/notifications.rs"]
+mod notifications;
 #[path = "pages/prices.rs"]
 mod prices;
+#[path = "pages/removals.rs"]
+mod removals;
 #[path = "pages/shown.rs"]
 mod shown;
 #[path = "pages/webhooks.rs"]
@@ -163,6 +167,7 @@ fn every_form_has_a_page_and_what_does_not_exist_says_so() {
         "reset", "extra", "grant", "void-grant?grant=1", "plan", "plan?plan=free", "override", "lock", "unlock", "trial",
         "adjust", "clock", "portal", "profile", "cycle", "delete", "invite", "member?member=x", "remove-member?member=x",
         "key", "revoke-key?key=x", "rotate-key?key=x", "clear-override?meter=tokens&window=day", "resolve?entry=1",
+        "invite-again?invitation=x", "withdraw-invitation?invitation=x",
     ];
     #[rustfmt::skip]
     let of_team = [
@@ -180,9 +185,12 @@ fn every_form_has_a_page_and_what_does_not_exist_says_so() {
     for word in of_acme {
         let text = ops.page(&format!("/admin/organizations/acme/do/{word}"));
         assert!(text.contains("data-dialog-content") && text.contains("name=\"csrf\""), "{word}: {text}");
+        assert!(!text.contains("form is-danger") || text.contains("name=\"reason\""), "{word} asks for no reason");
     }
     for word in of_team {
-        assert!(ops.page(&format!("/admin/do/{word}")).contains("name=\"csrf\""), "{word}");
+        let text = ops.page(&format!("/admin/do/{word}"));
+        assert!(text.contains("name=\"csrf\""), "{word}");
+        assert!(!text.contains("form is-danger") || text.contains("name=\"reason\""), "{word} asks for no reason");
     }
     for path in nothing {
         assert!(ops.get(path).is(404).text.contains("Not found"), "{path}");
@@ -203,7 +211,7 @@ fn what_operators_do_is_done_by_forms_with_their_reason_in_the_audit_log() {
         ("extra",    &[("meter", "messages"), ("quantity", "500"), REASON],                                  "extra",    "quota.grant"),
         ("grant",    &[("meter", "messages"), ("amount", "250"), ("expiresAt", "2030-01-01T00:00"), REASON], "granted",  "credit.grant"),
         ("override?meter=messages&window=billingPeriod", &[("max", "20000"), REASON],                        "override", "limit.change"),
-        ("clear-override?meter=messages&window=billingPeriod", &[],                                          "override-cleared", "limit.change"),
+        ("clear-override?meter=messages&window=billingPeriod", &[REASON],                                    "override-cleared", "limit.change"),
         ("adjust",   &[("meter", "messages"), ("quantity", "-100"), REASON],                                 "adjusted", "usage.adjust"),
         ("plan?plan=enterprise", &[REASON],                                                                  "plan",     "plan.change"),
         ("lock",     &[REASON],                                                                              "locked",   "billing.lock"),
@@ -295,7 +303,7 @@ fn what_is_the_teams_is_changed_by_forms() {
     assert_eq!(server.admin().get("/v1/meters/pages").is(200).json()["dimensions"], json!(["format", "region"]));
     let definition = r#"{"name": "Team", "limits": [{"meter": "pages", "window": "day", "max": 10}]}"#;
     done(&ops.submit("/admin/do/plan", &[("key", "team"), ("definition", definition)]).is(303), "plan-saved");
-    assert!(ops.page("/admin/plans").contains("10 pages"), "plans stand side by side");
+    assert!(ops.page("/admin/plans").contains(">10<"), "plans stand side by side");
     // What is meant as new replaces nothing.
     for (form, typed) in
         [("plan", [("key", "pro"), ("definition", "{}")]), ("meter", [("key", "tokens"), ("name", "x")])]
@@ -311,7 +319,7 @@ fn what_is_the_teams_is_changed_by_forms() {
     assert_eq!((&me["name"], &me["scopes"]), (&json!("backend"), &json!(["consume", "read"])));
     assert!(!ops.page("/admin/keys").contains(key), "a key is shown once");
     let id = me["keyId"].as_str().unwrap();
-    done(&ops.submit(&format!("/admin/do/revoke-key?key={id}"), &[]).is(303), "key-revoked");
+    done(&ops.submit(&format!("/admin/do/revoke-key?key={id}"), &[("reason", "it leaked")]).is(303), "key-revoked");
     server.client(key).get("/v1/me").is(401);
     let face = [("teamName", "Initech"), ("color", "#0a7f5a"), ("contact", "help@initech.example")];
     done(&ops.submit("/admin/do/settings", &face).is(303), "settings");

@@ -11,6 +11,8 @@ use super::server::Server;
 mod again;
 #[path = "prices/held.rs"]
 mod held;
+#[path = "prices/trace.rs"]
+mod trace;
 
 const ALWAYS: &str = "from=2020-01-01T00:00:00Z&to=2190-01-01T00:00:00Z";
 

@@ -99,7 +99,7 @@ fn it_lapses_by_itself_and_over_a_restart_everything_stays() {
     server.kill();
     server.start_again();
     let admin = server.admin();
-    let lapsed = (0..200).any(|_| {
+    let lapsed = (0..1000).any(|_| {
         thread::sleep(std::time::Duration::from_millis(20));
         admin.get(&short).is(200).json()["state"] == "lapsed"
     });

@@ -4,17 +4,27 @@ use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
+use std::time::Duration;
 
+use metergate::clock::wall;
+use metergate_rules::time::{HOUR, SECOND};
+use socket2::{Domain, Socket, Type};
 use tempfile::TempDir;
 
 use super::client::Client;
+use crate::servers::free_port;
 
 /// The administrator's key of every server here.
 pub(crate) const ADMIN_KEY: &str = "the-key-of-the-administrator-in-these-tests";
 
+/// No test begins in so many microseconds before a full hour: hours, days and months would begin anew in the middle of it.
+const END_OF_HOUR: i64 = 40 * SECOND;
+
 /// A running `metergate serve`. It is killed when this goes.
 pub(crate) struct Server {
     process: Child,
+    /// Keeps its port while it is down.
+    _port: Socket,
     /// Kept open, so that what the server prints has somewhere to go.
     _stdout: BufReader<ChildStdout>,
     folder: TempDir,
@@ -34,8 +44,10 @@ impl Server {
         let folder = TempDir::new().unwrap();
         let given = settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
         let settings: Vec<_> = given.collect();
-        let (process, stdout, url) = run(folder.path(), &settings, "127.0.0.1:0");
-        Self { process, _stdout: stdout, folder, settings, url }
+        wait_for_the_next_hour();
+        let (port, address) = held_port();
+        let (process, stdout, url) = run(folder.path(), &settings, &address);
+        Self { process, _port: port, _stdout: stdout, folder, settings, url }
     }
 
     /// `kill -9`: nothing is written any more.
@@ -55,12 +67,12 @@ impl Server {
     /// Waits until it has died by itself.
     #[cfg(feature = "faults")]
     pub(crate) fn died(&mut self) {
-        for _ in 0..1000 {
+        for _ in 0..3000 {
             if let Some(status) = self.process.try_wait().unwrap() {
                 assert!(!status.success(), "it was killed");
                 return;
             }
-            std::thread::sleep(std::time::Duration::from_millis(10));
+            std::thread::sleep(Duration::from_millis(10));
         }
         panic!("it has not died");
     }
@@ -155,7 +167,7 @@ impl Written {
     pub(crate) fn so_far(server: &Server) -> Self {
         let behind = "SELECT (SELECT max(sequence) FROM blocks) > (SELECT CAST(value AS INTEGER) FROM settings WHERE name = 'folded_to')";
         let is_done = (0..600).any(|_| {
-            std::thread::sleep(std::time::Duration::from_millis(50));
+            std::thread::sleep(Duration::from_millis(50));
             server.number(behind) == 0
         });
         assert!(is_done, "the rows do not follow the journal");
@@ -205,6 +217,24 @@ fn run(folder: &Path, settings: &[(String, String)], address: &str) -> (Child, B
 
 /// An address of this machine that is free.
 pub(crate) fn free_address() -> String {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap().to_string()
+    format!("127.0.0.1:{}", free_port())
+}
+
+/// A port that nobody else is given while the socket lives, and where it is. The socket listens to nothing, and lets those of a
+/// server be bound beside it: so a server that is killed finds its port again.
+fn held_port() -> (Socket, String) {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    socket.set_reuse_address(true).unwrap();
+    socket.set_reuse_port(true).unwrap();
+    socket.bind(&std::net::SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+    let address = socket.local_addr().unwrap().as_socket().unwrap().to_string();
+    (socket, address)
+}
+
+fn wait_for_the_next_hour() {
+    let now = wall();
+    let left = now.floor(HOUR).plus(HOUR).since(now);
+    if left < END_OF_HOUR {
+        std::thread::sleep(Duration::from_micros(left.unsigned_abs()));
+    }
 }

@@ -61,6 +61,9 @@ fn other_limits_say_who_would_have_been_refused_when_and_how_much() {
     assert_eq!((&report["refused"], &report["allowed"]), (&json!(0), &json!(1)));
     let same = asked(&admin, &may()).is(200).json();
     assert_eq!((&same["refused"], &same["refusedBefore"], &same["allowed"]), (&json!(0), &json!(1), &json!(0)));
+    let id = admin.get("/v1/organizations/acme").is(200).json()["id"].clone();
+    let twice = asked(&admin, &with(may(), &json!({"organizations": ["acme", id, "acme"]}))).is(200).json();
+    assert_eq!((&twice["replayed"], &twice["refusedBefore"]), (&json!(1), &json!(1)), "{twice}");
     // All of a plan, or another one.
     let whole = json!({"definition": {"otherMeters": "none", "limits": []}});
     let report = asked(&admin, &with(may(), &whole)).is(200).json();
@@ -146,6 +149,8 @@ fn what_makes_no_sense_is_an_error_that_says_where() {
         (with(may(), &limit("nothing", "day")),                       422, "invalid-catalogue", "#/limits/0/meter"),
         (with(may(), &json!({"limits": [limit("tokens", "day")["limits"][0], limit("tokens", "day")["limits"][0]]})), 422, "invalid-catalogue", "#/limits/1"),
         (with(may(), &json!({"definition": {"limits": [{"meter": "messages", "window": "day"}]}})), 422, "invalid-catalogue", "#/definition/limits/0"),
+        (with(may(), &json!({"withinSeconds": 0})),                   422, "validation", "#/withinSeconds"),
+        (with(may(), &json!({"withinSeconds": 3601})),                422, "validation", "#/withinSeconds"),
         (with(may(), &json!({"colour": 1})),                          422, "validation", "#/colour"),
     ];
     for (question, status, code, pointer) in cases {

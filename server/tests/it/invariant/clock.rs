@@ -9,7 +9,7 @@ use metergate_rules::apply;
 use metergate_rules::id::OrganizationId;
 use metergate_rules::notice::Notice;
 use metergate_rules::outcome::{Change, Effect, Entry, What};
-use metergate_rules::time::{DAY, Time};
+use metergate_rules::time::{DAY, HOUR, SECOND, Time};
 
 use super::image::Image;
 use super::{Held, Violation, holds};
@@ -71,7 +71,7 @@ fn in_time(account: &Account, entry: &Entry, committed: Option<Time>) -> Result<
     must(due_at(account, effect) == Some(entry.at), "it took effect at another time than its own")
 }
 
-/// When something is told that is told before another; nothing of what follows from use.
+/// When something is told that is told before another, or of an hour that is over; nothing of what follows from use.
 fn told_at(account: &Account, notice: &Notice) -> Option<Time> {
     let before = |end: Time, days: u8| end.plus(-i64::from(days) * DAY);
     match notice {
@@ -80,6 +80,8 @@ fn told_at(account: &Account, notice: &Notice) -> Option<Time> {
             let end = account.grants.iter().find(|it| it.id == *grant)?.expires_at?;
             Some(before(end, *days))
         }
+        // Some seconds after its hour.
+        Notice::RefusedInHour { of, .. } => Some(of.hour.plus(HOUR + 10 * SECOND)),
         _ => None,
     }
 }

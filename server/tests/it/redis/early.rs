@@ -102,7 +102,7 @@ fn ask(client: &Client, quantity: i64) -> Value {
 fn a_flood_on_an_exhausted_organization_hardly_touches_postgresql() {
     let nodes = Nodes::start(&redis(), 2);
     nodes.exhaust();
-    let before = nodes.transactions();
+    let (before, began) = (nodes.transactions(), boot());
     let recorded = ask(&nodes.clients[0], 1);
     for i in 0..400 {
         let answer = ask(&nodes.clients[i % 2], 1);
@@ -119,7 +119,9 @@ fn a_flood_on_an_exhausted_organization_hardly_touches_postgresql() {
     assert_eq!(nodes.early(0) + nodes.early(1), early);
     let after = becomes("the statistics are there", || Some(nodes.transactions()).filter(|now| *now >= before + 100));
     assert!(early > 300, "{early} of 400 were refused early");
-    assert!(after < before + 400, "{} transactions for 400 refusals and 100 under ids", after - before);
+    // What nodes do by themselves is counted with them: a few in a second.
+    let most = before + 400 + 14 * (boot() - began) / SECOND;
+    assert!(after < most, "{} transactions for 400 refusals and 100 under ids", after - before);
     becomes("whoever is refused early is refused all the same, as the fleet view shows", || {
         let fleet = nodes.clients[0].get("/v1/fleet").is(200).json();
         fleet["refusedMost"]["data"][0]["refused"].as_u64().filter(|refused| *refused > 150)

@@ -6,7 +6,7 @@ use metergate::redis::rates::Rates;
 
 use super::hard_limit::callers_at_once;
 use super::kit::{World, becomes, link, runtime};
-use crate::servers::{prefix, redis_cli, sentinel};
+use crate::servers::{prefix, redis_cli, replica_has_all, sentinel};
 
 /// Where the master is, as a Sentinel says.
 fn master(watcher: &str) -> String {
@@ -25,7 +25,7 @@ fn after_a_failover_the_new_master_counts_and_nothing_restarts() {
         let rates = Rates::new(link(&url, &prefix), &prefix);
         assert_eq!(world.consume(&rates, 5).await.unwrap().reason, None);
         // The replica has it too before anybody asks for the failover.
-        assert_eq!(redis_cli(&before, &["WAIT", "1", "5000"]), "1");
+        becomes("the replica has it", || replica_has_all(&before).then_some(()));
         // Not while another is under way.
         let begins = || (redis_cli(watcher, &["SENTINEL", "FAILOVER", "metergate"]) == "OK").then_some(());
         becomes("the failover begins", begins);

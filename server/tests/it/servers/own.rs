@@ -1,7 +1,6 @@
 //! A PostgreSQL that a test may treat as it likes.
 
 use std::fs::{self, File, Permissions};
-use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -69,7 +68,7 @@ impl OwnPostgres {
             give(&path);
         }
         let options = settings.iter().flat_map(|setting| ["-c".to_owned(), (*setting).to_owned()]).collect();
-        Self { process: None, port: free_port(), folder, options }
+        Self { process: None, port: super::free_port(), folder, options }
     }
 
     /// Where it is, as a setting says it, as a superuser.
@@ -179,14 +178,6 @@ fn programs() -> PathBuf {
 fn children(process: u32) -> Vec<u32> {
     let listed = fs::read_to_string(format!("/proc/{process}/task/{process}/children")).unwrap_or_default();
     listed.split_whitespace().map(|child| child.parse().unwrap()).collect()
-}
-
-/// One below those that the system gives to connections that go out, so that it is still free after a stop.
-fn free_port() -> u16 {
-    let some = || 10_000 + u16::from_le_bytes(metergate::random::bytes()) % 20_000;
-    let ports = std::iter::repeat_with(some).take(1000);
-    let is_free = |port: &u16| TcpListener::bind(("127.0.0.1", *port)).is_ok();
-    ports.into_iter().find(is_free).expect("one of a thousand ports is free")
 }
 
 fn log(folder: &Path) -> String {

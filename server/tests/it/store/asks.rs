@@ -193,6 +193,7 @@ impl From<&Tell> for Request {
             data: String::new(),
             items: vec![item(&(tell.meter, tell.quantity))],
             outcome: Completion::default(),
+            calls: None,
             llm: None,
         };
         Self::Record(Box::new(RecordRequest {

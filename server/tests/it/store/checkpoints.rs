@@ -1,12 +1,13 @@
 //! The team's chain holds the ends of all others, so that what was cut off shows in the log alone.
 
+use metergate::store::Request;
 use metergate::store::audit::{Broken, TEAM, Walked, chain_of, walk};
-use metergate::store::sqlite::Sqlite;
+use metergate_rules::command::Command;
+use metergate_rules::id::OrganizationId;
 use metergate_rules::time::{HOUR, MINUTE};
 
 use super::asks::{create, make, meter, quantity};
-use super::kit::{Kit, start};
-use metergate_rules::command::Command;
+use super::kit::{Kit, blob, is_of, start};
 
 fn set_extra(kit: &Kit, key: &str, units: i64) {
     kit.made(&make(Command::extra(meter("calls"), quantity(units))).of(key));
@@ -14,10 +15,9 @@ fn set_extra(kit: &Kit, key: &str, units: i64) {
 
 /// What is found by going through the whole log, some entries at a time.
 fn found(kit: &Kit) -> Vec<([u8; 16], Broken)> {
-    let sqlite = Sqlite::open_to_read(kit.folder()).unwrap();
     let (mut from, mut found) = (None, Vec::new());
     loop {
-        let Walked { findings, next, .. } = walk(&sqlite, from, 3).unwrap();
+        let Walked { findings, next, .. } = kit.of_rows(move |rows| walk(rows, from, 3));
         found.extend(findings.into_iter().map(|finding| (finding.chain, finding.broken)));
         match next {
             Some(next) => from = Some(next),
@@ -27,16 +27,14 @@ fn found(kit: &Kit) -> Vec<([u8; 16], Broken)> {
 }
 
 fn roots(kit: &Kit) -> usize {
-    let rows = Sqlite::open_to_read(kit.folder()).unwrap().audit_before(TEAM, u64::MAX, usize::MAX).unwrap();
-    rows.iter().filter(|row| row.action == "audit.checkpoint").count()
+    kit.chain(TEAM).iter().filter(|row| row.action == "audit.checkpoint").count()
 }
 
 #[test]
 fn the_ends_that_have_moved_are_held_every_hour_and_no_others() {
     let mut kit = Kit::new();
-    for number in 0..300 {
-        kit.made(&create(&format!("org-{number}")));
-    }
+    let created: Vec<Request> = (0..300).map(|number| (&create(&format!("org-{number}"))).into()).collect();
+    assert!(kit.in_one_batch(created).iter().all(Result::is_ok));
     assert_eq!(kit.hold_heads(), 0, "an hour has not passed since the first entry");
     kit.reopen_at(start().plus(HOUR + MINUTE));
     assert_eq!((kit.hold_heads(), roots(&kit)), (301, 2), "so many do not go into one entry");
@@ -61,23 +59,22 @@ fn a_chain_that_was_cut_off_emptied_or_written_anew_is_named_without_a_head_from
     set_extra(&kit, "acme", 9);
     let acme = chain_of(kit.account("acme").id);
     assert_eq!(found(&kit), [], "the chain has grown since");
-    let database = kit.database();
-    database.execute_batch("CREATE TEMP TABLE saved AS SELECT * FROM audit").unwrap();
-    let in_acme = format!("chain = x'{}'", metergate::hex::hex(&acme));
+    kit.sql("CREATE TABLE saved AS SELECT * FROM audit");
+    let (in_acme, zeros) = (is_of("audit", OrganizationId(acme)), blob(&[0; 32]));
 
-    let cases: [(&str, Vec<Broken>); 3] = [
-        ("DELETE FROM audit WHERE acme AND sequence > 6", vec![]),
-        ("DELETE FROM audit WHERE acme AND sequence > 3", vec![Broken::CutOff { expected: 5, found: 3 }]),
+    let cases: [(String, Vec<Broken>); 3] = [
+        ("DELETE FROM audit WHERE acme AND sequence > 6".to_owned(), vec![]),
+        ("DELETE FROM audit WHERE acme AND sequence > 3".to_owned(), vec![Broken::CutOff { expected: 5, found: 3 }]),
         (
-            "UPDATE audit SET hash = zeroblob(32) WHERE acme AND sequence = 5",
+            format!("UPDATE audit SET hash = {zeros} WHERE acme AND sequence = 5"),
             vec![Broken::Rewritten(5), Broken::Changed(5)],
         ),
     ];
     for (sql, expected) in cases {
-        database.execute_batch(&sql.replace("acme", &in_acme)).unwrap();
+        kit.sql(&sql.replace("acme", &in_acme));
         let broken: Vec<_> = found(&kit).into_iter().map(|(chain, broken)| (chain == acme, broken)).collect();
         assert_eq!(broken, expected.into_iter().map(|broken| (true, broken)).collect::<Vec<_>>(), "{sql}");
-        database.execute_batch("DELETE FROM audit; INSERT INTO audit SELECT * FROM saved").unwrap();
+        kit.sql("DELETE FROM audit; INSERT INTO audit SELECT * FROM saved");
     }
     assert_eq!(found(&kit), []);
 }

@@ -58,6 +58,8 @@ mod reset_once;
 mod retention;
 #[path = "rows_behind.rs"]
 mod rows_behind;
+#[path = "several.rs"]
+mod several;
 #[path = "slices.rs"]
 mod slices;
 #[path = "sweep.rs"]

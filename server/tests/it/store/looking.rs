@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use metergate::catalogue::Snapshot;
 use metergate::store::audit::{AuditRow, chain_of};
+use metergate::store::error::EngineError;
 use metergate::store::examine::examine;
 use metergate::store::reader::{ReadError, View};
 use metergate::store::rollup::{Day, RollupKey, Slot};
-use metergate::store::rows::RollupRange;
+use metergate::store::rows::{RollupRange, Rows};
 use metergate::store::sqlite::Sqlite;
 use metergate::store::totals::Totals;
 use metergate::store::{Scope, StoreError};
@@ -76,6 +77,14 @@ impl Kit {
         let store = &self.open().store;
         let catalogue = store.catalogue();
         self.runtime.block_on(store.reader().read(move |view| read(view, &catalogue)))
+    }
+
+    /// Reads rows as readers do.
+    pub(in super::super) fn of_rows<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&dyn Rows) -> Result<T, EngineError> + Send + 'static,
+    ) -> T {
+        self.read(move |view, _| Ok(read(view.rows())?)).unwrap()
     }
 
     /// What all organizations together used, as the fleet view says it.
@@ -202,7 +211,7 @@ pub(in super::super) fn blob(bytes: &[u8]) -> String {
 /// The condition by which rows of a table are an organization's.
 pub(in super::super) fn is_of(table: &str, id: OrganizationId) -> String {
     let column = match table {
-        "audit" => "chain",
+        "audit" | "audit_checkpoints" => "chain",
         "receipts" => "scope",
         "accounts" | "organizations" => "id",
         _ => "organization",

@@ -26,10 +26,10 @@ const LOOKS: u32 = 500;
 /// Rounds of calls while connections end, at most.
 const MOST_ROUNDS: i64 = 2000;
 
-type Answered = Vec<Result<Receipt, StoreError>>;
+pub(super) type Answered = Vec<Result<Receipt, StoreError>>;
 
 /// One call of each, to all nodes in turn.
-fn each_on<R: Into<Request>>(kit: &Kit, nodes: &[&Open], requests: impl IntoIterator<Item = R>) -> Answered {
+pub(super) fn each_on<R: Into<Request>>(kit: &Kit, nodes: &[&Open], requests: impl IntoIterator<Item = R>) -> Answered {
     let calls = requests.into_iter().map(|request| vec![request.into()]).collect();
     let alone = |answers: Answers| answers.and_then(|mut answers| answers.pop().unwrap());
     kit.at_once_on(nodes, calls).into_iter().map(alone).collect()

@@ -15,7 +15,7 @@ fn a_store_from_before_entries_were_dealt_with_is_copied_and_brought_up_to_date(
     kit.made(&make(Command::extra(meter("calls"), quantity(1))));
     let (entries, now) = (kit.audit("acme"), kit.now());
     kit.close();
-    kit.database().execute_batch("DROP TABLE audit_resolutions; DROP TABLE fleet_usage; DROP TABLE day_totals; DROP TABLE users; DROP TABLE members; DROP TABLE sessions; DROP TABLE links; DROP TABLE deletions; DROP TABLE portals; DROP TABLE identities; DROP TABLE verified_emails; DROP TABLE letters; DROP TABLE messages; DROP TABLE deliveries; DROP TABLE delivery_attempts; DROP TABLE webhook_endpoints; DROP TABLE stripe_events; DROP TABLE prices; DROP TABLE audit_checkpoints; DROP INDEX organizations_by_subscription; DROP INDEX organizations_by_customer; ALTER TABLE organizations DROP COLUMN subscription; ALTER TABLE organizations DROP COLUMN customer; DROP INDEX receipts_about; DROP INDEX receipts_by_time; ALTER TABLE receipts DROP COLUMN about; ALTER TABLE api_keys DROP COLUMN created_by; ALTER TABLE api_keys DROP COLUMN replaces; ALTER TABLE audit DROP COLUMN redacted; ALTER TABLE unique_values DROP COLUMN checksum; PRAGMA user_version = 2").unwrap();
+    kit.database().execute_batch("DROP TABLE audit_resolutions; DROP TABLE fleet_usage; DROP TABLE day_totals; DROP TABLE users; DROP TABLE members; DROP TABLE sessions; DROP TABLE links; DROP TABLE deletions; DROP TABLE portals; DROP TABLE identities; DROP TABLE verified_emails; DROP TABLE letters; DROP TABLE mail_choices; DROP TABLE messages; DROP TABLE deliveries; DROP TABLE delivery_attempts; DROP TABLE webhook_endpoints; DROP TABLE stripe_events; DROP TABLE prices; DROP TABLE audit_checkpoints; DROP INDEX organizations_by_subscription; DROP INDEX organizations_by_customer; ALTER TABLE organizations DROP COLUMN subscription; ALTER TABLE organizations DROP COLUMN customer; DROP INDEX receipts_about; DROP INDEX receipts_by_time; ALTER TABLE receipts DROP COLUMN about; ALTER TABLE api_keys DROP COLUMN created_by; ALTER TABLE api_keys DROP COLUMN replaces; ALTER TABLE audit DROP COLUMN redacted; ALTER TABLE unique_values DROP COLUMN checksum; PRAGMA user_version = 2").unwrap();
     // What a start that was killed left behind.
     let name = format!("metergate.sqlite.before-{SCHEMA}");
     std::fs::write(kit.folder().join(format!("{name}.part")), "half a copy").unwrap();
@@ -41,7 +41,7 @@ fn versions_of_the_prices_have_checksums_of_their_own_also_those_from_before_the
     kit.close();
     kit.database()
         .execute_batch(
-            "ALTER TABLE prices DROP COLUMN checksum; DROP INDEX stripe_events_hinted; PRAGMA user_version = 17",
+            "ALTER TABLE prices DROP COLUMN checksum; DROP INDEX stripe_events_hinted; DROP TABLE mail_choices; PRAGMA user_version = 17",
         )
         .unwrap();
     kit.reopen_at(now);

@@ -12,6 +12,8 @@ mod aggregate;
 mod arithmetic;
 #[path = "audit.rs"]
 mod audit;
+#[path = "checkpoints.rs"]
+mod checkpoints;
 #[path = "conservation.rs"]
 mod conservation;
 #[path = "costs.rs"]
@@ -20,6 +22,8 @@ mod costs;
 mod daily;
 #[path = "deletion.rs"]
 mod deletion;
+#[path = "explained.rs"]
+mod explained;
 #[cfg(feature = "faults")]
 #[path = "failed_commit.rs"]
 mod failed_commit;
@@ -30,6 +34,9 @@ mod idempotent;
 #[path = "kit.rs"]
 #[allow(dead_code, reason = "not every suite asks for everything")]
 mod kit;
+#[cfg(feature = "faults")]
+#[path = "migrating.rs"]
+mod migrating;
 #[path = "nodes.rs"]
 mod nodes;
 #[path = "notices.rs"]
@@ -49,11 +56,24 @@ mod repriced_voids;
 mod reservations;
 #[path = "reset_once.rs"]
 mod reset_once;
+#[path = "retention.rs"]
+mod retention;
+#[path = "several.rs"]
+mod several;
+#[cfg(feature = "faults")]
+#[path = "slowed.rs"]
+mod slowed;
 #[path = "sweep.rs"]
 mod sweep;
 #[cfg(feature = "faults")]
 #[path = "tls.rs"]
 mod tls;
+#[cfg(feature = "faults")]
+#[path = "told.rs"]
+mod told;
+#[cfg(feature = "faults")]
+#[path = "upkeep.rs"]
+mod upkeep;
 #[path = "voids.rs"]
 mod voids;
 #[path = "wall.rs"]

@@ -5,16 +5,21 @@ use std::sync::Arc;
 
 use metergate::retention::{Asked, Pruned, Retention, prune};
 use metergate::store::audit::{Broken, Chain, Cut, Finding, Line, TEAM, Walked, beginning, chain_of, compare, walk};
-use metergate::store::sqlite::Sqlite;
 use metergate::store::{Answer, StoreError};
 use metergate_rules::command::Command;
 use metergate_rules::decide::Problem;
+use metergate_rules::id::OrganizationId;
 use metergate_rules::time::{DAY, HOUR, Time};
 use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 
+use super::ENGINE;
 use super::asks::{create, make, meter, quantity};
-use super::kit::{Kit, start};
+use super::engine::Engine;
+use super::kit::{Kit, is_of, start};
+
+/// Chains of which rows are left that nobody reads any more.
+const DROPPING: &str = "audit_checkpoints WHERE dropping";
 
 fn set_extra(kit: &Kit, units: i64) {
     kit.made(&make(Command::extra(meter("calls"), quantity(units))));
@@ -40,16 +45,16 @@ fn pruned(kit: &Kit, until: Time) -> Pruned {
     let (_stop, goes_on) = tokio::sync::watch::channel(false);
     let open = kit.open();
     kit.runtime.block_on(prune(&open.store, &open.port, &files(kit), until, asked, &goes_on)).unwrap();
-    kit.wait_until("dropped rows are gone", |kit| kit.count("audit_checkpoints WHERE dropping = 1") == 0);
+    kit.wait_until("dropped rows are gone", |kit| kit.count(DROPPING) == 0);
     told.lock().take().unwrap()
 }
 
 /// What a walk through all chains in parts finds.
 fn walked(kit: &Kit) -> Walked {
-    let sqlite = Sqlite::open_to_read(kit.folder()).unwrap();
-    let mut all = walk(&sqlite, None, 2).unwrap();
+    let part = |from| kit.of_rows(move |rows| walk(rows, from, 2));
+    let mut all = part(None);
     while let Some(place) = all.next {
-        let part = walk(&sqlite, Some(place), 2).unwrap();
+        let part = part(Some(place));
         all.chains += part.chains;
         all.checkpoints += part.checkpoints;
         all.dropped += part.dropped;
@@ -68,6 +73,11 @@ fn started() -> (Kit, [u8; 16]) {
     kit.reopen_at(start().plus(2 * DAY));
     set_extra(&kit, 9);
     (kit, acme)
+}
+
+/// In SQL, that a row is of a chain.
+fn of_chain(chain: [u8; 16]) -> String {
+    is_of("audit", OrganizationId(chain))
 }
 
 fn places(kit: &Kit) -> Vec<u64> {
@@ -92,13 +102,12 @@ fn chains_begin_at_a_checkpoint_and_everything_else_goes_on() {
     assert_eq!(kit.send(&note).unwrap_err(), StoreError::Problem(Problem::UnknownEntry));
 
     // Heads that somebody kept: older ones have nothing left to compare with, the closing one has its hash.
-    let sqlite = Sqlite::open_to_read(kit.folder()).unwrap();
+    let compared = |sequence: u64, hash: [u8; 32]| kit.of_rows(move |rows| compare(rows, acme, sequence, &hash));
     for row in &before {
-        assert_eq!(compare(&sqlite, acme, row.sequence, &row.hash).unwrap(), None, "{}", row.sequence);
+        assert_eq!(compared(row.sequence, row.hash), None, "{}", row.sequence);
     }
     let rewritten = Finding { chain: acme, broken: Broken::Rewritten(5) };
-    assert_eq!(compare(&sqlite, acme, 5, &[7; 32]).unwrap(), Some(rewritten));
-    drop(sqlite);
+    assert_eq!(compared(5, [7; 32]), Some(rewritten));
 
     let told = kit.count("audit");
     let again = pruned(&kit, start().plus(DAY));
@@ -140,8 +149,7 @@ fn a_file_has_all_that_was_dropped_and_shows_by_itself_that_it_is_whole() {
         }
     }
     assert_eq!((&rows[..], closed), (&before[..5], 2));
-    let sqlite = Sqlite::open_to_read(kit.folder()).unwrap();
-    let cut = beginning(&sqlite, acme).unwrap().unwrap().unwrap();
+    let cut = kit.of_rows(move |rows| beginning(rows, acme)).unwrap().unwrap();
     let digest: [u8; 32] = <sha2::Sha256 as sha2::Digest>::digest(text.as_bytes()).into();
     assert_eq!((cut.sequence, cut.entries, cut.hash, cut.file), (5, 5, before[4].hash, digest));
 }
@@ -152,12 +160,7 @@ fn a_checkpoint_that_was_changed_is_found() {
     set_extra(&kit, 12);
     pruned(&kit, start().plus(DAY));
     assert_eq!(places(&kit), [6, 7, 8]);
-    let database = kit.database();
-    database
-        .execute_batch(
-            "CREATE TEMP TABLE a AS SELECT * FROM audit; CREATE TEMP TABLE c AS SELECT * FROM audit_checkpoints",
-        )
-        .unwrap();
+    kit.sql("CREATE TABLE a AS SELECT * FROM audit; CREATE TABLE c AS SELECT * FROM audit_checkpoints");
     let moved = "UPDATE audit_checkpoints SET sequence = 6 WHERE acme; DELETE FROM audit WHERE acme AND sequence = 6";
     let said = |from: &str, to: &str| {
         format!("UPDATE audit SET details = replace(details, '{from}', '{to}') WHERE acme AND sequence = 8")
@@ -172,13 +175,11 @@ fn a_checkpoint_that_was_changed_is_found() {
         ("UPDATE audit_checkpoints SET entry = 7 WHERE acme".to_owned(), Broken::Unfounded(5)),
         ("UPDATE audit SET at = at + 1 WHERE acme AND sequence = 8".to_owned(), Broken::Changed(8)),
     ];
-    let in_acme = format!("chain = x'{}'", metergate::hex::hex(&acme));
     for (sql, broken) in cases {
-        database.execute_batch(&sql.replace("acme", &in_acme)).unwrap();
+        kit.sql(&sql.replace("acme", &of_chain(acme)));
         assert_eq!(walked(&kit).findings, [Finding { chain: acme, broken }], "{sql}");
-        database
-            .execute_batch("DELETE FROM audit; INSERT INTO audit SELECT * FROM a; DELETE FROM audit_checkpoints; INSERT INTO audit_checkpoints SELECT * FROM c")
-            .unwrap();
+        kit.sql("DELETE FROM audit; INSERT INTO audit SELECT * FROM a");
+        kit.sql("DELETE FROM audit_checkpoints; INSERT INTO audit_checkpoints SELECT * FROM c");
     }
     assert_eq!(walked(&kit).findings, []);
 }
@@ -186,7 +187,7 @@ fn a_checkpoint_that_was_changed_is_found() {
 #[test]
 fn a_chain_that_does_not_verify_is_kept_whole() {
     let (kit, acme) = started();
-    kit.database().execute("UPDATE audit SET after = '{}' WHERE chain = ? AND sequence = 3", [&acme]).unwrap();
+    kit.tamper("audit", "after = '{}'", OrganizationId(acme), "AND sequence = 3");
     let done = pruned(&kit, start().plus(DAY));
     assert_eq!((done.chains, done.broken), (1, vec![kit.account("acme").id.to_string()]));
     assert_eq!(places(&kit), [1, 2, 3, 4, 5, 6]);
@@ -205,7 +206,7 @@ fn nothing_goes_that_is_not_what_was_exported() {
         assert_eq!(kit.audit("acme"), rows);
     }
     assert_eq!(begun(cut), 1);
-    kit.wait_until("dropped rows are gone", |kit| kit.count("audit_checkpoints WHERE dropping = 1") == 0);
+    kit.wait_until("dropped rows are gone", |kit| kit.count(DROPPING) == 0);
     assert_eq!(begun(cut), 0, "somebody was quicker");
     assert_eq!(places(&kit), [6, 7]);
 }
@@ -216,8 +217,7 @@ fn what_is_left_of_a_deleted_organization_verifies_behind_its_checkpoint() {
     kit.delete(&make(Command::Delete)).unwrap();
     kit.wait_until("it is forgotten", |kit| kit.count("deletions") == 0);
     pruned(&kit, start().plus(DAY));
-    let sqlite = Sqlite::open_to_read(kit.folder()).unwrap();
-    let left = sqlite.audit_before(acme, u64::MAX, 10).unwrap();
+    let left = kit.of_rows(move |rows| rows.audit_before(acme, u64::MAX, 10));
     assert_eq!(
         left.iter().map(|row| (row.sequence, row.redacted.is_some())).collect::<Vec<_>>(),
         [(7, false), (6, true)]
@@ -228,22 +228,26 @@ fn what_is_left_of_a_deleted_organization_verifies_behind_its_checkpoint() {
 #[test]
 fn a_start_goes_on_deleting_what_was_dropped() {
     let (mut kit, acme) = started();
-    kit.database().execute_batch("CREATE TABLE saved AS SELECT * FROM audit").unwrap();
+    kit.sql("CREATE TABLE saved AS SELECT * FROM audit");
     pruned(&kit, start().plus(DAY));
     let now = kit.now();
     kit.close();
     // As it is when the process ends right behind the commit of the checkpoints.
-    kit.database()
-        .execute_batch(
-            "INSERT OR IGNORE INTO audit SELECT * FROM saved; DROP TABLE saved; UPDATE audit_checkpoints SET dropping = 1",
-        )
-        .unwrap();
+    kit.sql("INSERT INTO audit SELECT * FROM saved WHERE true ON CONFLICT DO NOTHING; DROP TABLE saved");
+    kit.sql("UPDATE audit_checkpoints SET dropping = true");
+    assert!(kit.count(&format!("audit WHERE {}", of_chain(acme))) == 7 && kit.count(DROPPING) == 2);
+    if ENGINE == Engine::Embedded {
+        // PostgreSQL is read by a store that runs alone.
+        let sqlite = metergate::store::sqlite::Sqlite::open_to_read(kit.folder()).unwrap();
+        let well = walk(&sqlite, None, 100).unwrap();
+        assert_eq!((well.findings, well.entries), (vec![], 4), "nobody reads them any more");
+    }
+    kit.reopen_at(now);
     let well = walked(&kit);
     assert_eq!((well.findings, well.entries), (vec![], 4), "nobody reads them any more");
-    kit.reopen_at(now);
-    kit.wait_until("they are gone", |kit| kit.count("audit_checkpoints WHERE dropping = 1") == 0);
+    kit.wait_until("they are gone", |kit| kit.count(DROPPING) == 0);
     assert_eq!((kit.count("audit"), places(&kit)), (4, vec![6, 7]));
-    assert_eq!(kit.count(&format!("audit WHERE chain = x'{}'", metergate::hex::hex(&acme))), 2);
+    assert_eq!(kit.count(&format!("audit WHERE {}", of_chain(acme))), 2);
 }
 
 #[test]
@@ -265,7 +269,7 @@ fn a_set_time_is_applied_once_a_day_and_the_ends_of_quiet_chains_are_held_again(
     assert_eq!(hold(&kit), 0, "nothing has moved since it was held");
     assert_eq!(apply(&kit), 1);
     assert_eq!(places(&kit), [7], "all is older");
-    let begins = |kit: &Kit| Sqlite::open_to_read(kit.folder()).unwrap().audit_after(TEAM, 0, 1).unwrap()[0].sequence;
+    let begins = |kit: &Kit| kit.of_rows(|rows| rows.audit_after(TEAM, 0, 1))[0].sequence;
     assert!(begins(&kit) > 2);
     assert_eq!(apply(&kit), 1, "not again on the same day");
     kit.reopen_at(kit.now().plus(2 * HOUR));

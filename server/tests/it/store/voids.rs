@@ -1,12 +1,16 @@
 //! Voids: wherever the event stands, in memory, closing or in a file, and once (M6).
 
-use metergate::store::StoreError;
+use std::collections::BTreeSet;
+
+use metergate::store::reader::View;
+use metergate::store::{Scope, StoreError};
 use metergate_rules::command::{Command, EventName, Voiding};
 use metergate_rules::decide::Problem;
 use metergate_rules::id::{DecisionId, EventId, EventSource};
+use metergate_rules::time::{HOUR, Time};
 use metergate_rules::window::Window;
 
-use super::asks::{Make, ask, make, meter, tell};
+use super::asks::{Make, ask, create, make, meter, organization, tell};
 use super::kit::{Kit, LONG, closed, record};
 
 fn event(id: &str) -> Make {
@@ -69,4 +73,39 @@ fn voids_in_one_batch_see_each_other() {
     assert!(answers.iter().all(Result::is_ok), "{answers:?}");
     assert_eq!(kit.used("acme", "users", Window::Lifetime), 1);
     kit.check().unwrap();
+}
+
+/// What is older than ids are kept is looked for from there on, not from the newest record on.
+#[test]
+fn the_last_block_before_a_time_is_found_wherever_it_stands() {
+    let mut kit = Kit::with_slices(20, LONG);
+    kit.made(&create("beside"));
+    for round in 0..9 {
+        assert!(kit.records(&tell("hits", 1, &format!("o-{round}")).of("beside")));
+        // The last are in the open slice, and in several blocks.
+        if round < 5 {
+            record(&kit, round * 25..(round + 1) * 25);
+            closed(&kit, round as u64 + 1);
+        } else {
+            record(&kit, 125 + round * 2..127 + round * 2);
+        }
+        kit.reopen_at(kit.now().plus(HOUR));
+    }
+    for key in ["acme", "beside"] {
+        let read = move |view: &View<'_>, _: &_| {
+            let (id, mut records) = (view.account(Scope::Team, &organization(key))?.id, Vec::new());
+            view.records(id, u64::MAX, |sequence, _, record| {
+                records.push((sequence, record.entry.at));
+                true
+            })?;
+            let times: BTreeSet<Time> = records.iter().flat_map(|(_, at)| [*at, at.plus(1), at.plus(-1)]).collect();
+            for time in &times {
+                let last = view.last_before(id, *time)?;
+                assert!(records.iter().all(|(sequence, at)| (*sequence <= last) == (at < time)), "{time}: {last}");
+            }
+            Ok(times.len())
+        };
+        let tried = kit.read(read).unwrap();
+        assert!(tried > 3 * 9, "{tried} times of {key}");
+    }
 }

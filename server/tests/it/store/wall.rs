@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use metergate::clock::Clock;
+use metergate::store::postgres::SCHEMA;
 use metergate::store::{Settings, Store};
 
 use super::asks::{ask, create};
@@ -59,12 +60,13 @@ fn every_table_begins_with_the_organization_and_is_walled_but_for_the_teams() {
 fn a_program_that_is_older_than_the_schema_admits_refuses_and_says_so() {
     let mut kit = Kit::new();
     kit.close();
-    kit.server().run("UPDATE metergate.schema_version SET version = 9, oldest = 1");
+    let newer = SCHEMA + 1;
+    kit.server().run(&format!("UPDATE metergate.schema_version SET version = {newer}, oldest = 1"));
     let open = |kit: &Kit| Store::open(kit.settings().clone(), Clock::starting_at(start()));
     open(&kit).expect("the release before the newest goes on").close();
-    kit.server().run("UPDATE metergate.schema_version SET version = 9, oldest = 9");
+    kit.server().run(&format!("UPDATE metergate.schema_version SET version = {newer}, oldest = {newer}"));
     let error = open(&kit).err().expect("it is refused").to_string();
-    assert!(error.contains("version 9") && error.contains("newer metergate"), "{error}");
+    assert!(error.contains(&format!("version {newer}")) && error.contains("newer metergate"), "{error}");
 }
 
 #[test]
@@ -77,7 +79,7 @@ fn a_server_that_would_lose_what_it_has_acknowledged_is_refused() {
         database.run(&format!("ALTER SYSTEM SET {name} = {value}"));
         // What was reloaded is in force for connections from then on, a moment later.
         let is_set = format!("SELECT count(*) FROM pg_settings WHERE name = '{name}' AND setting = '{value}'");
-        let reloaded = (0..500).any(|_| {
+        let reloaded = (0..3000).any(|_| {
             database.number("SELECT count(pg_reload_conf())");
             std::thread::sleep(Duration::from_millis(10));
             database.number(&is_set) == 1

@@ -1,18 +1,20 @@
 //! Past records under other plans (O10): read from a store that works, and nothing written.
 
 use metergate::backup::Unwatched;
+use metergate::catalogue::change::TeamCommand;
 use metergate::catalogue::file::CatalogueFile;
 use metergate::catalogue::spec::LimitSpec;
 use metergate::report::what_if::{Changed, Question, answer};
 use metergate::store::StoreError;
 use metergate::store::reader::ReadError;
-use metergate_rules::command::Command;
+use metergate_rules::command::{Adjustment, Command, EventName, Voiding};
+use metergate_rules::id::{EventId, EventSource};
 use metergate_rules::outcome::What;
 use metergate_rules::period::Zone;
 use metergate_rules::time::{DAY, Time};
 use serde_json::{Value, json};
 
-use super::asks::{CATALOGUE, ask, create, make, organization, tell};
+use super::asks::{CATALOGUE, ask, create, make, meter, organization, tell};
 use super::kit::{Kit, closed, record, start};
 use super::random_work::{ORGANIZATIONS, Random, work};
 
@@ -29,8 +31,11 @@ fn all_of(kit: &Kit) -> (Time, Time) {
     (start().plus(-DAY), kit.now().plus(DAY))
 }
 
+/// The plans as they are, under other names: a file that changes nothing of somebody leaves them out.
 fn file() -> Changed {
-    Changed::File(CatalogueFile::parse(CATALOGUE).unwrap())
+    let renamed = CATALOGUE.replace("[plans.free]\n", "[plans.free]\nname = \"Free\"\n");
+    let renamed = renamed.replace("[plans.large]\n", "[plans.large]\nname = \"Large\"\n");
+    Changed::File(CatalogueFile::parse(&renamed).unwrap())
 }
 
 fn limits(plan: &str, limits: &Value) -> Changed {
@@ -133,6 +138,22 @@ fn a_lower_limit_says_who_would_have_been_refused_when_and_how_much() {
 }
 
 #[test]
+fn whom_a_file_leaves_as_they_are_is_not_asked_about() {
+    let kit = Kit::new();
+    assert!(kit.allows(&ask("calls", 8)));
+    let unchanged = || Changed::File(CatalogueFile::parse(CATALOGUE).unwrap());
+    assert_eq!(asked(&kit, unchanged(), None, all_of(&kit)).unwrap()["replayed"], 0);
+    assert_eq!(asked(&kit, file(), None, all_of(&kit)).unwrap()["replayed"], 1);
+    // Who stayed on an older version is moved by the file, and so is asked about.
+    let lower = CATALOGUE.replace("window = \"billingPeriod\", max = 10 }", "window = \"billingPeriod\", max = 5 }");
+    let lower = CatalogueFile::parse(&lower).unwrap();
+    let free = lower.plans["free"].clone();
+    kit.change_team(TeamCommand::PutPlan("free".parse().unwrap(), free)).unwrap();
+    let report = asked(&kit, Changed::File(lower), None, all_of(&kit)).unwrap();
+    assert_eq!((&report["replayed"], &report["refused"]), (&json!(1), &json!(1)), "{report}");
+}
+
+#[test]
 fn what_makes_no_sense_is_refused_and_what_does_not_exist_is_not_there() {
     let kit = Kit::new();
     let code = |changed: Changed, named: Option<&[&str]>| match asked(&kit, changed, named, all_of(&kit)) {
@@ -208,4 +229,81 @@ fn where_records_are_gone_it_is_estimated_and_said_until_when() {
     // What is kept whole needs no estimate.
     let kept = asked(&kit, limits("free", &lower), None, (until.plus(DAY), kit.now().plus(DAY))).unwrap();
     assert_eq!((&kept["estimate"], kept["refused"].as_u64()), (&Value::Null, Some(exact)), "{kept}");
+}
+
+#[test]
+fn what_is_told_too_late_for_a_limit_stands_apart_by_when_it_had_happened() {
+    let mut kit = Kit::new();
+    assert!(kit.allows(&ask("tokens", 4)));
+    kit.reopen_at(start().plus(40 * DAY));
+    // History of a year before it was created, 300 days before it, and of the day before.
+    let then = start().plus(-300 * DAY);
+    for (day, quantity, id) in [(0, 900, "a"), (0, 250, "b"), (1, 300, "c")] {
+        assert!(kit.records(&tell("tokens", quantity, id).at(then.plus(day * DAY))));
+    }
+    assert!(kit.records(&tell("peak", 70, "peak").at(then)));
+    assert!(kit.records(&tell("hits", 1, "without a limit").at(then)));
+    assert!(kit.records(&tell("tokens", 5, "now")));
+    let free = || Changed::Plan("free".parse().unwrap(), None);
+    let range = (then.plus(-DAY), then.plus(9 * DAY));
+    let report = asked(&kit, free(), None, range).unwrap();
+    assert_eq!(["calls", "facts", "refused", "beyond"].map(|name| report[name].as_u64()), [Some(0); 4], "{report}");
+    let late = &report["late"];
+    // 300 a day and 1,000 a period: of the first day 850 are beyond, and by then the period is used up, too.
+    let tokens = json!({"meter": "tokens", "facts": 3, "quantity": 1450, "beyond": 3, "beyondQuantity": 1150});
+    let peak = json!({"meter": "peak", "facts": 1, "quantity": 70, "beyond": 0, "beyondQuantity": 0});
+    assert_eq!((&late["facts"], &late["beyond"], &late["earlier"]), (&json!(4), &json!(3), &json!(0)), "{late}");
+    assert_eq!((&late["meters"], &late["leftOut"]), (&json!([tokens, peak]), &json!(["peak"])), "{late}");
+    let one = &report["organizations"][0];
+    assert_eq!((&one["organization"], &one["lateFacts"], &one["lateBeyond"]), (&json!("acme"), &json!(4), &json!(3)));
+    let summary = report["summary"].as_str().unwrap();
+    assert!(summary.contains("4 events of that time came too late for any limit"), "{summary}");
+    assert!(summary.contains("about 3 would have gone beyond"), "{summary}");
+    // Whoever asks about the days of the import hears that it was about other days.
+    let report = asked(&kit, free(), None, (start().plus(39 * DAY), kit.now().plus(DAY))).unwrap();
+    let late = &report["late"];
+    assert_eq!((&late["facts"], &late["earlier"], &report["facts"]), (&json!(0), &json!(4), &json!(6)), "{report}");
+    let spanned = [&late["earliestAt"], &late["latestAt"]].map(|at| at.as_str().unwrap().parse::<Time>().unwrap());
+    assert_eq!(spanned, [then, then.plus(DAY)]);
+    assert!(report["summary"].as_str().unwrap().contains("4 events that came then had happened before"), "{report}");
+    // A higher limit, one that is not there, and what is void.
+    let higher = json!([{"meter": "tokens", "window": "day", "unlimited": true},
+        {"meter": "tokens", "window": "billingPeriod", "max": 1200}]);
+    let report = asked(&kit, limits("free", &higher), None, range).unwrap();
+    assert_eq!(report["late"]["meters"][0]["beyondQuantity"], 250, "{report}");
+    assert_eq!(
+        asked(&kit, Changed::Plan("large".parse().unwrap(), None), Some(&["acme"]), range).unwrap()["late"],
+        Value::Null
+    );
+    let name = EventName::Event(EventSource::new("/test").unwrap(), EventId::new("a").unwrap());
+    kit.made(&make(Command::Void(Voiding::Asked("/test".to_owned(), "a".to_owned(), name))));
+    let report = asked(&kit, free(), None, range).unwrap();
+    assert_eq!(report["late"]["meters"][0]["quantity"], 550, "{report}");
+    // What was taken off since is not told any more: 50 and 300 are within the day's 300.
+    let less = Adjustment { meter: meter("tokens"), units: -200, time: Some(then), room: Vec::new() };
+    kit.made(&make(Command::Adjust(less)));
+    let report = asked(&kit, free(), None, range).unwrap();
+    let told = &report["late"]["meters"][0];
+    assert_eq!((&told["quantity"], &told["beyondQuantity"]), (&json!(350), &json!(0)), "{report}");
+    kit.check().unwrap();
+}
+
+#[test]
+fn what_takes_longer_than_it_may_says_how_many_are_left() {
+    let kit = Kit::new();
+    kit.made(&create("globex"));
+    assert!(kit.allows(&ask("calls", 9)));
+    let store = &kit.open().store;
+    let lower = json!([{"meter": "calls", "window": "billingPeriod", "max": 5}]);
+    let question = |seconds: u32| {
+        let question =
+            Question::new(&store.catalogue(), limits("free", &lower), None, all_of(&kit), Zone::utc(), false).unwrap();
+        let report = answer(store.reader(), &question.within(Some(seconds)), kit.now(), &Unwatched).unwrap();
+        serde_json::from_str::<Value>(&serde_json::to_string(&report).unwrap()).unwrap()
+    };
+    let none = question(0);
+    assert_eq!((&none["replayed"], &none["unreplayed"]), (&json!(0), &json!(2)), "{none}");
+    assert!(none["summary"].as_str().unwrap().contains("Only 0 of about 2 organizations"), "{none}");
+    let all = question(3600);
+    assert_eq!((&all["replayed"], &all["unreplayed"], &all["refused"]), (&json!(2), &json!(0), &json!(1)), "{all}");
 }

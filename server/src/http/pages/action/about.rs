@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use axum::http::StatusCode;
-use metergate_pages::answers::{Key, Member, Organization, Paged};
+use metergate_pages::answers::{Invitation, Key, Member, Organization, Paged};
 use metergate_pages::forms::About as Facts;
 use metergate_pages::typed::instant;
 use serde_json::Value;
@@ -18,6 +18,7 @@ pub(super) enum Needs {
     Limits,
     Grants,
     Member,
+    Invitations,
     Key,
     Nothing,
 }
@@ -29,6 +30,7 @@ pub(super) struct About {
     pub(super) version: Option<String>,
     pub(super) sends_mail: bool,
     pub(super) members: Vec<Member>,
+    pub(super) invitations: Vec<Invitation>,
     pub(super) keys: Vec<Key>,
 }
 
@@ -59,7 +61,21 @@ impl About {
     }
 }
 
-const NAMES: [&str; 9] = ["meter", "window", "grant", "member", "key", "entry", "plan", "subscription", "customer"];
+const NAMES: [&str; 13] = [
+    "meter",
+    "window",
+    "grant",
+    "member",
+    "key",
+    "entry",
+    "plan",
+    "subscription",
+    "customer",
+    "withDay",
+    "keepOverrides",
+    "preview",
+    "invitation",
+];
 
 /// Reads what a form needs to know. `typed` says what is meant where that was sent; else the address does.
 pub(super) async fn read(
@@ -97,7 +113,11 @@ pub(super) async fn read(
     if let (Needs::Key, Some(id)) = (needs, chosen.get("key")) {
         keys = api.get::<Paged<Key>>(&format!("{path}/api-keys?search={}", in_path(id))).await?.data;
     }
+    let mut invitations = Vec::new();
+    if let (Needs::Invitations, Some(id)) = (needs, chosen.get("invitation")) {
+        invitations = api.get::<Paged<Invitation>>(&format!("{path}/invitations?search={}", in_path(id))).await?.data;
+    }
     let now = visitor.frame.now.clone();
     let facts = Facts { organization, quota, grants, meters, plans, chosen, base, now };
-    Ok(About { facts, version, sends_mail: visitor.app.shared.mails, members, keys })
+    Ok(About { facts, version, sends_mail: visitor.app.shared.mails, members, invitations, keys })
 }

@@ -79,7 +79,7 @@ impl Action {
     }
 }
 
-pub(super) const ACTIONS: [Action; 24] = [
+pub(super) const ACTIONS: [Action; 26] = [
     by_operators("reset", "", "reset", |about| form::reset(about), reset),
     by_operators(
         "extra",
@@ -243,7 +243,26 @@ pub(super) const ACTIONS: [Action; 24] = [
         "member-removed",
         Needs::Member,
         |about| people::remove_member(about, &about.members),
-        |about, _| Call::new(Method::DELETE, about.path(&format!("/members/{}", about.chosen("member"))), Value::Null),
+        |about, typed| removal(about, typed, "/members", "member"),
+    ),
+    by_members(
+        "invite-again",
+        "members",
+        "invited",
+        Needs::Invitations,
+        |about| people::invite_again(about, &about.invitations),
+        |about, _| {
+            let path = about.path(&format!("/invitations/{}/resend", about.chosen("invitation")));
+            Call::new(Method::POST, path, Value::Null)
+        },
+    ),
+    by_members(
+        "withdraw-invitation",
+        "members",
+        "invitation-withdrawn",
+        Needs::Invitations,
+        |about| people::withdraw(about, &about.invitations),
+        |about, typed| removal(about, typed, "/invitations", "invitation"),
     ),
     by_members(
         "key",
@@ -259,7 +278,7 @@ pub(super) const ACTIONS: [Action; 24] = [
         "key-revoked",
         Needs::Key,
         |about| people::revoke_key(about.named("key"), &about.keys),
-        |about, _| Call::new(Method::DELETE, about.path(&format!("/api-keys/{}", about.chosen("key"))), Value::Null),
+        |about, typed| removal(about, typed, "/api-keys", "key"),
     ),
     by_members(
         "rotate-key",
@@ -272,6 +291,12 @@ pub(super) const ACTIONS: [Action; 24] = [
         },
     ),
 ];
+
+/// The end of what an address names, with a reason.
+fn removal(about: &About, typed: &Typed, list: &str, name: &str) -> Call {
+    let path = about.path(&format!("{list}/{}", about.chosen(name)));
+    Call::new(Method::DELETE, path, json!({"reason": typed.word("reason")}))
+}
 
 /// Without what is `null`: what is absent stays as it is, or has its usual value.
 pub(super) fn present(mut body: Value) -> Value {

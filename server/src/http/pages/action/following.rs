@@ -2,6 +2,7 @@
 
 use axum::http::StatusCode;
 use metergate_pages::answers::{Fault, Problem};
+use metergate_pages::form::Form;
 
 use super::super::sent::Typed;
 use super::super::trouble::Trouble;
@@ -22,17 +23,19 @@ pub(super) fn may(visit: &Visit, about: &About, action: &Action) -> Result<(), T
 }
 
 /// Why an action is not asked of the API at all: what cannot be undone is confirmed by name, and a reason is said.
-pub(super) fn unconfirmed(action: &Action, about: &About, typed: &Typed) -> Option<Problem> {
-    let fault = |name: &str, detail: String| Fault { detail, pointer: format!("#/{name}") };
+pub(super) fn unconfirmed(action: &Action, form: &Form, about: &About, typed: &Typed) -> Option<Problem> {
     let mut errors = Vec::new();
     if action.word == "delete" && typed.text("confirm") != Some(about.key()) {
-        errors.push(fault("confirm", format!("Type {} to go on.", about.key())));
+        errors.push(Fault { detail: format!("Type {} to go on.", about.key()), pointer: "#/confirm".to_owned() });
     }
-    // Of some the API takes no reason; a page always asks for it.
-    if typed.raw("reason").is_some() && typed.text("reason").is_none() {
-        errors.push(fault("reason", "Say why.".to_owned()));
-    }
+    errors.extend(unsaid(form, typed));
     (!errors.is_empty()).then(|| Problem { errors, ..Problem::default() })
+}
+
+/// A reason that is missing. In the API it may be left out of some calls; a page always asks for it.
+pub(super) fn unsaid(form: &Form, typed: &Typed) -> Option<Fault> {
+    let is_missing = form.requires("reason") && typed.text("reason").is_none();
+    is_missing.then(|| Fault { detail: "Say why.".to_owned(), pointer: "#/reason".to_owned() })
 }
 
 /// Where a form leads back to.
@@ -45,7 +48,7 @@ pub(super) fn back(base: &str, action: &Action) -> String {
 pub(super) fn then(action: &Action, about: &About, typed: &Typed) -> Then {
     let back = back(&about.base, action);
     match action.word {
-        "invite" => Then::Show {
+        "invite" | "invite-again" => Then::Show {
             title: "Invitation",
             intro: match about.sends_mail {
                 true => "This link was sent to the address, and is for whom you invited alone. It is shown once.",

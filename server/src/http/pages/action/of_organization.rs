@@ -27,7 +27,7 @@ pub(in super::super) async fn show(
     if action.word == cycle::WORD {
         return cycle::show(&visit, &about, form, Place::Organizations).await;
     }
-    Ok(shown(&visit, form, Place::Organizations))
+    Ok(shown(&visit, super::previewed(&visit, form), Place::Organizations))
 }
 
 /// The same, sent.
@@ -42,7 +42,7 @@ pub(in super::super) async fn sent(
     let base = format!("/admin/organizations/{}", in_path(&org));
     let about = about::read(&sent.visit, &org, base.clone(), action.needs, &sent.typed).await?;
     let form = action.shown(&about).back(following::back(&base, action));
-    if let Some(problem) = following::unconfirmed(action, &about, &sent.typed) {
+    if let Some(problem) = following::unconfirmed(action, &form, &about, &sent.typed) {
         return Ok(super::unsent(&sent.visit.frame, form, &sent.typed, &problem, Place::Organizations));
     }
     let call = action.asked(&about, &sent.typed.measured(&about.meters));

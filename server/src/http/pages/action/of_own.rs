@@ -33,7 +33,7 @@ pub(in super::super) async fn show(
     if action.word == cycle::WORD {
         return cycle::show(&visit, &about, form, Place::OwnSettings).await;
     }
-    Ok(shown(&visit, form, Place::OwnSettings))
+    Ok(shown(&visit, super::previewed(&visit, form), Place::OwnSettings))
 }
 
 /// The same, sent.
@@ -45,7 +45,7 @@ pub(in super::super) async fn sent(
     let about = about::read(&sent.visit, &org, base(&org), action.needs, &sent.typed).await?;
     sent.visit.0.frame.organization = Some(about.key().to_owned());
     let form = action.shown(&about).back(following::back(&base(&org), action));
-    if let Some(problem) = following::unconfirmed(action, &about, &sent.typed) {
+    if let Some(problem) = following::unconfirmed(action, &form, &about, &sent.typed) {
         return Ok(super::unsent(&sent.visit.frame, form, &sent.typed, &problem, Place::OwnSettings));
     }
     let call = action.asked(&about, &sent.typed);

@@ -2,15 +2,23 @@
 
 use axum::body::Body;
 use axum::extract::Path;
-use axum::http::Response;
+use axum::http::{Method, Response, StatusCode};
+use metergate_pages::answers::Problem;
 use metergate_pages::form::Form;
 use metergate_pages::frame::Place;
+use metergate_pages::organizations::in_query;
+use serde_json::{Value, json};
 
+use super::super::api::Call;
 use super::super::sent::{Sent, Typed};
 use super::super::trouble::Trouble;
-use super::super::visit::{AtDashboard, Visit};
+use super::super::visit::{AtDashboard, Visit, in_path};
 use super::team_calls::{ACTIONS, Action, form, taken};
-use super::{send, show as shown, webhook_calls};
+use super::{following, send, show as shown, webhook_calls};
+
+/// Seconds in which the last month is replayed before a plan is saved, and for which the page waits at most.
+const WITHIN: u32 = 15;
+const LONGEST_WAIT: u32 = 25;
 
 fn action(word: &str) -> Result<&'static Action, Trouble> {
     let mut actions = ACTIONS.iter().chain(&webhook_calls::ACTIONS);
@@ -23,7 +31,19 @@ async fn made(visit: &Visit, action: &Action, typed: &Typed) -> Result<Form, Tro
         Place::Webhooks => webhook_calls::form(visit, action, typed).await?,
         _ => form(visit, action, typed).await?,
     };
-    Ok(form.back(action.back))
+    let back = back(&form, action);
+    Ok(form.back(back))
+}
+
+/// The page of what it is done to, where that has one.
+fn back(form: &Form, action: &Action) -> String {
+    let named = |name: &str| form.value_of(name).filter(|value| !value.is_empty()).map(in_path);
+    let page = match (action.word, action.place) {
+        ("delete-plan", _) => named("key").map(|key| format!("{}/{key}", action.back)),
+        (_, Place::Webhooks) => named("endpoint").map(|endpoint| format!("{}/{endpoint}", action.back)),
+        _ => None,
+    };
+    page.unwrap_or_else(|| action.back.to_owned())
 }
 
 /// The form of an action.
@@ -50,15 +70,51 @@ pub(in super::super) async fn sent(Path(word): Path<String>, sent: Sent) -> Resu
     if let Some(problem) = taken(&sent.visit, action, &sent.typed).await? {
         return Ok(super::unsent(&sent.visit.frame, form, &sent.typed, &problem, action.place));
     }
+    if let Some(fault) = following::unsaid(&form, &sent.typed) {
+        let problem = Problem { errors: vec![fault], ..Problem::default() };
+        return Ok(super::unsent(&sent.visit.frame, form, &sent.typed, &problem, action.place));
+    }
     let typed = match action.word {
         "plan" => sent.typed.measured(&sent.visit.api.all("/v1/meters").await?),
         _ => sent.typed.clone(),
     };
     match (action.call)(&typed) {
+        Ok(call) if action.word == "plan" && sent.typed.text("check").is_some() => {
+            checked(&sent, form, &call, action.place).await
+        }
         Ok(call) => {
             let call = if form.has_version() { call.only_if(sent.typed.word("version")) } else { call };
             send(&sent, form, &call, action.then(&sent.typed), action.place).await
         }
         Err(problem) => Ok(super::unsent(&sent.visit.frame, form, &sent.typed, &problem, action.place)),
     }
+}
+
+/// A plan's form with what it would have refused in the last month; nothing is saved.
+async fn checked(sent: &Sent, form: Form, call: &Call, place: Place) -> Result<Response<Body>, Trouble> {
+    let question = json!({"plan": sent.typed.word("key"), "definition": call.body, "withinSeconds": WITHIN});
+    let path = format!("/v1/what-if?numbers=string&wait={LONGEST_WAIT}");
+    let asked = Call::new(Method::POST, path, question);
+    let answer = sent.visit.api.ask(&asked, None).await?;
+    let form = form.with(|name| sent.typed.raw(name).map(str::to_owned));
+    let note = match answer.status {
+        StatusCode::OK => answer.read::<Value>()?["summary"].as_str().unwrap_or_default().to_owned(),
+        StatusCode::ACCEPTED => {
+            let (plan, job) = (in_query(&sent.typed.word("key")), answer.read::<Value>()?["id"].clone());
+            let href = format!("/admin/what-if?plan={plan}&job={}", in_query(job.as_str().unwrap_or_default()));
+            let note = "It takes too long to be said here.";
+            return Ok(shown(&sent.visit, form.note(note).link(href, "See the answer once it is there"), place));
+        }
+        StatusCode::UNAUTHORIZED => return Err(Trouble::refused(answer.status, answer.problem())),
+        status => {
+            let mut problem = answer.problem();
+            for fault in &mut problem.errors {
+                fault.pointer = fault.pointer.replacen("#/definition/", "#/", 1);
+            }
+            let mut response = shown(&sent.visit, form.refused(&problem), place);
+            *response.status_mut() = status;
+            return Ok(response);
+        }
+    };
+    Ok(shown(&sent.visit, form.note(note), place))
 }

@@ -1,7 +1,7 @@
 //! The actions on what is the team's: which form each shows, and which call of the API it becomes.
 
 use axum::http::{Method, StatusCode};
-use metergate_pages::answers::{Fault, Key, Meter, Paged, Plan, Prices, Problem};
+use metergate_pages::answers::{Fault, Key, Meter, Organization, Paged, Plan, Prices, Problem};
 use metergate_pages::form::Form;
 use metergate_pages::forms::plan::PlanDraft;
 use metergate_pages::forms::{people, team};
@@ -48,7 +48,7 @@ pub(super) const ACTIONS: [Action; 16] = [
         Ok(Call::new(Method::PATCH, "/v1/prices", json!({"set": [price(typed)]})))
     }),
     action("remove-price", "/admin/prices", Place::Prices, "price-removed", |typed| {
-        Ok(Call::new(Method::PATCH, "/v1/prices", json!({"remove": [price(typed)]})))
+        Ok(Call::new(Method::PATCH, "/v1/prices", json!({"remove": [price(typed)], "reason": typed.word("reason")})))
     }),
     action("key", "/admin/keys", Place::Keys, "settings", |typed| {
         let mut body = new_key(typed, "UTC");
@@ -57,9 +57,7 @@ pub(super) const ACTIONS: [Action; 16] = [
         }
         Ok(Call::new(Method::POST, "/v1/api-keys", body))
     }),
-    action("revoke-key", "/admin/keys", Place::Keys, "key-revoked", |typed| {
-        Ok(Call::new(Method::DELETE, format!("/v1/api-keys/{}", part(typed, "key")), Value::Null))
-    }),
+    action("revoke-key", "/admin/keys", Place::Keys, "key-revoked", |typed| deletion("/v1/api-keys", typed)),
     action("rotate-key", "/admin/keys", Place::Keys, "settings", |typed| {
         Ok(Call::new(Method::POST, format!("/v1/api-keys/{}/rotate", part(typed, "key")), Value::Null))
     }),
@@ -70,7 +68,7 @@ pub(super) const ACTIONS: [Action; 16] = [
     }),
     action("remove-administrator", "/admin/settings", Place::Settings, "administrator-removed", |typed| {
         let path = format!("/v1/administrators/{}", part(typed, "administrator"));
-        Ok(Call::new(Method::DELETE, path, Value::Null))
+        Ok(Call::new(Method::DELETE, path, json!({"reason": typed.word("reason")})))
     }),
     action("password-link", "/admin/settings", Place::Settings, "settings", |typed| {
         Ok(Call::new(Method::POST, "/v1/password-resets", json!({"email": typed.word("email")})))
@@ -90,7 +88,7 @@ pub(super) fn part(typed: &Typed, name: &str) -> String {
 }
 
 fn deletion(path: &str, typed: &Typed) -> Result<Call, Problem> {
-    Ok(Call::new(Method::DELETE, format!("{path}/{}", part(typed, "key")), Value::Null))
+    Ok(Call::new(Method::DELETE, format!("{path}/{}", part(typed, "key")), json!({"reason": typed.word("reason")})))
 }
 
 fn new_organization(typed: &Typed) -> Result<Call, Problem> {
@@ -184,11 +182,7 @@ pub(super) async fn form(visit: &Visit, action: &Action, typed: &Typed) -> Resul
     Ok(match action.word {
         "new-organization" => team::new_organization(&api.all("/v1/plans").await?),
         "plan" => plan_form(visit, typed).await?,
-        "delete-plan" => {
-            let key = named("key");
-            let found = unless(StatusCode::NOT_FOUND, api.get::<Plan>(&format!("/v1/plans/{}", in_path(&key))).await)?;
-            team::delete_plan(&key, there(found, typed)?.as_ref())
-        }
+        "delete-plan" => plan_removal(api, &named("key"), typed).await?,
         "meter" => {
             let key = visit.query("key").unwrap_or_default();
             let found = match key {
@@ -216,8 +210,8 @@ pub(super) async fn form(visit: &Visit, action: &Action, typed: &Typed) -> Resul
         "remove-price" => {
             let [model, provider, from, above] = ["model", "provider", "effectiveFrom", "inputAbove"].map(named);
             let table: Prices = api.get("/v1/prices").await?;
-            there(table.prices.iter().find(|price| price.is_named(&model, &provider, &from, &above)), typed)?;
-            prices::removal(&model, &provider, &from, &above)
+            let found = table.prices.iter().find(|price| price.is_named(&model, &provider, &from, &above));
+            prices::removal([&model, &provider, &from, &above], there(found, typed)?)
         }
         "key" => people::new_key(None),
         "revoke-key" => people::revoke_key(&named("key"), &keys(api, &named("key")).await?),
@@ -225,12 +219,25 @@ pub(super) async fn form(visit: &Visit, action: &Action, typed: &Typed) -> Resul
         "settings" => team::settings(&api.get("/v1/settings").await?),
         "administrator" => team::new_administrator(),
         "remove-administrator" => {
-            team::remove_administrator(&named("administrator"), &api.all("/v1/administrators").await?)
+            let (id, all) = (named("administrator"), api.all("/v1/administrators").await?);
+            team::remove_administrator(&id, &all, visit.me().user.as_ref())
         }
         "retry-stripe-event" => subscription::retry(&named("event")),
         "resolve" => team::resolve(&named("organization"), &named("entry")),
-        _ => team::password_link(),
+        _ => team::password_link(&named("email")),
     })
+}
+
+/// The form of a plan's end, with the organizations that are in its way.
+async fn plan_removal(api: &Api, key: &str, typed: &Typed) -> Result<Form, Trouble> {
+    let found = unless(StatusCode::NOT_FOUND, api.get::<Plan>(&format!("/v1/plans/{}", in_path(key))).await)?;
+    let found = there(found, typed)?;
+    let path = format!("/v1/organizations?limit=4&plan={}", in_path(key));
+    let on_it = match &found {
+        Some(_) => api.get::<Paged<Organization>>(&path).await?.data,
+        None => Vec::new(),
+    };
+    Ok(team::delete_plan(key, found.as_ref(), &on_it))
 }
 
 /// The key of an id, and others that are like it.

@@ -26,10 +26,10 @@ pub(super) const ACTIONS: [Action; 8] = [
         Ok(Call::new(Method::PATCH, path(typed, ""), json!({"enabled": true})))
     }),
     action("disable-webhook", BACK, PLACE, "webhook-disabled", |typed| {
-        Ok(Call::new(Method::PATCH, path(typed, ""), json!({"enabled": false})))
+        Ok(Call::new(Method::PATCH, path(typed, ""), json!({"enabled": false, "reason": typed.word("reason")})))
     }),
     action("delete-webhook", BACK, PLACE, "webhook-deleted", |typed| {
-        Ok(Call::new(Method::DELETE, path(typed, ""), Value::Null))
+        Ok(Call::new(Method::DELETE, path(typed, ""), json!({"reason": typed.word("reason")})))
     }),
     action("rotate-webhook", BACK, PLACE, "webhook-saved", |typed| {
         let body = if typed.is_checked("atOnce") { json!({"oldEndsInSeconds": 0}) } else { json!({}) };

@@ -19,10 +19,10 @@ use super::{Cluster, within};
 use crate::invariant::{Held, Image, Violation, all_hold, equal, holds};
 
 /// Seconds in which a node serves again once all is healed.
-const AGAIN: i64 = 10;
+const AGAIN: i64 = 20;
 /// Calls of which each is answered soon then, and in how many microseconds.
 const CALLS: usize = 20;
-const SOON: i64 = 2 * SECOND;
+const SOON: i64 = 4 * SECOND;
 
 impl Cluster {
     /// Answers which states the run has reached.

@@ -81,11 +81,11 @@ fn a_postgresql_without_a_connection_to_spare_is_used_again_once_it_has_one() {
     cluster.work(|nodes, _, _| {
         wait(500);
         let node = &nodes.all[0];
-        postgres.stop_fast();
-        postgres.start_again();
-        // Others are quicker than the node, which was away: none is left.
+        // Others are quicker than the node, which is away: none is left.
         node.postgres.refuse();
         node.postgres.cut();
+        postgres.stop_fast();
+        postgres.start_again();
         let others: Vec<_> = std::iter::from_fn(|| Stranger::try_to_come(&postgres.url())).take(30).collect();
         assert!((20..30).contains(&others.len()), "{} connections were to be had", others.len());
         node.postgres.heal();

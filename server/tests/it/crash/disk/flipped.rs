@@ -73,7 +73,9 @@ fn a_row_of_use_that_has_come_under_another_key_misleads_no_report() {
                 let mut changed = left.database.clone();
                 left.places_of(&data).iter().for_each(|at| flip(&mut changed, at - before));
                 let outcome = left.start(&changed, None);
-                assert!(matches!(outcome, Outcome::Started { refused: 1.. }), "{table}, {what}: {outcome:?}");
+                // An old copy of the row may stand where a start looks.
+                let is_noticed = matches!(outcome, Outcome::Started { refused: 1.. } | Outcome::Refused(_));
+                assert!(is_noticed, "{table}, {what}: {outcome:?}");
             }
         }
     }

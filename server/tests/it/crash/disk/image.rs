@@ -84,7 +84,7 @@ impl Power {
     /// before and after the end of the first reading, and the copy is the disk of that moment.
     pub(super) fn cut(&self) {
         let mut read = fs::read(&self.image).unwrap();
-        let settled = until(Duration::from_secs(10), || {
+        let settled = until(Duration::from_secs(30), || {
             let again = fs::read(&self.image).unwrap();
             let same = again == read;
             read = again;
@@ -112,7 +112,7 @@ fn tool(name: &str, arguments: &[&str]) {
 /// A process that was just killed may hold on to its files for a moment.
 fn unmount(at: &Path) -> Result<(), String> {
     let mut said = String::new();
-    let done = until(Duration::from_secs(5), || {
+    let done = until(Duration::from_secs(30), || {
         let output = Command::new("umount").arg(at).output().ok()?;
         said = String::from_utf8_lossy(&output.stderr).into_owned();
         output.status.success().then_some(())

@@ -52,7 +52,7 @@ fn durable_ack_sees_commits_that_are_not_synced() {
     for bug in ["synchronous-off", "synchronous-normal", "answer-before-fsync"] {
         let run = Run::on_disk_of(32, "durable_ack_sees_commits_that_are_not_synced");
         // With the last of them the commit waits, the answer does not.
-        let faults = Faults { fail_points: "answered-early=sleep(2000)".to_owned(), planted: Some(bug) };
+        let faults = Faults { fail_points: "answered-early=sleep(20000)".to_owned(), planted: Some(bug) };
         let server = run.start(&faults);
         ask(&run, &server, [consume("a", "calls", 5)]);
         cut(&run, server);

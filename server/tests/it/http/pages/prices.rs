@@ -38,7 +38,9 @@ fn prices_are_shown_added_changed_and_removed_and_what_has_none_leads_to_a_new_o
     let prices = server.admin().get("/v1/prices").is(200).json()["prices"].clone();
     let mine: Vec<_> = prices.as_array().unwrap().iter().filter(|price| price["model"] == "my-*").collect();
     assert_eq!((mine.len(), &mine[0]["input"]), (1, &json!(3)));
-    done(&browser.submit("/admin/do/remove-price?model=my-*&effectiveFrom=2026-01-02", &[]), "price-removed");
+    let removal = "/admin/do/remove-price?model=my-*&effectiveFrom=2026-01-02";
+    assert!(browser.page(removal).contains("$3 per million tokens"), "what goes is shown");
+    done(&browser.submit(removal, &[("reason", "nobody uses it")]), "price-removed");
     assert!(!browser.page("/admin/prices").contains("my-*"));
 }
 

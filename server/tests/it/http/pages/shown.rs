@@ -1,5 +1,6 @@
 //! How pages show what the API writes for programs: people, sizes, times.
 
+use metergate_rules::audit::actions;
 use serde_json::json;
 
 use super::super::server::Server;
@@ -16,9 +17,18 @@ fn whoever_did_something_is_shown_by_name_where_the_reader_may_see_them() {
     done(&ops.submit("/admin/organizations/acme/do/unlock", &[("reason", "It is paid")]), "unlocked");
     done(&owner.submit("/organizations/acme/settings/do/profile", &[("name", "Acme II")]), "profile");
     let of_ops = ops.page("/admin/organizations/acme/audit");
-    assert!(of_ops.contains(">Ops</span><span class=\"sub\">ops@example.com</span>"), "{of_ops}");
-    assert!(of_ops.contains(">owner</span><span class=\"sub\">ada@example.com</span>"), "a member: {of_ops}");
-    assert!(of_ops.contains("<span title=\"user:") && !of_ops.contains("not among those you see"), "{of_ops}");
+    let told = |page: &str, sentence: &str, whose: &str, action: &str| {
+        let expected = format!("{sentence}<span class=\"sub\">{whose} · <span class=\"mono\">{action}</span>");
+        assert!(page.contains(&expected), "{expected} in {page}");
+    };
+    told(&of_ops, ">Ops</strong> locked the organization", "ops@example.com", "billing.lock");
+    told(
+        &of_ops,
+        ">owner</strong> changed its name from “Acme &lt;Corp&gt;” to “Acme II”",
+        "ada@example.com",
+        "organization.update",
+    );
+    assert!(of_ops.contains("<strong title=\"user:") && !of_ops.contains("not among those you see"), "{of_ops}");
     // Members do not see who runs the platform.
     let of_owner = owner.page("/organizations/acme/settings/audit");
     assert!(of_owner.contains("ada@example.com") && of_owner.contains("not among those you see"), "{of_owner}");
@@ -87,4 +97,108 @@ fn no_page_of_an_organization_shows_an_instant_as_programs_write_it() {
         let raw: Vec<_> = texts.filter(|text| text.as_bytes().windows(4).any(is_raw)).collect();
         assert!(raw.is_empty(), "{tab}: {raw:?}");
     }
+}
+
+#[test]
+fn every_action_of_the_audit_log_has_words_for_people() {
+    let unsaid: Vec<_> = actions::own().filter(|action| metergate_pages::audit::label(action).is_none()).collect();
+    assert!(unsaid.is_empty(), "{unsaid:?} would be shown by their names alone");
+}
+
+#[test]
+fn entries_are_sentences_with_the_names_and_values_that_their_reader_knows() {
+    let server = Server::start();
+    acme(&server);
+    let mut ops = administrator(&server);
+    let mut owner = joined(&server, "acme", "ada@example.com", "owner");
+    let act = |ops: &mut super::browser::Browser, word: &str, typed: &[(&str, &str)], said: &str| {
+        done(&ops.submit(&format!("/admin/organizations/acme/do/{word}"), typed).is(303), said);
+    };
+    let why = ("reason", "A campaign");
+    act(&mut ops, "extra", &[("meter", "messages"), ("quantity", "2000"), why], "extra");
+    act(
+        &mut ops,
+        "override",
+        &[("meter", "storage_bytes"), ("window", "billingPeriod"), ("max", "10 GB"), why],
+        "override",
+    );
+    act(&mut ops, "plan", &[("plan", "starter"), ("keepOverrides", "true"), why], "plan");
+    let of_ops = ops.page("/admin/organizations/acme/audit");
+    for sentence in [
+        ">Ops</strong> set the extra quota of Messages from 0 messages to 2,000 messages<",
+        ">Ops</strong> set the limit of Storage to 10 GB<",
+        ">Ops</strong> changed the plan from Pro to Starter<",
+        ">owner</strong> joined as an owner<",
+        ">administrator</strong> invited ada@example.com as an owner<",
+        ">administrator</strong> created the organization “Acme &lt;Corp&gt;”, on plan Pro<",
+    ] {
+        assert!(of_ops.contains(sentence), "{sentence} in {of_ops}");
+    }
+    // Members know their own plan by its name, and of others the key.
+    let of_owner = owner.page("/organizations/acme/settings/audit");
+    assert!(of_owner.contains("</strong> changed the plan from pro to Starter<"), "{of_owner}");
+    // What the application writes is told by its name.
+    let own = json!({"action": "document.upload", "category": "knowledge_base"});
+    server.admin().post("/v1/organizations/acme/audit-log", own).is(201);
+    let of_ops = ops.page("/admin/audit?organization=acme&action=document.upload");
+    assert!(of_ops.contains("</strong>: <span class=\"mono\">document.upload</span>"), "{of_ops}");
+    assert!(of_ops.contains("Knowledge base"), "{of_ops}");
+    assert!(ops.page("/admin/audit").contains("</strong> signed in<"), "who signs in is known by then");
+}
+
+#[test]
+fn people_read_the_names_of_plans() {
+    let server = Server::start();
+    server.admin().put("/v1/plans/crew_2", json!({"name": "The crew"})).is(201);
+    let organization = json!({"key": "acme", "name": "Acme", "plan": "crew_2"});
+    let made = server.admin().post("/v1/organizations", organization).is(201).json();
+    assert_eq!((made["plan"].as_str(), made["planName"].as_str()), (Some("crew_2"), Some("The crew")));
+    let mut ops = administrator(&server);
+    let mut viewer = joined(&server, "acme", "eve@example.com", "viewer");
+    for page in ["/portal?org=acme", "/portal/billing?org=acme", "/organizations/acme/settings"] {
+        let shown = viewer.page(page);
+        assert!(shown.contains("The crew") && !shown.contains("crew_2"), "{page}: {shown}");
+    }
+    assert!(viewer.page("/organizations/acme/settings/explain").contains("<span>Plan The crew, version 1</span>"));
+    for page in ["/admin", "/admin/organizations", "/admin/organizations/acme", "/admin/organizations/acme/do/plan"] {
+        assert!(ops.page(page).contains("The crew"), "{page}");
+    }
+    let plan = json!({"plan": "pro", "at": "periodEnd", "reason": "They asked"});
+    server.admin().put("/v1/organizations/acme/plan", plan).is(200);
+    assert!(viewer.page("/organizations/acme/settings").contains("Moves to plan Pro (version 1)"));
+}
+
+#[test]
+fn what_a_plan_changes_is_shown_before_it_is_sent() {
+    let server = Server::start();
+    acme(&server);
+    let mut ops = administrator(&server);
+    let form = "/admin/organizations/acme/do/plan";
+    assert!(ops.page(form).contains("Choose another plan to see what it changes."));
+    let page = ops.page(&format!("{form}?plan=starter&preview=1&reason=They%20asked&at=periodEnd"));
+    let (_, shown) = page.split_once("data-form").unwrap();
+    let change = |what: &str, before: &str, after: &str| {
+        let row = format!("<dt>{what}</dt><dd><span class=\"before\">{before}</span> → <strong>{after}</strong>");
+        assert!(shown.contains(&row), "{row} in {shown}");
+    };
+    change("Plan", "Pro, version 1", "Starter, version 1");
+    change("Messages, billing period", "100,000 messages", "10,000 messages");
+    assert!(shown.contains("They asked</textarea>") && shown.contains("value=\"periodEnd\" selected"), "{shown}");
+    // The preview is asked for by a GET: what proves the form goes with the button that sends it.
+    assert!(!shown.contains("type=\"hidden\" name=\"csrf\"") && shown.contains("formmethod=\"get\""), "{shown}");
+    // What is overridden stays as it is, unless that is not wanted any more.
+    let limit = json!({"max": 7, "reason": "They asked"});
+    server.admin().put("/v1/organizations/acme/overrides/messages/billingPeriod", limit).is(200);
+    let row = "<dt>Messages, billing period</dt>";
+    let kept = ops.page(&format!("{form}?plan=starter&preview=1&keepOverrides=true"));
+    assert!(!kept.contains(row) && kept.contains("Starter, version 1"), "{kept}");
+    assert!(ops.page(&format!("{form}?plan=starter&preview=1")).contains(row));
+    // Of the plan that it has, nothing changes.
+    assert!(
+        ops.page(&format!("{form}?plan=pro")).contains("It is the plan that the organization has, in this version.")
+    );
+    let reset = "/admin/organizations/acme/do/reset?preview=1";
+    super::use_up(&server, 5);
+    assert!(ops.page(reset).contains("<strong>0</strong>"));
+    assert!(ops.page(&format!("{reset}&meter=tokens")).contains("there is nothing to reset"));
 }

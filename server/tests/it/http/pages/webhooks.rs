@@ -59,12 +59,12 @@ fn an_endpoint_is_made_edited_tried_rotated_and_deleted_by_forms() {
     let before = secret(&server);
     let rotated = ops.submit(&action("rotate-webhook"), &[]).is(200).text;
     assert!(before != secret(&server) && rotated.contains(&secret(&server)), "{rotated}");
-    done(&ops.submit(&action("disable-webhook"), &[]), "webhook-disabled");
+    done(&ops.submit(&action("disable-webhook"), &[("reason", "it moves")]), "webhook-disabled");
     let disabled = ops.page(&page);
     assert!(disabled.contains("An operator has disabled it.") && disabled.contains(">Enable</a>"), "{disabled}");
     assert!(!ops.page("/admin").contains("A webhook endpoint is"), "an operator knows of it");
     done(&ops.submit(&action("enable-webhook"), &[]), "webhook-enabled");
-    done(&ops.submit(&action("delete-webhook"), &[]), "webhook-deleted");
+    done(&ops.submit(&action("delete-webhook"), &[("reason", "it has moved")]), "webhook-deleted");
     ops.get(&page).is(404);
     ops.get(&action("webhook")).is(404);
 }

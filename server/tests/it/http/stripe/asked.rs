@@ -20,6 +20,7 @@ fn with_a_key_stripe_is_asked_and_one_that_does_not_answer_holds_up_no_other() {
     }
     stripe.next("sub_hangs", [How::Hang]);
     stripe.next("sub_waits", [How::Refuse(429, 2), How::Refuse(500, 0)]);
+    let began = now();
     stripe.next("sub_fails", [How::Refuse(503, 0)]);
     for key in ["hangs", "waits", "fails", "acme"] {
         // What the event says is old: what Stripe says now is taken.
@@ -32,11 +33,13 @@ fn with_a_key_stripe_is_asked_and_one_that_does_not_answer_holds_up_no_other() {
     }
     comes_to_stand(&server, "acme", "active active gold false");
     assert_eq!(stands(&server, "hangs"), "- trial free false");
-    assert_eq!(stands(&server, "waits"), "- trial free false");
+    // Nobody asks before the time that Stripe wants.
+    let waits = stands(&server, "waits");
+    assert!(waits == "- trial free false" || now() - began >= 2, "{waits}");
     until("it comes when it is asked again", 5000, || stands(&server, "fails") == "active active gold false");
     until("it comes after the wait", 9000, || stands(&server, "waits") == "active active gold false");
     let asked = stripe.asked("/v1/subscriptions/sub%5Fwaits").len();
-    assert_eq!(asked, 3, "nobody asks before the time that Stripe wants");
+    assert_eq!(asked, 3, "after each refusal once");
     assert_eq!(entries(&server, "acme", "webhook.state_change").len(), 1);
     // What Stripe does not know fails, is shown, and is tried again when an operator says so.
     stripe.put(&subscription("acme", "past_due", "gold", period));
@@ -112,7 +115,7 @@ fn an_answer_that_may_be_older_than_what_is_known_is_asked_for_again() {
     stripe.put(&known);
     server.admin().put("/v1/organizations/acme/subscription", json!({"customer": "cus_acme"})).is(200);
     // Stripe answers what held when it was asked, a while later.
-    stripe.next("sub_acme", [How::Delay(1500)]);
+    stripe.next("sub_acme", [How::Delay(4000)]);
     told(&server, "evt_1", "customer.subscription.updated", &known);
     until("Stripe is asked", 4000, || !stripe.asked("/v1/subscriptions/").is_empty());
     stripe.put(&without_metadata(subscription("acme", "past_due", "gold", period)));

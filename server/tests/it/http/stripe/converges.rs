@@ -9,6 +9,9 @@ use super::{DAY, Server, create, entries, now, seen, send, subscription, with_pl
 use crate::invariant::{Held, equal, holds};
 use crate::store::Random;
 
+#[path = "converges/beside.rs"]
+mod beside;
+
 const NAME: &str = "webhook_converges";
 /// Organizations in a run, and changes of the subscription of each.
 const ORGANIZATIONS: usize = 12;
