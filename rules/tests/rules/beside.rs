@@ -41,8 +41,11 @@ fn would_have(found: &Finding) -> (bool, i64) {
     (is_allowed, if is_allowed { over } else { 0 })
 }
 
-/// What counters and grants hold in the end.
-fn held(account: &Account) -> (Vec<(MeterId, Vec<i64>)>, Vec<(GrantId, i64)>) {
+/// What the counters of meters and the grants hold.
+type Holding = (Vec<(MeterId, Vec<i64>)>, Vec<(GrantId, i64)>);
+
+/// That in the end.
+fn held(account: &Account) -> Holding {
     let counters = account
         .meters
         .iter()

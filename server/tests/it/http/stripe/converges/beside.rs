@@ -22,7 +22,7 @@ impl Pair {
     fn new(nth: usize, random: &mut Random) -> Self {
         let (key, began) = (format!("p-{nth}"), now() - 200 * DAY);
         let ends = [(false, true), (true, false), (false, false), (true, true)][nth % 4];
-        let is_odd = !ends.0 && nth % 3 == 0;
+        let is_odd = !ends.0 && nth.is_multiple_of(3);
         let one = |name: &str, plan: &str, (created, is_over): (i64, bool), random: &mut Random| {
             let (mut states, mut period) = (Vec::new(), 0);
             for change in 0..CHANGES {
