@@ -80,8 +80,9 @@ impl Post {
         let organization = delivery.key.organization;
         let Some(user) = user_of(delivery.key.endpoint.as_str()) else { return Ok(None) };
         // They may have chosen otherwise since it was written, or be a member no more.
-        let wants = |topic| people.told_by_mail(organization, topic).any(|told| told == user);
-        let Some(to) = topic_of(delivery).filter(|topic| wants(*topic)).and_then(|_| people.user(user)) else {
+        let wants =
+            |topic: &Topic| people.member(organization, user).is_some_and(|member| people.is_told(member, *topic));
+        let Some(to) = topic_of(delivery).filter(wants).and_then(|_| people.user(user)) else {
             return Ok(None);
         };
         let (to, id) = (to.email.clone(), OrganizationRef::Id(organization));

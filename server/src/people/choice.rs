@@ -46,6 +46,17 @@ impl People {
         let chosen = self.choice(member).and_then(|choice| choice.of(topic));
         chosen.unwrap_or_else(|| topic.is_usual(member.role))
     }
+
+    /// Whether a member has refused this, so that they are not told of it whatever their role will be.
+    pub fn has_refused(&self, member: &Member, topic: Topic) -> bool {
+        self.choice(member).and_then(|choice| choice.of(topic)) == Some(false)
+    }
+
+    /// Whether somebody would get no mail about an organization in any case: they refused all, or are no member.
+    pub fn gets_no_mail(&self, organization: OrganizationId, user: UserId) -> bool {
+        let refused_all = |member| Topic::ALL.into_iter().all(|topic| self.has_refused(member, topic));
+        self.member(organization, user).is_none_or(refused_all)
+    }
 }
 
 /// The token of a link by which a member wants no more mails about an organization, whoever opens it.

@@ -181,8 +181,11 @@ pub async fn unsubscribe(State(app): State<App>, Raw(body): Raw) -> Result<Respo
     let asked: UnsubscribeBody = json::parse(&body)?;
     let of = choice::read(app.shared.store.audit_key(), &asked.token);
     let (organization, user) = of.ok_or_else(ApiError::not_found)?;
-    let command = PeopleCommand::RefuseMails(organization, user);
-    app.change_people(PeopleRequest::new(nobody(), None, command, silent())).await?;
+    // Whoever has the link may open it as often as they like: what is so already costs those who decide nothing.
+    if !app.shared.store.people().gets_no_mail(organization, user) {
+        let command = PeopleCommand::RefuseMails(organization, user);
+        app.change_people(PeopleRequest::new(nobody(), None, command, silent())).await?;
+    }
     let mut response = Response::new(Body::empty());
     *response.status_mut() = StatusCode::NO_CONTENT;
     Ok(response)

@@ -29,9 +29,8 @@ impl Changing {
         let member = self.organization.and_then(|organization| self.people.member(organization, user)).copied();
         if let Some(member) = member {
             // Whatever their role will be.
-            let refused =
-                |topic: &Topic| self.people.choice(&member).and_then(|choice| choice.of(*topic)) == Some(false);
-            let new = Topic::ALL.into_iter().filter(|topic| !refused(topic)).map(|topic| (topic, false)).collect();
+            let open = Topic::ALL.into_iter().filter(|topic| !self.people.has_refused(&member, *topic));
+            let new = open.map(|topic| (topic, false)).collect();
             self.choose(&member, new, Some("link"));
         }
         PeopleReply::Done
