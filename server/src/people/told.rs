@@ -43,3 +43,63 @@ pub fn delivered_to(user: UserId) -> String {
 pub fn user_of(delivered_to: &str) -> Option<UserId> {
     UserId::parse(delivered_to.strip_prefix(PREFIX)?)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use metergate_rules::time::Time;
+
+    use super::*;
+    use crate::people::choice::MailChoice;
+    use crate::people::identity::Verified;
+    use crate::people::{Email, PersonRow, User};
+
+    const OF: OrganizationId = OrganizationId([7; 16]);
+    const AT: Time = Time::from_micros(1000);
+
+    /// Members who have these roles and whose addresses are their own, in the order of their ids.
+    fn members(roles: &[Role]) -> (People, Vec<Member>) {
+        let (mut people, mut all) = (People::default(), Vec::new());
+        for (nth, role) in (1..).zip(roles) {
+            let (id, email) = (UserId([nth; 16]), Email::new(&format!("p{nth}@nowhere.example")).unwrap());
+            let (name, password) = (format!("P{nth}"), None);
+            let user = User { id, email: email.clone(), name, password, is_administrator: false, created_at: AT };
+            let member = Member { organization: OF, user: id, role: *role, is_active: true, created_at: AT };
+            people.take(&PersonRow::User(Arc::new(user)));
+            people.take(&PersonRow::Verified(Arc::new(Verified { user: id, email, at: AT })));
+            people.take(&PersonRow::Member(member));
+            all.push(member);
+        }
+        (people, all)
+    }
+
+    fn chooses(people: &mut People, member: &Member, wanted: bool) {
+        let chosen = Topic::ALL.into_iter().map(|topic| (topic, wanted)).collect();
+        let choice = MailChoice { organization: OF, user: member.user, chosen };
+        people.take(&PersonRow::Choice(Arc::new(choice)));
+    }
+
+    #[test]
+    fn an_owner_is_told_however_many_editors_want_to_be_told_too() {
+        let roles: Vec<Role> = std::iter::repeat_n(Role::Editor, MOST + 5).chain([Role::Owner]).collect();
+        let (mut people, all) = members(&roles);
+        all.iter().for_each(|member| chooses(&mut people, member, true));
+        let told: Vec<UserId> = people.told_by_mail(OF, Topic::Lock).collect();
+        assert_eq!((told.len(), told[0]), (MOST, all[MOST + 5].user));
+        assert_eq!(told[1..], all[..MOST - 1].iter().map(|member| member.user).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn who_has_refused_all_gets_no_mail_and_neither_does_a_stranger() {
+        let (mut people, all) = members(&[Role::Owner, Role::Editor]);
+        assert!(
+            all.iter().all(|member| !people.gets_no_mail(OF, member.user)),
+            "editors may get them with another role"
+        );
+        chooses(&mut people, &all[0], false);
+        assert!(people.gets_no_mail(OF, all[0].user));
+        assert!(!people.gets_no_mail(OF, all[1].user));
+        assert!(people.gets_no_mail(OrganizationId([8; 16]), all[1].user));
+    }
+}

@@ -75,3 +75,67 @@ impl Drop for Lent<'_> {
         self.0.returned.notify_all();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::sync::mpsc;
+
+    use super::*;
+    use crate::store::sqlite::FILE;
+
+    /// A store with something in its write-ahead file, and connections to read it with.
+    fn opened() -> (tempfile::TempDir, Sqlite, Connections) {
+        let folder = tempfile::tempdir().unwrap();
+        let writer = Sqlite::open(folder.path()).unwrap();
+        let connections = Connections::new(folder.path().to_owned());
+        (folder, writer, connections)
+    }
+
+    fn read(connections: &Connections, during: impl FnOnce()) {
+        let look = |sqlite: &Sqlite| {
+            sqlite.totals()?;
+            during();
+            Ok::<_, EngineError>(())
+        };
+        connections.lend(look).unwrap();
+    }
+
+    fn is_left(folder: &tempfile::TempDir) -> bool {
+        folder.path().join(format!("{FILE}-wal")).exists()
+    }
+
+    #[test]
+    fn a_read_that_is_at_work_when_all_is_closed_is_waited_for_so_that_the_write_ahead_file_goes() {
+        let (folder, writer, connections) = opened();
+        let is_done = AtomicBool::new(false);
+        let (begun, begins) = mpsc::channel();
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                read(&connections, || {
+                    begun.send(()).unwrap();
+                    std::thread::sleep(Duration::from_millis(100));
+                    is_done.store(true, Ordering::SeqCst);
+                });
+            });
+            begins.recv().unwrap();
+            connections.close();
+            assert!(is_done.load(Ordering::SeqCst), "it was waited for");
+            assert!(is_left(&folder), "the writer has not closed it yet");
+            drop(writer);
+            assert!(!is_left(&folder), "the writer was the last");
+        });
+    }
+
+    #[test]
+    fn connections_are_kept_until_all_is_closed_and_then_no_more() {
+        let (folder, writer, connections) = opened();
+        read(&connections, || ());
+        assert_eq!(connections.state.lock().idle.len(), 1);
+        connections.close();
+        read(&connections, || ());
+        assert_eq!(connections.state.lock().idle.len(), 0);
+        drop(writer);
+        assert!(!is_left(&folder));
+    }
+}
