@@ -8,12 +8,12 @@ const page = async (url, options = {}) => {
   return { response, found: parse(await response.text()) };
 };
 
-/** Says something for a few seconds. */
+/** Says something for a few seconds: within a dialog that is open, since nothing beside it can be reached. */
 function toast(words, isBad = false) {
   document.querySelector(".toast")?.remove();
   const box = Object.assign(document.createElement("div"), { className: isBad ? "toast is-bad" : "toast" });
   box.setAttribute("role", isBad ? "alert" : "status");
-  document.body.append(box);
+  (document.querySelector("dialog[open]") ?? document.body).append(box);
   box.append(words);
   settle(box);
 }
@@ -74,6 +74,18 @@ function fill(dialog, content, url) {
   (dialog.querySelector("[aria-invalid=true]") ?? dialog.querySelector("input:not([type=hidden]), select, textarea"))?.focus();
 }
 
+/** Of a form whose session has ended: has it sent by the session of now. Whether somebody is signed in again. */
+async function signedInAgain(form) {
+  const { response, found } = await page(form.action);
+  const proof = found.querySelector("[data-dialog-content] [name=csrf]")?.value;
+  if (response.redirected || !proof) return false;
+  for (const field of form.querySelectorAll("[name=csrf]")) field.value = proof;
+  delete form.dataset.signedOut;
+  return true;
+}
+
+const SIGNED_OUT = "You are signed out. Sign in on another tab, then send this again.";
+
 /** Sends a form: from a dialog within it, so that what is wrong is said there. */
 async function send(event) {
   const form = event.target;
@@ -84,10 +96,17 @@ async function send(event) {
   if (!dialog || (event.submitter?.formMethod || form.method) !== "post") return;
   event.preventDefault();
   try {
-    const { response, found } = await page(form.action, { method: "POST", body: new URLSearchParams(new FormData(form, event.submitter)) });
+    if ("signedOut" in form.dataset && !(await signedInAgain(form))) return toast(SIGNED_OUT, true);
+    const data = new FormData(form, event.submitter);
+    // With a file it goes in parts.
+    const body = form.enctype === "multipart/form-data" ? data : new URLSearchParams(data);
+    const { response, found } = await page(form.action, { method: "POST", body });
     if (response.redirected) {
       const to = new URL(response.url);
-      if (to.pathname === "/sign-in") return toast("You are signed out. Sign in on another tab, then send this again.", true);
+      if (to.pathname === "/sign-in") {
+        form.dataset.signedOut = "";
+        return toast(SIGNED_OUT, true);
+      }
       return to.pathname === location.pathname && to.hash ? location.replace(to) : location.assign(to);
     }
     const content = found.querySelector("[data-dialog-content]");

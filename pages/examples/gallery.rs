@@ -145,7 +145,9 @@ fn cumulative(zone: &Zone, id: &dyn Fn(&str) -> String) -> Vec<String> {
         let (id, rows) = (id(name), rows(&used));
         let forecast = forecast.map(|(at_end, reached_at)| Forecast { at_end: Amount::whole(at_end), reached_at });
         let limit = limit.map(Amount::whole);
-        Cumulative { frame: month(&id, "Messages", "message", zone), rows: &rows, limit, forecast }.markup().to_string()
+        Cumulative { frame: month(&id, "Messages", "message", zone), rows: &rows, limit, forecast, without: "" }
+            .markup()
+            .to_string()
     };
     vec![
         chart("reached", Some(24_000), Some((29_600, Some("2026-12-08T22:00:00Z")))),
@@ -186,11 +188,15 @@ fn meters() -> String {
         absent,
     ];
     let bar = |standing: &Standing| {
-        Progress { standing, name: "Messages", unit: "message", is_level: false }.markup().to_string()
+        Progress { standing, name: "Messages", unit: "message", is_level: false, is_distinct: false }
+            .markup()
+            .to_string()
     };
     let mut stored = standing(327_680_000, 0, (524_288_000, 0, 0));
     stored.meter = "storage_bytes".to_owned();
-    let level = Progress { standing: &stored, name: "Storage", unit: "byte", is_level: true }.markup().to_string();
+    let level = Progress { standing: &stored, name: "Storage", unit: "byte", is_level: true, is_distinct: false }
+        .markup()
+        .to_string();
     all.iter().map(bar).chain([level]).collect()
 }
 

@@ -162,6 +162,11 @@ pub struct Key {
 }
 
 impl Key {
+    /// The id of the organization that it is bound to.
+    pub fn organization(&self) -> Option<&str> {
+        self.organization.as_deref()
+    }
+
     /// Who made it, as the audit log names them.
     pub fn maker(&self) -> Option<&str> {
         self.created_by.as_deref()

@@ -6,7 +6,12 @@ use askama::Template;
 use crate::answers::Problem;
 use crate::frame::Frame;
 
+/// The number of a row that script is yet to add.
+pub(crate) const BLANK: &str = "new";
+
 mod field;
+mod number;
+mod said;
 
 pub use field::{Choice, Field, Kind};
 
@@ -115,6 +120,11 @@ impl Form {
         self.fields.iter().any(|field| field.name == name && field.is_required)
     }
 
+    /// How it is sent, where it has a file.
+    pub(crate) fn has_file(&self) -> bool {
+        self.fields.iter().any(|field| field.file().is_some())
+    }
+
     /// Its fields: those of one question together, with that and its hint.
     pub(crate) fn parts(&self) -> Vec<Part<'_>> {
         let together = self.fields.chunk_by(|one, next| one.group.is_some() && one.group == next.group);
@@ -183,6 +193,16 @@ impl Form {
     pub fn of_version(mut self, version: Option<String>) -> Self {
         self.version = version;
         self
+    }
+
+    /// What stands in its fields, as one text.
+    pub fn stands(&self) -> String {
+        self.fields.iter().map(|field| format!("{}={:?}\n", field.name, field.value)).collect()
+    }
+
+    /// The version that it changes something in.
+    pub fn version(&self) -> Option<&str> {
+        self.version.as_deref()
     }
 
     /// Whether it changes something in one version alone.
@@ -294,16 +314,17 @@ impl Form {
     pub fn refused(mut self, problem: &Problem) -> Self {
         let mut rest = Vec::new();
         for fault in &problem.errors {
+            let detail = said::said(&problem.code, &fault.detail);
             match self.field_at(&fault.pointer) {
-                Some(field) => field.error = Some(fault.detail.clone()),
-                None => rest.push(fault.detail.clone()),
+                Some(field) => field.error = Some(detail),
+                None => rest.push(detail),
             }
         }
         let is_shown = problem.errors.len() > rest.len();
         self.error = match (is_shown, rest.is_empty()) {
             (true, true) => Some("Please check the marked fields. Nothing was changed.".to_owned()),
             (_, false) => Some(rest.join(" ")),
-            (false, true) => Some(problem.detail.clone()),
+            (false, true) => Some(said::said(&problem.code, &problem.detail)),
         };
         self
     }

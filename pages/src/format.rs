@@ -18,4 +18,5 @@ pub use span::{count, days, duration};
 pub use time::{Zone, date, date_tag, moment, moment_tag, relative, relative_tag};
 
 pub(crate) use quantity::{exact, is_bytes};
+pub(crate) use size::unclear;
 pub(crate) use time::{instant, short_date};

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use crate::answers::{Grant, Meter, Organization, Plan, Quota, unit_of};
 use crate::form::{Field, Kind};
-use crate::format::{Amount, Zone, is_bytes};
+use crate::format::{Amount, Zone, is_bytes, plural};
 
 pub mod entry;
 pub mod notifications;
@@ -97,9 +97,9 @@ impl About {
         unit_of(&self.meters, meter)
     }
 
-    /// A quantity of whichever meter is chosen beside it.
-    fn quantity_field(&self, name: &str, label: &str) -> Field {
-        if !self.meters.iter().any(|meter| is_bytes(&meter.unit)) {
+    /// A quantity of whichever of these meters is chosen beside it.
+    fn quantity_field(&self, name: &str, label: &str, takes: impl Fn(&Meter) -> bool) -> Field {
+        if !self.meters.iter().any(|meter| is_bytes(&meter.unit) && takes(meter)) {
             return Field::amount(name, label);
         }
         Field::new(name, label, Kind::Size).hint("Of storage with its unit, such as 10 GB.")
@@ -108,7 +108,12 @@ impl About {
     /// Which of the meters.
     fn meter_field(&self, takes: impl Fn(&Meter) -> bool) -> Field {
         let meters = self.meters.iter().filter(|meter| takes(meter));
-        let choices = meters.map(|meter| (meter.key.as_str(), format!("{} ({})", meter.name, meter.unit)));
+        // A unit that the name says already is not said again.
+        let called = |meter: &Meter| match plural(&meter.unit) {
+            unit if unit.is_empty() || unit.eq_ignore_ascii_case(&meter.name) => meter.name.clone(),
+            unit => format!("{} ({unit})", meter.name),
+        };
+        let choices = meters.map(|meter| (meter.key.as_str(), called(meter)));
         Field::select("meter", "Meter", choices).value(self.chosen("meter"))
     }
 }

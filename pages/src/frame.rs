@@ -74,9 +74,14 @@ impl Frame {
         self.team.team_name.as_deref().unwrap_or("Metergate")
     }
 
-    /// Its logo, where it is in the setting itself: a page loads nothing from elsewhere.
+    /// Its logo, where this server has it: a page loads nothing from elsewhere.
     pub(crate) fn logo(&self) -> Option<&str> {
-        self.team.logo_url.as_deref().filter(|url| url.starts_with("data:image/"))
+        self.team.logo_url.as_deref().filter(|url| url.starts_with("/assets/logo?"))
+    }
+
+    /// Whether the team has a logo, here or elsewhere.
+    pub(crate) const fn has_logo(&self) -> bool {
+        self.team.logo_url.is_some()
     }
 
     /// What whoever looks may do in an organization, of which they are a member.

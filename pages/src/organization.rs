@@ -13,7 +13,7 @@ pub use explain::Explain;
 pub use forecast::forecasts;
 pub use limits::{LimitsParts, LimitsTab};
 pub(crate) use usage::RANGES;
-pub use usage::{Choice, UsageParts, UsageTab};
+pub use usage::{Choice, UsageParts, UsageTab, on_dates};
 
 /// What stands above every tab.
 #[derive(Clone, Debug)]

@@ -20,7 +20,7 @@ pub struct Filter {
     pub status: String,
     /// A plan's key, or any.
     pub plan: String,
-    /// `true`, `false`, or either.
+    /// `true`, `false`, the cause of a lock, or whatever.
     pub locked: String,
     /// In which order.
     pub sort: String,
@@ -33,16 +33,23 @@ pub struct Filter {
 impl Filter {
     /// As a query for the API, which knows nothing of what is shown beside.
     pub fn asked(&self) -> String {
-        Self { meter: String::new(), ..self.clone() }.query()
+        let asked = Self { meter: String::new(), ..self.clone() };
+        // The API asks for that a lock is there, and for its cause, under two names.
+        let by = if matches!(self.locked.as_str(), "" | "true" | "false") { "locked" } else { "lockedBy" };
+        asked.pairs(by)
     }
 
     /// As a query, for an address that shows the same.
     pub fn query(&self) -> String {
+        self.pairs("locked")
+    }
+
+    fn pairs(&self, locked: &str) -> String {
         let pairs = [
             ("search", &self.search),
             ("status", &self.status),
             ("plan", &self.plan),
-            ("locked", &self.locked),
+            (locked, &self.locked),
             ("sort", &self.sort),
             ("meter", &self.meter),
         ];
@@ -160,6 +167,17 @@ impl Organizations {
 
     fn statuses(&self) -> [(&'static str, &'static str); 5] {
         [("", "Any"), ("trial", "Trial"), ("active", "Active"), ("past_due", "Past due"), ("canceled", "Canceled")]
+    }
+
+    fn locks(&self) -> [(&'static str, &'static str); 6] {
+        [
+            ("", "Either"),
+            ("true", "Locked"),
+            ("false", "Not locked"),
+            ("operator", "By the operator"),
+            ("trial", "By the end of the trial"),
+            ("billing", "By billing"),
+        ]
     }
 
     fn sorts(&self) -> [(&'static str, &'static str); 2] {

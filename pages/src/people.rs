@@ -118,6 +118,8 @@ struct KeyTable {
     pager: Pager,
     /// What an action's address begins with.
     actions: String,
+    /// Whether they are those of all organizations, and not of one.
+    is_of_all: bool,
     now: String,
     zone: Zone,
 }
@@ -127,7 +129,8 @@ impl KeyTable {
         let FoundKeys { page, names } = found;
         let searching = Searching::of(&page, address, "Name or id", search);
         let pager = Pager::of(&page, address, &search.query(), search.is_later);
-        Self { keys: page.data, names, searching, pager, actions, now, zone }
+        let is_of_all = actions == "/admin";
+        Self { keys: page.data, names, searching, pager, actions, is_of_all, now, zone }
     }
 
     /// Whether there is none at all.

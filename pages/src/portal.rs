@@ -61,6 +61,11 @@ impl Billing {
         amount.in_unit(unit)
     }
 
+    /// The same without the name of the unit.
+    fn bare(&self, meter: &str, amount: &Amount) -> String {
+        amount.bare(unit_of(&self.parts.meters, meter))
+    }
+
     /// Whether whoever looks can be sent to Stripe's page for their subscription.
     fn can_manage(&self) -> bool {
         self.head.can_change && self.parts.subscription.manageable

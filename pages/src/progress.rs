@@ -63,6 +63,8 @@ pub struct Progress<'a> {
     pub unit: &'a str,
     /// Whether the meter is a level, such as bytes stored: those are "in use" and not "used".
     pub is_level: bool,
+    /// Whether it counts distinct values, such as people: those are "seen".
+    pub is_distinct: bool,
 }
 
 /// How close a limit is.
@@ -144,7 +146,11 @@ impl Progress<'_> {
     }
 
     const fn verb(&self) -> &'static str {
-        if self.is_level { "in use" } else { "used" }
+        match (self.is_level, self.is_distinct) {
+            (true, _) => "in use",
+            (_, true) => "seen",
+            _ => "used",
+        }
     }
 
     fn body(&self) -> String {

@@ -1,8 +1,10 @@
-//! Times as people type them: civil, in the zone of the organization.
+//! Times as people type them: civil, in the zone of the organization. Numbers: see [`number`].
 
 use jiff::civil::{DateTime, DateTimeRound};
 use jiff::tz::TimeZone;
 use jiff::{RoundMode, Timestamp, Unit};
+
+pub mod number;
 
 fn zone(name: &str) -> TimeZone {
     TimeZone::get(name).unwrap_or(TimeZone::UTC)

@@ -20,8 +20,9 @@ pub struct Webhooks {
 }
 
 impl Webhooks {
-    /// The page.
-    pub fn new(frame: Frame, endpoints: Vec<WebhookEndpoint>) -> Self {
+    /// The page: the oldest stands first, so that a new one comes last. Their ids are random.
+    pub fn new(frame: Frame, mut endpoints: Vec<WebhookEndpoint>) -> Self {
+        endpoints.sort_by_key(|endpoint| format::instant(&endpoint.created_at));
         Self { frame: frame.at("Webhooks", Place::Webhooks), endpoints }
     }
 

@@ -27,13 +27,17 @@ pub fn form(plan: &Plan, meters: &[Meter], from: &str, to: &str) -> Form {
         .say("Change what you have in mind: nothing here is saved, and nothing of it is recorded.");
     let limits = ("Limits", "A number, or unlimited. Of storage with its unit, such as 10 GB.");
     for limit in &plan.limits {
-        let label = format!("{}, {}", name_of(meters, &limit.meter), window_name(&limit.window).to_lowercase());
+        let (name, window) = (name_of(meters, &limit.meter), window_name(&limit.window).to_lowercase());
+        // A level stands, in no window.
+        let is_level = meters.iter().any(|meter| meter.key == limit.meter && meter.aggregation == "last");
+        let label = if is_level { name.to_owned() } else { format!("{name}, {window}") };
         let is_soft = limit.enforcement.as_deref() == Some("soft");
         form = form.field(
             Field::text(&field_of(&limit.meter, &limit.window), &label)
                 .value(typed(limit, unit_of(meters, &limit.meter)))
                 .hint(if is_soft { "Soft: counts overage" } else { "" })
-                .group(limits.0, limits.1),
+                .group(limits.0, limits.1)
+                .number(),
         );
     }
     let more = ("One more limit", "In place of the plan's on the same meter and window, or beside them.");
@@ -45,7 +49,7 @@ pub fn form(plan: &Plan, meters: &[Meter], from: &str, to: &str) -> Form {
         "Without organizations: all that are on this plan. With them: these alone, as if they were on it.",
     );
     let organizations = Field::text("organizations", "Only these organizations").optional();
-    [meter, window, Field::text("moreMax", "Maximum").optional()]
+    [meter, window, Field::text("moreMax", "Maximum").optional().number()]
         .into_iter()
         .map(|field| field.group(more.0, more.1))
         .chain(

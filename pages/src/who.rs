@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::answers::{Member, Meter, Plan, User, WebhookEndpoint, name_of, unit_of};
+use crate::answers::{AuditEntry, Member, Meter, Organization, Plan, User, WebhookEndpoint, name_of, unit_of};
 
 /// What the audit log writes before the id of a user.
 const USER: &str = "user:";
@@ -17,6 +17,7 @@ pub struct Names {
     meters: Vec<Meter>,
     plans: BTreeMap<String, String>,
     endpoints: BTreeMap<String, String>,
+    organizations: BTreeMap<String, String>,
 }
 
 impl Names {
@@ -55,11 +56,31 @@ impl Names {
         self
     }
 
+    /// With the plans that entries of the log name, as these say what they are called.
+    #[must_use]
+    pub fn with_plans_of(mut self, entries: &[AuditEntry]) -> Self {
+        let named = entries.iter().flat_map(|entry| &entry.plan_names);
+        self.plans.extend(named.map(|(key, name)| (key.clone(), name.clone())));
+        self
+    }
+
     /// With webhook endpoints.
     #[must_use]
     pub fn with_endpoints(mut self, endpoints: &[WebhookEndpoint]) -> Self {
         self.endpoints.extend(endpoints.iter().map(|one| (one.id.clone(), one.name().to_owned())));
         self
+    }
+
+    /// With an organization, by its id.
+    #[must_use]
+    pub fn with_organization(mut self, organization: &Organization) -> Self {
+        self.organizations.insert(organization.id.clone(), organization.name.clone());
+        self
+    }
+
+    /// An organization's name; its id where it is not known.
+    pub(crate) fn organization<'a>(&'a self, id: &'a str) -> &'a str {
+        self.organizations.get(id).map_or(id, String::as_str)
     }
 
     /// A meter's name; its key where it is not known.

@@ -343,6 +343,14 @@ impl Account {
         self.overrides.iter().find(|o| o.meter == meter && o.window == window)
     }
 
+    /// Whether it was given something of its own on a meter that is still in force or yet to come at `now`: an override, extra
+    /// quota, or credit.
+    pub fn has_own(&self, meter: MeterId, now: Time) -> bool {
+        let in_force = |own: &Override| own.meter == meter && own.until.is_none_or(|end| now < end);
+        let left = |grant: &Grant| grant.meter == meter && !grant.is_over(now) && !grant.left().is_zero();
+        self.overrides.iter().any(in_force) || !self.extra_of(meter).is_zero() || self.grants.iter().any(left)
+    }
+
     /// The reservations that hold something of a meter in a window: those that were made in it, in the sliding ones all.
     pub fn held_in(&self, meter: MeterId, window: Window) -> impl Iterator<Item = &Reservation> {
         let open = self.windows.get(window);

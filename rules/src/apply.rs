@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::account::{Account, Counter, ExtraQuota, Level, Lock, MOST_PRICED_AGAIN, MeterUse, Scheduled, TrialState};
-use crate::decide::correct::OLDEST_VOID;
+use crate::decide::{self, correct::OLDEST_VOID};
 use crate::grant::{Draw, Ended};
 use crate::id::{GrantId, MeterId, OrganizationId, ReservationId};
 use crate::meter::Measure;
@@ -298,7 +298,11 @@ fn change(account: &mut Account, change: &Change, at: Time) {
         Change::Locked(lock) => put_lock(&mut account.locks, lock),
         Change::Unlocked => account.locks.clear(),
         Change::Reset { meters, windows } => {
-            meters.iter().for_each(|meter| reset(account.meter_mut(*meter), *windows, at));
+            for used in &mut account.meters {
+                if decide::is_reset(used, meters.as_deref(), *windows, at) {
+                    reset(Arc::make_mut(used), *windows, at);
+                }
+            }
         }
     }
 }

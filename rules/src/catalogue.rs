@@ -55,8 +55,8 @@ impl Catalogue {
 
     /// The same catalogue, by which the tokens of language models cost this.
     #[must_use]
-    pub fn with_prices(mut self, prices: PriceTable) -> Self {
-        self.prices = Arc::new(prices);
+    pub fn with_prices(mut self, prices: impl Into<Arc<PriceTable>>) -> Self {
+        self.prices = prices.into();
         self
     }
 

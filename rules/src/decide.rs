@@ -37,7 +37,7 @@ mod tally;
 pub mod undecided;
 
 pub use create::create;
-pub(crate) use operate::{counted, kept, locks_fields, plan_after, plan_change};
+pub(crate) use operate::{counted, is_reset, kept, locks_fields, plan_after, plan_change};
 
 /// Why a command cannot be decided at all. Nothing happens, and the same command fails again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -111,9 +111,6 @@ pub enum Problem {
          and a max starts anew at its next window or a reset"
     )]
     NotVoidable,
-    /// What was used of a reservation by several calls is no single event.
-    #[error("this is what several calls used together, and none of them can be void: correct by an amount")]
-    VoidsSeveral,
     /// A correction is of the past.
     #[error("an adjustment cannot lie in the future")]
     FutureAdjustment,

@@ -26,8 +26,8 @@ pub enum InvalidQuantity {
     /// More decimal places than the meter has.
     #[error("more decimal places than the meter's {0}")]
     TooFine(u8),
-    /// Above `i64::MAX` of the meter's smallest unit.
-    #[error("too large: above 9223372036854775807 of the meter's smallest unit")]
+    /// Above `i64::MAX` of the meter's smallest unit, or more than a counter has room for: what was counted before has taken it.
+    #[error("too large: above 9223372036854775807 of the meter's smallest unit, alone or with what was counted before")]
     TooLarge,
 }
 

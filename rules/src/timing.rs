@@ -68,6 +68,17 @@ impl What {
         }
     }
 
+    /// The calls that go with it, where what is void stood for several.
+    pub fn calls_gone(&self) -> Option<&Calls> {
+        match self {
+            Self::Changed(change) => match &**change {
+                Change::Corrected(correction) => correction.calls.as_deref(),
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+
     /// The durations that come with it, and those that go with it.
     pub fn timed(&self) -> (Option<Timed>, Option<Timed>) {
         match self {

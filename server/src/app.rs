@@ -37,6 +37,7 @@ use crate::redis::address::Address;
 use crate::redis::marks::Marks;
 use crate::redis::rates::Rates;
 use crate::retention::Retention;
+use crate::signals::StopSignals;
 use crate::spool::Spool;
 use crate::start;
 use crate::store::{Settings, Store};
@@ -115,6 +116,8 @@ pub fn start_by(clock: Clock, config: Config) -> anyhow::Result<Running> {
         Some(_) => None,
         None => Some(Locked::to_serve(&config.data_dir)?),
     };
+    // A store counts from its start on.
+    drop(metrics_handle()?);
     let store = Store::open(settings(&config), clock).context("the store cannot be opened")?;
     let (admin_key, made_key) = start::admin_key(&config, &store)?;
     let (stop, draining) = watch::channel(false);
@@ -298,7 +301,7 @@ pub fn service(shared: &Arc<Shared>) -> Service {
     Service::new(app.clone(), routes::router(app))
 }
 
-/// Runs a server until it is told to stop by SIGTERM or SIGINT.
+/// Runs a server until a signal tells it to stop.
 ///
 /// # Errors
 /// As [`start()`]; where a newer release has changed the database so that this one must not use it any more.
@@ -307,27 +310,26 @@ pub fn serve(config: Config) -> anyhow::Result<()> {
     let public_url = config.public_url.clone();
     let running = start(config)?;
     let url = public_url.unwrap_or_else(|| format!("http://{}", running.address));
+    let stop = runtime.block_on(async { StopSignals::new() })?;
     start::announce(&url, running.made_key.as_deref());
-    let outdated = runtime.block_on(until_told(&running.shared.store))?;
+    let outdated = runtime.block_on(until_told(stop, &running.shared.store));
     tracing::info!("stopping");
     running.stop();
     outdated.map_or(Ok(()), |why| Err(anyhow!(why)))
 }
 
 /// Waits until the server is told to stop, or must. Then why.
-async fn until_told(store: &Store) -> std::io::Result<Option<String>> {
-    let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
+async fn until_told(mut stop: StopSignals, store: &Store) -> Option<String> {
     let why = tokio::select! {
-        _ = terminate.recv() => return Ok(None),
-        interrupted = tokio::signal::ctrl_c() => return interrupted.map(|()| None),
+        () = stop.recv() => return None,
         why = store.outdated() => why,
     };
     tracing::error!(%why, "this server must not go on");
     tokio::select! {
-        _ = terminate.recv() => {}
+        () = stop.recv() => {}
         () = tokio::time::sleep(LAST_WORDS) => {}
     }
-    Ok(Some(why))
+    Some(why)
 }
 
 fn listening(config: &Config) -> Listening {

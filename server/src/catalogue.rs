@@ -17,6 +17,7 @@ pub mod file;
 pub mod first_use;
 pub mod follow;
 pub mod key;
+pub mod logo;
 pub mod price;
 pub mod settings;
 pub mod spec;
@@ -131,7 +132,7 @@ impl Snapshot {
         let passable = plans.iter().flat_map(|plan| plan.degraded.iter().filter_map(lets_pass)).collect();
         let rules = Catalogue::new(active, plans)
             .with_deleted(deleted)
-            .with_prices(price::table(&stored.prices.prices)?)
+            .with_prices(stored.prices.prices.table()?)
             .with_bring_forward_months(stored.settings.bring_forward_months);
         Ok(Self { rules, meter_ids, newest, passable, stored })
     }
@@ -154,6 +155,12 @@ impl Snapshot {
     /// The newest version of a plan, unless deleted.
     pub fn plan_entry(&self, key: &str) -> Option<&PlanEntry> {
         self.stored.plans.get(self.newest.get(key)?)
+    }
+
+    /// The name for people of a plan, also of one that was deleted: then the one that it had last.
+    pub fn plan_title(&self, key: &str) -> Option<&str> {
+        let last = || self.stored.plans.values().rfind(|entry| entry.key.as_str() == key);
+        self.plan_entry(key).or_else(last).map(PlanEntry::title)
     }
 
     /// The newest versions of all plans that are not deleted.

@@ -246,6 +246,8 @@ impl Kept {
                     self.unreadable.remove(&id);
                     self.organizations.insert(id, summary);
                 }
+                // It was deleted: a commit tells of that as of any change.
+                Err(ReadError::Store(StoreError::UnknownOrganization)) => self.forget(id),
                 Err(error) => {
                     tracing::error!(%error, organization = %id, "an organization is not in the fleet view");
                     self.organizations.remove(&id);
@@ -253,6 +255,11 @@ impl Kept {
                 }
             }
         }
+    }
+
+    fn forget(&mut self, id: OrganizationId) {
+        self.organizations.remove(&id);
+        self.unreadable.remove(&id);
     }
 }
 

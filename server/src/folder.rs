@@ -25,8 +25,11 @@ pub enum FolderError {
     /// There is nothing in it.
     #[error("there is no store in {0}: name its folder with --data-dir or METERGATE_DATA_DIR")]
     NoStore(PathBuf),
+    /// It is a file.
+    #[error("{0} is no folder: name one with --data-dir or METERGATE_DATA_DIR")]
+    NoFolder(PathBuf),
     /// The operating system refuses.
-    #[error("{path}: {source}")]
+    #[error("{path} cannot be used")]
     File {
         /// What.
         path: PathBuf,
@@ -82,6 +85,9 @@ impl Locked {
             let path = path.to_owned();
             |source| FolderError::File { path, source }
         };
+        if folder.exists() && !folder.is_dir() {
+            return Err(FolderError::NoFolder(folder.to_owned()));
+        }
         fs::create_dir_all(folder).map_err(failed(folder))?;
         let file = File::create(&path).map_err(failed(&path))?;
         match file.try_lock() {
@@ -89,5 +95,20 @@ impl Locked {
             Err(TryLockError::WouldBlock) => Err(FolderError::InUse(folder.to_owned())),
             Err(TryLockError::Error(error)) => Err(failed(&path)(error)),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_no_data_folder_and_the_error_says_so_once() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let error = Locked::take(file.path()).unwrap_err();
+        assert!(
+            error.to_string().ends_with(" is no folder: name one with --data-dir or METERGATE_DATA_DIR"),
+            "{error}"
+        );
     }
 }

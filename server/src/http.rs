@@ -18,6 +18,7 @@ pub mod decision;
 pub mod docs;
 mod document;
 pub mod documented;
+mod download;
 pub mod error;
 pub mod events;
 pub mod export;

@@ -16,6 +16,7 @@ pub mod accounts;
 pub mod address;
 pub mod link;
 pub mod marks;
+mod near;
 pub mod rates;
 mod script;
 

@@ -154,6 +154,11 @@ pub(crate) fn bad_cursor<T>() -> Result<T, ReadError> {
     refuse("cursor: this is not a cursor of this list; leave it out to begin with the first page")
 }
 
+/// The text in a cursor; nothing where there is none that a list can have in it.
+pub(crate) fn text_of(cursor: &[u8]) -> Option<&str> {
+    std::str::from_utf8(cursor).ok().filter(|text| !text.contains('\0'))
+}
+
 /// A stored JSON object as it stands, `{}` where none was stored.
 pub(crate) fn stored_object(text: &str) -> Box<RawValue> {
     let text = if text.starts_with('{') { text } else { "{}" };

@@ -1,5 +1,6 @@
 # The servers that tests need, for `check`, which sources this file: a PostgreSQL, a Redis, a Redis with a replica and three
 # Sentinels, and a Redis Cluster of three masters. They live in a folder of their own, on free ports of this machine alone.
+# PgBouncer is installed too: the tests that need one start it.
 #
 #   start_servers   starts them, and exports METERGATE_TEST_POSTGRES, METERGATE_TEST_POSTGRES_TO_CHANGE (a second one, whose
 #                   settings a test changes), METERGATE_TEST_REDIS, METERGATE_TEST_REDIS_SENTINEL and METERGATE_TEST_REDIS_CLUSTER,
@@ -16,7 +17,7 @@ servers_patience=30
 start_servers() {
   [ -z "$servers_folder" ] || return 0
   # Debian would start what it installs, on its usual port: nobody needs that.
-  RUNLEVEL=1 apt redis-server:redis-server redis-cli:redis-tools setpriv:util-linux python3:python3 openssl:openssl
+  RUNLEVEL=1 apt redis-server:redis-server redis-cli:redis-tools pgbouncer:pgbouncer setpriv:util-linux python3:python3 openssl:openssl
   [ -n "$(postgres_programs)" ] || RUNLEVEL=1 install_packages postgresql
   servers_folder=$(mktemp -d "${TMPDIR:-/tmp}/metergate-servers.XXXXXX")
   chmod 711 "$servers_folder"

@@ -31,8 +31,8 @@ impl Plugs {
         Self { shared: Arc::clone(shared), port, holding: RefCell::default() }
     }
 
-    /// Takes the shipped prices away. A change of the team's makes the whole catalogue anew: with hundreds of prices plugs would
-    /// be a fifth of what is counted, and a price more would be told as decisions that cost more.
+    /// Takes the shipped prices away, so that a price more is not told as decisions that cost more: a change of the team's, as a plug
+    /// is, makes the catalogue anew.
     ///
     /// # Errors
     /// [`BenchError::Io`] where the store does not.
@@ -64,6 +64,15 @@ impl Plugs {
         if let Some(gate) = self.holding.borrow_mut().pop_front() {
             *gate.open.lock().unwrap_or_else(PoisonError::into_inner) = true;
             gate.opened.notify_all();
+        }
+    }
+}
+
+/// Where a run fails the writer must not be held: its end is waited for.
+impl Drop for Plugs {
+    fn drop(&mut self) {
+        while !self.holding.borrow().is_empty() {
+            self.let_go();
         }
     }
 }

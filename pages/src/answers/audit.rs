@@ -1,5 +1,7 @@
 //! The audit log.
 
+use std::collections::BTreeMap;
+
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -16,6 +18,9 @@ pub struct Resolution {
 /// An entry of the audit log.
 #[derive(Clone, Debug, Deserialize)]
 pub struct AuditEntry {
+    /// What the plans are called that it names, by their keys.
+    #[serde(default, rename = "planNames")]
+    pub(crate) plan_names: BTreeMap<String, String>,
     pub(crate) seq: u64,
     pub(crate) time: String,
     pub(crate) actor: String,

@@ -4,6 +4,7 @@ use serde::Deserialize;
 
 use super::{AuditEntry, Grant};
 use crate::format::Amount;
+use crate::who::Names;
 
 /// One window of a meter, and what its figures are made of.
 #[derive(Clone, Debug, Deserialize)]
@@ -43,6 +44,7 @@ pub struct MeterExplanation {
 pub struct Explanation {
     pub(crate) at: String,
     pub(crate) plan: String,
+    pub(crate) plan_name: String,
     pub(crate) plan_version: u32,
     pub(crate) status: String,
     pub(crate) locked: bool,
@@ -54,5 +56,10 @@ impl Explanation {
     /// Everybody whom the entries behind it name.
     pub fn actors(&self) -> impl Iterator<Item = String> {
         self.audit.iter().flat_map(AuditEntry::actors)
+    }
+
+    /// With what the plans are called that it names.
+    pub fn naming(&self, names: Names) -> Names {
+        names.with_plans_of(&self.audit).with_plan(&self.plan, &self.plan_name)
     }
 }

@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::Meter;
-use crate::format::{Amount, Markup};
+use crate::format::{Amount, Markup, escape};
 use crate::progress::{Progress, Standing};
 
 /// A half-open span of time.
@@ -66,6 +66,11 @@ pub struct Organization {
 }
 
 impl Organization {
+    /// Whether a lock stops its consumption.
+    pub const fn is_locked(&self) -> bool {
+        self.locked
+    }
+
     /// Whether its trial is over, and has locked it.
     pub(crate) fn is_trial_over(&self) -> bool {
         self.locks.iter().any(|lock| lock.cause == "trial")
@@ -94,9 +99,20 @@ impl MeterStanding {
         self.aggregation == "last"
     }
 
+    /// What was used on the dates that are shown above its bar, where its counter says something else: it began before them where the
+    /// cycle was moved, or after them where it was reset. Levels are of no dates.
+    pub(crate) fn on_dates(&self, used: Amount) -> Option<Markup> {
+        let differs = !self.is_level() && used != self.standing.used;
+        let used = escape(&used.in_unit(&self.unit));
+        let line = format!(r#"<p><strong>{used}</strong> on these dates. The counter began at another time:</p>"#);
+        differs.then(|| Markup::of(line))
+    }
+
     /// Its bar.
     pub(crate) fn progress(&self) -> Markup {
-        Progress { standing: &self.standing, name: &self.name, unit: &self.unit, is_level: self.is_level() }.markup()
+        let is_distinct = self.aggregation == "uniqueCount";
+        let (standing, name, unit) = (&self.standing, self.name.as_str(), self.unit.as_str());
+        Progress { standing, name, unit, is_level: self.is_level(), is_distinct }.markup()
     }
 }
 
@@ -181,6 +197,8 @@ pub struct Grant {
 #[derive(Clone, Debug, Deserialize)]
 pub struct UsageRow {
     pub(crate) organization: String,
+    #[serde(default)]
+    pub(crate) meter: String,
     pub(crate) start: String,
     pub(crate) value: Amount,
     #[serde(default)]

@@ -32,6 +32,8 @@ pub struct Cumulative<'a> {
     pub limit: Option<Amount>,
     /// Where it goes, if that can be told.
     pub forecast: Option<Forecast<'a>>,
+    /// What is said where it cannot.
+    pub without: &'a str,
 }
 
 impl Cumulative<'_> {
@@ -64,7 +66,7 @@ impl Cumulative<'_> {
             return "The limit is reached.".to_owned();
         }
         let Some(forecast) = self.forecast else {
-            return "A forecast follows once there is an hour of use to go by.".to_owned();
+            return self.without.to_owned();
         };
         let last_day = line.buckets.last().map_or("", |bucket| &bucket.name);
         match (self.limit, self.reached(line, forecast)) {

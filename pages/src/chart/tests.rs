@@ -229,7 +229,7 @@ fn every_chart_is_sound_whatever_its_figures() {
             at_end: Amount::whole(i64::try_from(random(size)).unwrap()),
             reached_at: Some("2026-11-30T00:00:00Z"),
         });
-        is_sound(Cumulative { frame, rows: &rows, limit, forecast }.markup().as_str());
+        is_sound(Cumulative { frame, rows: &rows, limit, forecast, without: "Not yet." }.markup().as_str());
     }
 }
 
@@ -237,7 +237,8 @@ fn cumulative(now: &str, limit: Option<i64>, forecast: Option<(i64, Option<&str>
     let zone = berlin();
     let rows = [row(START, "a", "1000"), row(START, "b", "200"), row("2026-11-15T23:00:00Z", "a", "400")];
     let forecast = forecast.map(|(at_end, reached_at)| Forecast { at_end: Amount::whole(at_end), reached_at });
-    let html = Cumulative { frame: frame(&zone, now), rows: &rows, limit: limit.map(Amount::whole), forecast }.markup();
+    let (frame, limit) = (frame(&zone, now), limit.map(Amount::whole));
+    let html = Cumulative { frame, rows: &rows, limit, forecast, without: "Not yet." }.markup();
     is_sound(html.as_str());
     html.to_string()
 }
@@ -279,8 +280,8 @@ fn the_day_on_which_the_limit_is_reached_is_said_and_marked() {
         (Some(1_600), Some((8_300, None)), "The limit is reached.", false),
         (Some(1_600), Some((8_300, Some("2026-12-03T08:00:00Z"))), "The limit is reached.", false),
         (None, Some((8_300, None)), "At the present pace 8,300 calls will be used by December 14.", false),
-        (None, None, "A forecast follows once there is an hour of use to go by.", false),
-        (Some(10_000), None, "A forecast follows once there is an hour of use to go by.", false),
+        (None, None, "Not yet.", false),
+        (Some(10_000), None, "Not yet.", false),
     ];
     for (limit, forecast, expected, is_marked) in cases {
         let html = cumulative(now, limit, forecast);
@@ -300,7 +301,8 @@ fn the_day_on_which_the_limit_is_reached_is_said_and_marked() {
 #[test]
 fn a_period_without_use_has_no_line() {
     let zone = berlin();
-    let chart = Cumulative { frame: frame(&zone, END), rows: &[], limit: Some(Amount::whole(5)), forecast: None };
+    let limit = Some(Amount::whole(5));
+    let chart = Cumulative { frame: frame(&zone, END), rows: &[], limit, forecast: None, without: "Not yet." };
     assert!(chart.markup().as_str().contains("No calls in these days."));
 }
 

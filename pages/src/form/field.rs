@@ -16,6 +16,8 @@ pub enum Kind {
     Amount,
     /// The same, which may have a unit where it is one of bytes: `10 GB`.
     Size,
+    /// A file of one of these media types, with commas between them.
+    File(&'static str),
     /// Several lines.
     Area,
     /// One of several.
@@ -42,6 +44,8 @@ pub struct Field {
     pub(crate) group: Option<(&'static str, &'static str)>,
     /// Whether the form shows what would change as soon as this is chosen.
     pub(crate) is_previewed: bool,
+    /// Whether it is a number, which may be grouped by thousands.
+    pub(crate) is_number: bool,
 }
 
 impl Field {
@@ -52,6 +56,7 @@ impl Field {
             label: label.to_owned(),
             hint: String::new(),
             is_required: !matches!(kind, Kind::Check | Kind::Hidden),
+            is_number: matches!(kind, Kind::Amount | Kind::Size),
             kind,
             value: String::new(),
             error: None,
@@ -139,6 +144,13 @@ impl Field {
         self
     }
 
+    /// Of a number, though a word can stand there too.
+    #[must_use]
+    pub const fn number(mut self) -> Self {
+        self.is_number = true;
+        self
+    }
+
     /// Of which the form shows what it would change, as soon as it is chosen.
     #[must_use]
     pub const fn previewed(mut self) -> Self {
@@ -150,6 +162,14 @@ impl Field {
     pub(crate) const fn line(&self) -> Option<&'static str> {
         match self.kind {
             Kind::Line(kind) => Some(kind),
+            _ => None,
+        }
+    }
+
+    /// The media types of a file.
+    pub(crate) const fn file(&self) -> Option<&'static str> {
+        match self.kind {
+            Kind::File(types) => Some(types),
             _ => None,
         }
     }

@@ -3,18 +3,33 @@
 use super::Amount;
 use super::amount::ONE;
 use super::quantity::is_bytes;
+use crate::typed::number::ungrouped;
 
 /// The steps that a size can be typed in, the largest first, each with how many times 1,024 it is more than a byte.
 const STEPS: [(&str, u32); 5] = [("PB", 5), ("TB", 4), ("GB", 3), ("MB", 2), ("KB", 1)];
 
+/// A number, and the letters behind it.
+fn split(text: &str) -> (&str, &str) {
+    let text = text.trim();
+    let at = text.find(|c: char| c.is_ascii_alphabetic()).unwrap_or(text.len());
+    (text[..at].trim_end(), &text[at..])
+}
+
+/// Why it is not clear which number somebody has typed, with a unit or without; nothing where it is, or where it is none at all.
+pub(crate) fn unclear(text: &str) -> Option<&'static str> {
+    ungrouped(split(text).0).err()
+}
+
 impl Amount {
-    /// What somebody has typed as a quantity of a meter. Of bytes it may have its unit (`10 GB`, `1.5 mb`, `512 bytes`), in steps of
+    /// What somebody has typed as a quantity of a meter, thousands grouped or not. Of bytes it may have its unit (`10 GB`, `1.5 mb`, `512 bytes`), in steps of
     /// 1,024 and rounded down to whole bytes. `None` where it is no number, or the unit is not the meter's.
     pub fn typed(text: &str, unit: &str) -> Option<Self> {
-        let text = text.trim();
-        let at = text.find(|c: char| c.is_ascii_alphabetic()).filter(|_| is_bytes(unit));
-        let Some(at) = at else { return Self::parse(text) };
-        let (number, step) = (Self::parse(text[..at].trim_end())?, text[at..].to_ascii_uppercase());
+        let read = |text: &str| Self::parse(&ungrouped(text).ok()?);
+        let (number, step) = split(text);
+        if step.is_empty() || !is_bytes(unit) {
+            return read(text);
+        }
+        let (number, step) = (read(number)?, step.to_ascii_uppercase());
         let times = match step.as_str() {
             "B" | "BYTE" | "BYTES" => 0,
             step => STEPS.iter().find(|(name, _)| *name == step)?.1,
@@ -55,6 +70,12 @@ mod tests {
             ("10 GB",         "call", None),
             ("10 calls",      "call", None),
             ("12.5",          "call", Some("12.5")),
+            ("1,500,000",     "call", Some("1500000")),
+            ("1 500.5",       "call", Some("1500.5")),
+            ("1,024 MB",      "byte", Some("1073741824")),
+            ("2\u{a0}KB",      "byte", Some("2048")),
+            ("1,5 GB",        "byte", None), // one and a half, or fifteen?
+            ("1,5",           "call", None),
             ("many",          "byte", None),
         ];
         for (typed, unit, expected) in cases {

@@ -1,7 +1,7 @@
 //! What operators do to an organization.
 
 use super::{About, WINDOWS, window_name};
-use crate::answers::{Plan, QuotaLimit};
+use crate::answers::{Meter, Plan, QuotaLimit};
 use crate::form::{Change, Field, Form, Kind};
 use crate::format;
 use crate::typed::{civil, civil_date};
@@ -47,8 +47,8 @@ pub fn extra(about: &About) -> Form {
         let (name, now) = (about.meter_name(&extra.meter), about.amount(&extra.meter, extra.quantity));
         form = form.change(Change::now(format!("{name}, extra"), now));
     }
-    form.field(about.meter_field(|meter| adds_up(&meter.aggregation)).previewed())
-        .field(about.quantity_field("quantity", "Extra quota"))
+    form.field(about.meter_field(|_| true).previewed())
+        .field(about.quantity_field("quantity", "Extra quota", |_| true))
         .field(Field::reason())
 }
 
@@ -57,7 +57,7 @@ pub fn grant(about: &About) -> Form {
     Form::new("Grant credit", "Grant credit")
         .say("Credit is used once the plan and extra quota are, and kept over billing periods until it is used or expires.")
         .field(about.meter_field(|meter| adds_up(&meter.aggregation)))
-        .field(about.quantity_field("amount", "Amount"))
+        .field(about.quantity_field("amount", "Amount", |meter| adds_up(&meter.aggregation)))
         .field(
             Field::new("expiresAt", "Expires", Kind::Line("datetime-local"))
                 .hint(format!("In {}. What is not used by then is gone.", about.organization.time_zone))
@@ -162,16 +162,15 @@ pub fn set_override(about: &About) -> Form {
         form = form.change(Change::now(limit_name(about, meter, window), shown(about, limit)));
     }
     let value = now.and_then(|limit| limit.base).map(|base| base.to_type(about.unit(meter))).unwrap_or_default();
-    let max = about.quantity_field("max", "Limit").value(value);
-    let hint = format!("Leave empty for unlimited. {}", max.hint);
+    let max = about.quantity_field("max", "Limit", |_| true).value(value);
     form.field(about.meter_field(|_| true).previewed())
         .field(
             Field::select("window", "Window", WINDOWS)
                 .value(if window.is_empty() { "billingPeriod" } else { window })
                 .previewed(),
         )
-        .field(max.hint(hint.trim_end()).optional())
-        .field(Field::check("unlimited", "Unlimited"))
+        .field(max.optional())
+        .field(Field::check("unlimited", "Unlimited").hint("In place of a limit."))
         .field(
             Field::select("enforcement", "At the limit", [("hard", "Refuse"), ("soft", "Allow, and count as overage")])
                 .value(now.map_or("hard", |limit| &limit.enforcement)),
@@ -244,8 +243,9 @@ pub fn adjust(about: &About) -> Form {
         let what = format!("{}, used", limit_name(about, meter, &limit.window));
         form = form.change(Change::now(what, about.amount(meter, limit.used)));
     }
-    form.field(about.meter_field(|meter| adds_up(&meter.aggregation) || meter.aggregation == "last").previewed())
-        .field(about.quantity_field("quantity", "Quantity"))
+    let takes = |meter: &Meter| adds_up(&meter.aggregation) || meter.aggregation == "last";
+    form.field(about.meter_field(takes).previewed())
+        .field(about.quantity_field("quantity", "Quantity", takes))
         .field(at.hint(format!("In {}. Leave empty for now.", about.organization.time_zone)).optional())
         .field(Field::reason())
 }

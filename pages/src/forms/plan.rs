@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 
 use super::window_name;
 use crate::answers::{Meter, Plan, name_of};
-use crate::form::{Change, Field, Form, Row, Section};
+use crate::form::{BLANK, Change, Field, Form, Row, Section};
 
 mod limit;
 
@@ -19,8 +19,6 @@ type Members = BTreeMap<String, Box<RawValue>>;
 /// The members that have fields.
 const FIELDS: [&str; 9] =
     ["name", "limits", "features", "trial", "cycle", "otherMeters", "graceDays", "stripePrices", "fallbackPlan"];
-/// The number of a row that script is yet to add.
-const BLANK: &str = "new";
 /// What the server adds to a definition.
 const ADDED: [&str; 3] = ["key", "version", "createdAt"];
 

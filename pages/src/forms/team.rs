@@ -2,6 +2,7 @@
 
 use crate::answers::{Administrator, Meter, Organization, Plan, Settings, User};
 use crate::form::{Change, Field, Form, Kind};
+use crate::frame::Frame;
 
 /// An organization.
 pub fn new_organization(plans: &[Plan]) -> Form {
@@ -159,22 +160,31 @@ pub fn settings(now: &Settings) -> Form {
                 .most(255),
         )
         .field(
-            Field::text("logoUrl", "Logo")
-                .value(text(&now.logo_url))
-                .hint("data:image/png;base64,… (png, jpeg or webp, at most 65,536 characters) is shown on these pages, which load nothing from elsewhere. An https address is for pages of your own.")
-                .optional(),
-        )
-        .field(
             Field::amount("bringForwardMonths", "Months between early resets")
                 .value(now.bring_forward_months.to_string())
                 .hint("Members may bring the next reset forward once in so many months."),
         )
 }
 
+/// The picture that stands for the team on every page.
+pub fn logo(frame: &Frame) -> Form {
+    let form =
+        Form::new("Logo", "Save").say("It stands at the top of every page, and in the portal of your customers.");
+    let picture = Field::new("logoUrl", "Picture", Kind::File("image/png,image/jpeg,image/webp"))
+        .hint("PNG, JPEG or WebP, at most 256 KiB. It is shown 24 pixels high, on a light and on a dark ground.");
+    match frame.has_logo() {
+        true => {
+            form.field(picture.optional()).field(Field::check("remove", "No logo").hint("Takes the present one away."))
+        }
+        false => form.field(picture),
+    }
+}
+
 /// Another administrator.
 pub fn new_administrator() -> Form {
     Form::new("Add a platform administrator", "Add administrator")
         .say("They sign in by a link, which is shown once for you to pass on.")
+        .say("Of somebody who is a member of an organization already, the password and all sessions end at once: the link signs them in, and they need another password after it.")
         .field(Field::new("email", "E-mail address", Kind::Line("email")))
         .field(Field::text("name", "Name").optional())
 }

@@ -5,8 +5,13 @@ use crate::chart::{self, Cumulative, Row};
 use crate::format::{Amount, Markup, Zone};
 use crate::range;
 
-/// The charts of the meters with a period limit of which something was used, the nearest to its limit first.
-pub fn forecasts(forecast: &Forecast, meters: &[Meter], zone: &Zone, now: &str) -> Vec<Markup> {
+/// What is said where the pace cannot be told yet, and where there is none.
+const NOT_YET: &str = "A forecast follows once there is an hour of use to go by.";
+const LOCKED: &str = "Nothing more can be used while the organization is locked.";
+
+/// The charts of the meters with a period limit of which something was used, the nearest to its limit first. A lock stops all use, so
+/// there is no pace that leads anywhere.
+pub fn forecasts(forecast: &Forecast, meters: &[Meter], zone: &Zone, now: &str, is_locked: bool) -> Vec<Markup> {
     let mut shown: Vec<_> = forecast
         .meters
         .iter()
@@ -20,13 +25,13 @@ pub fn forecasts(forecast: &Forecast, meters: &[Meter], zone: &Zone, now: &str) 
         })
         .collect();
     shown.sort_by_key(|(percent, ..)| std::cmp::Reverse(*percent));
-    shown.into_iter().take(MOST).filter_map(|(_, meter, window)| chart(meter, window, zone, now)).collect()
+    shown.into_iter().take(MOST).filter_map(|(_, meter, window)| chart(meter, window, (zone, now), is_locked)).collect()
 }
 
 /// Charts on a page at most: the rest is far from its limit.
 const MOST: usize = 3;
 
-fn chart(meter: &Meter, window: &WindowForecast, zone: &Zone, now: &str) -> Option<Markup> {
+fn chart(meter: &Meter, window: &WindowForecast, (zone, now): (&Zone, &str), is_locked: bool) -> Option<Markup> {
     let (start, end) = range::whole_days(zone, window.start.as_deref()?, window.end.as_deref()?);
     let adds_up = matches!(meter.aggregation.as_str(), "sum" | "count");
     if !adds_up {
@@ -46,5 +51,7 @@ fn chart(meter: &Meter, window: &WindowForecast, zone: &Zone, now: &str) -> Opti
         unit: &meter.unit,
     };
     let at_end = |projected: Amount| chart::Forecast { at_end: projected, reached_at: window.reaches_at.as_deref() };
-    Some(Cumulative { frame, rows: &rows, limit: window.limit, forecast: window.projected.map(at_end) }.markup())
+    let forecast = window.projected.filter(|_| !is_locked).map(at_end);
+    let without = if is_locked { LOCKED } else { NOT_YET };
+    Some(Cumulative { frame, rows: &rows, limit: window.limit, forecast, without }.markup())
 }

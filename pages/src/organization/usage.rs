@@ -1,11 +1,13 @@
 //! What an organization has used, and what can be done about it.
 
+use std::collections::BTreeMap;
+
 use askama::Template;
 
 use super::Head;
 use crate::answers::{Meter, MeterStanding, Organization, Standings, UsageRow};
 use crate::chart::{self, Bars, Row, Step};
-use crate::format::{Markup, Zone};
+use crate::format::{Amount, Markup, Zone};
 use crate::frame::{Frame, Place};
 use crate::organizations::in_query;
 use crate::range;
@@ -106,10 +108,21 @@ impl Choice {
     }
 }
 
+/// What to ask the API for: what was used on the dates of the billing period that is shown. Where the cycle was moved into the past
+/// they are others than those of the counters, and cards say both.
+pub fn on_dates(organization: &Organization) -> String {
+    let period = &organization.current_period;
+    let (from, to) = range::whole_days(&Zone::new(&organization.time_zone), &period.start, &period.end);
+    let (from, to, key) = (in_query(&from), in_query(&to), in_query(&organization.key));
+    format!("/v1/usage?organization={key}&from={from}&to={to}&granularity=total&numbers=string")
+}
+
 /// What an organization has used, as its own tab and the portal show it.
 pub struct UsageParts {
     /// Where each meter stands.
     pub standings: Standings,
+    /// What each meter used on the dates of the period.
+    pub on_dates: Vec<UsageRow>,
     /// Which figures the chart shows.
     pub choice: Choice,
     /// The figures.
@@ -121,8 +134,16 @@ pub struct UsageParts {
 impl UsageParts {
     /// Meters with bars: those that are limited, or that were used.
     pub(crate) fn cards(&self) -> Vec<(&MeterStanding, Markup)> {
-        let is_shown = |one: &&MeterStanding| one.limit.is_some() || !one.used.is_zero() || !one.held.is_zero();
-        self.standings.meters.iter().filter(is_shown).map(|one| (one, one.progress())).collect()
+        let used: BTreeMap<&str, Amount> = self.on_dates.iter().map(|row| (row.meter.as_str(), row.value)).collect();
+        let on_dates = |one: &MeterStanding| used.get(one.meter.as_str()).copied().unwrap_or_default();
+        let is_counted = |one: &MeterStanding| !one.used.is_zero() || !one.held.is_zero() || !on_dates(one).is_zero();
+        let is_shown = |one: &&MeterStanding| one.limit.is_some() || is_counted(one);
+        let card = |one: &MeterStanding| {
+            let on_dates = one.on_dates(on_dates(one));
+            let (on_dates, bar) = (on_dates.unwrap_or_default(), one.progress());
+            Markup::of(format!("{}{}", on_dates.as_str(), bar.as_str()))
+        };
+        self.standings.meters.iter().filter(is_shown).map(|one| (one, card(one))).collect()
     }
 
     pub(crate) fn chart(&self, head: &Head) -> Markup {

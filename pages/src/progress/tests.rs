@@ -20,7 +20,7 @@ fn standing(used: i64, held: i64, base: i64, extra: i64, granted: i64) -> Standi
 }
 
 fn markup(standing: &Standing) -> String {
-    Progress { standing, name: "Messages", unit: "message", is_level: false }.markup().to_string()
+    Progress { standing, name: "Messages", unit: "message", is_level: false, is_distinct: false }.markup().to_string()
 }
 
 /// What is left of HTML without its tags.
@@ -80,7 +80,9 @@ fn no_limit_has_no_bar() {
 fn a_level_is_in_use_now() {
     let mut stored = standing(327_680_000, 0, 524_288_000, 0, 0);
     stored.window = "lifetime".to_owned();
-    let html = Progress { standing: &stored, name: "Storage", unit: "byte", is_level: true }.markup().to_string();
+    let html = Progress { standing: &stored, name: "Storage", unit: "byte", is_level: true, is_distinct: false }
+        .markup()
+        .to_string();
     assert_eq!(text(&html), "Storage | now | 62% | 312.5 MB of 500 MB in use, 187.5 MB left");
 }
 
@@ -141,7 +143,9 @@ fn any_figures_make_a_bar_within_its_frame() {
 #[test]
 fn names_are_escaped() {
     let standing = standing(1, 0, 10, 0, 0);
-    let html = Progress { standing: &standing, name: "<b>\"", unit: "<i>", is_level: false }.markup().to_string();
+    let html = Progress { standing: &standing, name: "<b>\"", unit: "<i>", is_level: false, is_distinct: false }
+        .markup()
+        .to_string();
     assert!(!html.contains("<b>") && !html.contains("<i>"), "{html}");
 }
 

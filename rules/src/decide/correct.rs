@@ -1,6 +1,6 @@
 //! What corrections give back: the void of an event, and what returns to grants (M6).
 
-use crate::account::{Account, MeterUse};
+use crate::account::{Account, Counter, MeterUse};
 use crate::apply;
 use crate::audit::Fields;
 use crate::catalogue::Catalogue;
@@ -13,7 +13,7 @@ use crate::outcome::{Change, Correction, Entry, Use, VoidedEvent, What};
 use crate::plan::Plan;
 use crate::quantity::Quantity;
 use crate::time::{DAY, Time};
-use crate::timing::Timed;
+use crate::timing::{Calls, Timed};
 use crate::window::{Window, WindowSet};
 
 use super::charged::{self, Charged};
@@ -54,6 +54,8 @@ pub struct Void {
     pub uses: Vec<Use>,
     /// What is known of how long it took.
     pub outcome: Completion,
+    /// The calls that it stands for, where they are several.
+    pub calls: Option<Box<Calls>>,
     /// What reports hold in the quarter hour of each use, under its dimension values.
     pub room: Vec<Quantity>,
     /// What it is charged for its tokens, where they were priced again since.
@@ -89,7 +91,8 @@ enum Held {
     Not,
 }
 
-/// Gives back exactly what an event used, where it still counts. Minutes and hours slide on: what was asked was asked.
+/// Gives back exactly what an event used, where it still counts. One that stands for several calls goes with all of them: what each
+/// of them used is not known, so none goes alone. Minutes and hours slide on: what was asked was asked.
 pub(super) fn void(
     account: &Account,
     asked: &Void,
@@ -112,6 +115,7 @@ pub(super) fn void(
         stays: Vec::new(),
         voided: Some(asked.event),
         untimed: Timed::of(asked.outcome, &asked.uses),
+        calls: asked.calls.clone(),
         ..Correction::of(Vec::new(), Vec::new())
     };
     for (i, used) in asked.uses.iter().enumerate() {
@@ -180,8 +184,12 @@ pub(super) fn returning(
     Ok(Returning::of(account, returns(account, used, lifted, voided.windows.has(lifted)), now))
 }
 
-/// A value leaves only the windows in which nobody else has brought it; `seen` are those in which somebody has.
-fn value(
+/// A value leaves only the windows in which nobody else has brought it; `seen` are those in which somebody has. With what returns to
+/// grants, and what came from grants that have ended, as [`amount`].
+///
+/// # Errors
+/// [`Problem::UnknownMeter`] of a meter that is not in the catalogue; [`Problem::Inconsistent`] of what is no value.
+pub(crate) fn value(
     account: &Account,
     plan: &Plan,
     used: &Use,
@@ -193,9 +201,9 @@ fn value(
     let meter = catalogue.meter(used.meter).ok_or(Problem::UnknownMeter)?;
     let spans = tally::open_spans(account, used.meter);
     let chosen = |ahead: bool| {
-        let is_in = move |(_, span): &&(Window, crate::time::Span)| match ahead {
+        let is_in = move |(window, span): &&(Window, crate::time::Span)| match ahead {
             true => span.end <= used.time,
-            false => span.contains(used.time),
+            false => span.contains(used.time) && !was_reset(account, used, *window),
         };
         spans.iter().filter(is_in).map(|(window, _)| *window).collect::<WindowSet>().without(seen)
     };
@@ -215,6 +223,18 @@ fn value(
     let measure = Measure::VoidValue(value);
     let voided = Use { measure, windows, ahead, bucket: used.bucket, ..base(account, used) };
     Ok((Use { draws: returning.returned, ..voided }, returning.stays))
+}
+
+/// Whether a counter was set to zero after a use, at the very time of the use.
+fn was_reset(account: &Account, used: &Use, window: Window) -> bool {
+    let counter = account.meter(used.meter).and_then(|used| used.counter(window));
+    let is_then = |counter: &Counter| counter.reset_at == Some(used.time);
+    counter.is_some_and(|counter| is_then(counter) && used.epochs[place(window)] != counter.epoch)
+}
+
+/// Where a window's counter stands among those of a meter.
+const fn place(window: Window) -> usize {
+    window as usize - Window::Day as usize
 }
 
 /// The window that grants lift, or would.
@@ -255,9 +275,8 @@ fn returns(account: &Account, used: &Use, lifted: Window, is_open: bool) -> Vec<
 
 /// Whether a counter still has it: at the same beginning, or carried into the window that it came early for.
 fn held(account: &Account, used: &Use, window: Window) -> Held {
-    let place = window as usize - Window::Day as usize;
     let Some(counter) = account.meter(used.meter).and_then(|used| used.counter(window)) else { return Held::Not };
-    let is_same = used.epochs[place] == counter.epoch;
+    let is_same = used.epochs[place(window)] == counter.epoch;
     if used.windows.has(window) {
         return if is_same { Held::Used } else { Held::Not };
     } else if !used.ahead.has(window) {

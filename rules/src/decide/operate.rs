@@ -341,14 +341,13 @@ fn reset(
     if meters.into_iter().flatten().any(|meter| catalogue.meter(*meter).is_none()) {
         return Err(Problem::UnknownMeter);
     }
-    let wanted = |used: &&Arc<MeterUse>| meters.is_none_or(|meters| meters.contains(&used.meter));
-    let counting = account.meters.iter().filter(wanted).filter(|used| counts(used, windows, now));
+    let counting = account.meters.iter().filter(|used| is_reset(used, meters, windows, now));
     let used: Vec<MeterId> = counting.map(|used| used.meter).collect();
     if used.is_empty() {
         return Ok(None);
     }
     let before = reset_fields(account, &used, windows, catalogue, now);
-    let change = Change::Reset { meters: used.clone(), windows };
+    let change = Change::Reset { meters: meters.map(<[MeterId]>::to_vec), windows };
     let mut reset = account.clone();
     apply::apply(&mut reset, &entry(now, What::Changed(Box::new(change.clone()))));
     let names = windows.iter().map(|window| window.as_str().to_owned()).collect::<Vec<_>>();
@@ -356,9 +355,10 @@ fn reset(
     Ok(Some(Told { change, action: "usage.reset", category: "usage", before, after }))
 }
 
-/// Whether a meter has something to set to zero.
-fn counts(used: &MeterUse, windows: WindowSet, now: Time) -> bool {
-    windows.iter().any(|window| !counted(used, window, now).is_zero())
+/// Whether a reset of these meters, or of all, sets a meter's counters to zero: if it has counted something.
+pub(crate) fn is_reset(used: &MeterUse, meters: Option<&[MeterId]>, windows: WindowSet, at: Time) -> bool {
+    let is_wanted = meters.is_none_or(|meters| meters.contains(&used.meter));
+    is_wanted && windows.iter().any(|window| !counted(used, window, at).is_zero())
 }
 
 /// What a meter counts in a window. A level is not counted: it stands.

@@ -141,7 +141,9 @@ pub fn told(entry: &Entry, before: &Account, after: &Account) -> Vec<Told> {
     let mut told = Vec::new();
     if let What::Changed(change) = &entry.what {
         match &**change {
-            Change::Reset { meters, windows } => told.push(Told::Reset(counted(before, meters, *windows, entry.at))),
+            Change::Reset { meters, windows } => {
+                told.push(Told::Reset(counted(before, meters.as_deref(), *windows, entry.at)));
+            }
             Change::Granted(grant) => told.push(Told::Granted(grant.clone())),
             _ => {}
         }
@@ -183,9 +185,14 @@ fn locks<'a>(of: &'a Account, but: &'a Account) -> impl Iterator<Item = Lock> + 
     of.locks.iter().filter(move |lock| but.lock(lock.cause).is_none()).cloned()
 }
 
-/// What counters had counted.
-fn counted(account: &Account, meters: &[MeterId], windows: WindowSet, at: Time) -> Vec<(MeterId, Window, Quantity)> {
-    let used = meters.iter().filter_map(|meter| account.meter(*meter));
+/// What counters had counted that a reset sets to zero.
+fn counted(
+    account: &Account,
+    meters: Option<&[MeterId]>,
+    windows: WindowSet,
+    at: Time,
+) -> Vec<(MeterId, Window, Quantity)> {
+    let used = account.meters.iter().filter(|used| decide::is_reset(used, meters, windows, at));
     let of = |used: &MeterUse, window| (used.meter, window, decide::counted(used, window, at));
     let all = used.flat_map(|used| windows.iter().map(move |window| of(used, window)));
     all.filter(|(.., quantity)| !quantity.is_zero()).collect()

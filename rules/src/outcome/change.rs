@@ -13,7 +13,7 @@ use crate::price::{Markup, Pattern};
 use crate::quantity::Quantity;
 use crate::subscription::Subscribed;
 use crate::time::{Span, Time};
-use crate::timing::Timed;
+use crate::timing::{Calls, Timed};
 use crate::window::{Window, WindowSet};
 
 /// A plan, and what comes with it.
@@ -61,6 +61,8 @@ pub struct Correction {
     pub voided: Option<VoidedEvent>,
     /// The duration that goes with it.
     pub untimed: Option<Timed>,
+    /// The calls that go with it, where the event stood for several.
+    pub calls: Option<Box<Calls>>,
     /// Whether it is what tokens cost by other prices than before: what was corrected so is not corrected twice.
     pub repriced: bool,
     /// By which prices all of a time is charged after it; none where more of it is to come.
@@ -70,7 +72,7 @@ pub struct Correction {
 impl Correction {
     /// Of amounts alone.
     pub(crate) const fn of(uses: Vec<Use>, stays: Vec<Draw>) -> Self {
-        Self { uses, stays, voided: None, untimed: None, repriced: false, priced: None }
+        Self { uses, stays, voided: None, untimed: None, calls: None, repriced: false, priced: None }
     }
 }
 
@@ -210,10 +212,11 @@ pub enum Change {
     Locked(Lock),
     /// All locks were lifted.
     Unlocked,
-    /// Counters were set to zero.
+    /// Counters were set to zero: of those that were asked for, all that had counted something by then. What was asked for says it
+    /// of an organization under other terms, too.
     Reset {
-        /// These meters.
-        meters: Vec<MeterId>,
+        /// These meters, or all.
+        meters: Option<Vec<MeterId>>,
         /// These windows.
         windows: WindowSet,
     },

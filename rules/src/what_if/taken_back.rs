@@ -5,6 +5,7 @@ use crate::grant::Draw;
 use crate::meter::Measure;
 use crate::outcome::{Correction, Entry, Use};
 use crate::time::Time;
+use crate::window::{Window, WindowSet};
 
 use super::Replay;
 
@@ -43,10 +44,20 @@ impl Replay<'_> {
             return Ok(());
         };
         let Some(done) = self.done.get(&(event.sequence, event.offset)) else { return Ok(()) };
+        let catalogue = self.terms.catalogue;
         for used in correction.uses.iter_mut().filter(|used| used.follows.is_none()) {
             let of_meter = |one: &&Use| one.meter == used.meter && one.follows.is_none();
-            let (Measure::Void(quantity), Some(first)) = (used.measure, done.iter().find(of_meter)) else { continue };
-            let (again, stays) = correct::amount(&self.account, plan, first, quantity, self.terms.catalogue, at)?;
+            let Some(first) = done.iter().find(of_meter) else { continue };
+            let (again, stays) = match used.measure {
+                Measure::Void(quantity) => correct::amount(&self.account, plan, first, quantity, catalogue, at)?,
+                Measure::VoidValue(_) => {
+                    self.values.take_off(used);
+                    let counted: WindowSet = Window::COUNTED.into_iter().collect();
+                    let stays_in = counted.without(used.windows).without(used.ahead);
+                    correct::value(&self.account, plan, first, stays_in, catalogue, at)?
+                }
+                _ => continue,
+            };
             let grants = &self.account.grants;
             let is_of_meter =
                 |draw: &Draw| grants.iter().any(|grant| grant.id == draw.grant && grant.meter == again.meter);

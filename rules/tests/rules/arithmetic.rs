@@ -9,7 +9,8 @@ use metergate_rules::quantity::InvalidQuantity;
 use crate::kit::script::table;
 use crate::kit::{World, plan};
 
-const TOO_LARGE: &str = "invalid quantity: too large: above 9223372036854775807 of the meter's smallest unit";
+const TOO_LARGE: &str = "invalid quantity: too large: above 9223372036854775807 of the meter's smallest unit, \
+                         alone or with what was counted before";
 const MAX: i64 = i64::MAX;
 
 #[test]

@@ -9,6 +9,7 @@ use metergate_rules::account::Account;
 use metergate_rules::apply;
 use metergate_rules::catalogue::Catalogue;
 use metergate_rules::id::PlanId;
+use metergate_rules::notice::OfMaximum;
 use metergate_rules::outcome::{Entry, Hold, Reason, What};
 use metergate_rules::plan::{Cycle, Plan, TrialEnd};
 use metergate_rules::time::{DAY, Time};
@@ -174,13 +175,17 @@ const STEPS: [&str; 40] = [
     "zone Europe/Berlin", "cycle 2026-11-10", "trial +9d", "plan 1 fresh",
 ];
 
-/// How often something was changed, and how often a counter began while nothing happened, says nothing of how it stands.
+/// How often something was changed, and how often a counter began while nothing happened, says nothing of how it stands; nor does
+/// what was told of a counter before it began.
 fn standing(account: &Account) -> Account {
-    let mut account = Account { changes: 0, ..account.clone() };
-    for used in &mut account.meters {
+    let mut standing = Account { changes: 0, ..account.clone() };
+    let epoch = |of: &OfMaximum| account.meter(of.meter)?.counter(of.window).map(|counter| counter.epoch);
+    standing.maxima.retain(|of| epoch(of) == Some(of.epoch));
+    standing.maxima.iter_mut().for_each(|of| of.epoch = 0);
+    for used in &mut standing.meters {
         Arc::make_mut(used).counters.iter_mut().for_each(|counter| counter.epoch = 0);
     }
-    account
+    standing
 }
 
 proptest! {

@@ -202,6 +202,7 @@ impl World {
             event,
             uses,
             outcome: Completion::default(),
+            calls: None,
             room,
             charged: None,
         }))

@@ -100,6 +100,8 @@ fn a_void_takes_away_only_the_last_of_a_value() {
         ("users.day=5 users.period=5", "users 1; wait 1d; users 1; undo 1; users 1; undo 2; undo 3; users 2",
             "ok day 1/5, period 1/5; ok day 1/5, period 1/5; done; ok day 1/5, period 1/5; done; done; ok day 1/5, period 1/5"),
         ("users.period=5", "users 1; wait 1h; reset; users 2; undo 1; users 2", "ok period 1/5; done; ok period 1/5; done; ok period 1/5"),
+        // At the very time of the reset, as where one commit has both.
+        ("users.period=5", "users 1; reset; users 2; undo 1; users 3", "ok period 1/5; done; ok period 1/5; done; ok period 2/5"),
     ]);
     let mut world = World::new([plan(1, "users.period=1")]);
     world.play("grant users 1; users 1; users 2; users 2; undo 2");

@@ -1,4 +1,10 @@
 import type { Decision, DecisionRequest, Ended, Holds, LocalDecision, Metergate, Quantity, Reservation, Settlement } from '@metergate/client';
+import type { Response } from 'express';
+
+import { contextOf, read } from './responses.js';
+
+/** The status of a response that its caller did not wait for. */
+const CLOSED_BY_CALLER = 499;
 
 /** How a request was decided: by a round trip, recorded under its id; from quantity that is held; by reserving an estimate. */
 export type How = 'recorded' | 'held' | 'reserved';
@@ -23,8 +29,16 @@ export class QuotaContext {
   holds: Holds | undefined;
   /** Its rate headers are added to the head of the response. */
   head: LocalDecision | undefined;
-  /** Whether it is told how the response ended, and an error is counted. */
-  isMetered = false;
+  /** The first decision of the request, which knows of its response what follows. */
+  readonly first: QuotaContext;
+  /** Whether the response tells of itself how it ends. */
+  isTold = false;
+  /** The meter that counts errors, where the response is told about; false where none does. */
+  errors: string | false | undefined;
+  /** Whether its caller has got all of it, as far as it told so. */
+  isWhole = false;
+  isClosed = false;
+  #isMetered = false;
   /** What few requests have. */
   #more: More | undefined;
   #ended: Ended | undefined;
@@ -41,7 +55,9 @@ export class QuotaContext {
     public how: How,
     /** What an earlier `tenantQuota` decided of the same request. */
     readonly before: QuotaContext | undefined,
-  ) {}
+  ) {
+    this.first = before === undefined ? this : before.first;
+  }
 
   /**
    * Says what was truly used where an estimate was reserved: it is committed when the response has ended, or now where it has.
@@ -73,6 +89,32 @@ export class QuotaContext {
   /** What was passed by policy, to be asked when Metergate is back and it is known how it went. */
   passed(unanswered: DecisionRequest & { id: string }): void {
     (this.#more ??= {}).unanswered = unanswered;
+  }
+
+  /** The response tells that all of it is on its way. */
+  finished(): void {
+    this.isWhole = true;
+  }
+
+  /** The response tells that it is over. */
+  closed(response: Response): void {
+    if (!this.isTold) return;
+    this.isClosed = true;
+    if (this.errors !== undefined) this.record(response, this.isWhole, this.errors);
+  }
+
+  /** Records how the response ended: once for each decision of its request, however often it is told. An error is counted by `errors`. */
+  record(response: Response, isWhole: boolean, errors: string | false): void {
+    const status = isWhole ? read(response, 'statusCode') : CLOSED_BY_CALLER;
+    const now = performance.now();
+    for (let context = contextOf(response); context !== undefined; context = context.before) {
+      context.finish({ durationMs: Math.round(now - context.started), status }, isWhole);
+    }
+    if (this.#isMetered) return;
+    this.#isMetered = true;
+    if (errors === false || status < 500) return;
+    const { client, organization } = this;
+    client.record({ organization, meter: errors, source: '@metergate/express', status, durationMs: Math.round(now - this.started) });
   }
 
   /** The response has ended, whole or since its caller left. How it ended is said where it is to be recorded. */

@@ -9,6 +9,7 @@ import { QuotaContext } from './context.js';
 import { sendRate } from './head.js';
 import { Away, isUndecided, Policies } from './policy.js';
 import type { Policy } from './policy.js';
+import { contextOf, keep, read } from './responses.js';
 
 /** A request as Express has it, which `metergate` is added to. */
 export type QuotaRequest = Request & { metergate?: QuotaContext };
@@ -108,10 +109,10 @@ class Quota<R extends QuotaRequest> {
     const local = holds?.local(organization, Number(asked));
     const name = local !== undefined ? '' : (given ?? `${this.#prefix}-${(this.#number++).toString(36)}`);
     const how = options.estimate !== undefined ? 'reserved' : holds !== undefined ? 'held' : 'recorded';
-    const context = new QuotaContext(this.#client, organization, meter, asked, name, how, request.metergate);
+    const context = new QuotaContext(this.#client, organization, meter, asked, name, how, contextOf(response));
     context.holds = holds;
-    request.metergate = context;
-    if (local !== undefined) return this.#local(request, response, next, context, local);
+    keep(request, response, context);
+    if (local !== undefined) return this.#local(response, next, context, local);
     const since = this.#away.since();
     if (since !== undefined) return this.#failed(request, response, next, context, since);
     this.#ask(request, context)
@@ -125,9 +126,9 @@ class Quota<R extends QuotaRequest> {
       .catch(next);
   }
 
-  #local(request: R, response: Response, next: NextFunction, context: QuotaContext, decision: LocalDecision): void {
+  #local(response: Response, next: NextFunction, context: QuotaContext, decision: LocalDecision): void {
     context.decision = decision;
-    if (!response.headersSent) sendRate(request, response, context, decision);
+    sendRate(response, context, decision);
     next();
   }
 
@@ -241,7 +242,7 @@ function from<R extends QuotaRequest>(source: QuotaOptions<R>['organization']): 
   if ('header' in source) {
     const name = source.header.toLowerCase();
     return (request) => {
-      const value = request.headers[name];
+      const value = read(request, 'headers')[name];
       return typeof value === 'object' ? value[0] : value;
     };
   }

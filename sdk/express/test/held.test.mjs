@@ -5,7 +5,7 @@ import { after, before, test } from 'node:test';
 import { setTimeout as wait } from 'node:timers/promises';
 
 import { Metergate } from '@metergate/client';
-import { tenantQuota } from '@metergate/express';
+import { tenantQuota, usageMeter } from '@metergate/express';
 import express from 'express';
 import express4 from 'express4';
 
@@ -84,7 +84,100 @@ test('meters that callers name are held of within bounds, and beyond them asked 
   for (let n = 0; n < 6; n++) assert.equal((await get(brief, '/ok?meter=later', 'globex')).status, 200);
   assert.ok(proxy.asked.some(({ path, body }) => path === '/v1/reservations' && JSON.parse(body).meter === 'later'));
   await brief.stop();
-  await own.close(100);
+  await own.close();
   await app.stop();
   await proxy.stop();
 });
+
+/** Leaves before the answer. */
+async function leave(app, path) {
+  const request = http.get(app.url + path, { headers: { 'x-organization': 'acme' } });
+  request.on('error', () => {});
+  await wait(150);
+  request.destroy();
+}
+
+/** An application of these middlewares, that says of what it was asked what `request.metergate` knows. */
+async function serve(make, ...guards) {
+  const app = make();
+  for (const guard of guards) app.use(guard);
+  app.get('/ok', (request, response) => response.json({ organization: request.metergate.organization, how: request.metergate.how }));
+  app.get('/never', () => {});
+  app.get('/cut', (_, response) => void response.write('a part'));
+  app.get('/broken', (_, response) => response.status(503).end());
+  const listening = app.listen(0, '127.0.0.1');
+  await once(listening, 'listening');
+  const stop = async () => {
+    listening.closeAllConnections();
+    listening.close();
+    await once(listening, 'close');
+  };
+  return { url: `http://127.0.0.1:${listening.address().port}`, stop };
+}
+
+/** What connects middlewares as Express does, without its requests and responses. */
+function connect() {
+  const [guards, routes] = [[], new Map()];
+  const handle = (request, response) => {
+    const next = (at) => (at < guards.length ? guards[at](request, response, () => next(at + 1)) : routes.get(request.url)(request, more(response)));
+    next(0);
+  };
+  const more = (response) => {
+    response.json = (value) => response.setHeader('content-type', 'application/json').end(JSON.stringify(value));
+    response.status = (status) => Object.assign(response, { statusCode: status });
+    return response;
+  };
+  return { use: (guard) => guards.push(guard), get: (path, route) => routes.set(path, route), listen: (...given) => http.createServer(handle).listen(...given) };
+}
+
+const late = (_, __, next) => void setTimeout(next, 20);
+const patched = (_, response, next) => {
+  const before = response._storeHeader;
+  response._storeHeader = function (...given) {
+    return before.apply(this, given);
+  };
+  next();
+};
+for (const [name, make, order] of [
+  ['Express 5', express, ['quota', 'meter']],
+  ['Express 4', express4, ['quota', 'meter']],
+  ['the meter first', express, ['meter', 'quota']],
+  ['the meter twice', express, ['quota', 'meter', 'meter']],
+  ['the meter on both sides', express, ['meter', 'quota', 'meter']],
+  ['something slow between', express, [late, 'quota', late, 'meter']],
+  ['somebody else who writes heads', express, [patched, 'quota', 'meter']],
+  ['no Express', connect, ['quota', 'meter']],
+]) {
+  test(`${name}: each request that is decided from what is held is told once with how it ended`, async () => {
+    const limit = { window: 'minute', enforcement: 'hard', limit: 1e6, used: 0, held: 0, remaining: 1e6, resetsAt: null, violated: false };
+    const said = [];
+    const proxy = await faulty((request, response, text) => {
+      const body = JSON.parse(text);
+      if (request.url.endsWith('/commit')) said.push(body);
+      if (request.url.startsWith('/v1/events')) said.push(...body.map(({ type, data }) => ({ type, ...data })));
+      const answer = request.url.startsWith('/v1/events') ? { accepted: body.length, duplicates: 0, rejected: [] } : { ...body, allowed: true, reason: null, overage: 0, limits: [limit], id: 'r-1', state: 'held' };
+      json(200, answer, { 'x-ratelimit-limit-minute': '1000000', 'x-ratelimit-remaining-minute': '999999' })(request, response);
+    });
+    const client = new Metergate({ url: proxy.url, apiKey: KEY, timeoutMs: 20_000 });
+    const guards = { quota: tenantQuota({ client, organization: { header: 'x-organization' }, hold: { holdMs: 20_000 } }), meter: usageMeter() };
+    const app = await serve(make, ...order.map((one) => guards[one] ?? one));
+    // The first is asked for, and completed by its id.
+    await get(app, '/ok', 'acme');
+    for (let n = 0; n < 5; n++) {
+      const { status, body, headers } = await get(app, '/ok', 'acme');
+      assert.deepEqual([status, body], [200, { organization: 'acme', how: 'held' }]);
+      assert.equal(headers.get('x-ratelimit-limit-minute'), '1000000');
+    }
+    for (let n = 0; n < 2; n++) assert.equal((await get(app, '/broken', 'acme')).status, 503);
+    await leave(app, '/never');
+    await leave(app, '/cut');
+    await wait(100);
+    assert.equal(await client.flush(20_000), true);
+    const [settled] = said.filter(({ calls }) => calls !== undefined);
+    assert.deepEqual([settled.quantity, settled.calls.count, settled.calls.statuses], [9, 9, { 200: 5, 503: 2, 499: 2 }]);
+    assert.equal(said.filter(({ type }) => type === 'errors').length, 2);
+    await client.close();
+    await app.stop();
+    await proxy.stop();
+  });
+}

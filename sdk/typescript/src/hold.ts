@@ -1,7 +1,7 @@
 import { Calls } from './calls.js';
 import type { Metergate } from './client.js';
 import type { Decision, DecisionRequest } from './decision.js';
-import { MetergateError } from './errors.js';
+import { MetergateError, UnreachableError } from './errors.js';
 import type { HoldBudget } from './hold-budget.js';
 import { inTime } from './in-time.js';
 import { LateCalls } from './late-calls.js';
@@ -26,16 +26,22 @@ export interface HoldOptions {
   ttlSeconds?: number;
   /** For how long in milliseconds a refusal is remembered, so that who is refused costs nothing: 250. */
   refusalMs?: number;
-  /** Within how many milliseconds a decision that is asked for is repeated where that is safe; else all of the client's time. */
+  /** Within how many milliseconds what is asked for, a decision or quantity, is repeated where that is safe; else all of the client's time. */
   repeatForMs?: number;
   /** Dimensions of everything that is used. */
   properties?: Readonly<Record<string, unknown>>;
 }
 
-/** Decisions that are asked for one by one within `holdMs` before quantity is held: few are cheaper so. */
-const BUSY = 3;
+/** The decision within `holdMs` that quantity is held for; those before it are asked for one by one: few are cheaper so. */
+const BUSY = 2;
+/** The least that is asked for ahead of its use. */
+const LEAST = 6;
+/** So many times what the rate calls for is held first, unless that is more than such a part of what may be held. */
+const FIRST = 4;
 /** A rate is told from so many parts of the time that quantity is held for, and from so many milliseconds, at least. */
 const SHORTEST = { part: 1 / 25, ms: 20 };
+/** Quantity is held for this part of the time at least, by chance, so that what began together does not end together. */
+const SOONEST = 0.85;
 /** So many milliseconds before its time is over the next is asked for, unless that is a quarter of it, or less than an eighth. */
 const AHEAD_MS = 250;
 /** The longest time in milliseconds that quantity is held close to a limit: what is not used is soon back for the others. */
@@ -142,7 +148,7 @@ export class Holds {
     const since = performance.now();
     if (this.#tenants.size >= this.#sweepAt) this.#sweep(since);
     const calls = new Calls();
-    const tenant: Tenant = { organization, held: undefined, next: undefined, headers: {}, calls, recent: 0, asked: 0, since, share: 0, refusal: undefined };
+    const tenant: Tenant = { organization, held: undefined, next: undefined, unpromised: 0, headers: {}, calls, recent: 0, asked: 0, since, share: 0, refusal: undefined };
     if (this.#tenants.size < MOST_TENANTS) this.#tenants.set(organization, tenant);
     return this.#remote(tenant, quantity, id, since);
   }
@@ -157,8 +163,7 @@ export class Holds {
 
   #local(tenant: Tenant, quantity: number, now: number): LocalDecision | undefined {
     const held = tenant.held;
-    // Parts are not added up here, where they would be rounded.
-    if (held === undefined || now >= held.until || held.left < quantity || !(quantity > 0) || !Number.isSafeInteger(quantity)) return undefined;
+    if (held === undefined || now >= held.until || held.left < quantity || !isCounted(quantity)) return undefined;
     held.left -= quantity;
     held.used += quantity;
     held.calls += 1;
@@ -173,12 +178,29 @@ export class Holds {
     if (now - tenant.since > this.#options.holdMs && tenant.held === undefined) this.#begin(tenant, now);
     tenant.recent += quantity > 0 ? quantity : 0;
     tenant.asked += 1;
+    if (tenant.asked >= BUSY && tenant.next === undefined && tenant.held === undefined) this.#ahead(tenant, now);
+    const coming = await this.#coming(tenant, quantity);
+    if (coming !== undefined) return coming;
     const decided = await this.#ask(tenant, quantity, id);
+    // Its answer may be the first that says how much may be held.
     if (decided.allowed && tenant.asked >= BUSY && tenant.next === undefined && tenant.held === undefined) this.#ahead(tenant, performance.now());
     if (decided.allowed || decided.reason !== 'quota-exceeded') return this.#remember(tenant, quantity, decided);
     // What this process itself holds may be what is missing.
     if (tenant.held === undefined && tenant.next === undefined) return this.#remember(tenant, quantity, decided);
     return this.#withOwn(tenant, quantity, id, decided);
+  }
+
+  /**
+   * From what is on its way, where there is enough that nobody else waits for: many who come at once make one call.
+   *
+   * @throws {UnreachableError} it did not come: whoever waited has waited as long as for an answer of its own
+   */
+  async #coming(tenant: Tenant, quantity: number): Promise<LocalDecision | undefined> {
+    if (tenant.next === undefined || tenant.unpromised < quantity || !isCounted(quantity)) return undefined;
+    tenant.unpromised -= quantity;
+    const failure = await tenant.next;
+    if (failure instanceof UnreachableError) throw failure;
+    return this.#local(tenant, quantity, performance.now());
   }
 
   /** Once what is held here is given back; or the refusal, where that takes too long. */
@@ -225,27 +247,31 @@ export class Holds {
   #ahead(tenant: Tenant, now: number): void {
     if (this.#closed) return;
     const elapsed = Math.max(SHORTEST.ms, SHORTEST.part * this.#options.holdMs, now - tenant.since);
-    const wanted = Math.max(1.5 * (tenant.recent / elapsed) * this.#options.holdMs, 2 * BUSY);
-    const size = Math.floor(Math.min(wanted, this.#options.most, tenant.share));
+    const wanted = Math.max(1.5 * (tenant.recent / elapsed) * this.#options.holdMs, LEAST);
+    // At first its rate is hardly known: where the limits are far away, what is too much does not matter, and is given back.
+    const generous = tenant.held === undefined ? Math.min(FIRST * wanted, tenant.share / FIRST) : 0;
+    const size = Math.floor(Math.min(Math.max(Math.min(wanted, tenant.share), generous), this.#options.most));
     // Close to the limit every unit is asked for by itself.
     if (size < 2 || !this.#budget.hasRoom(tenant.organization)) return;
     const holdMs = wanted > tenant.share ? Math.min(this.#options.holdMs, NEAR_MS) : this.#options.holdMs;
+    tenant.unpromised = size;
     tenant.next = this.#reserve(tenant, size, now, holdMs)
       .catch((error: Error) => {
         this.#client.settings.onError(error);
         // It is tried again when it is busy in the time that comes.
         this.#begin(tenant, performance.now());
+        return error;
       })
       .finally(() => (tenant.next = undefined));
   }
 
-  async #reserve(tenant: Tenant, size: number, now: number, holdMs: number): Promise<void> {
-    const { meter, ttlSeconds, properties } = this.#options;
+  async #reserve(tenant: Tenant, size: number, now: number, holdMs: number): Promise<undefined> {
+    const { meter, ttlSeconds, properties, repeatForMs } = this.#options;
     const request = { organization: tenant.organization, meter, quantity: size, ttlSeconds };
     const ended = this.#counted(tenant);
     let reservation;
     try {
-      reservation = await this.#client.reserve(properties === undefined ? request : { ...request, properties });
+      reservation = await this.#client.reserve(properties === undefined ? request : { ...request, properties }, repeatForMs === undefined ? {} : { repeatForMs });
     } finally {
       if (!reservation?.allowed) ended();
     }
@@ -254,7 +280,7 @@ export class Holds {
     tenant.share = Math.floor(reservation.allowed ? (left + size) / SHARE : Math.min(size / 2, left / SHARE));
     if (!reservation.allowed) return;
     const before = tenant.held;
-    const until = now + holdMs;
+    const until = now + holdMs * (SOONEST + (1 - SOONEST) * Math.random());
     const ahead = Math.max(holdMs / 8, Math.min(holdMs / 4, AHEAD_MS));
     const held: Held = { reservation, headers, left: size, used: 0, calls: 0, low: size / 3, until, timer: undefined, ended };
     held.timer = setTimeout(() => this.#soonOver(tenant, held), Math.max(1, until - ahead - performance.now())).unref();
@@ -307,4 +333,9 @@ export class Holds {
     void settling.finally(() => this.#settling.delete(settling));
     return settling;
   }
+}
+
+/** Whether a quantity is one that is counted here: parts are not added up, where they would be rounded. */
+function isCounted(quantity: number): boolean {
+  return quantity > 0 && Number.isSafeInteger(quantity);
 }

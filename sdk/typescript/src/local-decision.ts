@@ -24,7 +24,10 @@ export interface Held {
 export interface Tenant {
   readonly organization: string;
   held: Held | undefined;
-  next: Promise<void> | undefined;
+  /** What is on its way; its error where it does not come. */
+  next: Promise<Error | undefined> | undefined;
+  /** Of that what nobody waits for yet. */
+  unpromised: number;
   /** The rate headers of the last answer. */
   headers: Decision['headers'];
   /** How calls went that were decided from what is held; told when it is settled. */

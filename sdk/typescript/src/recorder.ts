@@ -14,8 +14,10 @@ import type { Transport } from './transport.js';
 
 /** The source of events without one. */
 const SOURCE = '@metergate/client';
-/** The source of what was used although the server, when it answered at last, refused it. */
+/** The source of what was used although the server, when it answered at last, refused it; with the meter, on which alone its id is one. */
 const UNANSWERED = '@metergate/client#unanswered';
+/** The type of an event that counts as a decision on this meter would, whatever the meter's own type is. */
+const OF_DECISION = 'metergate:consume/';
 
 /** Usage that has happened. */
 export interface UsageEvent {
@@ -164,7 +166,7 @@ export class Recorder {
       const one = asked[index];
       if (one === undefined) continue;
       if ('code' in answer) rejected.push({ index, why: `${answer.code}: ${answer.detail}` });
-      else if (!answer.allowed) this.add({ ...one.request, ...one.ended, time: one.time, source: UNANSWERED });
+      else if (!answer.allowed) this.add({ ...one.request, ...one.ended, meter: OF_DECISION + one.request.meter, time: one.time, source: `${UNANSWERED}/${one.request.meter}` });
       // Not with the question: it must be the same as before, under its id.
       else if (one.ended?.durationMs !== undefined || one.ended?.status !== undefined) this.addCompletion({ ...completed(one.request), ...one.ended });
     }

@@ -18,6 +18,8 @@ const FIRST_PAUSE_MS = 100;
 const LONGEST_PAUSE_MS = 5_000;
 /** Where usage goes whose reservation had lapsed before it could be committed. */
 const LAPSED = '@metergate/client#lapsed';
+/** The type of an event that counts as the commit of a reservation on this meter would, whatever the meter's own type is. */
+const OF_COMMIT = 'metergate:commit/';
 /** How long one attempt may take in milliseconds: nobody waits for it. */
 const PATIENCE_MS = 10_000;
 /** Errors that another key, or patience, may cure. */
@@ -111,7 +113,7 @@ export class Settlements {
     const { calls, ...used } = settlement;
     // An event that has calls in its data counts as so many.
     const said = calls === undefined ? {} : { properties: { ...used.properties, calls } };
-    if (GONE.has(error.code)) this.#record({ organization, meter, id: reservation, source: LAPSED, time, ...used, ...said });
+    if (GONE.has(error.code)) this.#record({ organization, meter: OF_COMMIT + meter, id: reservation, source: LAPSED, time, ...used, ...said });
     else if (error.code !== 'reservation-committed') this.#settings.onDropped([what], error.message);
   }
 }

@@ -223,6 +223,20 @@ test('what lapsed before it was committed is recorded all the same', async () =>
   assert.equal(await server.used('lapsed', 'tokens'), 7);
 });
 
+test('what lapsed counts on its meter alone, whatever the type and the property are that this counts', async () => {
+  await server.call('PUT', '/v1/meters/pages', { aggregation: 'sum', eventType: 'document', valueProperty: 'pages' });
+  await server.call('PUT', '/v1/meters/documents', { aggregation: 'count', eventType: 'document' });
+  await server.organization('reading', [['pages', 'billingPeriod', 100], ['documents', 'billingPeriod', 100]]);
+  const rejected = client.stats().rejected;
+  for (const [meter, quantity] of [['pages', 7], ['documents', 3]]) {
+    const held = await client.reserve({ organization: 'reading', meter, quantity: 10, ttlSeconds: 1 });
+    await new Promise((resolve) => setTimeout(resolve, 1_500));
+    await client.settlements.commit(held, { quantity });
+  }
+  await client.flush();
+  assert.deepEqual([await server.used('reading', 'pages'), await server.used('reading', 'documents'), client.stats().rejected], [7, 3, rejected]);
+});
+
 test('who is told of errors ends nothing by one of their own', async () => {
   const proxy = await faulty(cut, json(404, { code: 'not-found', detail: 'gone' }));
   const own = new Metergate({ url: proxy.url, apiKey: KEY, onError: () => { throw new Error('mine'); } });

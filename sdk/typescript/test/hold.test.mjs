@@ -9,7 +9,7 @@ import { Metergate, UnreachableError } from '@metergate/client';
 
 import { binned, Calls } from '../dist/esm/calls.js';
 import { HoldBudget } from '../dist/esm/hold-budget.js';
-import { cut, faulty } from '../../kit/faulty.mjs';
+import { cut, faulty, json } from '../../kit/faulty.mjs';
 import { KEY, Server } from '../../kit/server.mjs';
 
 let server;
@@ -219,6 +219,69 @@ test('a reservation whose answer was lost is given back', async () => {
   assert.equal(await held(), 0);
   await client.close();
   await proxy.stop();
+});
+
+/** A server that allows all with so much left, and answers reservations by `reserve`; a client of it, and what it holds. */
+async function stub(t, remaining, reserve) {
+  const limit = { window: 'day', enforcement: 'hard', limit: 1e9, used: 0, held: 0, remaining, resetsAt: null, violated: false };
+  const body = { organization: 'acme', meter: 'api_calls', quantity: 1, allowed: true, reason: null, overage: 0, limits: [limit] };
+  const allowed = json(200, { ...body, id: 'd-1' });
+  const held = json(200, { ...body, id: 'r-1', state: 'held' });
+  const proxy = await faulty((request, response, text) => (request.url === '/v1/reservations' ? reserve(held) : allowed)(request, response, text));
+  const client = new Metergate({ url: proxy.url, apiKey: KEY, timeoutMs: 20_000 });
+  // A rate is told from 2.4 seconds at least: nothing here takes so long.
+  const holds = client.hold({ meter: 'api_calls', holdMs: 60_000, ttlSeconds: 300, repeatForMs: 1 });
+  const asked = (path) => proxy.asked.filter((one) => one.path.split('?')[0] === path);
+  t.after(async () => {
+    await client.close(100);
+    await proxy.stop();
+  });
+  return { holds, asked };
+}
+
+const slowly = (answer) => (...given) => void setTimeout(() => answer(...given), 100);
+
+test('many who come at once wait for what is on its way, and make one call', async (t) => {
+  const { holds, asked } = await stub(t, 1e9, slowly);
+  const first = await holds.take('acme');
+  assert.equal(first.id, 'd-1');
+  const others = await Promise.all(Array.from({ length: 200 }, () => holds.take('acme')));
+  assert.ok(others.every(({ allowed, id }) => allowed && id === null));
+  assert.deepEqual([asked('/v1/consume').length, asked('/v1/reservations').length], [1, 1]);
+});
+
+test('who finds too little on its way asks for itself', async (t) => {
+  const { holds, asked } = await stub(t, 1e9, slowly);
+  await holds.take('acme');
+  const [small, large, part] = await Promise.all([holds.take('acme'), holds.take('acme', 5_000), holds.take('acme', 0.5)]);
+  assert.deepEqual([small.id, large.id, part.id], [null, 'd-1', 'd-1']);
+  assert.equal(asked('/v1/consume').length, 3);
+});
+
+test('where what was waited for does not come, all who waited are told so, and none waits again', async (t) => {
+  const { holds, asked } = await stub(t, 1e9, () => cut);
+  await holds.take('acme');
+  const others = await Promise.allSettled(Array.from({ length: 20 }, () => holds.take('acme')));
+  assert.ok(others.every(({ reason }) => reason instanceof UnreachableError), JSON.stringify(others[0]));
+  assert.equal(asked('/v1/consume').length, 1);
+});
+
+test('where it is refused, each asks for itself', async (t) => {
+  const { holds, asked } = await stub(t, 1e9, () => json(422, { status: 422, code: 'too-many-reservations', title: 'Too many', detail: 'Settle some.' }));
+  await holds.take('acme');
+  const others = await Promise.all(Array.from({ length: 20 }, () => holds.take('acme')));
+  assert.ok(others.every(({ allowed, id }) => allowed && id === 'd-1'));
+  assert.equal(asked('/v1/consume').length, 21);
+});
+
+test('far from the limits more is held at first than the rate calls for, close to them not', async (t) => {
+  // Two in 2.4 seconds, in a minute, and half as much again.
+  for (const [remaining, quantity] of [[1e9, 300], [4_000, 250], [1_000, 75], [100, 25], [4, undefined]]) {
+    const { holds, asked } = await stub(t, remaining, (answer) => answer);
+    for (let n = 0; n < 2; n++) await holds.take('acme');
+    const [held] = asked('/v1/reservations');
+    assert.equal(held === undefined ? undefined : JSON.parse(held.body).quantity, quantity, `${remaining} left`);
+  }
 });
 
 /** What a report says of an organization's meter over all time. */

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
@@ -46,6 +46,15 @@ test('the packed packages work where modules are imported', async () => {
 test('the packed packages work where modules are required', async () => {
   await writeFile(join(folder, 'one.cjs'), `const { Metergate } = require('@metergate/client'); const { tenantQuota, usageMeter } = require('@metergate/express'); ${PROGRAM}`);
   assert.equal((await inFolder('node', 'one.cjs')).stdout.trim(), 'true function function');
+});
+
+test('a package has what it is built to, its README, and the licence', async () => {
+  const licence = await readFile(join(SDK, '../LICENSE'), 'utf8');
+  for (const name of ['client', 'express']) {
+    const at = join(folder, 'node_modules/@metergate', name);
+    assert.deepEqual((await readdir(at)).sort(), ['LICENSE', 'README.md', 'dist', 'package.json']);
+    assert.equal(await readFile(join(at, 'LICENSE'), 'utf8'), licence);
+  }
 });
 
 test('the client needs no other package', async () => {

@@ -144,6 +144,17 @@ test('what was acted upon without an answer is caught up on with how it went, on
   await client.close();
 });
 
+test('what was refused in the end counts on its meter alone, also where two meters had the same id', async () => {
+  await server.call('PUT', '/v1/meters/pages', { aggregation: 'sum', eventType: 'document', valueProperty: 'pages' });
+  await server.call('PUT', '/v1/meters/words', { aggregation: 'sum', eventType: 'document', valueProperty: 'words' });
+  await server.organization('refused', [['pages', 'billingPeriod', 1], ['words', 'billingPeriod', 1]]);
+  const client = new Metergate({ url: server.url, apiKey: KEY });
+  for (const [meter, quantity] of [['pages', 5], ['words', 900]]) client.recordUnanswered({ organization: 'refused', meter, quantity, id: 'r-1' });
+  assert.equal(await client.flush(), true);
+  assert.deepEqual([await server.used('refused', 'pages'), await server.used('refused', 'words'), client.stats().rejected], [5, 900, 0]);
+  await client.close();
+});
+
 test('recording can be turned off, and never throws, whatever happens to it', async () => {
   const off = new Metergate({ url: server.url, enabled: false });
   off.record({ organization: 'off', meter: 'api_calls' });

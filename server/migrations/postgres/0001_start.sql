@@ -29,11 +29,11 @@ INSERT INTO team VALUES (1, 0, 0, 0, 0, decode(repeat('00', 32), 'hex'));
 CREATE TABLE accounts (
     organization   uuid PRIMARY KEY,
     version        bigint NOT NULL,    -- rises with every write of the row
-    sequence       bigint NOT NULL,    -- the last block of its journal; all are in this row and in all rows derived for it
+    sequence       bigint NOT NULL,    -- the last block of its journal; all are in this row and in all rows derived for it, but for what `data` carries of rollups
     next_due       bigint NOT NULL,    -- when something falls due that others may want to hear of
     audit_sequence bigint NOT NULL,    -- audit.sequence of its last entry
     audit_hash     bytea NOT NULL,     -- the hash of that, 32 bytes
-    data           bytea NOT NULL      -- sealed: an account
+    data           bytea NOT NULL      -- sealed: an account, and behind it what it carries of its rollups (store/rollup/carried.rs)
 ) WITH (fillfactor = 70);
 
 -- The journal: what one commit made happen to one organization, in the format of store/block.rs.

@@ -37,8 +37,8 @@ pub use prices::Recompute;
 pub enum TeamCommand {
     /// Defines a meter.
     PutMeter(MeterKey, MeterSpec),
-    /// Deletes a meter that no plan's newest version names.
-    DeleteMeter(MeterKey),
+    /// Deletes a meter that no plan's newest version names; whether an organization was found that has something of its own on it.
+    DeleteMeter(MeterKey, bool),
     /// Defines a plan: a new version where it differs.
     PutPlan(PlanKey, PlanSpec),
     /// Puts prices in the place of all that there are.
@@ -219,7 +219,7 @@ pub fn decide(snapshot: &Snapshot, command: &TeamCommand, actor: &str, now: Time
     let (reply, audit) = match command {
         TeamCommand::OfOrganization(_, organization, command) => change.of_organization(organization, command)?,
         TeamCommand::PutMeter(key, spec) => change.put_meter(snapshot, key, spec)?,
-        TeamCommand::DeleteMeter(key) => change.delete_meter(snapshot, key)?,
+        TeamCommand::DeleteMeter(key, is_used) => change.delete_meter(snapshot, key, *is_used)?,
         TeamCommand::PutPlan(key, spec) => change.put_plan(snapshot, key, spec)?,
         TeamCommand::DeletePlan(key, is_used) => change.delete_plan(snapshot, key, *is_used)?,
         TeamCommand::PutPrices(prices, version) => change.put_prices(prices, *version)?,
@@ -312,11 +312,14 @@ impl Changing<'_> {
         Ok(())
     }
 
-    fn delete_meter(&mut self, snapshot: &Snapshot, key: &MeterKey) -> Decided {
+    fn delete_meter(&mut self, snapshot: &Snapshot, key: &MeterKey, is_used: bool) -> Decided {
         let Some(old) = snapshot.meter_entry(key.as_str()) else { return unknown("unknown-meter", "meter") };
         let names = |plan: &PlanEntry| plan.spec.limits.iter().any(|limit| limit.meter == key.as_str());
         if let Some(plan) = snapshot.newest_plans().find(|plan| names(plan)) {
             return conflict("meter-in-use", &format!("plan {} limits it: take the limit out first", plan.key));
+        } else if is_used {
+            let detail = "organizations have overrides, extra quota or credit of it: take that back first";
+            return conflict("meter-in-use", detail);
         }
         let entry = MeterEntry { deleted_at: Some(self.now), ..old.clone() };
         self.stored.meters.insert(entry.id, entry.clone());

@@ -11,6 +11,10 @@ use utoipa::ToSchema;
 use super::spec::{Invalid, invalid};
 use crate::http::number::QuantityText;
 
+mod list;
+
+pub use list::PriceList;
+
 /// Prices in the table at most.
 pub const MOST_PRICES: usize = 2000;
 /// The longest name of a provider in bytes.
@@ -65,7 +69,7 @@ pub struct StoredPrices {
     /// From 1; 0 as long as there was none.
     pub version: u64,
     /// The prices, in the order in which they are shown.
-    pub prices: Vec<PriceSpec>,
+    pub prices: PriceList,
     /// When this version was put in force.
     pub changed_at: Option<Time>,
 }

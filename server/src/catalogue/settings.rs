@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::logo::Logo;
+
 /// In how many months members may bring the next reset forward once, where nobody has said (P3).
 const ONCE_IN_MONTHS: u32 = 12;
 
@@ -11,8 +13,8 @@ const ONCE_IN_MONTHS: u32 = 12;
 pub struct TeamSettings {
     /// The team's name, as its customers see it in the portal.
     pub team_name: Option<String>,
-    /// An https address of its logo.
-    pub logo_url: Option<String>,
+    /// Its logo.
+    pub logo: Option<Logo>,
     /// Its colour: `#` and six hexadecimal digits.
     pub color: Option<String>,
     /// Whom customers ask: an address, or a few words.
@@ -23,8 +25,8 @@ pub struct TeamSettings {
 
 impl Default for TeamSettings {
     fn default() -> Self {
-        let (team_name, logo_url, color, contact) = (None, None, None, None);
-        Self { team_name, logo_url, color, contact, bring_forward_months: ONCE_IN_MONTHS }
+        let (team_name, logo, color, contact) = (None, None, None, None);
+        Self { team_name, logo, color, contact, bring_forward_months: ONCE_IN_MONTHS }
     }
 }
 
@@ -34,7 +36,7 @@ pub struct SettingsChange {
     /// See [`TeamSettings`].
     pub team_name: Option<Option<String>>,
     /// See [`TeamSettings`].
-    pub logo_url: Option<Option<String>>,
+    pub logo: Option<Option<Logo>>,
     /// See [`TeamSettings`].
     pub color: Option<Option<String>>,
     /// See [`TeamSettings`].
@@ -50,7 +52,7 @@ impl SettingsChange {
         let months = self.bring_forward_months.map(|new| new.unwrap_or(ONCE_IN_MONTHS));
         TeamSettings {
             team_name: text(&self.team_name, &old.team_name),
-            logo_url: text(&self.logo_url, &old.logo_url),
+            logo: self.logo.clone().unwrap_or_else(|| old.logo.clone()),
             color: text(&self.color, &old.color),
             contact: text(&self.contact, &old.contact),
             bring_forward_months: months.unwrap_or(old.bring_forward_months),

@@ -5,9 +5,7 @@ use std::collections::BTreeMap;
 use metergate_rules::account::Status;
 use metergate_rules::id::{EventType, MeterId, MeterKey, PlanId, PlanKey, PriceId};
 use metergate_rules::meter::{Aggregation, MAX_DECIMALS, Meter};
-use metergate_rules::plan::{
-    Cycle, Degraded, Enforcement, Limit, Max, MeterLimits, Plan, RefusalStatus, Trial, TrialEnd,
-};
+use metergate_rules::plan::{Cycle, Enforcement, Limit, Max, MeterLimits, Plan, RefusalStatus, Trial, TrialEnd};
 use metergate_rules::price::Markup;
 use metergate_rules::quantity::Quantity;
 use metergate_rules::window::Window;
@@ -15,6 +13,10 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::http::number::QuantityText;
+
+mod degraded;
+
+pub use degraded::DegradedSpec;
 
 /// Limits in a plan at most.
 const MOST_LIMITS: usize = 600;
@@ -138,7 +140,7 @@ pub struct LimitSpec {
     /// `minute`, `hour`, `day`, `month`, `billingPeriod` or `lifetime`.
     #[schema(value_type = String, example = "billingPeriod")]
     pub window: Window,
-    /// The most that may be used in the window; needed unless `unlimited`.
+    /// The most that may be used in the window, where 0 admits nothing; needed unless `unlimited`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<f64>)]
     pub max: Option<QuantityText>,
@@ -177,31 +179,6 @@ pub enum OtherMeters {
     Unlimited,
     /// Not at all.
     None,
-}
-
-/// What callers get where a meter cannot be decided: `deny`, `allow`, or `{"safe": <quantity>}`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub enum DegradedSpec {
-    /// 503 with `Retry-After`.
-    Deny,
-    /// 200 with `degraded: true`.
-    Allow,
-    /// So much for each node, organization and minute as `allow`, the rest as `deny`.
-    Safe(QuantityText),
-}
-
-impl DegradedSpec {
-    fn policy(&self, meter: &Meter, pointer: &str) -> Result<Degraded, Invalid> {
-        match self {
-            Self::Deny => Ok(Degraded::Deny),
-            Self::Allow => Ok(Degraded::Allow),
-            Self::Safe(text) => match Quantity::parse(text.as_str(), meter.decimals) {
-                Ok(most) => Ok(Degraded::Safe(most)),
-                Err(error) => invalid(format!("{pointer}/safe"), error.to_string()),
-            },
-        }
-    }
 }
 
 /// A plan's definition. Every change of it is a new version.

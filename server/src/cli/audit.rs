@@ -10,6 +10,7 @@ use super::Ending;
 use super::client::{Client, segment};
 use super::row::{Row, shown};
 use super::screen::{Align, Screen, Table};
+use crate::spreadsheet;
 
 mod archive;
 mod prune;
@@ -159,7 +160,8 @@ fn as_csv(entries: &[Box<RawValue>], with_names: bool) -> anyhow::Result<String>
         let resolved: Option<Row> = row.get("resolved").and_then(|raw| serde_json::from_str(raw.get()).ok());
         let resolved = RESOLVED.map(|(_, field)| resolved.as_ref().map_or_else(String::new, |row| text(row, field)));
         let columns = COLUMNS.map(|field| text(&row, field));
-        writer.write_record(columns.into_iter().chain(resolved).chain([text(&row, "hash")]))?;
+        let texts = columns.into_iter().chain(resolved).chain([text(&row, "hash")]);
+        writer.write_record(texts.map(|text| spreadsheet::cell(&text).into_owned()))?;
     }
     let bytes = writer.into_inner().map_err(|error| anyhow::anyhow!("{error}"))?;
     Ok(String::from_utf8(bytes)?.trim_end().to_owned())

@@ -104,6 +104,13 @@ impl Client {
         Self { patience, ..self }
     }
 
+    /// The same client for a first question: where no server answers nothing has begun, so it says that at once.
+    #[must_use]
+    pub(super) fn at_first(&self) -> Self {
+        let patience = Patience { reconnect: false, ..self.patience };
+        self.clone().patient(patience)
+    }
+
     /// The body of `GET path`.
     pub(super) fn get(&self, path: &str) -> Result<String, Failure> {
         self.send(&Method::GET, path, None, Repeat::Safe)

@@ -21,6 +21,7 @@ use crate::app;
 use crate::clock::{self, Clock, Hand};
 use crate::config::{Config, Secret};
 use crate::hex::hex;
+use crate::signals::StopSignals;
 
 mod history;
 mod organizations;
@@ -56,7 +57,7 @@ pub(super) fn run(options: &Options, screen: &dyn Screen) -> anyhow::Result<Endi
     "warn".clone_into(&mut config.log);
     start_log(&config)?;
     let stop = stop_on_signal()?;
-    let (now, is_new) = (clock::wall(), is_empty(&folder.path));
+    let (now, is_new) = (clock::wall(), taken(&folder.path)?);
     // What is there already has happened by the wall clock.
     let (clock, hand) = match is_new {
         true => {
@@ -102,6 +103,22 @@ fn fill(history: &History<'_>, hand: Option<Hand>, screen: &dyn Screen) -> anyho
     let organizations = organizations::ALL.len();
     screen.note(&format!("{organizations} organizations, {} days of history, {events} events", history.days));
     Ok(())
+}
+
+/// In a folder that the demo has made: no other store is filled with what is made up.
+const MARK: &str = "demo";
+
+/// Takes a folder that is empty, or that the demo has made: whether nothing has happened there yet.
+fn taken(folder: &Path) -> anyhow::Result<bool> {
+    let mark = folder.join(MARK);
+    if !mark.exists() {
+        let shown = folder.display();
+        anyhow::ensure!(is_empty(folder), "{shown} holds what the demo did not make: name an empty folder");
+        std::fs::create_dir_all(folder).with_context(|| format!("cannot make {shown}"))?;
+        std::fs::write(&mark, "made by metergate demo\n")
+            .with_context(|| format!("cannot write {}", mark.display()))?;
+    }
+    Ok(!folder.join(crate::store::sqlite::FILE).exists())
 }
 
 /// Whether nothing is in a folder yet.
@@ -217,20 +234,17 @@ impl Drop for Folder {
     }
 }
 
-/// Set at the first Ctrl-C or termination signal.
+/// Set at the first signal that says so.
 fn stop_on_signal() -> anyhow::Result<Arc<AtomicBool>> {
-    use tokio::signal::unix::{SignalKind, signal};
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
-    let (mut interrupt, mut terminate) = {
+    let mut signals = {
         let _inside = runtime.enter();
-        (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?)
+        StopSignals::new()?
     };
     let stop = Arc::new(AtomicBool::new(false));
     let set = Arc::clone(&stop);
     std::thread::Builder::new().name("signals".to_owned()).spawn(move || {
-        runtime.block_on(async {
-            tokio::select! { _ = interrupt.recv() => {}, _ = terminate.recv() => {} }
-        });
+        runtime.block_on(signals.recv());
         set.store(true, Ordering::Relaxed);
     })?;
     Ok(stop)

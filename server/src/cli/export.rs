@@ -26,9 +26,10 @@ const END: &str = r#"{"kind":"end","#;
 
 pub(super) fn run(client: &Client, options: &Options, screen: &dyn Screen) -> anyhow::Result<Ending> {
     let path = if options.events { "/v1/export?events=true" } else { "/v1/export" };
-    let lines = BufReader::new(client.stream(path)?);
+    // A server that has begun one makes no other until it is read, so what cannot be written is found before.
+    let lines = || anyhow::Ok(BufReader::new(client.stream(path)?));
     match &options.output {
-        None => copy(lines, |line| {
+        None => copy(lines()?, |line| {
             screen.print(line);
             Ok(())
         })?,
@@ -42,14 +43,14 @@ pub(super) fn run(client: &Client, options: &Options, screen: &dyn Screen) -> an
 }
 
 /// Under its name only once it is whole, and readable by nobody else.
-fn to_file(lines: impl BufRead, file: &Path) -> anyhow::Result<u64> {
+fn to_file<L: BufRead>(lines: impl FnOnce() -> anyhow::Result<L>, file: &Path) -> anyhow::Result<u64> {
     let mut part = file.as_os_str().to_owned();
     part.push(".part");
     let part = PathBuf::from(part);
     let written = || {
         let opened = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&part);
         let mut writer = BufWriter::new(opened.with_context(|| format!("cannot write {}", part.display()))?);
-        let count = copy(lines, |line| Ok(writeln!(writer, "{line}")?))?;
+        let count = copy(lines()?, |line| Ok(writeln!(writer, "{line}")?))?;
         writer.into_inner().map_err(std::io::IntoInnerError::into_error)?.sync_all()?;
         fs::rename(&part, file)?;
         anyhow::Ok(count)

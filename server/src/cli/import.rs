@@ -24,6 +24,7 @@ use rejected::Rejected;
 use run::Run;
 
 mod event;
+mod quotes;
 mod record;
 mod rejected;
 mod rows;
@@ -75,7 +76,7 @@ pub(super) struct Options {
 pub(super) fn run(client: &Client, options: &Options, screen: &dyn Screen) -> anyhow::Result<Ending> {
     let source = options.source()?;
     let mut rows = rows::Rows::open(&options.file)?;
-    let meter = meter(client, &options.meter)?;
+    let meter = meter(&client.at_first(), &options.meter)?;
     let columns = Columns::find(rows.headings(), options, &meter.value_property)?;
     let record = if options.restart { None } else { Record::read(client, &source)? };
     let start = record.map_or(Ok(Start::Anew), |record| record.compare(&mut rows))?;

@@ -82,6 +82,7 @@ pub(super) struct Extra {
     /// The meter
     meter: String,
     /// The whole addition: set, not added
+    #[arg(allow_hyphen_values = true)]
     quantity: String,
     /// Why; kept in the audit log
     #[arg(long, default_value = "")]

@@ -157,14 +157,14 @@ fn usage_of_one_organization_is_its_current_period_and_else_a_report() {
         "–"
     ]));
     let page = r#"{"data": [{"organization": "acme", "meter": "llm_cost", "start": "2026-11-01T00:00:00Z",
-        "end": "2026-11-02T00:00:00Z", "value": 0.100000000000000001, "count": 2, "group": {"model": "a,b"}}]}"#;
+        "end": "2026-11-02T00:00:00Z", "value": 0.100000000000000001, "count": 2, "group": {"model": "=a,b"}}]}"#;
     let request = "GET /v1/usage?organization=acme&groupBy=model&granularity=day&limit=200";
     fake.state().answers.insert(request.to_owned(), (200, page.to_owned()));
     let csv = printed(&fake, "usage --organization acme --granularity day --group-by model --csv");
     assert_eq!(
         csv,
         "organization,meter,start,end,model,value,count\n\
-         acme,llm_cost,2026-11-01T00:00:00Z,2026-11-02T00:00:00Z,\"a,b\",0.100000000000000001,2"
+         acme,llm_cost,2026-11-01T00:00:00Z,2026-11-02T00:00:00Z,\"'=a,b\",0.100000000000000001,2"
     );
 }
 

@@ -7,6 +7,7 @@ use super::Ending;
 use super::client::{Client, segment};
 use super::row::{Row, cell, rows};
 use super::screen::{Align, Screen, Table, plain};
+use crate::spreadsheet;
 
 #[derive(clap::Args)]
 pub(super) struct Options {
@@ -111,9 +112,12 @@ fn as_table(data: &[Box<RawValue>], groups: &[String]) -> anyhow::Result<String>
 fn as_csv(data: &[Box<RawValue>], groups: &[String]) -> anyhow::Result<String> {
     let mut writer = csv::Writer::from_writer(Vec::new());
     let groups_of = || groups.iter().map(String::as_str);
-    writer.write_record(BEFORE_GROUPS.into_iter().chain(groups_of()).chain(["value", "count"]))?;
+    let names = BEFORE_GROUPS.into_iter().chain(groups_of()).chain(["value", "count"]);
+    writer.write_record(names.map(|name| spreadsheet::cell(name).into_owned()))?;
     for raw in data {
-        writer.write_record(cells(raw, groups)?.iter().map(|cell| if cell == "–" { "" } else { cell }))?;
+        let texts = cells(raw, groups)?;
+        let texts = texts.iter().map(|text| if text == "–" { "" } else { text });
+        writer.write_record(texts.map(|text| spreadsheet::cell(text).into_owned()))?;
     }
     let bytes = writer.into_inner().map_err(|error| anyhow::anyhow!("{error}"))?;
     Ok(String::from_utf8(bytes)?.trim_end().to_owned())

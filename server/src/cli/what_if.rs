@@ -28,7 +28,7 @@ const PATH: &str = "/v1/what-if";
 
 #[derive(clap::Args)]
 pub(super) struct Options {
-    /// The plan that is changed; without a change: as it is
+    /// The plan that is changed; without a change: as it is. Needed unless --catalogue names a file
     #[arg(long, required_unless_present = "catalogue")]
     plan: Option<String>,
     /// A limit in place of the plan's, such as api_calls/minute=30, tokens/billingPeriod=5000:soft or messages/day=unlimited;

@@ -15,6 +15,7 @@ use super::error::{ApiError, Fault};
 use super::number::{Number, QuantityText};
 use super::operation::Operation;
 use super::quota::known_meter;
+use super::reports::Numbers;
 use crate::report::Timestamp;
 use crate::store::Respond;
 
@@ -52,10 +53,10 @@ pub struct AdjustmentAnswer {
 
 /// Corrects what was counted. Reports and open counters follow, never below zero; what was recorded stays.
 #[utoipa::path(post, operation_id = "create_adjustment", path = "/v1/organizations/{org}/adjustments", tag = "usage", request_body = AdjustmentBody,
-    params(("org" = String, Path, description = "Id or key")),
+    params(("org" = String, Path, description = "Id or key"), Numbers),
     responses((status = 201, body = AdjustmentAnswer), (status = 404, description = "Unknown organization or meter"), (status = 422, description = "Not valid, or more than was counted there")))]
 pub async fn create(operation: Operation) -> Result<Response<Body>, ApiError> {
-    let asked: AdjustmentBody = operation.json()?;
+    let (text, asked) = (operation.text()?, operation.json::<AdjustmentBody>()?);
     let meter = known_meter(&operation.app, &asked.meter)?;
     let units = signed(&meter, asked.quantity.as_str())?;
     match meter.aggregation {
@@ -72,7 +73,7 @@ pub async fn create(operation: Operation) -> Result<Response<Body>, ApiError> {
     let (reason, key) = (String::from(asked.reason), meter.key.to_string());
     let why = reason.clone();
     let respond: Respond = Arc::new(move |after| {
-        let quantity = Number { units: i128::from(units), decimals: after.catalogue.decimals(meter.id), text: false };
+        let quantity = Number { units: i128::from(units), decimals: after.catalogue.decimals(meter.id), text };
         let (meter, reason, now) = (key.clone(), why.clone(), Timestamp(after.now));
         let made = AdjustmentAnswer { meter, quantity, time: time.map_or(now, Timestamp), reason, created_at: now };
         answer(201, after, &made)

@@ -119,12 +119,11 @@ impl Attempts {
 }
 
 fn failures(account: &str, address: IpAddr) -> Vec<(What, u32)> {
-    let mut all = vec![
-        (What::FailuresOfBoth(account.to_owned(), address), FAILURES[0]),
-        (What::FailuresFrom(address), FAILURES[2]),
-    ];
-    // No account is everybody's: some who fail must not stop all others.
+    let mut all = vec![(What::FailuresFrom(address), FAILURES[2])];
+    // No account is everybody's: some who fail must not stop all others. Nobody guesses a link, and many who are no attackers open
+    // one that is over, behind one address.
     if !account.is_empty() {
+        all.push((What::FailuresOfBoth(account.to_owned(), address), FAILURES[0]));
         all.push((What::FailuresOfAccount(account.to_owned()), FAILURES[1]));
     }
     all
@@ -179,6 +178,15 @@ mod tests {
         }
         assert!(attempts.begin("a", address(100), now).is_err());
         assert_eq!(attempts.begin("", address(100), now), Ok(()), "who has no account waits for nobody");
+    }
+
+    #[test]
+    fn links_that_are_over_shut_out_nobody_behind_their_address_before_there_are_very_many() {
+        let (attempts, now) = (Attempts::default(), Time::from_micros(0));
+        let here = IpAddr::from([127, 0, 0, 1]);
+        (0..FAILURES[2]).for_each(|_| attempts.begin("", here, now).unwrap());
+        assert_eq!(attempts.begin("", here, now), Err(901));
+        assert_eq!(attempts.begin("", here, now.plus(WINDOW)), Ok(()));
     }
 
     #[test]

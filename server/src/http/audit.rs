@@ -14,6 +14,7 @@ use utoipa::ToSchema;
 
 use super::auth::Credential;
 use super::change::{MOST_REASON, answer};
+use super::download::saved_as;
 use super::error::ApiError;
 use super::operation::Operation;
 use super::page::{PageQuery, Paged, encode};
@@ -82,7 +83,8 @@ enum Format {
 
 /// An organization's audit log, newest first. As JSON, as CSV with `Accept: text/csv` or `?format=csv`, or as lines of JSON
 /// with `Accept: application/x-ndjson` or `?format=jsonl`; `Link` leads to the next page of each. A page may be short, or
-/// empty, though there is a next one.
+/// empty, though there is a next one. In CSV a text that a spreadsheet would take for a formula has a `'` before it; the other
+/// forms have every text as it is.
 #[utoipa::path(get, operation_id = "list_audit_log", path = "/v1/organizations/{org}/audit-log", tag = "audit log",
     params(("org" = String, Path, description = "Id or key"), ("actor" = Option<String>, Query), ("action" = Option<String>, Query, description = "`plan.change` or `plan_change`"),
         ("category" = Option<String>, Query), ("from" = Option<String>, Query), ("to" = Option<String>, Query), ("format" = Option<String>, Query, description = "json, csv or jsonl"), PageQuery),
@@ -125,6 +127,7 @@ async fn listing(
     headers: &HeaderMap,
 ) -> Result<Response<Body>, ApiError> {
     let (filter, format, page) = (filter(pairs)?, format(pairs, headers)?, pairs.page()?);
+    let whose = org.clone();
     let found = report_to(app, scope, false, move |report| {
         let found = report.audit(org.as_ref(), &filter, page.limit, page.after.as_deref())?;
         Ok((found, report.audit_begins(org.as_ref())?))
@@ -137,8 +140,14 @@ async fn listing(
             body.page.response_as(uri, "application/json", serde_json::to_vec(&body).map_err(ApiError::internal)?)
         }
         Format::Json => page.response(uri),
-        Format::Csv => page.response_as(uri, "text/csv", csv(&page.data)?),
-        Format::Lines => page.response_as(uri, "application/x-ndjson", lines(&page.data)?),
+        Format::Csv => {
+            let answer = page.response_as(uri, "text/csv", csv(&page.data)?);
+            saved_as(answer, whose.as_ref(), ("audit", "csv"), app.now())
+        }
+        Format::Lines => {
+            let answer = page.response_as(uri, "application/x-ndjson", lines(&page.data)?);
+            saved_as(answer, whose.as_ref(), ("audit", "jsonl"), app.now())
+        }
     })
 }
 

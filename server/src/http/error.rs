@@ -332,7 +332,7 @@ impl ApiError {
 
     /// 503: nothing was changed, the same request may pass later. Retry with the same id.
     pub fn unavailable(retry_after: u64) -> Self {
-        let detail = "Not available now. Repeat the request with the same id; it counts once.";
+        let detail = "Not available now. Repeat the request; what has an id or an Idempotency-Key counts once.";
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", detail).with_retry_after(retry_after)
     }
 

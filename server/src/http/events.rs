@@ -21,6 +21,7 @@ use super::completions::{self, Came};
 use super::decision::json;
 use super::error::ApiError;
 use super::measure::{self, Properties};
+use super::number::decimal_text;
 use super::state::App;
 use super::voids;
 use crate::catalogue::Snapshot;
@@ -204,6 +205,27 @@ type Refused = (&'static str, String);
 /// What the sources of Metergate's own clients begin with.
 const CLIENTS: &str = "@metergate/";
 
+/// The types of their events that are told of one meter alone, as a decision or the commit of a reservation is: before its key.
+const OF_DECISION: &str = "metergate:consume/";
+const OF_COMMIT: &str = "metergate:commit/";
+
+/// To which meters an event is said.
+enum Said<'a> {
+    /// To all that count its type.
+    Type(&'a [Arc<Meter>]),
+    /// To one alone, as a decision would be; where it is of a commit, with the quantity that this would say.
+    Only(&'a Arc<Meter>, bool),
+}
+
+impl<'a> Said<'a> {
+    fn meters(&self) -> &'a [Arc<Meter>] {
+        match self {
+            Self::Type(meters) => meters,
+            Self::Only(meter, _) => std::slice::from_ref(meter),
+        }
+    }
+}
+
 /// What an event says to its meters, and of itself.
 struct Told {
     items: Vec<Item>,
@@ -213,9 +235,17 @@ struct Told {
 }
 
 fn organization(subject: &str) -> Result<OrganizationRef, Refused> {
-    let unknown =
-        |_| ("unknown-organization", "There is no such organization: subject must be its key or id.".to_owned());
+    let unknown = |why: metergate_rules::id::InvalidId| {
+        ("unknown-organization", format!("There is no such organization: subject is its key or id, and this is {why}."))
+    };
     subject.parse().map_err(unknown)
+}
+
+/// The quantity in an event's data, whichever property its meter reads.
+fn quantity(data: Option<&RawValue>) -> Option<Cow<'_, str>> {
+    let mut values = [None];
+    cloudevents::pick(data?, &["quantity"], &mut values).ok()?;
+    values[0].and_then(decimal_text)
 }
 
 impl Reading<'_> {
@@ -234,17 +264,16 @@ impl Reading<'_> {
     }
 
     fn request(&self, event: &IncomingEvent<'_>) -> Result<RecordRequest, Refused> {
-        let meters = self.snapshot.rules.meters_of_type(&event.kind);
-        if meters.is_empty() {
-            let detail = format!("No meter counts events of type {:?}; GET /v1/meters lists them.", event.kind);
-            return Err(("unknown-meter", detail));
-        }
-        let Told { items, outcome, calls, llm } = self.told(event, meters)?;
+        let said = self.said(event)?;
+        let Told { items, outcome, calls, llm } = self.told(event, &said)?;
         let invalid = |error: metergate_rules::id::InvalidId| ("invalid-event", error.to_string());
         let recorded = Event {
             id: EventId::new(&event.id).map_err(invalid)?,
             source: EventSource::new(&event.source).map_err(invalid)?,
-            event_type: EventType::new(&event.kind).map_err(invalid)?,
+            event_type: match said {
+                Said::Only(meter, _) => meter.event_type.clone(),
+                Said::Type(_) => EventType::new(&event.kind).map_err(invalid)?,
+            },
             time: event.time,
             data: event.data.map_or("", RawValue::get).to_owned(),
             items,
@@ -256,8 +285,25 @@ impl Reading<'_> {
         Ok(RecordRequest { caller: self.caller.clone(), organization, event: recorded, under: None })
     }
 
-    fn told(&self, event: &IncomingEvent<'_>, meters: &[Arc<Meter>]) -> Result<Told, Refused> {
-        let data = event.data;
+    /// To which meters: to those of its type. What a client tells late of a decision or a commit counts where that would have: on
+    /// its meter alone, whatever this counts else, and whatever else counts that type.
+    fn said(&self, event: &IncomingEvent<'_>) -> Result<Said<'_>, Refused> {
+        let of = |prefix: &str| event.kind.strip_prefix(prefix).filter(|_| event.source.starts_with(CLIENTS));
+        let named = of(OF_DECISION).map(|key| (key, false)).or_else(|| of(OF_COMMIT).map(|key| (key, true)));
+        if let Some((key, is_commit)) = named {
+            let unknown = || ("unknown-meter", format!("There is no meter {key:?}; GET /v1/meters lists them."));
+            return Ok(Said::Only(self.snapshot.meter(key).ok_or_else(unknown)?, is_commit));
+        }
+        let meters = self.snapshot.rules.meters_of_type(&event.kind);
+        if meters.is_empty() {
+            let detail = format!("No meter counts events of type {:?}; GET /v1/meters lists them.", event.kind);
+            return Err(("unknown-meter", detail));
+        }
+        Ok(Said::Type(meters))
+    }
+
+    fn told(&self, event: &IncomingEvent<'_>, said: &Said<'_>) -> Result<Told, Refused> {
+        let (data, meters) = (event.data, said.meters());
         let refuse = |why: measure::Unmeasured| match why.property.is_empty() {
             true => (why.code, why.detail),
             false => (why.code, format!("data.{}: {}", why.property, why.detail)),
@@ -266,11 +312,14 @@ impl Reading<'_> {
         let values_key = self.app.shared.store.values_key();
         // In anybody else's event it is a property like others.
         let is_clients = event.source.starts_with(CLIENTS);
-        let calls = properties.calls().filter(|calls| is_clients && calls.count > 0);
+        let is_commit = matches!(said, Said::Only(_, true));
+        let calls = properties.calls().filter(|calls| is_clients && (calls.count > 0 || is_commit));
         let count = calls.as_ref().map(|calls| calls.count.to_string());
-        let item = |meter: &Arc<Meter>| match (&count, meter.aggregation) {
-            (Some(count), Aggregation::Count) => measure::held(meter, Some(count), &properties, values_key),
-            _ => measure::item(meter, None, &properties, values_key),
+        let apart = if matches!(said, Said::Only(..)) { quantity(data) } else { None };
+        let item = |meter: &Arc<Meter>| match (said, &count, meter.aggregation) {
+            (Said::Only(_, true), ..) => measure::held(meter, apart.as_deref(), &properties, values_key),
+            (_, Some(count), Aggregation::Count) => measure::held(meter, Some(count), &properties, values_key),
+            _ => measure::item(meter, apart.as_deref(), &properties, values_key),
         };
         let items = meters.iter().map(item).collect::<Result<_, _>>().map_err(refuse)?;
         let rules = &self.snapshot.rules;

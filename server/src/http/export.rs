@@ -22,6 +22,7 @@ use super::settings::SettingsBody;
 use super::state::{App, Operator};
 use super::team::{MeterBody, PlanBody};
 use super::webhook_endpoints::EndpointBody;
+use crate::catalogue::logo::Picture;
 use crate::report::export::Lines;
 use crate::report::{Report, Timestamp};
 use crate::store::reader::ReadError;
@@ -83,7 +84,7 @@ fn write(
     let mut lines = Lines::to(send);
     lines.put("begin", None, &Begin { format: 1, time: Timestamp(report.now), events: with_events })?;
     let stored = &report.catalogue.stored;
-    lines.put("settings", None, &SettingsBody::of(&stored.settings))?;
+    lines.put("settings", None, &SettingsBody::of(&stored.settings, Picture::address))?;
     for meter in stored.meters.values().filter_map(|entry| MeterBody::of(entry, report.catalogue)) {
         lines.put("meter", None, &meter)?;
     }

@@ -100,7 +100,8 @@ pub async fn check(
 /// once for its source and id. The answer comes after the events are durable; one bad event never loses the others. What is told of
 /// a period or another window that is over stands in reports: it draws no grants there, and is no overage. What several calls used
 /// together can be one event, of a source that begins with `@metergate/`, whose data has `calls` as the commit of a reservation has
-/// it: it counts as so many.
+/// it: it counts as so many. Of such a source the type `metergate:consume/<meter>` is what a decision on that meter would have recorded, and
+/// `metergate:commit/<meter>` what the commit of a reservation would: it counts on that meter alone, whatever its own event type is.
 #[utoipa::path(post, operation_id = "record_events", path = "/v1/events", tag = "events",
     request_body(content((Object = "application/cloudevents+json"), (Vec<Object> = "application/cloudevents-batch+json"), (String = "application/x-ndjson"))),
     responses((status = 200, body = IngestBody), (status = 400, description = "The body cannot be read"), (status = 413, description = "Too large"), (status = 415, description = "Another content type")))]

@@ -7,13 +7,18 @@ use serde_path_to_error::{Path, Segment};
 
 use super::error::{ApiError, Fault};
 
+mod zero;
+
+pub(super) use zero::ZERO;
+
 /// Reads a body.
 ///
 /// # Errors
-/// 400 where it is no JSON (or not UTF-8), 422 with a JSON pointer where it is JSON of another shape.
+/// 400 where it is no JSON (or not UTF-8), 422 with a JSON pointer where it is JSON of another shape, or U+0000 stands in a text.
 pub fn parse<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, ApiError> {
     // A second, slower reading only for who did it wrong: the first finds no path.
-    serde_json::from_slice(body).map_err(|error| explain::<T>(body, &error))
+    let read = serde_json::from_slice(body).map_err(|error| explain::<T>(body, &error))?;
+    zero::zero_in(body).map_or(Ok(read), |pointer| Err(ApiError::invalid(pointer, ZERO)))
 }
 
 /// The same of a body that may be absent, which is `{}`.

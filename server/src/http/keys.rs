@@ -237,12 +237,13 @@ pub async fn put_import(operation: Operation<Credential>) -> Result<Response<Bod
     } else if asked.digest.len() > MOST_DIGEST {
         return Err(ApiError::invalid("#/digest", format!("Send at most {MOST_DIGEST} bytes.")));
     }
-    let source = own_name(&operation.by, operation.named)?;
+    let source = own_name(&operation.by, operation.named.clone())?;
+    let receipt = operation.receipt("PUT /v1/imports/{source}", &[source.as_bytes(), &operation.body])?;
     let record = ImportRecord { source, rows_done: asked.rows_done, digest: asked.digest };
     let request = crate::catalogue::change::TeamRequest {
         actor: operation.by.may(Right::Record)?.actor,
         reason: String::new(),
-        receipt: None,
+        receipt,
         command: TeamCommand::PutImport(record),
         only_if_version: None,
         respond: std::sync::Arc::new(|after| match after.reply {

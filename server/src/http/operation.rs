@@ -17,6 +17,7 @@ use super::change::{self, MOST_REASON, OptionalReasonBody, ReasonBody, if_match,
 use super::error::ApiError;
 use super::path::Path;
 use super::people::sessions::silent;
+use super::query::Pairs;
 use super::reports::organization;
 use super::state::{App, Operator};
 use super::team::{Change, nothing};
@@ -112,6 +113,14 @@ impl<By, Named> Operation<By, Named> {
     /// As [`Self::json`]; 422 also where it is too long.
     pub fn reason_if_any(&self) -> Result<String, ApiError> {
         checked_reason(self.json_or_default::<OptionalReasonBody>()?.reason)
+    }
+
+    /// Whether quantities are answered as strings: `?numbers=string`, which alone the query may say.
+    ///
+    /// # Errors
+    /// 422 for any other query.
+    pub fn text(&self) -> Result<bool, ApiError> {
+        Pairs::of(&self.uri, &["numbers"])?.text()
     }
 
     /// The key under which it may be repeated. `parts` tell one request from another.

@@ -19,6 +19,7 @@ mod admin;
 mod api;
 mod assets;
 mod measured;
+mod multipart;
 mod notifications;
 mod organization;
 mod portal;
@@ -35,9 +36,8 @@ mod who;
 use action::{of_organization, of_own, of_team};
 use visit::Pages;
 
-/// Nothing from elsewhere, nothing inline, in nobody's frame. Logos may stand in the settings themselves; forms lead on to
-/// Stripe's own pages, where customers pay.
-const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; \
+/// Nothing from elsewhere, nothing inline, in nobody's frame. Forms lead on to Stripe's own pages, where customers pay.
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; \
      form-action 'self' https://billing.stripe.com https://checkout.stripe.com; base-uri 'none'; frame-ancestors 'none'";
 
 /// All pages; `api` has every route of the API.
@@ -92,6 +92,7 @@ pub(super) fn router(app: App, api: Router) -> Router {
         .route("/assets/chart.js", get(async || assets::charts()))
         .route("/assets/icons.svg", get(async || assets::icons()))
         .route("/assets/icon.svg", get(async || assets::icon()))
+        .route("/assets/logo", get(assets::logo))
         .route("/assets/team.css", get(assets::team));
     pages.merge(assets).with_state(Pages { app, api })
 }

@@ -2,7 +2,7 @@
 
 use axum::body::Body;
 use axum::extract::State;
-use axum::http::{Response, StatusCode};
+use axum::http::{Response, StatusCode, Uri};
 use metergate_rules::role::Right;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -11,6 +11,7 @@ use super::auth::Credential;
 use super::change::written;
 use super::error::ApiError;
 use super::operation::Operation;
+use super::query::Pairs;
 use super::state::{App, Operator};
 use super::team::answer;
 use crate::catalogue::change::{TeamAfter, TeamCommand};
@@ -33,8 +34,8 @@ pub struct PricesBody {
 
 impl From<&StoredPrices> for PricesBody {
     fn from(stored: &StoredPrices) -> Self {
-        let StoredPrices { version, prices, changed_at } = stored.clone();
-        Self { prices, version, changed_at: changed_at.map(|at| at.to_string()) }
+        let StoredPrices { version, prices, changed_at } = stored;
+        Self { prices: prices.to_vec(), version: *version, changed_at: changed_at.map(|at| at.to_string()) }
     }
 }
 
@@ -100,8 +101,9 @@ impl From<PriceNameBody> for PriceSpec {
 /// The prices of language models' tokens, as `PUT` takes them back.
 #[utoipa::path(get, operation_id = "get_prices", path = "/v1/prices", tag = "meters and plans",
     responses((status = 200, body = PricesBody)))]
-pub async fn get(State(app): State<App>, credential: Credential) -> Result<Response<Body>, ApiError> {
+pub async fn get(State(app): State<App>, credential: Credential, uri: Uri) -> Result<Response<Body>, ApiError> {
     credential.may(Right::Catalogue)?;
+    Pairs::of(&uri, &[])?;
     Ok(written(table(&app.snapshot().stored.prices), false))
 }
 

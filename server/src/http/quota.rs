@@ -18,6 +18,7 @@ use super::error::ApiError;
 use super::json;
 use super::number::{Number, QuantityText};
 use super::operation::Operation;
+use super::reports::Numbers;
 use super::state::{App, Operator};
 use crate::report::Timestamp;
 use crate::report::grants::GrantBody;
@@ -166,12 +167,13 @@ pub async fn change_plan(operation: Operation) -> Result<Response<Body>, ApiErro
 
 /// Sets a limit in place of the plan's.
 #[utoipa::path(put, path = "/v1/organizations/{org}/overrides/{meter}/{window}", tag = "limits and credits", request_body = OverrideBody,
-    params(("org" = String, Path, description = "Id or key"), ("meter" = String, Path), ("window" = String, Path)),
+    params(("org" = String, Path, description = "Id or key"), ("meter" = String, Path), ("window" = String, Path), Numbers),
     responses((status = 200, body = OverrideAnswer), (status = 404, description = "Unknown organization or meter")))]
 pub async fn set_override(
     operation: Operation<Operator, (String, String, String)>,
 ) -> Result<Response<Body>, ApiError> {
-    let (asked, (_, meter, window)) = (operation.json::<OverrideBody>()?, &operation.named);
+    let (text, asked) = (operation.text()?, operation.json::<OverrideBody>()?);
+    let (_, meter, window) = &operation.named;
     let meter = known_meter(&operation.app, meter)?;
     let max = match (&asked.max, asked.unlimited) {
         (Some(text), false) => {
@@ -191,7 +193,7 @@ pub async fn set_override(
             "PUT /v1/organizations/{org}/overrides/{meter}/{window}",
             command,
             asked.reason,
-            override_answer(meter.id, window),
+            override_answer(meter.id, window, text),
         )
         .await
         .map_err(|error| error.placed_at("#/until"))
@@ -213,10 +215,10 @@ pub async fn clear_override(
 
 /// Sets the standing addition to a meter's period limit.
 #[utoipa::path(put, path = "/v1/organizations/{org}/extra/{meter}", tag = "limits and credits", request_body = ExtraBody,
-    params(("org" = String, Path, description = "Id or key"), ("meter" = String, Path)),
+    params(("org" = String, Path, description = "Id or key"), ("meter" = String, Path), Numbers),
     responses((status = 200, body = ExtraAnswer), (status = 404, description = "Unknown organization or meter")))]
 pub async fn set_extra(operation: Operation<Operator, (String, String)>) -> Result<Response<Body>, ApiError> {
-    let asked: ExtraBody = operation.json()?;
+    let (text, asked) = (operation.text()?, operation.json::<ExtraBody>()?);
     let meter = known_meter(&operation.app, &operation.named.1)?;
     let quantity = asked.quantity.parse(meter.decimals).map_err(|why| ApiError::invalid_quantity("#/quantity", why))?;
     operation
@@ -224,17 +226,17 @@ pub async fn set_extra(operation: Operation<Operator, (String, String)>) -> Resu
             "PUT /v1/organizations/{org}/extra/{meter}",
             Command::extra(meter.id, quantity),
             asked.reason,
-            extra_answer(meter.id),
+            extra_answer(meter.id, text),
         )
         .await
 }
 
 /// Gives credit.
 #[utoipa::path(post, operation_id = "create_grant", path = "/v1/organizations/{org}/grants", tag = "limits and credits", request_body = GrantRequestBody,
-    params(("org" = String, Path, description = "Id or key")),
+    params(("org" = String, Path, description = "Id or key"), Numbers),
     responses((status = 201, body = GrantBody), (status = 404, description = "Unknown organization or meter"), (status = 422, description = "Not valid")))]
 pub async fn grant(operation: Operation) -> Result<Response<Body>, ApiError> {
-    let asked: GrantRequestBody = operation.json()?;
+    let (text, asked) = (operation.text()?, operation.json::<GrantRequestBody>()?);
     let (meter, reason) = (known_meter(&operation.app, &asked.meter)?, String::from(asked.reason));
     let amount = asked.amount.parse(meter.decimals).map_err(|why| ApiError::invalid_quantity("#/amount", why))?;
     if amount.is_zero() {
@@ -248,8 +250,8 @@ pub async fn grant(operation: Operation) -> Result<Response<Body>, ApiError> {
         expires_at: asked.expires_at.as_deref().map(|text| time("#/expiresAt", text)).transpose()?,
         reason: reason.clone(),
     });
-    let respond: Respond = Arc::new(|after| {
-        let made = after.account.grants.last().map(|grant| GrantBody::of(grant, after.catalogue, after.now, false));
+    let respond: Respond = Arc::new(move |after| {
+        let made = after.account.grants.last().map(|grant| GrantBody::of(grant, after.catalogue, after.now, text));
         answer(201, after, &made)
     });
     let made = operation.run("POST /v1/organizations/{org}/grants", command, reason, respond).await;
@@ -305,11 +307,11 @@ fn unknown_version() -> ApiError {
     ApiError::new(StatusCode::NOT_FOUND, "unknown-plan", detail)
 }
 
-fn override_answer(meter: MeterId, window: Window) -> Respond {
+fn override_answer(meter: MeterId, window: Window, text: bool) -> Respond {
     Arc::new(move |after| {
         let set = after.account.override_of(meter, window);
         let number = |max| match max {
-            Max::Units(max) => Some(number(max, after.catalogue.decimals(meter))),
+            Max::Units(max) => Some(number(max, after.catalogue.decimals(meter), text)),
             Max::Unlimited => None,
         };
         let body = set.map(|set| OverrideAnswer {
@@ -324,15 +326,15 @@ fn override_answer(meter: MeterId, window: Window) -> Respond {
     })
 }
 
-fn extra_answer(meter: MeterId) -> Respond {
+fn extra_answer(meter: MeterId, text: bool) -> Respond {
     Arc::new(move |after| {
-        let quantity = number(after.account.extra_of(meter), after.catalogue.decimals(meter));
+        let quantity = number(after.account.extra_of(meter), after.catalogue.decimals(meter), text);
         answer(200, after, &ExtraAnswer { meter: after.catalogue.meter_key(meter).to_owned(), quantity })
     })
 }
 
-fn number(quantity: Quantity, decimals: u8) -> Number {
-    Number { units: i128::from(quantity.units()), decimals, text: false }
+fn number(quantity: Quantity, decimals: u8, text: bool) -> Number {
+    Number { units: i128::from(quantity.units()), decimals, text }
 }
 
 pub(super) fn known_meter(app: &App, key: &str) -> Result<Arc<Meter>, ApiError> {
@@ -340,5 +342,6 @@ pub(super) fn known_meter(app: &App, key: &str) -> Result<Arc<Meter>, ApiError> 
 }
 
 fn known_window(name: &str) -> Result<Window, ApiError> {
-    Window::from_name(name).ok_or_else(ApiError::not_found)
+    let detail = "There is no such window; known: minute, hour, day, month, billingPeriod and lifetime.";
+    Window::from_name(name).ok_or_else(|| ApiError::new(StatusCode::NOT_FOUND, "not-found", detail))
 }

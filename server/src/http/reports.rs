@@ -4,7 +4,7 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::http::header::{CONTENT_TYPE, ETAG, IF_NONE_MATCH};
 use axum::http::{HeaderMap, HeaderValue, Response, StatusCode, Uri};
-use metergate_rules::account::Status;
+use metergate_rules::account::{LockCause, Status};
 use metergate_rules::id::{MeterKey, OrganizationRef, PlanKey};
 use metergate_rules::period::Zone;
 use metergate_rules::role::Right;
@@ -14,6 +14,7 @@ use utoipa::IntoParams;
 
 use super::auth::Credential;
 use super::decision::json;
+use super::download::saved_as;
 use super::error::ApiError;
 use super::page::{Page, PageQuery, Paged, encode};
 use super::path::Path;
@@ -78,12 +79,12 @@ pub struct Numbers {
 /// Organizations by key, or the newest first.
 #[utoipa::path(get, operation_id = "list_organizations", path = "/v1/organizations", tag = "organizations",
     params(PageQuery, ("status" = Option<String>, Query, description = "trial, active, past_due or canceled"), ("plan" = Option<String>, Query),
-        ("locked" = Option<bool>, Query), ("search" = Option<String>, Query, description = "What key or name begins with"),
+        ("locked" = Option<bool>, Query), ("lockedBy" = Option<String>, Query, description = "Of the causes of a lock: operator, trial or billing"), ("search" = Option<String>, Query, description = "What key or name begins with"),
         ("sort" = Option<String>, Query, description = "key, or -createdAt for the newest first")),
     responses((status = 200, body = Paged<OrganizationBody>)))]
 pub async fn list(State(app): State<App>, credential: Credential, uri: Uri) -> Result<Response<Body>, ApiError> {
     credential.may(Right::Operate)?;
-    let pairs = Pairs::of(&uri, &["limit", "cursor", "status", "plan", "locked", "search", "sort"])?;
+    let pairs = Pairs::of(&uri, &["limit", "cursor", "status", "plan", "locked", "lockedBy", "search", "sort"])?;
     let page = pairs.page()?;
     let status = |text: &str| match text {
         "trial" => Ok(Status::Trial),
@@ -91,6 +92,12 @@ pub async fn list(State(app): State<App>, credential: Credential, uri: Uri) -> R
         "past_due" => Ok(Status::PastDue),
         "canceled" => Ok(Status::Canceled),
         _ => Err(ApiError::invalid("?status", "Send trial, active, past_due or canceled.")),
+    };
+    let cause = |text: &str| match text {
+        "operator" => Ok(LockCause::Operator),
+        "trial" => Ok(LockCause::Trial),
+        "billing" => Ok(LockCause::Billing),
+        _ => Err(ApiError::invalid("?lockedBy", "Send operator, trial or billing.")),
     };
     let sort = match pairs.one("sort")? {
         None | Some("key") => Sort::Key,
@@ -101,6 +108,7 @@ pub async fn list(State(app): State<App>, credential: Credential, uri: Uri) -> R
         status: pairs.one("status")?.map(status).transpose()?,
         plan: pairs.parsed::<PlanKey>("plan")?,
         locked: pairs.parsed("locked")?,
+        locked_by: pairs.one("lockedBy")?.map(cause).transpose()?,
         search: pairs.one("search")?.map(str::to_owned),
     };
     let found = report(&app, &credential, false, move |report| {
@@ -263,7 +271,7 @@ pub async fn events(State(app): State<App>, credential: Credential, uri: Uri) ->
 }
 
 /// Usage by organization, meter, time and dimension, from what was acknowledged. As JSON, or as CSV with `Accept: text/csv`
-/// or `?format=csv`.
+/// or `?format=csv`; there a text that a spreadsheet would take for a formula has a `'` before it.
 #[utoipa::path(get, operation_id = "query_usage", path = "/v1/usage", tag = "usage",
     params(("organization" = Option<Vec<String>>, Query, description = "Ids or keys, repeatable; all without one"), ("meter" = Option<Vec<String>>, Query, description = "Keys, repeatable; all without one"),
         ("from" = Option<String>, Query), ("to" = Option<String>, Query), ("granularity" = Option<String>, Query, description = "hour, day, month or total"),
@@ -304,6 +312,10 @@ pub async fn usage(
         return Err(ApiError::invalid("?durations", "Ask for them as JSON: the table has no columns for them."));
     }
     let group_by = query.group_by.clone();
+    let whose = match query.organizations.as_deref() {
+        Some([one]) => Some(one.clone()),
+        _ => None,
+    };
     let found = report(&app, &credential, text, move |report| {
         let found = report.usage(&query)?;
         let table = if as_csv { Some(write_csv(&found.data, &group_by)?) } else { None };
@@ -311,7 +323,7 @@ pub async fn usage(
     });
     match found.await? {
         (found, None) => Ok(listed(found, &uri)),
-        (_, Some(table)) => Ok(csv_answer(table)),
+        (_, Some(table)) => Ok(saved_as(csv_answer(table), whose.as_ref(), ("usage", "csv"), app.now())),
     }
 }
 

@@ -46,7 +46,8 @@ pub struct ReserveBody {
     /// How much; 1 without one. Of a meter that counts, how many that are yet to come.
     pub quantity: Option<QuantityText>,
     /// For how long: 1 to 86,400 seconds.
-    pub ttl_seconds: u32,
+    #[schema(value_type = u32, minimum = 1, maximum = 86400)]
+    pub ttl_seconds: i64,
     /// What the caller wants to remember of it, and the meter's dimensions.
     #[schema(value_type = Option<Object>)]
     pub properties: Option<Box<RawValue>>,
@@ -57,7 +58,8 @@ pub struct ReserveBody {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ExtendBody {
     /// From now on: 1 to 86,400 seconds.
-    pub ttl_seconds: u32,
+    #[schema(value_type = u32, minimum = 1, maximum = 86400)]
+    pub ttl_seconds: i64,
 }
 
 /// What was used.
@@ -118,7 +120,7 @@ pub async fn create(operation: Operation<Credential, ()>) -> Result<Response<Bod
     let item = measure::held(meter, quantity, &picked, app.shared.store.values_key()).map_err(wrong)?;
     let llm = llm::said(meter, properties, &snapshot.rules).map_err(wrong)?;
     let properties = properties.map_or_else(String::new, |properties| properties.get().to_owned());
-    let reserve = Reserve { item, ttl: i64::from(asked.ttl_seconds) * SECOND, properties, llm };
+    let reserve = Reserve { item, ttl: asked.ttl_seconds.saturating_mul(SECOND), properties, llm };
     // Before it gets to the store, which may create the organization for it.
     reserve.check()?;
     refuse_elsewhere(app, &snapshot, &caller, &organization, &reserve.item).await?;
@@ -148,7 +150,7 @@ pub async fn get(
 pub async fn extend(operation: Operation<Credential>) -> Result<Response<Body>, ApiError> {
     let caller = operation.by.may(Right::Consume)?;
     let (id, asked) = (reference(&operation.named)?, operation.json::<ExtendBody>()?);
-    let command = Command::Extend { id: id.number, ttl: i64::from(asked.ttl_seconds) * SECOND };
+    let command = Command::Extend { id: id.number, ttl: asked.ttl_seconds.saturating_mul(SECOND) };
     on(&operation, caller, id, "POST /v1/reservations/{id}/extend", command).await
 }
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
-use axum::http::header::X_CONTENT_TYPE_OPTIONS;
+use axum::http::header::{CONTENT_ENCODING, X_CONTENT_TYPE_OPTIONS};
 use axum::http::request::Parts;
 use axum::http::{HeaderValue, Method, Request, Response, StatusCode};
 use bytes::Bytes;
@@ -32,6 +32,9 @@ use crate::clock;
 
 /// A body that is read before it is known who sends it, in bytes.
 const SMALL_BODY: u64 = 64 * 1024;
+/// Where nobody needs a credential: who sends more is told so, and not to sign in.
+const OF_STRANGERS: [&str; 5] =
+    ["/api/auth/register", "/api/auth/login", "/v1/sessions", "/v1/portal-sessions", "/v1/password-resets/request"];
 
 /// Of a body that is refused so much is read behind the answer, in bytes: whoever sends no more than that hears why.
 const MOST_LEFT: u64 = 64 * 1024 * 1024;
@@ -130,12 +133,12 @@ impl Service {
     /// The body, which is read from those alone who may send it.
     async fn body(&self, parts: &Parts, mut incoming: Incoming) -> Result<Bytes, Refused> {
         match self.of_stranger(parts, &mut incoming).await {
-            Ok(Some(body)) => return Ok(body),
+            Ok(Some(body)) => return plain(parts, body),
             Ok(None) => {}
             Err(error) => return Err(Refused { error, left: Some((incoming, MOST_OF_STRANGERS)) }),
         }
         match body::read(Limited::new(&mut incoming, self.limits())).await {
-            Ok(body) => Ok(body),
+            Ok(body) => plain(parts, body),
             Err(error) => {
                 // Who is too slow is not waited for any longer.
                 let is_late = error.status() != StatusCode::PAYLOAD_TOO_LARGE;
@@ -158,6 +161,8 @@ impl Service {
         let (shared, now) = (&self.app.shared, self.app.now());
         let known = auth::authenticate(&parts.headers, &parts.method, shared, &shared.store.catalogue(), now);
         let Err(error) = known else { return Ok(None) };
+        let too_large = || ApiError::payload_too_large(format!("A body has at most {SMALL_BODY} bytes here."));
+        let error = if OF_STRANGERS.contains(&parts.uri.path()) { too_large() } else { error };
         if announced.is_some() {
             return Err(error);
         }
@@ -171,7 +176,17 @@ impl Service {
     }
 }
 
-/// A request that is refused before its body is read, or to the end of it.
+/// A body as it came: none is decoded here, and read as if it were plain it would only be called invalid.
+fn plain(parts: &Parts, body: Bytes) -> Result<Bytes, Refused> {
+    let coding = parts.headers.get(CONTENT_ENCODING).map_or(&b"identity"[..], HeaderValue::as_bytes);
+    if body.is_empty() || coding.eq_ignore_ascii_case(b"identity") {
+        return Ok(body);
+    }
+    let error = ApiError::unsupported_media_type("Send the body as it is, without Content-Encoding.");
+    Err(Refused { error, left: None })
+}
+
+/// A request that is refused before its body is read, to the end of it, or once it is there.
 struct Refused {
     error: ApiError,
     /// What is left of the body, and how much of it is read behind the answer.

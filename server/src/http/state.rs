@@ -324,7 +324,7 @@ impl From<Problem> for ApiError {
             Problem::AlreadyVoid => Self::conflict("already-void", "The event is void already: nothing of it counts."),
             Problem::AlreadyComplete => Self::conflict("already-complete", problem.to_string()),
             Problem::TooManyVoids => Self::conflict("too-many-voids", problem.to_string()),
-            Problem::NotVoidable | Problem::VoidsSeveral => Self::conflict("not-voidable", problem.to_string()),
+            Problem::NotVoidable => Self::conflict("not-voidable", problem.to_string()),
             Problem::OwnAction | Problem::InvalidAction => Self::invalid("#/action", problem.to_string()),
             Problem::UnknownCategory => Self::invalid("#/category", problem.to_string()),
             Problem::NotReservable => Self::invalid("#/meter", problem.to_string()),

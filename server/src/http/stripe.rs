@@ -14,7 +14,7 @@ use utoipa::ToSchema;
 
 use super::auth::Credential;
 use super::body::Raw;
-use super::change::answer;
+use super::change::{answer, written};
 use super::decision::json;
 use super::error::ApiError;
 use super::operation::Operation;
@@ -23,10 +23,11 @@ use super::path::Path;
 use super::query::Pairs;
 use super::reports::{organization, report};
 use super::state::{App, Operator};
-use crate::report::Timestamp;
+use super::team;
 use crate::report::subscription::SubscriptionBody;
+use crate::report::{Timestamp, text_of};
 use crate::store::Respond;
-use crate::store::stripe::{EventList, EventRow, EventState, StripeRow, StripeWork};
+use crate::store::stripe::{Again, EventList, EventRow, EventState, StripeRow, StripeWork};
 use crate::stripe::{Stripe, event, signature};
 
 pub mod paying;
@@ -214,23 +215,19 @@ pub async fn events(State(app): State<App>, _by: Operator, uri: Uri) -> Result<R
 
 fn place(key: &[u8]) -> Option<(Time, String)> {
     let (at, id) = key.split_first_chunk()?;
-    Some((Time::from_micros(i64::from_be_bytes(*at)), String::from_utf8(id.to_vec()).ok()?))
+    Some((Time::from_micros(i64::from_be_bytes(*at)), text_of(id)?.to_owned()))
 }
 
 /// Has an event tried again that failed, or for which no organization was found.
 #[utoipa::path(post, operation_id = "retry_stripe_event", path = "/v1/stripe-events/{id}/retry", tag = "subscriptions", params(("id" = String, Path)),
     responses((status = 200, body = StripeEventBody), (status = 404, description = "Unknown"), (status = 409, description = "It is done")))]
-pub async fn retry(State(app): State<App>, Path(id): Path<String>, _by: Operator) -> Result<Response<Body>, ApiError> {
-    let found = app.read(move |view| Ok(view.rows().stripe_event(&id)?)).await?.ok_or_else(ApiError::not_found)?;
-    if matches!(found.state, EventState::Done | EventState::Ignored) {
-        return Err(ApiError::conflict("event-done", "It is done: there is nothing to try again."));
-    }
-    let now = app.now();
-    let (state, note) = (EventState::Waiting, String::new());
-    let row = EventRow { state, received_at: now, due_at: now, attempts: 0, note, ..found };
-    app.shared.store.stripe(&app.port, StripeWork::Note(vec![StripeRow::Again { id: row.id.clone(), now }])).await?;
+pub async fn retry(operation: Operation) -> Result<Response<Body>, ApiError> {
+    let (app, id) = (&operation.app, operation.named.clone());
+    let receipt = operation.receipt("POST /v1/stripe-events/{id}/retry", &[id.as_bytes()])?;
+    let respond = |event: EventRow| team::answer(200, &StripeEventBody::from(event), None);
+    let (answer, replayed) = app.shared.store.stripe_again(&app.port, Again { id, receipt, respond }).await?;
     if let Some(stripe) = &app.shared.stripe {
         stripe.wake.notify_one();
     }
-    Ok(json(StatusCode::OK, &StripeEventBody::from(row)))
+    Ok(written(answer, replayed))
 }

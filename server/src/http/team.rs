@@ -6,6 +6,7 @@ use std::sync::Arc;
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, Response, StatusCode, Uri};
+use metergate_rules::account::Account;
 use metergate_rules::id::{MeterKey, PlanKey};
 use metergate_rules::role::Right;
 use serde::{Deserialize, Serialize};
@@ -161,12 +162,21 @@ fn meter_answer(after: &TeamAfter<'_>) -> Answer {
     answer(if *new { 201 } else { 200 }, &body, None)
 }
 
-/// Deletes a meter that no plan limits. What was recorded on it stays.
+/// Deletes a meter that no plan limits, and of which no organization has an override, extra quota or credit. What was recorded on it
+/// stays.
 #[utoipa::path(delete, path = "/v1/meters/{key}", tag = "meters and plans", params(("key" = String, Path)), request_body = Option<OptionalReasonBody>,
-    responses((status = 204), (status = 404, description = "Unknown"), (status = 409, description = "A plan limits it")))]
+    responses((status = 204), (status = 404, description = "Unknown"), (status = 409, description = "A plan limits it, or an organization has an override, extra quota or credit of it")))]
 pub async fn delete_meter(operation: Operation) -> Result<Response<Body>, ApiError> {
     let key = MeterKey::new(&operation.named).map_err(|_| ApiError::unknown_meter())?;
-    operation.delete_of_team("DELETE /v1/meters/{key}", TeamCommand::DeleteMeter(key)).await
+    let meter = operation.app.snapshot().meter(key.as_str()).map(|meter| meter.id);
+    let is_used = match meter {
+        Some(meter) => {
+            let now = operation.app.now();
+            is_some(&operation.app, move |_, account| account.has_own(meter, now)).await?
+        }
+        None => false,
+    };
+    operation.delete_of_team("DELETE /v1/meters/{key}", TeamCommand::DeleteMeter(key, is_used)).await
 }
 
 /// The newest version of every plan.
@@ -234,22 +244,26 @@ fn plan_answer(after: &TeamAfter<'_>) -> Answer {
     responses((status = 204), (status = 404, description = "Unknown"), (status = 409, description = "New organizations begin on it, a plan leads to it, or organizations are on it or will come to it")))]
 pub async fn delete_plan(operation: Operation) -> Result<Response<Body>, ApiError> {
     let plan = PlanKey::new(&operation.named).map_err(|_| ApiError::unknown_plan())?;
-    let is_used = is_used(&operation.app, &plan).await?;
+    let key = plan.clone();
+    let is_used = is_some(&operation.app, move |snapshot, account| snapshot.leads_to(account, &key)).await?;
     operation.delete_of_team("DELETE /v1/plans/{key}", TeamCommand::DeletePlan(plan, is_used)).await
 }
 
-/// Whether an organization is on a plan or will come to it. Few at a time: nobody else's reading waits for all of them. An
-/// account that cannot be read may be one.
-async fn is_used(app: &App, plan: &PlanKey) -> Result<bool, ApiError> {
+/// Whether an organization is one of some. Few at a time: nobody else's reading waits for all of them. An account that cannot be
+/// read may be one.
+async fn is_some(
+    app: &App,
+    is_one: impl Fn(&Snapshot, &Account) -> bool + Clone + Send + 'static,
+) -> Result<bool, ApiError> {
     let mut after = None;
     loop {
-        let (snapshot, key) = (app.snapshot(), plan.clone());
+        let (snapshot, is_one) = (app.snapshot(), is_one.clone());
         let (found, next) = app
             .read(move |view| {
                 let mut found = false;
                 let next = view.each_account(after, ACCOUNTS_AT_ONCE, |_, account| {
                     found |= match account {
-                        Ok(account) => snapshot.leads_to(&account, &key),
+                        Ok(account) => is_one(&snapshot, &account),
                         Err(ReadError::Store(StoreError::UnknownOrganization)) => false,
                         Err(_) => true,
                     };

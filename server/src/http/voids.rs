@@ -19,7 +19,7 @@ use crate::report::events::DECISION_SOURCE;
 use crate::store::{Caller, ChangeRequest, Receipt, ReceiptKey, Request, Scope, StoreError};
 
 /// Takes back what an event or a decision counted. Reports, open counters and grants follow; the event stays in the list as
-/// void, and its id stays known.
+/// void, and its id stays known. One that stands for several calls goes with all of them.
 #[utoipa::path(delete, operation_id = "void_event", path = "/v1/events/{id}", tag = "events", request_body = ReasonBody,
     params(("id" = String, Path, description = "As the list of events shows it"), ("organization" = String, Query, description = "Id or key"),
         ("source" = String, Query, description = "As the list of events shows it; of a decision metergate:consume/<meter>")),

@@ -3,16 +3,18 @@
 
 use std::time::Duration;
 
-use metergate_rules::id::{OrganizationId, OrganizationKey, OrganizationRef};
+use metergate_pages::format::Zone;
+use metergate_rules::id::{OrganizationKey, OrganizationRef};
 use metergate_rules::notice::{Kind, Topic};
 use metergate_rules::time::{DAY, HOUR, SECOND, Time};
 
-use super::written::{Button, Choices, Words};
+use super::written::{Button, Called, Choices, Words};
 use super::{Post, Sent};
+use crate::catalogue::settings::TeamSettings;
 use crate::clock::boot;
 use crate::http::error::ApiError;
+use crate::people::choice::Membership;
 use crate::people::told::user_of;
-use crate::people::{UserId, choice};
 use crate::store::outbox::{AttemptRow, DeliveryRow, DeliveryState, Noted, OutboxWork};
 use crate::store::reader::ReadError;
 use crate::store::{Scope, StoreError};
@@ -80,30 +82,32 @@ impl Post {
         let organization = delivery.key.organization;
         let Some(user) = user_of(delivery.key.endpoint.as_str()) else { return Ok(None) };
         // They may have chosen otherwise since it was written, or be a member no more.
-        let wants =
-            |topic: &Topic| people.member(organization, user).is_some_and(|member| people.is_told(member, *topic));
+        let Some(member) = people.member(organization, user) else { return Ok(None) };
+        let wants = |topic: &Topic| people.is_told(member, *topic);
         let Some(to) = topic_of(delivery).filter(wants).and_then(|_| people.user(user)) else {
             return Ok(None);
         };
+        let membership = Membership::of(member);
         let (to, id) = (to.email.clone(), OrganizationRef::Id(organization));
         let found = self.store.reader().read(move |view| match view.account(Scope::Team, &id) {
             Err(ReadError::Store(StoreError::UnknownOrganization)) => Ok(None),
-            account => account.map(|account| Some(account.profile.key.clone())),
+            account => account.map(|account| Some((account.profile.key.clone(), account.profile.zone.clone()))),
         });
-        let Some(key) = found.await? else { return Ok(None) };
-        let urls = self.urls(&key, organization, user).map_err(|_| StoreError::Unavailable)?;
-        let name = |key: &str| catalogue.meter_entry(key).and_then(|entry| entry.spec.name.clone());
-        Ok(Words::notice(to, catalogue.stored.settings.team_name.clone(), urls, &delivery.body, name))
+        let Some((key, zone)) = found.await? else { return Ok(None) };
+        let urls = self.urls(&key, &membership).map_err(|_| StoreError::Unavailable)?;
+        let meter = |key: &str| {
+            let spec = &catalogue.meter_entry(key)?.spec;
+            Some((spec.name.clone().unwrap_or_else(|| key.to_owned()), spec.unit.clone().unwrap_or_default()))
+        };
+        let plan = |key: &str| catalogue.plan_title(key).map(str::to_owned);
+        let TeamSettings { team_name, contact, .. } = catalogue.stored.settings.clone();
+        let called = Called { meter: &meter, plan: &plan, zone: Zone::new(zone.name()), contact };
+        Ok(Words::notice(to, team_name, urls, &delivery.body, &called))
     }
 
     /// Where a member sees the use, and where they choose what they are told.
-    fn urls(
-        &self,
-        key: &OrganizationKey,
-        organization: OrganizationId,
-        user: UserId,
-    ) -> Result<(String, Choices), ApiError> {
-        let token = choice::token(self.store.audit_key(), organization, user);
+    fn urls(&self, key: &OrganizationKey, membership: &Membership) -> Result<(String, Choices), ApiError> {
+        let token = membership.token(self.store.audit_key());
         let button = match self.links.is_public() {
             None => Button::None,
             Some(false) => Button::Page,
@@ -111,7 +115,7 @@ impl Post {
         };
         let settings = self.links.page(&format!("/portal/notifications?org={key}"))?;
         let choices = Choices { settings, refuse: self.links.link("/unsubscribe", &token)?, button };
-        Ok((self.links.page("/portal")?, choices))
+        Ok((self.links.page(&format!("/portal?org={key}"))?, choices))
     }
 }
 

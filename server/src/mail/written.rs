@@ -10,6 +10,8 @@ use crate::people::email::Email;
 
 mod told;
 
+pub(super) use told::Called;
+
 /// The longest name in a mail, in characters.
 const MOST_NAME: usize = 100;
 /// The same where whoever registers has chosen it, and somebody else reads it.
@@ -249,7 +251,7 @@ mod tests {
     #[test]
     fn mail_programs_are_told_how_to_get_no_more_where_they_reach_this_server() {
         let mut words = Words::reset(Email::new("ann@example.com").unwrap(), None, "https://x/portal".to_owned());
-        let refuse = format!("https://usage.example.com/unsubscribe?token=mgu_{}", "0".repeat(128));
+        let refuse = format!("https://usage.example.com/unsubscribe?token=mgu_{}", "0".repeat(144));
         for (button, is_named, is_one_click) in
             [(Button::None, false, false), (Button::Page, true, false), (Button::OneClick, true, true)]
         {

@@ -10,6 +10,7 @@ use metergate_rules::notice::Topic;
 use metergate_rules::role::Role;
 use metergate_rules::time::Time;
 
+use super::choice::Membership;
 use super::email::Email;
 use super::identity::Proof;
 use super::letter::LetterId;
@@ -97,8 +98,8 @@ pub enum PeopleCommand {
     RemoveMember(OrganizationRef, UserId),
     /// A member chooses what they are told by mail.
     ChooseMails(OrganizationRef, UserId, Vec<(Topic, bool)>),
-    /// Who got a mail about an organization wants no more of them.
-    RefuseMails(OrganizationId, UserId),
+    /// Who got a mail by a membership wants no more of them.
+    RefuseMails(Membership),
     /// Somebody is invited.
     Invite(OrganizationRef, Email, Role, TokenHash),
     /// Who is invited already gets another link, for another time.
@@ -260,7 +261,7 @@ pub fn decide(ground: &Ground<'_>, command: &PeopleCommand) -> Result<PeopleOutc
         PeopleCommand::ChangeMember(_, user, role, is_active) => change.change_member(*user, *role, *is_active)?,
         PeopleCommand::RemoveMember(_, user) => change.remove_member(*user)?,
         PeopleCommand::ChooseMails(_, user, chosen) => change.choose_mails(*user, chosen)?,
-        PeopleCommand::RefuseMails(_, user) => change.refuse_mails(*user),
+        PeopleCommand::RefuseMails(membership) => change.refuse_mails(membership),
         PeopleCommand::Invite(_, email, role, link) => change.invite(email, *role, *link)?,
         PeopleCommand::InviteAgain(_, invitation, link) => change.invite_again(*invitation, *link)?,
         PeopleCommand::Withdraw(_, invitation) => change.withdraw(*invitation)?,

@@ -1,11 +1,13 @@
 //! What members want to be told by mail (N5), and the links by which who gets a mail wants no more.
 //!
 //! Such a link is good for as long as the membership: a mail may be opened after years, and whoever wants no more of them must not
-//! have to sign in. So its token is not stored but made, by a key of the installation, and does nothing else.
+//! have to sign in. So its token is not stored but made, by a key of the installation, and does nothing else. It names the membership
+//! by its beginning, so that it says nothing of one that begins anew: whoever comes back is told what is usual until they say otherwise.
 
 use hmac::{Hmac, KeyInit, Mac};
 use metergate_rules::id::OrganizationId;
 use metergate_rules::notice::Topic;
+use metergate_rules::time::Time;
 use serde::{Deserialize, Serialize};
 use sha2::Sha256;
 
@@ -52,34 +54,67 @@ impl People {
         self.choice(member).and_then(|choice| choice.of(topic)) == Some(false)
     }
 
-    /// Whether somebody would get no mail about an organization in any case: they refused all, or are no member.
-    pub fn gets_no_mail(&self, organization: OrganizationId, user: UserId) -> bool {
+    /// The membership that one is, if it still goes on.
+    pub fn member_since(&self, membership: &Membership) -> Option<&Member> {
+        let member = self.member(membership.organization, membership.user);
+        member.filter(|member| member.created_at == membership.since)
+    }
+
+    /// Whether nobody would get a mail by a membership in any case: they refused all, or it is over.
+    pub fn gets_no_mail(&self, membership: &Membership) -> bool {
         let refused_all = |member| Topic::ALL.into_iter().all(|topic| self.has_refused(member, topic));
-        self.member(organization, user).is_none_or(refused_all)
+        self.member_since(membership).is_none_or(refused_all)
     }
 }
 
-/// The token of a link by which a member wants no more mails about an organization, whoever opens it.
-pub fn token(key: &[u8; 16], organization: OrganizationId, user: UserId) -> String {
-    let signature = signed(key, organization, user).finalize().into_bytes();
-    format!("{PREFIX}{}{}{}", hex(&organization.0), hex(&user.0), hex(&signature))
+/// A membership, apart from an earlier and a later one of the same user in the same organization.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Membership {
+    /// Where.
+    pub organization: OrganizationId,
+    /// Whose.
+    pub user: UserId,
+    /// Since when.
+    pub since: Time,
 }
 
-/// Whose token this is, if it was made by this key; compared in constant time.
-pub fn read(key: &[u8; 16], token: &str) -> Option<(OrganizationId, UserId)> {
-    let bytes = token.strip_prefix(PREFIX).and_then(unhex::<64>)?;
-    let (organization, rest) = bytes.split_first_chunk()?;
-    let (user, signature) = rest.split_first_chunk()?;
-    let (organization, user) = (OrganizationId(*organization), UserId(*user));
-    signed(key, organization, user).verify_slice(signature).is_ok().then_some((organization, user))
+impl Membership {
+    /// The one of a member.
+    pub const fn of(member: &Member) -> Self {
+        Self { organization: member.organization, user: member.user, since: member.created_at }
+    }
+
+    fn bytes(&self) -> [u8; 40] {
+        let mut bytes = [0; 40];
+        bytes[..16].copy_from_slice(&self.organization.0);
+        bytes[16..32].copy_from_slice(&self.user.0);
+        bytes[32..].copy_from_slice(&self.since.micros().to_be_bytes());
+        bytes
+    }
+
+    /// The token of a link by which a member wants no more mails about an organization, whoever opens it.
+    pub fn token(&self, key: &[u8; 16]) -> String {
+        let bytes = self.bytes();
+        format!("{PREFIX}{}{}", hex(&bytes), hex(&signed(key, &bytes).finalize().into_bytes()))
+    }
+
+    /// Whose token this is, if it was made by this key; compared in constant time.
+    pub fn read(key: &[u8; 16], token: &str) -> Option<Self> {
+        let bytes = token.strip_prefix(PREFIX).and_then(unhex::<72>)?;
+        let (named, signature) = bytes.split_first_chunk::<40>()?;
+        let (organization, rest) = named.split_first_chunk()?;
+        let (user, since) = rest.split_first_chunk()?;
+        let since = Time::from_micros(i64::from_be_bytes(since.try_into().ok()?));
+        let membership = Self { organization: OrganizationId(*organization), user: UserId(*user), since };
+        signed(key, named).verify_slice(signature).is_ok().then_some(membership)
+    }
 }
 
 #[expect(clippy::expect_used, reason = "HMAC takes keys of every length")]
-fn signed(key: &[u8; 16], organization: OrganizationId, user: UserId) -> Hmac<Sha256> {
+fn signed(key: &[u8; 16], named: &[u8; 40]) -> Hmac<Sha256> {
     let mut mac = Hmac::<Sha256>::new_from_slice(key).expect("HMAC takes keys of every length");
     mac.update(CONTEXT);
-    mac.update(&organization.0);
-    mac.update(&user.0);
+    mac.update(named);
     mac
 }
 
@@ -88,18 +123,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_token_is_one_members_in_one_organization_and_no_other_key_makes_it() {
+    fn a_token_is_of_one_membership_and_no_other_key_makes_it() {
         let (organization, user, key) = (OrganizationId([7; 16]), UserId([8; 16]), [9; 16]);
-        let made = token(&key, organization, user);
-        assert_eq!(read(&key, &made), Some((organization, user)));
-        assert_eq!(read(&[10; 16], &made), None);
+        let membership = Membership { organization, user, since: Time::from_micros(1_795_345_560_000_001) };
+        let made = membership.token(&key);
+        assert_eq!(Membership::read(&key, &made), Some(membership));
+        assert_ne!(Membership { since: membership.since.plus(1), ..membership }.token(&key), made);
+        assert_eq!(Membership::read(&[10; 16], &made), None);
         for place in PREFIX.len()..made.len() {
             let mut other = made.clone().into_bytes();
             other[place] = if other[place] == b'0' { b'1' } else { b'0' };
-            assert_eq!(read(&key, std::str::from_utf8(&other).unwrap()), None, "digit {place}");
+            assert_eq!(Membership::read(&key, std::str::from_utf8(&other).unwrap()), None, "digit {place}");
         }
         for other in ["", PREFIX, &made[..made.len() - 1], &format!("{made}0"), &made.replace(PREFIX, "mgs_")] {
-            assert_eq!(read(&key, other), None, "{other}");
+            assert_eq!(Membership::read(&key, other), None, "{other}");
         }
     }
 }

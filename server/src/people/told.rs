@@ -51,7 +51,7 @@ mod tests {
     use metergate_rules::time::Time;
 
     use super::*;
-    use crate::people::choice::MailChoice;
+    use crate::people::choice::{MailChoice, Membership};
     use crate::people::identity::Verified;
     use crate::people::{Email, PersonRow, User};
 
@@ -93,13 +93,12 @@ mod tests {
     #[test]
     fn who_has_refused_all_gets_no_mail_and_neither_does_a_stranger() {
         let (mut people, all) = members(&[Role::Owner, Role::Editor]);
-        assert!(
-            all.iter().all(|member| !people.gets_no_mail(OF, member.user)),
-            "editors may get them with another role"
-        );
+        let [one, other] = [Membership::of(&all[0]), Membership::of(&all[1])];
+        assert!(![one, other].iter().any(|of| people.gets_no_mail(of)), "editors may get them with another role");
         chooses(&mut people, &all[0], false);
-        assert!(people.gets_no_mail(OF, all[0].user));
-        assert!(!people.gets_no_mail(OF, all[1].user));
-        assert!(people.gets_no_mail(OrganizationId([8; 16]), all[1].user));
+        assert!(people.gets_no_mail(&one));
+        assert!(!people.gets_no_mail(&other));
+        assert!(people.gets_no_mail(&Membership { organization: OrganizationId([8; 16]), ..other }));
+        assert!(people.gets_no_mail(&Membership { since: AT.plus(-1), ..other }), "that one is over");
     }
 }

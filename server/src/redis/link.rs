@@ -15,12 +15,14 @@ use metergate_rules::time::{SECOND, Time};
 use redis::aio::{ConnectionLike, MultiplexedConnection};
 use redis::cluster::ClusterClient;
 use redis::cluster_async::ClusterConnection;
-use redis::{Client, Cmd, FromRedisValue, RedisError, RedisFuture, RedisResult};
+use redis::{AsyncConnectionConfig, Client, Cmd, FromRedisValue, RedisError, RedisFuture, RedisResult};
 use tokio::sync::{Notify, watch};
 
 use super::address::{Address, Form};
+use super::near;
 use super::script::Script;
 use crate::clock;
+use crate::faults::planted;
 
 /// In which a call is answered, one way or another.
 pub const DEADLINE: Duration = Duration::from_millis(100);
@@ -39,6 +41,8 @@ const CLUSTER_WAIT: u64 = 20;
 const PROBES: usize = 8;
 /// Writes such a key, and says what time it is there.
 const PROBE: &str = "redis.call('SET', KEYS[1], 1, 'PX', 1000) return redis.call('TIME')";
+/// Commands that wait to be sent over a connection at most; who comes with more waits until there is room.
+const WAITING: usize = 1_024;
 /// Pieces of work for which nobody waits, at a time. What comes beyond that is not done.
 const MOST_BESIDE: usize = 10_000;
 
@@ -58,6 +62,7 @@ pub struct Link {
 }
 
 struct Shared {
+    address: Address,
     connection: ArcSwapOption<Connection>,
     broken: Notify,
     /// The clock of Redis less the boot clock, in microseconds.
@@ -68,7 +73,7 @@ struct Shared {
 
 /// The servers as one.
 #[derive(Clone)]
-enum Connection {
+pub(super) enum Connection {
     One(MultiplexedConnection),
     Cluster(ClusterConnection),
 }
@@ -114,6 +119,7 @@ impl Link {
     /// Where there can be no thread.
     pub fn start(address: Address, prefix: &str) -> std::io::Result<Self> {
         let shared = Arc::new(Shared {
+            address,
             connection: ArcSwapOption::empty(),
             broken: Notify::new(),
             ahead: AtomicI64::new(0),
@@ -123,7 +129,7 @@ impl Link {
         let (tried, first) = std::sync::mpsc::sync_channel(1);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let (kept, handle) = (Arc::clone(&shared), runtime.handle().clone());
-        let run = move || runtime.block_on(keep(&kept, &address, stopped, tried));
+        let run = move || runtime.block_on(keep(&kept, stopped, tried));
         let thread = std::thread::Builder::new().name("redis".to_owned()).spawn(run)?;
         let _ = first.recv_timeout(2 * CONNECT);
         Ok(Self { shared, stop, thread: Some(thread), runtime: handle, beside: Arc::default() })
@@ -178,12 +184,23 @@ impl Link {
         self.within(|mut connection| async move { command.query_async(&mut connection).await }).await
     }
 
-    async fn within<T, F: Future<Output = RedisResult<T>>>(
-        &self,
-        ask: impl FnOnce(Connection) -> F,
-    ) -> Result<T, Gone> {
+    /// Asks, at most twice: whatever is sent counts once.
+    async fn within<T, F: Future<Output = RedisResult<T>>>(&self, ask: impl Fn(Connection) -> F) -> Result<T, Gone> {
         let connection = self.shared.connection.load_full().ok_or(Gone)?;
-        let why = match tokio::time::timeout(DEADLINE, ask((*connection).clone())).await {
+        let asked = async {
+            if let Some(own) = near::of(&connection, &self.shared.address, &self.runtime) {
+                match ask(Connection::One(own)).await {
+                    // Perhaps Redis has closed it, since this thread had nothing to ask for long. A caller that asks again by itself,
+                    // as a planted bug does, must hear of it.
+                    Err(error) if error.is_unrecoverable_error() && !planted("redis-client-retries") => {
+                        near::forget(&connection);
+                    }
+                    answered => return answered,
+                }
+            }
+            ask((*connection).clone()).await
+        };
+        let why = match tokio::time::timeout(DEADLINE, asked).await {
             Ok(Ok(answer)) => return Ok(answer),
             Ok(Err(error)) => error.to_string(),
             Err(_) => format!("no answer within {} ms", DEADLINE.as_millis()),
@@ -239,18 +256,10 @@ async fn write(mut connection: Connection, key: String) -> RedisResult<(i64, i64
 }
 
 /// Keeps a connection that works until it is told to stop.
-async fn keep(
-    shared: &Shared,
-    address: &Address,
-    mut stopped: watch::Receiver<bool>,
-    tried: std::sync::mpsc::SyncSender<()>,
-) {
+async fn keep(shared: &Shared, mut stopped: watch::Receiver<bool>, tried: std::sync::mpsc::SyncSender<()>) {
     let (mut was_there, mut kept) = (None, None);
     while !*stopped.borrow() {
-        let made = match tokio::time::timeout(CONNECT, working(shared, address, kept.take())).await {
-            Ok(made) => made.map_err(|error| error.to_string()),
-            Err(_) => Err(format!("no answer within {} s", CONNECT.as_secs())),
-        };
+        let made = soon(working(shared, kept.take())).await;
         // Once for each change.
         let changes = was_there.replace(made.is_ok()) != Some(made.is_ok());
         match made {
@@ -290,25 +299,34 @@ fn gone(why: &str) {
 }
 
 /// The connection that there was, if it works again and finds its servers by itself; else another.
-async fn working(shared: &Shared, address: &Address, kept: Option<Connection>) -> RedisResult<Connection> {
+async fn working(shared: &Shared, kept: Option<Connection>) -> RedisResult<Connection> {
     if let Some(kept @ Connection::Cluster(_)) = kept
         && shared.works(&kept).await.is_ok()
     {
         return Ok(kept);
     }
-    let made = connect(address).await?;
+    let made = connect(&shared.address).await?;
     shared.works(&made).await?;
     Ok(made)
 }
 
+/// A connection of which nobody has seen yet whether it works.
+pub(super) async fn connect_soon(address: &Address) -> Result<Connection, String> {
+    soon(connect(address)).await
+}
+
+/// What comes in the time in which a connection must be made; else why not.
+async fn soon<T>(asked: impl Future<Output = RedisResult<T>>) -> Result<T, String> {
+    match tokio::time::timeout(CONNECT, asked).await {
+        Ok(answered) => answered.map_err(|error| error.to_string()),
+        Err(_) => Err(format!("no answer within {} s", CONNECT.as_secs())),
+    }
+}
+
 async fn connect(address: &Address) -> RedisResult<Connection> {
-    let node = |server: &str| Client::open(address.server(server));
     match &address.form {
-        Form::Single => Ok(Connection::One(node(&address.nodes[0])?.get_multiplexed_async_connection().await?)),
-        Form::Sentinel(master) => {
-            let master = node(&master_of(address, master).await?)?;
-            Ok(Connection::One(master.get_multiplexed_async_connection().await?))
-        }
+        Form::Single => connect_to(address, &address.nodes[0]).await,
+        Form::Sentinel(master) => connect_to(address, &master_of(address, master).await?).await,
         Form::Cluster => {
             let nodes = address.nodes.iter().map(|server| address.server(server));
             let client =
@@ -316,6 +334,12 @@ async fn connect(address: &Address) -> RedisResult<Connection> {
             Ok(Connection::Cluster(client.build()?.get_async_connection().await?))
         }
     }
+}
+
+async fn connect_to(address: &Address, server: &str) -> RedisResult<Connection> {
+    let config = AsyncConnectionConfig::new().set_pipeline_buffer_size(WAITING);
+    let made = Client::open(address.server(server))?.get_multiplexed_async_connection_with_config(&config).await?;
+    Ok(Connection::One(made))
 }
 
 /// Where the master is, as the first Sentinel says that answers.

@@ -1,13 +1,16 @@
 //! The audit log as callers read it (O6).
 
-use metergate_rules::audit::actions::is_meant;
+use std::collections::BTreeMap;
+
+use metergate_rules::audit::actions::{is_meant, is_own};
 use metergate_rules::id::OrganizationRef;
 use metergate_rules::time::Time;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
 use super::{Listed, Report, Timestamp, bad_cursor, stored_object};
+use crate::catalogue::Snapshot;
 use crate::hex::hex;
 use crate::store::audit::{AuditRow, Cut, TEAM, beginning, chain_of};
 use crate::store::reader::{ReadError, View};
@@ -55,6 +58,10 @@ pub struct AuditEntryBody {
     /// Whether what may be personal was forgotten, since the organization was deleted. The entry is in its chain as it was.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub redacted: bool,
+    /// The names of the plans that an entry of Metergate's own says something of, by their keys, also of those that were deleted
+    /// since: whoever reads a log may see no other plan than their own.
+    #[serde(rename = "planNames", skip_serializing_if = "BTreeMap::is_empty")]
+    pub plan_names: BTreeMap<String, String>,
 }
 
 /// That an entry was dealt with.
@@ -103,14 +110,33 @@ impl AuditEntryBody {
             reason: Some(row.reason).filter(|reason| !reason.is_empty()),
             resolved: resolution.and_then(ResolutionBody::of),
             hash: hex(&row.hash),
+            plan_names: BTreeMap::new(),
         }
     }
 
     /// A stored entry.
-    pub(super) fn stored(view: &View<'_>, row: AuditRow) -> Result<Self, ReadError> {
+    pub(super) fn stored(view: &View<'_>, catalogue: &Snapshot, row: AuditRow) -> Result<Self, ReadError> {
         let resolution = view.rows().audit_resolution(row.chain, row.sequence)?;
-        Ok(Self::of(row, resolution))
+        let plan_names = plan_names(&row, catalogue);
+        Ok(Self { plan_names, ..Self::of(row, resolution) })
     }
+}
+
+/// The names of the plans on either side of an entry. None of what the application writes: it may name any plan, and whoever reads
+/// it would learn what that is called.
+fn plan_names(row: &AuditRow, catalogue: &Snapshot) -> BTreeMap<String, String> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Named {
+        plan: Option<String>,
+        scheduled_plan: Option<String>,
+    }
+    if !is_own(&row.action) {
+        return BTreeMap::new();
+    }
+    let sides = [&row.before, &row.after].into_iter().filter_map(|side| serde_json::from_str::<Named>(side).ok());
+    let keys = sides.flat_map(|named| [named.plan, named.scheduled_plan]).flatten();
+    keys.filter_map(|key| Some((key.clone(), catalogue.plan_title(&key)?.to_owned()))).collect()
 }
 
 impl ResolutionBody {
@@ -180,7 +206,7 @@ impl Report<'_> {
                 }
                 before = row.sequence;
                 if filter.takes(&row) {
-                    data.push(AuditEntryBody::stored(self.view, row)?);
+                    data.push(AuditEntryBody::stored(self.view, self.catalogue, row)?);
                 }
             }
             if is_last {

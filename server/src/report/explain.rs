@@ -32,6 +32,8 @@ pub struct Explanation {
     pub at: Timestamp,
     /// The key of its plan.
     pub plan: String,
+    /// The plan's name for people; its key where it has none.
+    pub plan_name: String,
     /// The version of the plan.
     pub plan_version: u32,
     /// `trial`, `active`, `past_due` or `canceled`.
@@ -153,6 +155,7 @@ impl Report<'_> {
             organization: account.profile.key.to_string(),
             at: Timestamp(current.now),
             plan,
+            plan_name: self.catalogue.plan_by_id(account.plan).map_or_else(String::new, |plan| plan.title().to_owned()),
             plan_version,
             status: status_name(account.status),
             trial_ends_at: account.trial.map(|trial| Timestamp(trial.ends_at)),
@@ -162,7 +165,13 @@ impl Report<'_> {
             current_period: account.shown_period().into(),
             next_reset_date: Timestamp(account.windows.period.end),
             meters: meters.into_iter().map(|meter| self.meter_explanation(&current, meter)).collect(),
-            audit: entries::behind(self.view, &live, meter.map(MeterKey::as_str), current.now, self.now)?,
+            audit: entries::behind(
+                (self.view, self.catalogue),
+                &live,
+                meter.map(MeterKey::as_str),
+                current.now,
+                self.now,
+            )?,
         })
     }
 

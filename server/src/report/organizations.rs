@@ -1,11 +1,11 @@
 //! The list of organizations.
 
-use metergate_rules::account::{Account, Status};
+use metergate_rules::account::{Account, LockCause, Status};
 use metergate_rules::due::status_name;
 use metergate_rules::id::{OrganizationId, OrganizationKey, OrganizationRef, PlanKey};
 
 use super::organization::OrganizationBody;
-use super::{Listed, Report, bad_cursor};
+use super::{Listed, Report, bad_cursor, text_of};
 use crate::store::Scope;
 use crate::store::reader::ReadError;
 use crate::store::rows::{Candidates, Listing};
@@ -19,6 +19,8 @@ pub struct OrganizationFilter {
     pub plan: Option<PlanKey>,
     /// Locked, or not.
     pub locked: Option<bool>,
+    /// With a lock of this cause.
+    pub locked_by: Option<LockCause>,
     /// Whose key or name begins so; of ASCII letters in either case.
     pub search: Option<String>,
 }
@@ -31,6 +33,7 @@ impl OrganizationFilter {
         self.status.is_none_or(|status| account.status == status)
             && self.plan.as_ref().is_none_or(on)
             && self.locked.is_none_or(|locked| locked != account.locks.is_empty())
+            && self.locked_by.is_none_or(|cause| account.lock(cause).is_some())
     }
 
     /// The search as a pattern of `LIKE`.
@@ -63,7 +66,7 @@ impl Sort {
     /// Where a page begins that a cursor leads to; nothing where it is no cursor of this order.
     fn place(self, after: Option<&[u8]>) -> Option<Place> {
         Some(match (self, after) {
-            (Self::Key, after) => Place::Key(std::str::from_utf8(after.unwrap_or_default()).ok()?.to_owned()),
+            (Self::Key, after) => Place::Key(text_of(after.unwrap_or_default())?.to_owned()),
             (Self::NewestFirst, None) => Place::Newest(None),
             (Self::NewestFirst, Some(id)) => Place::Newest(Some(OrganizationId(id.try_into().ok()?))),
         })
@@ -123,7 +126,7 @@ impl Report<'_> {
                 own,
                 pattern: pattern.as_deref(),
                 status: filter.status.map(status_name),
-                locked: filter.locked,
+                locked: filter.locked.or(filter.locked_by.map(|_| true)),
                 plan: filter.plan.as_ref().map(PlanKey::as_str),
                 due: self.now,
             };

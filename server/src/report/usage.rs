@@ -15,7 +15,7 @@ use metergate_rules::time::{Span, Time};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::{Listed, Report, bad_cursor, refuse};
+use super::{Listed, Report, bad_cursor, refuse, text_of};
 use crate::http::number::Number;
 use crate::store::Scope;
 use crate::store::reader::ReadError;
@@ -84,7 +84,7 @@ pub enum Granularity {
 
 /// The text is not a granularity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("granularity: must be hour, day, month or total")]
+#[error("must be hour, day, month or total")]
 pub struct InvalidGranularity;
 
 impl FromStr for Granularity {
@@ -222,7 +222,7 @@ impl Report<'_> {
         let buckets = self.buckets(query, None)?;
         check_size(meters.len() * buckets.len())?;
         let until_now = !query.dense && meters.iter().any(|meter| meter.aggregation == Aggregation::Last);
-        let Ok(after) = std::str::from_utf8(query.after.as_deref().unwrap_or_default()) else { return bad_cursor() };
+        let Some(after) = text_of(query.after.as_deref().unwrap_or_default()) else { return bad_cursor() };
         let found = self.keys_after(after, query.limit.saturating_add(1))?;
         let (mut rows, mut last) = (Vec::new(), None);
         for (done, (id, key)) in found.into_iter().enumerate() {

@@ -21,6 +21,7 @@ pub(super) use cut::key;
 pub use cut::{Cut, beginning};
 pub use root::{Root, Signed};
 pub use walk::{Finding, Place, Walked, compare, heads, walk};
+pub(super) use walk::{held, without_chain};
 
 /// The team's own chain.
 pub const TEAM: [u8; 16] = [0; 16];
@@ -229,6 +230,12 @@ pub(super) fn follow(head: Head, row: &AuditRow) -> Result<Head, Broken> {
         return Err(Broken::Changed(row.sequence));
     }
     Ok(row.head())
+}
+
+/// Bytes of a column that has always so many. Where they are not, somebody has changed them: then they are zeros, and their entry
+/// does not match its hash, which whoever verifies the chain finds.
+pub(super) fn fixed<const N: usize>(stored: &[u8]) -> [u8; N] {
+    stored.try_into().unwrap_or([0; N])
 }
 
 /// Whose chain it is: `team`, or an organization's id.

@@ -1,6 +1,6 @@
 //! The block: what one commit made happen, packed into one row of the journal.
 //!
-//! Version 12: one byte `12`; CRC-32 of the rest, little-endian; the directory (a postcard list of organization, length in
+//! Version 14: one byte `14`; CRC-32 of the rest, little-endian; the directory (a postcard list of organization, length in
 //! bytes and number of records, in order of organization); the ids (bytes: of each record that counts once, in order, how
 //! far it begins after the one before or after the ids, as a variable-length integer, and the hash of its id, eight bytes,
 //! little-endian); then the records of each organization, each a postcard value after the other, in the order in which
@@ -8,7 +8,7 @@
 //!
 //! A start reads directories and ids alone, and decodes no record. Where ids are rows of their own, blocks have none.
 //!
-//! Version 13 is what was one organization's in such a block, in a journal of its own (`moving.rs`): one byte `13`, CRC-32, four
+//! Version 15 is what was one organization's in such a block, in a journal of its own (`moving.rs`): one byte `15`, CRC-32, four
 //! bytes with the offset of its first record in the block that it was in, and then as above. So places stay what they were.
 
 use std::borrow::Cow;
@@ -25,9 +25,9 @@ pub use pack::{order, pack, pack_alone, pack_some};
 type Listed = (OrganizationId, u32, u32);
 
 /// The version that is written.
-pub(super) const VERSION: u8 = 12;
+pub(super) const VERSION: u8 = 14;
 /// Of what was in a block with others, and is alone.
-const ALONE: u8 = 13;
+const ALONE: u8 = 15;
 /// Where the directory begins; of a block that is [`ALONE`] after the offset of its first record.
 const HEADER: usize = 5;
 

@@ -52,6 +52,13 @@ pub enum EngineError {
         /// Why.
         why: String,
     },
+    /// A connection to PostgreSQL is not one session.
+    #[error(
+        "a pooler between Metergate and PostgreSQL lends sessions by the transaction or by the statement, and so gives to others \
+         what Metergate sets for a session (role, durability of commits, time limits, locks, prepared statements). Let it lend \
+         each for as long as the connection lasts (PgBouncer: pool_mode = session), or connect to PostgreSQL itself"
+    )]
+    Pooled,
     /// The database is not what this program can use.
     #[error("{0}")]
     Unusable(String),
@@ -108,6 +115,7 @@ impl From<&EngineError> for StoreError {
             | EngineError::Postgres(_)
             | EngineError::Unknown(_)
             | EngineError::Contended(_)
+            | EngineError::Pooled
             | EngineError::Unusable(_) => Self::Unavailable,
         }
     }

@@ -10,7 +10,7 @@ use std::path::Path;
 use metergate_rules::id::OrganizationId;
 use serde::{Deserialize, Serialize};
 
-use super::audit::{Chain, Root, TEAM, owner};
+use super::audit::{Chain, Finding, Root, TEAM, held, owner, without_chain};
 use super::block::{Block, Record};
 use super::error::EngineError;
 use super::known::Id;
@@ -228,8 +228,14 @@ impl Examination<'_> {
     }
 
     fn audit(&mut self) -> Result<(), Halt> {
-        let (mut chain, mut root) = (None::<Chain>, Root::default());
+        let (mut chain, mut root, mut told) = (None::<Chain>, Root::default(), HashSet::new());
         let sqlite = self.sqlite;
+        for Finding { chain, broken } in
+            sqlite.organizations_without_audit(MOST_FINDINGS)?.into_iter().map(without_chain)
+        {
+            told.insert(chain);
+            self.find(format!("the audit log of {}: {broken}", owner(&chain)));
+        }
         sqlite.each_audit_row(|row| {
             self.go_on()?;
             let mut broken = None;
@@ -247,6 +253,11 @@ impl Examination<'_> {
             if !now.is_dropped(&row) {
                 self.seen.census.audit_entries += 1;
                 broken = broken.or(now.follow(&row).err());
+                // An end that the team's chain holds is told of once, however many of its entries hold it.
+                let ends = if now.broken { Vec::new() } else { held(sqlite, &row, MOST_FINDINGS)? };
+                for Finding { chain, broken } in ends.into_iter().filter(|end| told.insert(end.chain)) {
+                    self.find(format!("the audit log of {}: {broken}", owner(&chain)));
+                }
             }
             if let Some(broken) = broken {
                 let whose = if row.chain == TEAM { "the team".to_owned() } else { owner(&row.chain) };

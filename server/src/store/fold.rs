@@ -10,6 +10,7 @@ use std::sync::Arc;
 use metergate_rules::id::OrganizationId;
 
 use super::dirty::{Dirty, DirtyAccount};
+use super::rollup::carried;
 
 /// Entries of the journal that the rows may lack at most, about.
 pub const MOST_UNFOLDED: usize = 5_000_000;
@@ -25,6 +26,16 @@ pub enum Pace {
     Tenth,
     /// So many, also without traffic: for tests that want rows behind the journal, or not.
     Accounts(usize),
+}
+
+impl Pace {
+    /// How many bytes of rollups the row of an account carries at most, where several nodes share it.
+    pub(super) const fn carried(self) -> usize {
+        match self {
+            Self::Tenth | Self::Accounts(0) => carried::MOST,
+            Self::Accounts(_) => 0,
+        }
+    }
 }
 
 /// Where the rows stand against the journal.

@@ -16,7 +16,7 @@ use super::error::{EngineError, unreadable};
 use super::feed::Feed;
 use super::known::Known;
 use super::refusals::Refusals;
-use super::rollup::ValueKey;
+use super::rollup::{Carried, ValueKey};
 use super::rows::Rows;
 use super::slice::{Chunk, Records};
 use crate::catalogue::Snapshot;
@@ -51,6 +51,8 @@ pub(super) struct Ledger {
     pub(super) accounts: Map<OrganizationId, Arc<Account>>,
     /// What rows lack; readers see it too.
     pub(super) dirty: Arc<RwLock<Dirty>>,
+    /// What rows of rollups lack since the rows of these accounts carry it, where several nodes share them.
+    pub(super) carried: Map<OrganizationId, Arc<Carried>>,
     /// Organizations by key, likewise.
     pub(super) keys: Map<OrganizationKey, OrganizationId>,
     /// The ids of decisions and events.

@@ -219,7 +219,15 @@ impl Moving<'_> {
             let (sequence, account) =
                 found.ok_or_else(|| unreadable(format!("organization {id}"), "it is not there"))?;
             let (account, head) = (Arc::new(account), sqlite.audit_head(chain_of(id))?);
-            changed.push(Changed { account, seen: None, sequence, head, block: None, listed: true });
+            changed.push(Changed {
+                account,
+                carried: Arc::default(),
+                seen: None,
+                sequence,
+                head,
+                block: None,
+                listed: true,
+            });
             sqlite.each_row_of_rollups(id, i32::MIN..=i32::MAX, |(meter, day), dimensions, data| {
                 let row = RollupRow { organization: id, meter, day, dimensions };
                 row.unseal(data).map_err(|error| unreadable(format!("a rollup of organization {id}"), error))?;

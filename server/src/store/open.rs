@@ -57,7 +57,7 @@ pub struct Settings {
     pub keep_records: i64,
     /// Ids that are kept in memory before the slice that they are in is closed.
     pub slice_ids: u64,
-    /// How far the rows may stay behind the journal.
+    /// How far the rows may stay behind the journal, or over PostgreSQL those of rollups behind the rows of accounts.
     pub pace: Pace,
     /// Whether mail is sent: else none is written.
     pub mails: bool,
@@ -108,7 +108,7 @@ pub struct Store {
     pub(super) outdated: Outdated,
 }
 
-/// Whether a newer program has changed the database so that this one must not use it any more, and why.
+/// Whether this program must not use the database any more, and why: a newer one has changed it so, or a pooler came in between.
 pub(super) type Outdated = watch::Receiver<Option<String>>;
 /// Where that is said.
 pub(super) type Outdating = watch::Sender<Option<String>>;
@@ -287,7 +287,7 @@ impl Store {
         self.clock.now().plus(self.ahead.load(Ordering::Relaxed))
     }
 
-    /// Why this program must not use the database any more, where a newer one has changed it so.
+    /// Why this program must not use the database any more: a newer one has changed it so, or a pooler came in between.
     pub fn is_outdated(&self) -> Option<String> {
         self.outdated.borrow().clone()
     }

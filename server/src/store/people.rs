@@ -110,7 +110,7 @@ impl Batch<'_> {
             | MakePortal(organization, _)
             | ClosePortal(organization, _) => Ok(Some(self.admitted(&request.caller, organization)?)),
             // By a link that the server has made for this organization.
-            RefuseMails(organization, _) => Ok(self.resolve(&OrganizationRef::Id(*organization))?),
+            RefuseMails(of) => Ok(self.resolve(&OrganizationRef::Id(of.organization))?),
             Accept(link, _) | Register(_, Joins::Invitation(link), ..) => {
                 let link = self.ledger.people.link(link, self.now).cloned();
                 match link.as_deref().map(|link| &link.opens) {

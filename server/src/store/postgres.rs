@@ -41,6 +41,7 @@ mod refusals;
 mod remade;
 mod reports;
 mod rollups;
+mod session;
 mod stripe;
 mod team;
 mod tls;
@@ -80,6 +81,8 @@ enum Reach {
 pub struct Postgres {
     runtime: Option<Runtime>,
     client: Client,
+    /// By which it is known whether the session is this connection's.
+    mark: String,
     statements: RefCell<HashMap<&'static str, Statement>>,
     /// What goes out before the next statement, together with it.
     waiting: RefCell<Vec<(&'static str, Vec<Owned>)>>,
@@ -173,6 +176,7 @@ impl Postgres {
         Ok(Self {
             runtime: Some(runtime),
             client,
+            mark: session::mark(),
             statements: RefCell::default(),
             waiting: RefCell::default(),
             reach: RefCell::default(),
@@ -333,8 +337,9 @@ impl Postgres {
 /// A transaction of the loop: each statement sees what is committed when it begins.
 pub(super) const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED";
 
-/// Says whose rows the transaction sees.
-const NAME: &str = "SELECT set_config('metergate.organizations', $1, true), set_config('metergate.team', $2, true)";
+/// Says whose rows the transaction sees. The names, which may be many, are not sent back.
+const NAME: &str = "
+    SELECT set_config('metergate.organizations', $1, true) IS NULL, set_config('metergate.team', $2, true) IS NULL";
 
 impl Drop for Postgres {
     fn drop(&mut self) {

@@ -20,6 +20,7 @@ use super::block::Block;
 use super::dirty::{Dirty, DirtyAccount};
 use super::error::{EngineError, unreadable};
 use super::postgres::pool::Pool;
+use super::rollup::Rollups;
 use super::rows::{RollupRange, Rows};
 use super::sqlite::Sqlite;
 use super::{Scope, StoreError};
@@ -208,12 +209,14 @@ pub struct View<'a> {
     dirty: &'a Dirty,
     /// What the rows lack of those at which nobody has looked since the start, once it was asked for.
     looked_at: RefCell<HashMap<OrganizationId, Option<Arc<DirtyAccount>>>>,
+    /// What the row of an account carries for rollups, of the organization of which that was asked last.
+    carried: RefCell<Option<(OrganizationId, Arc<Rollups>)>>,
     people: &'a People,
 }
 
 impl<'a> View<'a> {
     fn new(rows: &'a dyn Rows, recent: Option<&'a RwLock<Recent>>, dirty: &'a Dirty, people: &'a People) -> Self {
-        Self { rows, recent, dirty, looked_at: RefCell::default(), people }
+        Self { rows, recent, dirty, looked_at: RefCell::default(), carried: RefCell::default(), people }
     }
 }
 

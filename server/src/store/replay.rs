@@ -46,8 +46,7 @@ pub(super) fn replay(
     recent: &RwLock<Recent>,
 ) -> Result<Replayed, EngineError> {
     let (sequence, last) = sqlite.last_block()?;
-    let folded_to = folded_to(sqlite, sequence)?;
-    let oldest = sqlite.first_block()?.unwrap_or(1);
+    let (folded_to, oldest) = (folded_to(sqlite, sequence)?, sqlite.first_block()?.unwrap_or(1));
     let sliced_to = files.records.last().map_or(0, |slice| slice.extent().last);
     // Where rows were thrown away there may be none of an organization, nor a listing: then all are made before anything else.
     let are_there = sqlite.setting(FOLDED_TO)?.is_some() && folded_to + 1 >= oldest.min(sequence + 1);
@@ -79,6 +78,7 @@ pub(super) fn replay(
     let mut dirty = behind.into_dirty();
     dirty.begin_unread(unread.sorted(sequence));
     let ledger = Ledger {
+        carried: Map::default(),
         accounts: dirty.all().map(|dirty| (dirty.account.id, Arc::clone(&dirty.account))).collect(),
         dirty: Arc::new(RwLock::new(dirty)),
         keys: Map::default(),

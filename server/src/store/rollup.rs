@@ -13,9 +13,11 @@ use super::block::Unreadable;
 use super::seal::{seal, unseal};
 
 mod addition;
+pub(super) mod carried;
 
 pub(super) use addition::each_addition;
 pub use addition::{day_of, durations_of};
+pub use carried::Carried;
 
 /// A quarter hour in microseconds.
 pub const QUARTER: i64 = 15 * MINUTE;

@@ -15,7 +15,7 @@ use super::block::Place;
 use super::error::EngineError;
 use super::ledger::Head;
 use super::outbox::OutboxRows;
-use super::rollup::{RollupKey, Slot, ValueKey};
+use super::rollup::{RollupKey, Rollups, Slot, ValueKey};
 use super::stripe::StripeRows;
 use super::totals::Totals;
 use super::{Answer, ReceiptKey};
@@ -262,6 +262,15 @@ pub trait Rows: OutboxRows + StripeRows {
         each: &mut dyn FnMut(Time, [u8; 16], i64),
     ) -> Result<(), EngineError>;
 
+    /// What the rows of an organization's rollups lack since the row of its account carries it. Nothing where that is kept in
+    /// memory.
+    ///
+    /// # Errors
+    /// [`EngineError`] if it cannot be read.
+    fn carried(&self, _organization: OrganizationId) -> Result<Rollups, EngineError> {
+        Ok(Rollups::default())
+    }
+
     /// Goes through the rows of a range until `each` has enough.
     ///
     /// # Errors
@@ -284,7 +293,7 @@ pub trait Rows: OutboxRows + StripeRows {
     /// [`EngineError`] if it cannot be read.
     fn find_rollup<'k>(&self, key: &'k RollupKey, more: i64) -> Result<(&'k str, Option<Vec<u8>>), EngineError>;
 
-    /// Goes through an organization's rows of some days as they are stored.
+    /// Goes through an organization's rows of some days as they are stored, with what the row of its account carries for them.
     ///
     /// # Errors
     /// [`EngineError`] if they cannot be read; what `each` fails with.

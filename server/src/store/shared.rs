@@ -306,14 +306,31 @@ impl Shared {
         }
         if !is_lost(failure) && !session.is_broken() {
             session.roll_back();
+            self.end_if_pooled(failure, &session);
             if !session.is_broken() {
                 self.session = Some(session);
             }
         }
     }
 
-    /// The connection, made anew where it has ended.
+    /// Stops where a pooler lends the sessions of PostgreSQL to others. What such a session does not know of this connection
+    /// (its role, say) is an error that should not be.
+    fn end_if_pooled(&self, failure: &Failure, session: &Postgres) {
+        let found = match failure {
+            Failure::Store(EngineError::Pooled) => Some(EngineError::Pooled),
+            Failure::Store(EngineError::Postgres(_)) => session.keeps_its_mark().err(),
+            _ => None,
+        };
+        if let Some(why @ EngineError::Pooled) = found {
+            self.outdated.send_replace(Some(why.to_string()));
+        }
+    }
+
+    /// The connection, made anew where it has ended. None any more once the database must not be used.
     fn connected(&mut self) -> Result<Postgres, EngineError> {
+        if let Some(why) = &*self.outdated.borrow() {
+            return Err(EngineError::Unusable(why.clone()));
+        }
         if let Some(session) = self.session.take().filter(|session| !session.is_broken()) {
             return Ok(session);
         }

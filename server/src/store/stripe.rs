@@ -6,7 +6,7 @@ use metergate_rules::subscription::News;
 use metergate_rules::time::Time;
 
 use super::error::EngineError;
-use super::{Port, Receipt, Store, StoreError, Work};
+use super::{Answer, Port, Receipt, ReceiptKey, Store, StoreError, Work};
 
 mod apply;
 
@@ -180,6 +180,18 @@ pub enum StripeWork {
     Apply(Box<Applied>),
     /// Notes what else became of some.
     Note(Vec<StripeRow>),
+    /// Has one tried again.
+    Again(Again),
+}
+
+/// That an operator has an event tried again.
+pub struct Again {
+    /// Which.
+    pub id: String,
+    /// The key under which it may be repeated.
+    pub receipt: Option<ReceiptKey>,
+    /// Makes the answer of the event as it stands then.
+    pub respond: fn(EventRow) -> Answer,
 }
 
 /// What came of events, or of a look at a subscription.
@@ -283,9 +295,22 @@ impl Store {
     /// # Errors
     /// As [`StoreError`] says.
     pub async fn stripe(&self, port: &Port, work: StripeWork) -> Result<Outcome, StoreError> {
-        let receipt = port.call(Work::Stripe(Box::new(work))).await?.pop().unwrap_or(Err(StoreError::Internal))?;
-        let Receipt::Answered { answer, .. } = receipt else { return Err(StoreError::Internal) };
+        let (answer, _) = self.ask_stripe(port, work).await?;
         let outcomes = [Outcome::Changed, Outcome::Unchanged, Outcome::Unmatched, Outcome::Stale];
         outcomes.into_iter().find(|outcome| outcome.status() == answer.status).ok_or(StoreError::Internal)
+    }
+    /// Has an event tried again: the answer, and whether it was given before under the same key.
+    ///
+    /// # Errors
+    /// As [`StoreError`] says: also where there is no such event, or it is over with it.
+    pub async fn stripe_again(&self, port: &Port, again: Again) -> Result<(Answer, bool), StoreError> {
+        self.ask_stripe(port, StripeWork::Again(again)).await
+    }
+
+    async fn ask_stripe(&self, port: &Port, work: StripeWork) -> Result<(Answer, bool), StoreError> {
+        match port.call(Work::Stripe(Box::new(work))).await?.pop().unwrap_or(Err(StoreError::Internal))? {
+            Receipt::Answered { answer, replayed } => Ok((answer, replayed)),
+            _ => Err(StoreError::Internal),
+        }
     }
 }

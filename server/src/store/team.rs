@@ -48,6 +48,12 @@ fn resolved(batch: &mut Batch<'_>, request: &TeamRequest) -> Result<([u8; 16], T
             let is_used = *is_used || accounts.values().any(|account| catalogue.leads_to(account, key));
             Ok((TEAM, TeamCommand::DeletePlan(key.clone(), is_used)))
         }
+        TeamCommand::DeleteMeter(key, is_used) => {
+            let (Ledger { accounts, catalogue, .. }, now) = (&*batch.ledger, batch.now);
+            let meter = catalogue.meter(key.as_str()).map(|meter| meter.id);
+            let has_own = |meter| accounts.values().any(|account| account.has_own(meter, now));
+            Ok((TEAM, TeamCommand::DeleteMeter(key.clone(), *is_used || meter.is_some_and(has_own))))
+        }
         command => Ok((TEAM, command.clone())),
     }
 }

@@ -240,7 +240,7 @@ impl Writer {
         }
         let offsets = self.commit(decided)?;
         self.ledger.feed.refused(&refused, now);
-        self.ledger.refusals.take_in(tally);
+        self.ledger.refusals.take_in(tally, now);
         let sequence = self.ledger.sequence;
         dies_at!("commit-unanswered");
         if planted("answer-before-fsync") {

@@ -282,6 +282,27 @@ export async function overtaken(person, key, api) {
   await person.sees('Changes saved');
 }
 
+/** The session ends while a dialog is open: it says so where it can be read, and once somebody is signed in again it is sent. */
+export async function signedOut(person, key) {
+  const { page } = person;
+  await page.goto(`/admin/organizations/${key}/limits`);
+  await person.ask('Grant credit');
+  await person.fill({ Meter: 'messages', Amount: '7', Reason: reason });
+  await page.context().clearCookies();
+  for (let tries = 0; tries < 2; tries += 1) {
+    await person.send();
+    const said = person.form.getByRole('alert').filter({ hasText: 'You are signed out' });
+    await said.waitFor();
+    await said.getByRole('button', { name: 'Close' }).click();
+    await said.waitFor({ state: 'detached' });
+  }
+  const other = await page.context().newPage();
+  await signIn(other, 'root', '/admin');
+  await other.close();
+  await person.send();
+  await person.sees('Credit granted');
+}
+
 /** What a plan would have refused, worked out. */
 export async function replayed(page) {
   await page.goto('/admin/what-if?plan=starter');

@@ -7,7 +7,7 @@
 import { readFileSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { crawl } from './crawl.mjs';
-import { Person, administer, another, audit, look, overtaken, own, phone, plan, portal, pricedAgain, removed, replayed, signIn, spent } from './flows.mjs';
+import { Person, administer, another, audit, look, overtaken, own, phone, plan, portal, pricedAgain, removed, replayed, signIn, signedOut, spent } from './flows.mjs';
 import { work } from './keyboard.mjs';
 import { address, seed } from './seed.mjs';
 import { start } from './server.mjs';
@@ -193,6 +193,7 @@ async function administrators(browser, server, { script, how, options }) {
     await check(`an administrator reads the audit log, ${how}`, () => audit(person, key));
     await check(`an administrator is on the phone, ${how}`, (found) => phone(person, found));
     await check(`somebody else was quicker, ${how}`, () => overtaken(person, key, server.api));
+    if (script) await check('a session ends while a dialog is open', () => signedOut(person, key));
     await server.api('PUT', `/v1/plans/${key}`, { name: `Plan of ${key}`, features: { sso: true } });
     await check(`a plan is edited in rows, ${how}`, () => plan(person, key, server.api));
     await check(`what is taken away asks why, ${how}`, () => removed(person, key, server.api));

@@ -9,6 +9,7 @@ mod guarded;
 mod hard_limit;
 mod kit;
 mod marks;
+mod near;
 mod routes;
 mod sentinel;
 mod standing;

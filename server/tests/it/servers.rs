@@ -17,11 +17,15 @@ use crate::http::server::free_address;
 mod cluster;
 #[cfg(feature = "faults")]
 mod own;
+#[cfg(feature = "faults")]
+mod pooler;
 
 #[cfg(feature = "faults")]
 pub(crate) use cluster::OwnCluster;
 #[cfg(feature = "faults")]
 pub(crate) use own::OwnPostgres;
+#[cfg(feature = "faults")]
+pub(crate) use pooler::OwnPooler;
 
 /// The superuser's address of the PostgreSQL.
 const POSTGRES: &str = "METERGATE_TEST_POSTGRES";

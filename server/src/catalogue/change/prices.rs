@@ -4,7 +4,7 @@ use metergate_rules::audit::Fields;
 use metergate_rules::time::Span;
 
 use super::{Changing, Decided, TeamReply, TeamRow, unknown, unprocessable};
-use crate::catalogue::price::{self, PriceSpec, StoredPrices};
+use crate::catalogue::price::{self, PriceList, PriceSpec, StoredPrices};
 use crate::store::StoreError;
 
 /// Pricing again what was charged for tokens.
@@ -43,7 +43,7 @@ impl Changing<'_> {
         if version.is_some_and(|version| version != old.version) {
             return Err(StoreError::Changed);
         }
-        if old.prices == prices {
+        if *old.prices == *prices {
             return Ok((TeamReply::Prices, None));
         }
         self.write_prices(prices.to_vec())?;
@@ -59,7 +59,7 @@ impl Changing<'_> {
     }
 
     pub(super) fn patch_prices(&mut self, set: &[PriceSpec], remove: &[PriceSpec]) -> Decided {
-        let mut all = self.stored.prices.prices.clone();
+        let mut all = self.stored.prices.prices.to_vec();
         for (i, gone) in remove.iter().enumerate() {
             gone.price(&format!("#/remove/{i}")).map_err(unprocessable)?;
             let Some(place) = all.iter().position(|price| price.names_the_same(gone)) else {
@@ -91,7 +91,8 @@ impl Changing<'_> {
     }
 
     fn write_prices(&mut self, prices: Vec<PriceSpec>) -> Result<(), StoreError> {
-        price::table(&prices).map_err(unprocessable)?;
+        let prices = PriceList::from(prices);
+        prices.table().map_err(unprocessable)?;
         let version = self.stored.prices.version + 1;
         self.stored.prices = StoredPrices { version, prices, changed_at: Some(self.now) };
         self.rows.push(TeamRow::Prices(self.stored.prices.clone()));

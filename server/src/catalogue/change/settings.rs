@@ -3,6 +3,7 @@
 use metergate_rules::audit::{Fields, Value};
 
 use super::{Changing, Decided, TeamReply, TeamRow};
+use crate::catalogue::logo::Logo;
 use crate::catalogue::settings::{SettingsChange, TeamSettings};
 
 impl Changing<'_> {
@@ -25,10 +26,15 @@ impl Changing<'_> {
 }
 
 fn fields(settings: &TeamSettings) -> Vec<(&'static str, Value)> {
-    let TeamSettings { team_name, logo_url, color, contact, bring_forward_months } = settings;
+    let TeamSettings { team_name, logo, color, contact, bring_forward_months } = settings;
+    // A picture by what tells it from others: the log need not hold it.
+    let logo = logo.as_ref().map(|logo| match logo {
+        Logo::Address(address) => address.clone(),
+        Logo::Picture(picture) => picture.described(),
+    });
     vec![
         ("teamName", team_name.clone().into()),
-        ("logoUrl", logo_url.clone().into()),
+        ("logoUrl", logo.into()),
         ("color", color.clone().into()),
         ("contact", contact.clone().into()),
         ("bringForwardMonths", (*bring_forward_months).into()),

@@ -27,7 +27,13 @@ impl Counts {
     }
 }
 
-/// Asks for about 30 decisions a second until `stop` is set.
+/// From one question of a thread to the next, in milliseconds. All threads together ask some ten times a minute: figures move while
+/// somebody looks, and after hours today is still a day like those of the history.
+const PAUSES: [u64; 2] = [12_000, 24_000];
+/// How often a thread looks whether it is to end, in milliseconds.
+const LOOKS: u64 = 100;
+
+/// Asks for about ten decisions a minute until `stop` is set.
 pub(super) fn run(client: &Client, stop: &AtomicBool, screen: &dyn Screen) -> anyhow::Result<()> {
     screen.note("live traffic runs until Ctrl-C");
     let counts = Counts::default();
@@ -55,6 +61,7 @@ struct Answer {
 
 fn ask(client: &Client, name: &str, stop: &AtomicBool, counts: &Counts) {
     let mut random = Random::of(&[name]);
+    rest(random.between(0, PAUSES[0]), stop);
     while !stop.load(Ordering::Relaxed) {
         let answer = client.post("/v1/consume", &question(&mut random));
         let answer = answer.and_then(|body| client.read::<Answer>("/v1/consume", &body));
@@ -64,7 +71,17 @@ fn ask(client: &Client, name: &str, stop: &AtomicBool, counts: &Counts) {
             Err(_) => &counts.failed,
         };
         count.fetch_add(1, Ordering::Relaxed);
-        std::thread::sleep(Duration::from_millis(random.between(40, 160)));
+        rest(random.between(PAUSES[0], PAUSES[1]), stop);
+    }
+}
+
+/// Waits so many milliseconds, or until it is to end.
+fn rest(milliseconds: u64, stop: &AtomicBool) {
+    for _ in 0..milliseconds / LOOKS {
+        if stop.load(Ordering::Relaxed) {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(LOOKS));
     }
 }
 
@@ -80,7 +97,7 @@ fn question(random: &mut Random) -> Value {
 }
 
 fn tokens(organization: &str, random: &mut Random) -> Value {
-    let (input, output) = (random.between(200, 1600), random.between(40, 500));
+    let (input, output) = (random.between(20, 160), random.between(5, 50));
     let model = ["gpt-4o", "gpt-4o-mini"][usize::from(random.below(2) == 1)];
     json!({"organization": organization, "meter": "tokens", "quantity": input + output,
            "properties": {"model": model, "inputTokens": input, "outputTokens": output}})

@@ -5,9 +5,13 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
+use super::super::screen::plain;
 use super::rows::Row;
 use super::{Options, time};
 use crate::hex::hex;
+
+/// Headings that an error lists, and characters of each.
+const MOST_SHOWN: usize = 40;
 
 /// `name=Column`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -74,8 +78,16 @@ fn place(headings: &[String], column: &str) -> anyhow::Result<usize> {
     match (places.next(), places.next()) {
         (Some(place), None) => Ok(place),
         (Some(_), Some(_)) => anyhow::bail!("the file has two columns {column:?}"),
-        (None, _) => anyhow::bail!("the file has no column {column:?}; it has {}", headings.join(", ")),
+        (None, _) => anyhow::bail!("the file has no column {column:?}; it has {}", listed(headings)),
     }
+}
+
+/// The first of them, as a terminal may show them: a file that is no CSV has anything in its first line.
+fn listed(headings: &[String]) -> String {
+    let shown = headings.iter().take(MOST_SHOWN).map(|heading| plain(heading).chars().take(MOST_SHOWN).collect());
+    let shown: Vec<String> = shown.collect();
+    let more = if headings.len() > MOST_SHOWN { ", …" } else { "" };
+    format!("{}{more}", shown.join(", "))
 }
 
 /// What all events of an import have in common.

@@ -10,6 +10,7 @@ use anyhow::Context as _;
 use csv::ByteRecord;
 use sha2::{Digest, Sha256};
 
+use super::quotes::Quotes;
 use crate::hex::hex;
 
 /// Reads rows in order. The heading line is none of them; blank lines are none either.
@@ -42,7 +43,7 @@ impl Rows {
         let file = File::open(path).with_context(name)?;
         let size = file.metadata().with_context(name)?.len();
         let since_row = Rc::new(Cell::new(0));
-        let bounded = Bounded { inner: file, since_row: Rc::clone(&since_row) };
+        let bounded = Bounded { inner: file, since_row: Rc::clone(&since_row), quotes: Quotes::default() };
         let mut reader = csv::ReaderBuilder::new().flexible(true).from_reader(bounded);
         let headings = reader.byte_headers().with_context(name)?;
         let headings: Vec<String> =
@@ -106,10 +107,12 @@ fn hash(cells: &ByteRecord) -> [u8; 32] {
 /// The longest row in bytes, beyond what the reader has read ahead.
 const LONGEST_ROW: usize = 1 << 20;
 
-/// Ends where a single row grows without bound: a quote that is never closed would take the rest of the file.
+/// Ends where a single row grows without bound, or has a quote that is not closed at the end of the file: that would have taken
+/// the rest of the file.
 struct Bounded<R> {
     inner: R,
     since_row: Rc<Cell<usize>>,
+    quotes: Quotes,
 }
 
 impl<R: Read> Read for Bounded<R> {
@@ -118,6 +121,10 @@ impl<R: Read> Read for Bounded<R> {
             return Err(io::Error::other("the row that begins here is longer than 1 MiB; is a quote not closed?"));
         }
         let read = self.inner.read(buffer)?;
+        if read == 0 && self.quotes.is_open() {
+            return Err(io::Error::other("in the row that begins here a quote is not closed"));
+        }
+        self.quotes.take(&buffer[..read]);
         self.since_row.set(self.since_row.get() + read);
         Ok(read)
     }
@@ -174,5 +181,14 @@ mod tests {
         let error = format!("{:#}", read(content.as_bytes()).unwrap_err());
         assert!(error.contains("line 3") && error.contains("is a quote not closed?"), "{error}");
         assert!(read(b"").is_err());
+    }
+
+    #[test]
+    fn no_row_is_lost_behind_a_quote_that_is_not_closed() {
+        for (content, line) in [("a,b\n1,\"x\n2,y\n3,z\n", 2), ("a,b\n1,2\n3,\"5", 3), ("a,b\n1,\"\"\"\n2,y\n", 2)] {
+            let error = format!("{:#}", read(content.as_bytes()).unwrap_err());
+            assert!(error.contains(&format!("line {line}")) && error.contains("a quote is not closed"), "{error}");
+        }
+        assert_eq!(read(b"a,b\n1,x\"y\n2,\"z\"").unwrap().0.len(), 2);
     }
 }

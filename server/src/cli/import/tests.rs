@@ -243,7 +243,16 @@ fn what_cannot_be_imported_is_said_before_anything_is_sent() {
         "the file has no column \"Model\"; it has TIMESTAMP, ContextTokens, GeneratedTokens"
     );
     assert_eq!(refused(&["--property", "inputTokens=GeneratedTokens"]), "the property inputTokens is given twice");
+    case.write(&format!("\u{1b}[2J\u{7},{}\n", "x,".repeat(500)));
+    let foreign = refused(&[]);
+    assert!(foreign.len() < 300 && foreign.ends_with(", …") && !foreign.contains('\u{1b}'), "{foreign:?}");
+    case.write(&format!("{COLUMNS}{}", rows(0, 2)));
     case.fake.state().answers.clear();
     assert!(refused(&[]).starts_with("Not found (404 not-found)"));
+    // Where no server answers, it is asked once and nothing is waited for.
+    case.fake.fail("GET /v1/meters", 0, Fault::HangUp);
+    let before = case.fake.count("GET /v1/meters");
+    assert!(refused(&[]).starts_with("no answer from a Metergate server"), "{}", refused(&[]));
+    assert_eq!(case.fake.count("GET /v1/meters"), before + 1);
     assert_eq!(case.fake.count("POST"), 0);
 }

@@ -1,18 +1,21 @@
 //! Times as CSV files write them.
 
+use std::borrow::Cow;
+
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 use metergate_rules::time::{SECOND, Time};
 
 /// Why a cell is no time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("not a time such as 2023-11-16 18:15:46.68 or 2023-11-16T18:15:46+01:00")]
+#[error("not a time such as 2023-11-16 18:15:46.68, 2023-11-16T18:15:46+01:00 or 2023-11-16")]
 pub(super) struct InvalidTime;
 
-/// Reads `YYYY-MM-DD HH:MM:SS[.fff…][zone]`, with a space or `T` between date and time. Without a zone it is UTC. What
-/// is finer than a microsecond is cut.
+/// Reads `YYYY-MM-DD HH:MM[:SS[.fff…]][zone]`, with a space or `T` between date and time, or a date alone, which is its midnight.
+/// Without a zone it is UTC. What is finer than a microsecond is cut.
 pub(super) fn parse(cell: &str) -> Result<Time, InvalidTime> {
-    let (civil, rest) = cell.trim().split_at_checked(19).ok_or(InvalidTime)?;
+    let cell = to_the_second(cell.trim());
+    let (civil, rest) = cell.split_at_checked(19).ok_or(InvalidTime)?;
     let civil: DateTime = in_shape(civil).then(|| civil.parse().ok()).flatten().ok_or(InvalidTime)?;
     let (micros, zone) = fraction(rest)?;
     let instant = civil.to_zoned(TimeZone::UTC).map_err(|_| InvalidTime)?.timestamp();
@@ -21,7 +24,20 @@ pub(super) fn parse(cell: &str) -> Result<Time, InvalidTime> {
     if within { Ok(Time::from_micros(micros)) } else { Err(InvalidTime) }
 }
 
-/// `dddd-dd-dd dd:dd:dd`; nothing else that a parser of dates might take.
+/// With the seconds, and the time of day, that it leaves out.
+fn to_the_second(cell: &str) -> Cow<'_, str> {
+    if cell.len() == 10 && in_shape(cell) {
+        return format!("{cell} 00:00:00").into();
+    }
+    match cell.split_at_checked(16) {
+        Some((minute, zone)) if in_shape(minute) && !zone.starts_with([':', '.']) => {
+            format!("{minute}:00{zone}").into()
+        }
+        _ => cell.into(),
+    }
+}
+
+/// `dddd-dd-dd dd:dd:dd`, or the beginning of it; nothing else that a parser of dates might take.
 fn in_shape(text: &str) -> bool {
     text.bytes().zip(b"0000-00-00 00:00:00").all(|(byte, shape)| match shape {
         b'0' => byte.is_ascii_digit(),
@@ -82,6 +98,9 @@ mod tests {
             ("2023-11-16T18:15:46.25-0530", "2023-11-16T23:45:46.25Z"),
             ("2024-02-29 00:00:00+14", "2024-02-28T10:00:00Z"),
             ("1969-12-31 23:59:59.9999999", "1969-12-31T23:59:59.999999Z"),
+            ("2023-11-16", "2023-11-16T00:00:00Z"),
+            ("2023-11-16 18:15", "2023-11-16T18:15:00Z"),
+            ("2023-11-16T18:15+01:00", "2023-11-16T17:15:00Z"),
         ];
         for (cell, expected) in cases {
             assert_eq!(parse(cell).unwrap().to_string(), expected, "{cell}");
@@ -93,8 +112,12 @@ mod tests {
         let cells = [
             "",
             "yesterday",
-            "2023-11-16",
-            "2023-11-16 18:15",
+            "2023-11",
+            "2023-11-16 18",
+            "2023-11-16 18:15.5",
+            "2023-11-16 24:00",
+            "16.11.2023",
+            "2023-02-30",
             "2023-02-29 00:00:00",
             "2023-11-16 24:00:00",
             "2023-11-16 18:15:46.",

@@ -16,7 +16,7 @@ fn entry(seq: u64, resolved: &Value) -> Value {
 #[test]
 fn entries_are_listed_up_to_the_number_asked_for_and_exported_to_the_last() {
     let fake = Fake::start();
-    let resolved = json!({"at": "2026-11-02T00:00:00Z", "by": "key:ops", "note": "a, b"});
+    let resolved = json!({"at": "2026-11-02T00:00:00Z", "by": "key:ops", "note": "=a, b"});
     let pages = [
         (format!("{OF_ACME}action=plan_change&limit=200"), vec![], Value::from("c1")),
         (format!("{OF_ACME}action=plan_change&limit=200&cursor=c1"), vec![entry(3, &resolved)], Value::from("c2")),
@@ -38,7 +38,7 @@ fn entries_are_listed_up_to_the_number_asked_for_and_exported_to_the_last() {
     assert_eq!(
         printed(&fake, &format!("audit export {of_acme} --format csv")),
         "seq,time,actor,action,category,before,after,details,reason,resolvedAt,resolvedBy,resolvedNote,hash\n\
-         3,2026-11-01T00:00:00Z,key:ops,quota.grant,quota,{},\"{\"\"extra\"\":5}\",{},,2026-11-02T00:00:00Z,key:ops,\"a, b\",ab\n\
+         3,2026-11-01T00:00:00Z,key:ops,quota.grant,quota,{},\"{\"\"extra\"\":5}\",{},,2026-11-02T00:00:00Z,key:ops,\"'=a, b\",ab\n\
          2,2026-11-01T00:00:00Z,key:ops,quota.grant,quota,{},\"{\"\"extra\"\":5}\",{},,,,,ab"
     );
     fake.answer("GET /v1/audit-log?limit=200", 200, &json!({"data": [entry(1, &Value::Null)], "nextCursor": null}));

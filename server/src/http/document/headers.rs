@@ -7,7 +7,7 @@ use utoipa::openapi::{Components, Ref, RefOr, Required};
 
 /// Calls that would change something, and take no key, by their `operationId`: they change nothing, have ids of their own, do
 /// the same when they are repeated, or take a token that is good for one time.
-const WITHOUT_KEY: [&str; 13] = [
+const WITHOUT_KEY: [&str; 11] = [
     "aggregate",
     "ask_password_reset",
     "check",
@@ -15,10 +15,8 @@ const WITHOUT_KEY: [&str; 13] = [
     "login",
     "logout",
     "open_portal_session",
-    "put_import",
     "receive_stripe_webhook",
     "record_events",
-    "retry_stripe_event",
     "use_sign_in_link",
     "what_if",
 ];

@@ -15,7 +15,7 @@ async fn every_error_is_its_text_and_keeps_status_and_headers() {
     #[rustfmt::skip]
     let cases = [
         (ApiError::unknown_organization(),           404, "Organization not found"),
-        (ApiError::unavailable(1),                   503, "Not available now. Repeat the request with the same id; it counts once."),
+        (ApiError::unavailable(1),                   503, "Not available now. Repeat the request; what has an id or an Idempotency-Key counts once."),
         (ApiError::internal("password=hunter2"),     500, "Something failed here. The request's id stands in the server's log."),
         (ApiError::invalid("#", "Send an object."),  422, "Send an object."),
         (ApiError::invalid("#/a/0", "Send a."),      422, "a/0: Send a."),

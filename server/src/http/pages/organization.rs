@@ -10,7 +10,9 @@ use metergate_pages::audit::AuditTab;
 use metergate_pages::cycle::CycleTab;
 use metergate_pages::format::Zone;
 use metergate_pages::frame::Place;
-use metergate_pages::organization::{Choice, Explain, Head, LimitsParts, LimitsTab, UsageParts, UsageTab, forecasts};
+use metergate_pages::organization::{
+    Choice, Explain, Head, LimitsParts, LimitsTab, UsageParts, UsageTab, forecasts, on_dates,
+};
 use metergate_pages::organizations::in_query;
 use metergate_pages::people::{FoundKeys, Invited, KeysTab, MembersTab, Search};
 use metergate_pages::subscription::SubscriptionTab;
@@ -137,7 +139,7 @@ impl Seen {
         let names = who::known(&self.visit).await?;
         let (org, named) = (Some(self.organization.key.as_str()), explanation.actors().collect::<Vec<_>>());
         let names = who::with_members(&self.visit, org, names, named.iter().map(String::as_str)).await?;
-        let names = who::with_things(&self.visit, org, names).await?;
+        let names = explanation.naming(who::with_things(&self.visit, org, names).await?);
         let (meters, head, frame) = (self.meters().await?, self.head(""), self.visit.frame.clone());
         Ok(html(&Explain::new(frame, head, (explanation, names), meters, at.is_some(), self.place)))
     }
@@ -172,9 +174,11 @@ pub(super) async fn use_of(visit: &Visit, organization: &Organization) -> Result
         Some(path) => api.get::<Paged<UsageRow>>(&path).await?.data,
         None => Vec::new(),
     };
+    let on_dates = api.get::<Paged<UsageRow>>(&on_dates(organization)).await?.data;
     let forecast: Forecast = api.get(&format!("/v1/organizations/{key}/forecast?numbers=string")).await?;
-    let forecasts = forecasts(&forecast, &meters, &Zone::new(&organization.time_zone), now);
-    Ok(UsageParts { standings, choice, rows, forecasts })
+    let zone = Zone::new(&organization.time_zone);
+    let forecasts = forecasts(&forecast, &meters, &zone, now, organization.is_locked());
+    Ok(UsageParts { standings, on_dates, choice, rows, forecasts })
 }
 
 pub(super) async fn usage(AtDashboard(visit): AtDashboard, Path(org): Path<String>) -> Page {

@@ -1,19 +1,22 @@
 //! The dashboard's pages about what is the team's.
 
+use std::collections::BTreeSet;
+
 use axum::body::Body;
 use axum::extract::Path;
-use axum::http::Response;
-use metergate_pages::answers::{Paged, Plan, StripeEvent};
+use axum::http::{Response, StatusCode};
+use metergate_pages::answers::{Key, Organization, Paged, Plan, StripeEvent};
 use metergate_pages::catalog::{Meters, PlanPage, Plans};
 use metergate_pages::organizations::in_query;
 use metergate_pages::people::{FoundKeys, Keys};
 use metergate_pages::settings::Settings;
 use metergate_pages::subscription::StripeEvents;
+use metergate_pages::who::Names;
 
 use super::html;
 use super::organization::listed;
 use super::trouble::Trouble;
-use super::visit::{AtDashboard, in_path};
+use super::visit::{AtDashboard, in_path, unless};
 use super::who;
 
 type Page = Result<Response<Body>, Trouble>;
@@ -33,8 +36,13 @@ pub(super) async fn meters(AtDashboard(visit): AtDashboard) -> Page {
 }
 
 pub(super) async fn keys(AtDashboard(visit): AtDashboard) -> Page {
-    let (search, page) = listed(&visit, "/v1/api-keys").await?;
-    let names = who::known(&visit).await?;
+    let (search, page) = listed::<Key>(&visit, "/v1/api-keys").await?;
+    let mut names = who::known(&visit).await?;
+    let bound: BTreeSet<&str> = page.data.iter().filter_map(Key::organization).collect();
+    for id in bound {
+        let found = visit.api.get::<Organization>(&format!("/v1/organizations/{}", in_path(id))).await;
+        names = unless(StatusCode::NOT_FOUND, found)?.iter().fold(names, Names::with_organization);
+    }
     Ok(html(&Keys::new(visit.frame.clone(), FoundKeys { page, names }, &search)))
 }
 

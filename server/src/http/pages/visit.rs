@@ -13,6 +13,7 @@ use sha2::{Digest, Sha256};
 use super::api::Api;
 use super::sent::pairs;
 use super::trouble::Trouble;
+use crate::catalogue::logo::Picture;
 use crate::hex::hex;
 use crate::http::settings::SettingsBody;
 use crate::http::state::App;
@@ -99,7 +100,7 @@ impl FromRequestParts<Pages> for AtDashboard {
 }
 
 fn frame_of(visitor: &Anybody, parts: &Parts) -> Result<Frame, Trouble> {
-    let stored = serde_json::to_value(SettingsBody::of(&visitor.app.snapshot().stored.settings));
+    let stored = serde_json::to_value(SettingsBody::of(&visitor.app.snapshot().stored.settings, Picture::path));
     let team = stored.and_then(serde_json::from_value).map_err(|_| Trouble::broken())?;
     let csrf = visitor.app.shared.cookies.token(&parts.headers).map_or_else(String::new, |token| {
         // Only who has the cookie can make it, and it tells nothing of the cookie.

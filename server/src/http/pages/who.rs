@@ -31,6 +31,7 @@ pub(super) async fn entries(
     let named: Vec<String> = page.data.iter().flat_map(AuditEntry::actors).collect();
     let names = with_members(visit, org, names, named.iter().map(String::as_str)).await?;
     let names = if page.data.is_empty() { names } else { with_things(visit, org, names).await? };
+    let names = names.with_plans_of(&page.data);
     Ok(Found { page, names, error })
 }
 

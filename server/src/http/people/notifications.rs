@@ -22,7 +22,8 @@ use crate::http::path::Path;
 use crate::http::state::App;
 use crate::http::team::answer;
 use crate::people::change::{PeopleAfter, PeopleCommand, PeopleReply, PeopleRequest, PeopleRespond};
-use crate::people::{Member, People, UserId, choice};
+use crate::people::choice::Membership;
+use crate::people::{Member, People, UserId};
 use crate::store::Answer;
 
 /// Who asks, in place of a member's id.
@@ -179,11 +180,10 @@ fn chosen(after: &PeopleAfter<'_>, mails: bool) -> Answer {
     responses((status = 204, description = "Nothing more is sent, or was no more already"), (status = 404, description = "No mail had this link"), (status = 422, description = "Not valid")))]
 pub async fn unsubscribe(State(app): State<App>, Raw(body): Raw) -> Result<Response<Body>, ApiError> {
     let asked: UnsubscribeBody = json::parse(&body)?;
-    let of = choice::read(app.shared.store.audit_key(), &asked.token);
-    let (organization, user) = of.ok_or_else(ApiError::not_found)?;
+    let membership = Membership::read(app.shared.store.audit_key(), &asked.token).ok_or_else(ApiError::not_found)?;
     // Whoever has the link may open it as often as they like: what is so already costs those who decide nothing.
-    if !app.shared.store.people().gets_no_mail(organization, user) {
-        let command = PeopleCommand::RefuseMails(organization, user);
+    if !app.shared.store.people().gets_no_mail(&membership) {
+        let command = PeopleCommand::RefuseMails(membership);
         app.change_people(PeopleRequest::new(nobody(), None, command, silent())).await?;
     }
     let mut response = Response::new(Body::empty());

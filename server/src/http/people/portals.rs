@@ -154,7 +154,7 @@ pub async fn open(
     let account = app.read(move |view| view.account(Scope::Team, &organization)).await?;
     let expires_at = Timestamp(portal.expires_at);
     let organization = MembershipBody::of(&account, role);
-    let team = TeamFace::of(&app.snapshot().stored.settings);
+    let team = TeamFace::of(&app.snapshot().stored.settings, &app.shared.cookies.base()?);
     let cookie = app.shared.cookies.set_for(Some(&token), PORTAL_SESSION);
     let mut response = json_answer(StatusCode::OK, &OpenedPortalBody { token, expires_at, organization, team });
     response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));

@@ -1,28 +1,69 @@
 //! What mails say of what happened to an organization (N5).
 
-use serde::Deserialize;
+use metergate_pages::format::{Amount, Zone, date, moment};
+use serde::de::Error;
+use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
 use super::{Choices, Words, named, plain};
 use crate::people::email::Email;
 
+/// What messages do not say: what people call that which they name by its key, and how the organization and the team want things said.
+pub(in crate::mail) struct Called<'a> {
+    /// A meter's name, and its unit in the singular.
+    pub(in crate::mail) meter: &'a dyn Fn(&str) -> Option<(String, String)>,
+    /// A plan's name.
+    pub(in crate::mail) plan: &'a dyn Fn(&str) -> Option<String>,
+    /// The organization's zone.
+    pub(in crate::mail) zone: Zone,
+    /// Whom customers of the team ask.
+    pub(in crate::mail) contact: Option<String>,
+}
+
+impl Called<'_> {
+    /// Of a meter that is gone only the key is known.
+    fn meter(&self, key: &str) -> (String, String) {
+        let (name, unit) = (self.meter)(key).unwrap_or_else(|| (key.to_owned(), String::new()));
+        (plain(&name), plain(&unit))
+    }
+
+    fn plan(&self, key: &str) -> String {
+        plain(&(self.plan)(key).unwrap_or_else(|| key.to_owned()))
+    }
+
+    /// The day that a time falls in, for a subject.
+    fn day(&self, time: &str) -> String {
+        date(time, &self.zone)
+    }
+
+    /// A time, with its zone.
+    fn moment(&self, time: &str) -> String {
+        format!("{} ({})", moment(time, &self.zone), self.zone.name())
+    }
+
+    /// A sentence that says whom to ask; nothing where the team has not said it.
+    fn contact(&self, why: &str) -> String {
+        let contact = self.contact.as_deref().map(str::trim).filter(|contact| !contact.is_empty());
+        contact.map_or_else(String::new, |contact| format!(" Contact {contact} {why}."))
+    }
+}
+
 impl Words {
-    /// What happened to an organization, by the message that says so; nothing of what is not told by mail. `name` knows what meters
-    /// are called.
+    /// What happened to an organization, by the message that says so; nothing of what is not told by mail.
     pub(in crate::mail) fn notice(
         to: Email,
         team: Option<String>,
         (url, choices): (String, Choices),
         message: &str,
-        name: impl Fn(&str) -> Option<String>,
+        called: &Called<'_>,
     ) -> Option<Self> {
         let Notice { r#type: kind, data } = serde_json::from_str(message).ok()?;
         let (team, organization) = (named(team), plain(&data.organization.name));
         let of = [organization.as_str(), team.as_str()];
         let (subject, lead) = match kind.as_str() {
-            "usage.threshold" => threshold(&data, of, name)?,
-            "trial.ending" | "trial.ended" => trial(&data, of)?,
-            "organization.locked" => locked(&data, of)?,
+            "usage.threshold" => threshold(&data, of, called)?,
+            "trial.ending" | "trial.ended" => trial(&data, of, called)?,
+            "organization.locked" => locked(&data, of, called)?,
             "organization.unlocked" => (
                 format!("{organization}: unlocked"),
                 format!("{organization} on {team} is locked no more: it can be used as before."),
@@ -33,7 +74,7 @@ impl Words {
                     "A payment for {organization} on {team} has failed or is due. Unless it is paid, {organization} is locked."
                 ),
             ),
-            "grant.expiring" | "grant.exhausted" => credit(&data, of, name)?,
+            "grant.expiring" | "grant.exhausted" => credit(&data, of, called)?,
             _ => return None,
         };
         let rest = "You get this mail as a member of the organization.";
@@ -42,23 +83,17 @@ impl Words {
 }
 
 /// Subject and lead of a mail about a limit.
-fn threshold(
-    data: &NoticeData,
-    [organization, team]: [&str; 2],
-    name: impl Fn(&str) -> Option<String>,
-) -> Option<(String, String)> {
-    let key = data.meter.as_deref()?;
-    let meter = plain(&name(key).unwrap_or_else(|| key.to_owned()));
-    let (limit, soft) = (data.limit.as_ref()?.get(), data.enforcement.as_deref() == Some("soft"));
+fn threshold(data: &NoticeData, [organization, team]: [&str; 2], called: &Called<'_>) -> Option<(String, String)> {
+    let (meter, unit) = called.meter(data.meter.as_deref()?);
+    let (limit, soft) = (data.limit.as_ref()?.0.in_unit(&unit), data.enforcement.as_deref() == Some("soft"));
     // What is reserved may be given back.
-    let is_some = |held: &RawValue| held.get().bytes().any(|digit| matches!(digit, b'1'..=b'9'));
-    let used = if data.held.as_deref().is_some_and(is_some) { "used or reserved" } else { "used" };
-    let ends = data.resets_at.as_deref().map(day);
+    let used = if data.held.as_ref().is_some_and(|held| !held.0.is_zero()) { "used or reserved" } else { "used" };
+    let ends = data.resets_at.as_deref().map(|time| called.moment(time));
     let beyond = "What goes beyond it is counted as overage.".to_owned();
     if let Some(percent) = data.threshold.filter(|percent| *percent < 100) {
         let goes_on = match ends {
             _ if soft => beyond,
-            Some(day) => format!("Beyond it more is refused until {day}."),
+            Some(end) => format!("Beyond it more is refused until {end}."),
             None => "Beyond it more is refused.".to_owned(),
         };
         let lead =
@@ -67,7 +102,7 @@ fn threshold(
     }
     let goes_on = match ends {
         _ if soft => beyond,
-        Some(day) => format!("More is refused until {day}."),
+        Some(end) => format!("More is refused until {end}."),
         None => "More is refused.".to_owned(),
     };
     let lead = format!("{organization} has {used} all of its {meter} on {team}: {limit}. {goes_on}");
@@ -75,15 +110,15 @@ fn threshold(
 }
 
 /// The same about a trial, which says whether it is locked where it is over.
-fn trial(data: &NoticeData, [organization, team]: [&str; 2]) -> Option<(String, String)> {
+fn trial(data: &NoticeData, [organization, team]: [&str; 2], called: &Called<'_>) -> Option<(String, String)> {
     let Some(is_locked) = data.locked else {
-        let end = day(data.trial_ends_at.as_deref()?);
-        let lead = format!("The trial of {organization} on {team} ends on {end}.");
-        return Some((format!("{organization}: the trial ends on {end}"), lead));
+        let end = data.trial_ends_at.as_deref()?;
+        let lead = format!("The trial of {organization} on {team} ends on {}.", called.moment(end));
+        return Some((format!("{organization}: the trial ends on {}", called.day(end)), lead));
     };
     let after = match &data.plan {
-        _ if is_locked => "It is locked until it has another plan.".to_owned(),
-        Some(plan) => format!("It is on the plan {} now.", plain(plan)),
+        _ if is_locked => format!("It is locked until it has another plan.{}", called.contact("to get one")),
+        Some(plan) => format!("It is on the plan {} now.", called.plan(plan)),
         None => String::new(),
     };
     let lead = format!("The trial of {organization} on {team} is over. {after}");
@@ -91,33 +126,31 @@ fn trial(data: &NoticeData, [organization, team]: [&str; 2]) -> Option<(String, 
 }
 
 /// The same about a lock. Why an operator put it is for the operator to say.
-fn locked(data: &NoticeData, [organization, team]: [&str; 2]) -> Option<(String, String)> {
+fn locked(data: &NoticeData, [organization, team]: [&str; 2], called: &Called<'_>) -> Option<(String, String)> {
     let until = match data.lock.as_ref()?.cause.as_str() {
         "billing" => "it is paid for",
         _ => "whoever runs it unlocks it",
     };
-    let lead = format!("{organization} on {team} is locked: everything that it would use is refused until {until}.");
+    let contact = called.contact("to have it unlocked");
+    let lead =
+        format!("{organization} on {team} is locked: everything that it would use is refused until {until}.{contact}");
     Some((format!("{organization}: locked"), lead))
 }
 
 /// The same about credit, which says how many days it has where it ends.
-fn credit(
-    data: &NoticeData,
-    [organization, team]: [&str; 2],
-    name: impl Fn(&str) -> Option<String>,
-) -> Option<(String, String)> {
+fn credit(data: &NoticeData, [organization, team]: [&str; 2], called: &Called<'_>) -> Option<(String, String)> {
     let grant = data.grant.as_ref()?;
-    let meter = plain(&name(&grant.meter).unwrap_or_else(|| grant.meter.clone()));
+    let (meter, unit) = called.meter(&grant.meter);
     if data.days_left.is_none() {
-        let lead = format!("{organization} has used all of its credit of {} {meter} on {team}.", grant.amount.get());
+        let amount = grant.amount.0.in_unit(&unit);
+        let lead = format!("{organization} has used all of its credit for {meter} on {team}: {amount}.");
         return Some((format!("{organization}: credit of {meter} is used up"), lead));
     }
-    let end = day(grant.expires_at.as_deref()?);
-    let lead = format!(
-        "Credit of {organization} on {team} expires on {end}: {} {meter} are left of it.",
-        grant.remaining.get()
-    );
-    Some((format!("{organization}: credit of {meter} expires on {end}"), lead))
+    let end = grant.expires_at.as_deref()?;
+    let (day, end) = (called.day(end), called.moment(end));
+    let left = grant.remaining.0.in_unit(&unit);
+    let lead = format!("Credit of {organization} for {meter} on {team} expires on {end}: {left} are left of it.");
+    Some((format!("{organization}: credit of {meter} expires on {day}"), lead))
 }
 
 /// What of a message is said in a mail.
@@ -134,8 +167,8 @@ struct NoticeData {
     meter: Option<String>,
     threshold: Option<u8>,
     enforcement: Option<String>,
-    limit: Option<Box<RawValue>>,
-    held: Option<Box<RawValue>>,
+    limit: Option<Exact>,
+    held: Option<Exact>,
     resets_at: Option<String>,
     trial_ends_at: Option<String>,
     plan: Option<String>,
@@ -143,6 +176,16 @@ struct NoticeData {
     lock: Option<NoticeLock>,
     grant: Option<NoticeGrant>,
     days_left: Option<i64>,
+}
+
+/// A quantity of a message, where it is a JSON number: read by its digits.
+struct Exact(Amount);
+
+impl<'de> Deserialize<'de> for Exact {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let digits = Box::<RawValue>::deserialize(deserializer)?;
+        Amount::parse(digits.get()).map(Self).ok_or_else(|| D::Error::custom("no quantity"))
+    }
 }
 
 #[derive(Deserialize)]
@@ -159,14 +202,9 @@ struct NoticeLock {
 #[serde(rename_all = "camelCase")]
 struct NoticeGrant {
     meter: String,
-    amount: Box<RawValue>,
-    remaining: Box<RawValue>,
+    amount: Exact,
+    remaining: Exact,
     expires_at: Option<String>,
-}
-
-/// The day of a time, and that it is UTC.
-fn day(time: &str) -> String {
-    format!("{} (UTC)", time.split('T').next().unwrap_or(time))
 }
 
 #[cfg(test)]
@@ -176,10 +214,17 @@ mod tests {
 
     fn of_message(message: &str) -> Option<Words> {
         let to = Email::new("ann@example.com").unwrap();
-        let name = |key: &str| (key == "tokens").then(|| "Tokens".to_owned());
+        let meter = |key: &str| match key {
+            "tokens" => Some(("Tokens".to_owned(), "token".to_owned())),
+            "storage" => Some(("Storage".to_owned(), "byte".to_owned())),
+            _ => None,
+        };
+        let plan = |key: &str| (key == "free-2").then(|| "Free".to_owned());
+        let (zone, contact) = (Zone::new("Europe/Berlin"), Some("help@grace.example".to_owned()));
+        let called = Called { meter: &meter, plan: &plan, zone, contact };
         let (settings, refuse) = ("https://x/portal/notifications".to_owned(), "https://x/unsubscribe?t".to_owned());
         let choices = Choices { settings, refuse, button: Button::OneClick };
-        Words::notice(to, Some("Grace".to_owned()), ("https://x/portal".to_owned(), choices), message, name)
+        Words::notice(to, Some("Grace".to_owned()), ("https://x/portal".to_owned(), choices), message, &called)
     }
 
     const ORGANIZATION: &str = r#""organization": {"id": "1", "key": "acme", "name": "Acme\nInc"}"#;
@@ -195,37 +240,47 @@ mod tests {
 
     #[test]
     fn a_notice_of_a_limit_says_what_its_message_tells() {
-        let limit = r#""meter": "tokens", "limit": 1000.5, "resetsAt": "2026-12-22T11:06:00Z", "enforcement": "#;
+        let limit = r#""meter": "tokens", "limit": 1000.5, "resetsAt": "2026-12-22T23:00:00Z", "enforcement": "#;
         let cases = [
             (
                 "usage.threshold",
                 format!(r#""threshold": 100, {limit} "hard""#),
-                "Acme Inc has used all of its Tokens on Grace: 1000.5. More is refused until 2026-12-22 (UTC).",
+                "Acme Inc has used all of its Tokens on Grace: 1,000.5 tokens. More is refused until Dec 23, 2026, 00:00 (Europe/Berlin).",
             ),
             (
                 "usage.threshold",
                 format!(r#"{limit} "soft""#),
-                "Acme Inc has used all of its Tokens on Grace: 1000.5. What goes beyond it is counted as overage.",
+                "Acme Inc has used all of its Tokens on Grace: 1,000.5 tokens. What goes beyond it is counted as overage.",
             ),
             (
                 "usage.threshold",
                 format!(r#""held": 0.5, {limit} "soft""#),
-                "Acme Inc has used or reserved all of its Tokens on Grace: 1000.5. What goes beyond it is counted as overage.",
+                "Acme Inc has used or reserved all of its Tokens on Grace: 1,000.5 tokens. What goes beyond it is counted as overage.",
             ),
             (
                 "usage.threshold",
                 format!(r#""held": 0.0, {limit} "soft""#),
-                "Acme Inc has used all of its Tokens on Grace: 1000.5. What goes beyond it is counted as overage.",
+                "Acme Inc has used all of its Tokens on Grace: 1,000.5 tokens. What goes beyond it is counted as overage.",
             ),
             (
                 "usage.threshold",
                 format!(r#""threshold": 80, {limit} "hard""#),
-                "Acme Inc has used 80 % or more of its Tokens on Grace, of 1000.5. Beyond it more is refused until 2026-12-22 (UTC).",
+                "Acme Inc has used 80 % or more of its Tokens on Grace, of 1,000.5 tokens. Beyond it more is refused until Dec 23, 2026, 00:00 (Europe/Berlin).",
             ),
             (
                 "usage.threshold",
                 format!(r#""threshold": 95, "held": 3, {limit} "soft""#),
-                "Acme Inc has used or reserved 95 % or more of its Tokens on Grace, of 1000.5. What goes beyond it is counted as overage.",
+                "Acme Inc has used or reserved 95 % or more of its Tokens on Grace, of 1,000.5 tokens. What goes beyond it is counted as overage.",
+            ),
+            (
+                "usage.threshold",
+                r#""meter": "storage", "limit": 524288000, "threshold": 80, "enforcement": "hard""#.to_owned(),
+                "Acme Inc has used 80 % or more of its Storage on Grace, of 500 MB. Beyond it more is refused.",
+            ),
+            (
+                "usage.threshold",
+                r#""meter": "gone", "limit": 5, "enforcement": "hard""#.to_owned(),
+                "Acme Inc has used all of its gone on Grace: 5. More is refused.",
             ),
         ];
         check(&cases);
@@ -233,32 +288,37 @@ mod tests {
 
     #[test]
     fn a_notice_of_anything_else_says_what_its_message_tells_and_nothing_is_said_of_other_messages() {
-        let grant = r#""meter": "tokens", "amount": 50.5, "remaining": 20, "expiresAt": "2026-12-22T11:06:00Z""#;
+        let grant = r#""meter": "tokens", "amount": 50.5, "remaining": 20, "expiresAt": "2026-12-22T23:00:00Z""#;
         let cases = [
             (
                 "trial.ending",
-                r#""trialEndsAt": "2026-12-22T11:06:00Z""#.to_owned(),
-                "The trial of Acme Inc on Grace ends on 2026-12-22 (UTC).",
+                r#""trialEndsAt": "2026-12-22T23:00:00Z""#.to_owned(),
+                "The trial of Acme Inc on Grace ends on Dec 23, 2026, 00:00 (Europe/Berlin).",
             ),
             (
                 "trial.ended",
-                r#""plan": "free", "locked": false"#.to_owned(),
-                "The trial of Acme Inc on Grace is over. It is on the plan free now.",
+                r#""plan": "free-2", "locked": false"#.to_owned(),
+                "The trial of Acme Inc on Grace is over. It is on the plan Free now.",
+            ),
+            (
+                "trial.ended",
+                r#""plan": "gone", "locked": false"#.to_owned(),
+                "The trial of Acme Inc on Grace is over. It is on the plan gone now.",
             ),
             (
                 "trial.ended",
                 r#""plan": "trial", "locked": true"#.to_owned(),
-                "The trial of Acme Inc on Grace is over. It is locked until it has another plan.",
+                "The trial of Acme Inc on Grace is over. It is locked until it has another plan. Contact help@grace.example to get one.",
             ),
             (
                 "organization.locked",
                 r#""lock": {"cause": "billing", "reason": "secret", "since": ""}"#.to_owned(),
-                "Acme Inc on Grace is locked: everything that it would use is refused until it is paid for.",
+                "Acme Inc on Grace is locked: everything that it would use is refused until it is paid for. Contact help@grace.example to have it unlocked.",
             ),
             (
                 "organization.locked",
                 r#""lock": {"cause": "operator", "reason": "secret", "since": ""}"#.to_owned(),
-                "Acme Inc on Grace is locked: everything that it would use is refused until whoever runs it unlocks it.",
+                "Acme Inc on Grace is locked: everything that it would use is refused until whoever runs it unlocks it. Contact help@grace.example to have it unlocked.",
             ),
             (
                 "organization.unlocked",
@@ -273,12 +333,12 @@ mod tests {
             (
                 "grant.exhausted",
                 format!(r#""grant": {{"id": 1, {grant}}}"#),
-                "Acme Inc has used all of its credit of 50.5 Tokens on Grace.",
+                "Acme Inc has used all of its credit for Tokens on Grace: 50.5 tokens.",
             ),
             (
                 "grant.expiring",
                 format!(r#""daysLeft": 7, "grant": {{{grant}}}"#),
-                "Credit of Acme Inc on Grace expires on 2026-12-22 (UTC): 20 Tokens are left of it.",
+                "Credit of Acme Inc for Tokens on Grace expires on Dec 23, 2026, 00:00 (Europe/Berlin): 20 tokens are left of it.",
             ),
         ];
         check(&cases);

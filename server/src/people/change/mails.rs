@@ -6,7 +6,7 @@ use metergate_rules::audit::Fields;
 use metergate_rules::notice::Topic;
 
 use super::{Changing, PeopleReply, unknown};
-use crate::people::choice::MailChoice;
+use crate::people::choice::{MailChoice, Membership};
 use crate::people::{Member, PersonRow, UserId};
 use crate::store::StoreError;
 
@@ -24,9 +24,10 @@ impl Changing {
         Ok(PeopleReply::User(user, false))
     }
 
-    /// Who got a mail opens its link to get no more about this organization. Where they are no member any more, they get none.
-    pub(super) fn refuse_mails(&mut self, user: UserId) -> PeopleReply {
-        let member = self.organization.and_then(|organization| self.people.member(organization, user)).copied();
+    /// Who got a mail opens its link to get no more about this organization. Where that membership is over, nothing comes by it: another
+    /// one that has begun since is not meant.
+    pub(super) fn refuse_mails(&mut self, membership: &Membership) -> PeopleReply {
+        let member = self.organization.and_then(|_| self.people.member_since(membership)).copied();
         if let Some(member) = member {
             // Whatever their role will be.
             let open = Topic::ALL.into_iter().filter(|topic| !self.people.has_refused(&member, *topic));

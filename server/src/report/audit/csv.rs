@@ -1,6 +1,7 @@
 //! Entries of the audit log as CSV: what spreadsheets read.
 
 use super::AuditEntryBody;
+use crate::spreadsheet::cell;
 use crate::store::StoreError;
 
 /// The names of the columns.
@@ -20,7 +21,8 @@ const NAMES: [&str; 13] = [
     "hash",
 ];
 
-/// The entries as CSV (RFC 4180) with a line of names. Objects are JSON texts; what is not there is empty.
+/// The entries as CSV (RFC 4180) with a line of names. Objects are JSON texts; what is not there is empty; what
+/// would be a formula is a text.
 ///
 /// # Errors
 /// [`StoreError::Internal`] if it cannot be written; a defect.
@@ -28,7 +30,8 @@ pub fn csv(entries: &[AuditEntryBody]) -> Result<Vec<u8>, StoreError> {
     let mut writer = csv::WriterBuilder::new().terminator(csv::Terminator::CRLF).from_writer(Vec::new());
     writer.write_record(NAMES).map_err(|_| StoreError::Internal)?;
     for entry in entries {
-        writer.write_record(columns(entry)).map_err(|_| StoreError::Internal)?;
+        let columns = columns(entry);
+        writer.write_record(columns.iter().map(|text| cell(text).into_owned())).map_err(|_| StoreError::Internal)?;
     }
     writer.into_inner().map_err(|_| StoreError::Internal)
 }

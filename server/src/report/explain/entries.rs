@@ -5,6 +5,7 @@ use metergate_rules::time::Time;
 
 use super::super::audit::AuditEntryBody;
 use super::super::refuse;
+use crate::catalogue::Snapshot;
 use crate::store::audit::{AuditRow, beginning, chain_of};
 use crate::store::reader::{ReadError, View};
 
@@ -20,7 +21,7 @@ const STEP: usize = 200;
 /// `account` is the organization as it is now. Only a test organization's time can have run back, when its clock was first
 /// set: what lies before that came before everything after it, whatever its time says.
 pub(super) fn behind(
-    view: &View<'_>,
+    (view, catalogue): (&View<'_>, &Snapshot),
     account: &Account,
     meter: Option<&str>,
     until: Time,
@@ -46,7 +47,7 @@ pub(super) fn behind(
             }
         }
     }
-    found.into_iter().take(MOST_SHOWN).map(|row| AuditEntryBody::stored(view, row)).collect()
+    found.into_iter().take(MOST_SHOWN).map(|row| AuditEntryBody::stored(view, catalogue, row)).collect()
 }
 
 /// What happened before a chain begins cannot be told with the entries behind it.

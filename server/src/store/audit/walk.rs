@@ -116,7 +116,7 @@ impl Walked {
 }
 
 /// What is wrong with the chains whose ends an entry holds: they may have grown since, not shrunk.
-fn held(rows: &dyn Rows, row: &AuditRow, most: usize) -> Result<Vec<Finding>, EngineError> {
+pub(in crate::store) fn held(rows: &dyn Rows, row: &AuditRow, most: usize) -> Result<Vec<Finding>, EngineError> {
     let mut findings = Vec::new();
     for end in row.ends() {
         findings.extend(compare(rows, end.chain, end.seq, &end.hash)?);
@@ -129,7 +129,7 @@ fn held(rows: &dyn Rows, row: &AuditRow, most: usize) -> Result<Vec<Finding>, En
 }
 
 /// Its creation is an entry, so that every organization has one.
-fn without_chain(organization: OrganizationId) -> Finding {
+pub(in crate::store) fn without_chain(organization: OrganizationId) -> Finding {
     Finding { chain: chain_of(organization), broken: Broken::CutOff { expected: 1, found: 0 } }
 }
 

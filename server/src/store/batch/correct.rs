@@ -105,8 +105,9 @@ impl Batch<'_> {
             pending.add(organization, &record.entry);
         }
         let dirty = self.ledger.dirty.read().get(organization).cloned();
-        let lacking = dirty.iter().map(|dirty| &dirty.derived).chain([&pending]);
-        for (key, slots) in lacking.flat_map(|derived| derived.rollups.of(meter, first, last)) {
+        let carried = self.ledger.carried.get(&organization).map(|carried| carried.rollups(organization));
+        let lacking = dirty.iter().map(|dirty| &dirty.derived).chain([&pending]).map(|derived| &derived.rollups);
+        for (key, slots) in lacking.chain(&carried).flat_map(|rollups| rollups.of(meter, first, last)) {
             slots.slots().for_each(|(quarter, slot)| add(&mut sums, key.day, &key.dimensions, quarter, slot.sum));
         }
         let range = RollupRange { organization, meter, first, last, newest_first: true };
@@ -160,17 +161,14 @@ impl Batch<'_> {
         let uses = uses_of(&record, meter);
         if uses.is_empty() {
             return Err(Problem::UnknownEvent.into());
-        } else if record.entry.what.calls().is_some() {
-            // It is none of the calls that it stands for.
-            return Err(Problem::VoidsSeveral.into());
         }
         let room = uses.iter().map(|used| self.room(organization, used.meter, used.time, &used.dimensions));
         let room = room.collect::<Result<Vec<Quantity>, EngineError>>()?;
         let charged = self.charged(organization, place, &record, meter)?;
         let (outcome, _) = self.outcome_of(organization, place, &record)?;
-        let recorded_at = record.entry.at;
+        let (recorded_at, calls) = (record.entry.at, record.entry.what.calls().cloned().map(Box::new));
         let event = VoidedEvent { sequence: place.sequence, offset: place.offset, meter, recorded_at };
-        Ok(Void { source: source.to_owned(), id: id.to_owned(), event, uses, outcome, room, charged })
+        Ok(Void { source: source.to_owned(), id: id.to_owned(), event, uses, outcome, calls, room, charged })
     }
 
     /// What reports hold of a meter in the quarter hour of a time, under these dimension values.

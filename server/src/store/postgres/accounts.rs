@@ -39,7 +39,7 @@ impl Postgres {
         }
         let account = |id: OrganizationId| {
             let (version, data) = accounts.get(&id)?;
-            Some(opened(id, *version, data))
+            Some(opened(id, *version, data).map(|(account, _)| account))
         };
         Ok(ids.into_iter().map(|id| Some(account(id?).transpose())).collect())
     }

@@ -5,9 +5,9 @@ use metergate_rules::id::OrganizationId;
 use metergate_rules::time::Time;
 use tokio_postgres::Row;
 
-use super::{Of, Postgres, at, bytes_at, most, number_at, organization_at, uuid};
-use crate::store::audit::AuditRow;
-use crate::store::error::{EngineError, unreadable};
+use super::{Of, Postgres, at, most, number_at, organization_at, uuid};
+use crate::store::audit::{AuditRow, fixed};
+use crate::store::error::EngineError;
 
 macro_rules! entries {
     ($rest:expr) => {
@@ -43,20 +43,17 @@ fn entry(row: &Row) -> Result<AuditRow, EngineError> {
         after: at(row, 7)?,
         details: at(row, 8)?,
         reason: at(row, 9)?,
-        salt: bytes_at(row, 10)?,
-        hash: bytes_at(row, 11)?,
-        redacted: left.map(parts).transpose()?,
+        salt: fixed(at(row, 10)?),
+        hash: fixed(at(row, 11)?),
+        redacted: left.map(|bytes| parts(fixed(bytes))),
     })
 }
 
 /// The salted hashes in a column.
-fn parts(bytes: &[u8]) -> Result<Commitments, EngineError> {
+fn parts(bytes: [u8; 160]) -> Commitments {
     let mut parts = [Hash::default(); 5];
-    if bytes.len() != 160 {
-        return Err(unreadable("a redacted entry", format!("{} bytes stand where 160 should", bytes.len())));
-    }
     parts.iter_mut().zip(bytes.chunks_exact(32)).for_each(|(part, bytes)| part.copy_from_slice(bytes));
-    Ok(parts)
+    parts
 }
 
 impl Postgres {

@@ -3,6 +3,12 @@
 use super::{Postgres, at};
 use crate::store::error::{EngineError, unreadable};
 
+/// Has the commits of a connection be on the disk before they are acknowledged, also after the server's default is turned off.
+/// Where that says more (`remote_apply`: that standbys show them, too) it stays so; else `on` is the most there is.
+pub(super) const COMMITS: &str = "
+    SELECT set_config('synchronous_commit',
+                      CASE current_setting('synchronous_commit') WHEN 'remote_apply' THEN 'remote_apply' ELSE 'on' END, false)";
+
 /// What is wrong with a server's settings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::store) enum Weakness {

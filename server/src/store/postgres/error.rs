@@ -22,12 +22,16 @@ impl From<Error> for EngineError {
             // Serialization failures and deadlocks.
             "40" => Self::Contended(told),
             _ if *state == SqlState::DISK_FULL => Self::ServerFull(told),
+            // A statement that was prepared stays for as long as its session.
+            _ if *state == SqlState::INVALID_SQL_STATEMENT_NAME => Self::Pooled,
             // Data that no column takes: the fault of one request.
             "22" | "23" => Self::Refused(told),
             // It took the locks away from whom it had not heard of for too long: nothing has happened.
             _ if *state == SqlState::IDLE_IN_TRANSACTION_SESSION_TIMEOUT => Self::Unreachable(told),
             // The connection, resources, somebody who stopped it, the system.
             "08" | "53" | "57" | "58" => Self::Unreachable(told),
+            // It only reads for now, by its settings: nothing has happened.
+            _ if *state == SqlState::READ_ONLY_SQL_TRANSACTION => Self::Unreachable(told),
             "XX" if *state != SqlState::INTERNAL_ERROR => Self::ServerDamaged(told),
             _ => Self::Postgres(told),
         }

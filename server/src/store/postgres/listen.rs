@@ -15,6 +15,8 @@ use tokio_postgres::{AsyncMessage, Client};
 use super::{Address, Postgres, migrate, patience};
 use crate::store::error::EngineError;
 
+/// Whether the node is told: 1 while it is, else 0.
+const GAUGE: &str = "metergate_listening";
 /// Under which name it is told.
 const CHANNEL: &str = "metergate_team";
 
@@ -72,8 +74,25 @@ impl Drop for Listening {
     }
 }
 
+/// While this lives, the gauge says that the node is told.
+struct Told;
+
+impl Told {
+    fn now() -> Self {
+        metrics::gauge!(GAUGE).set(1.0);
+        Self
+    }
+}
+
+impl Drop for Told {
+    fn drop(&mut self) {
+        metrics::gauge!(GAUGE).set(0.0);
+    }
+}
+
 async fn always(address: &Address, heard: &impl Fn()) {
     let mut is_told = false;
+    metrics::gauge!(GAUGE).set(0.0);
     loop {
         let Err(error) = listen(address, heard, &mut is_told).await;
         if !std::mem::replace(&mut is_told, true) {
@@ -116,6 +135,7 @@ async fn tell(
 ) -> Result<Infallible, EngineError> {
     soon(client.batch_execute(&format!("SET ROLE {}; LISTEN {CHANNEL}", migrate::ROLE))).await?;
     *is_told = false;
+    let _told = Told::now();
     loop {
         // Before it listened something may have changed, too.
         heard();

@@ -11,6 +11,7 @@ use super::{Of, Postgres, Value, at, bytes_at, number_at, organization_at, uuid}
 use crate::faults::planted;
 use crate::store::error::{EngineError, unreadable};
 use crate::store::ledger::Head;
+use crate::store::rollup::Carried;
 use crate::store::seal::{seal, unseal};
 
 /// An account that is locked until the transaction ends.
@@ -23,8 +24,8 @@ pub(in crate::store) struct Locked {
     pub(in crate::store) sequence: u64,
     /// The end of its audit chain.
     pub(in crate::store) head: Head,
-    /// The account, unless the version is the one that was known.
-    pub(in crate::store) account: Option<Account>,
+    /// The account and what its row carries, unless the version is the one that was known.
+    pub(in crate::store) account: Option<(Account, Carried)>,
 }
 
 /// What the team's row says.
@@ -83,7 +84,8 @@ macro_rules! team {
         concat!(
             "SELECT catalogue, people, audit_sequence, audit_hash,
                     (extract(epoch FROM clock_timestamp()) * 1000000)::bigint, people_kept,
-                    (SELECT max(oldest) FROM schema_version) FROM team WHERE id = 1 ",
+                    (SELECT max(oldest) FROM schema_version), current_setting('metergate.session', true)
+             FROM team WHERE id = 1 ",
             $lock
         )
     };
@@ -111,20 +113,27 @@ fn locked_of(row: &Row) -> Result<Locked, EngineError> {
     Ok(Locked { organization, version, sequence: number_at(row, 2)?, head, account })
 }
 
-/// The account in a row.
-pub(super) fn opened(organization: OrganizationId, version: i64, data: &[u8]) -> Result<Account, EngineError> {
+/// The account in a row, and what that carries behind it.
+pub(super) fn opened(
+    organization: OrganizationId,
+    version: i64,
+    data: &[u8],
+) -> Result<(Account, Carried), EngineError> {
     let broken = |why: &dyn std::fmt::Display| unreadable(format!("the account of organization {organization}"), why);
     let content = unseal(&[organization.bytes(), &version.to_le_bytes()], data).map_err(|error| broken(&error))?;
-    postcard::from_bytes(content).map_err(|error| broken(&error))
+    let (account, rest) = postcard::take_from_bytes(content).map_err(|error| broken(&error))?;
+    let carried = if rest.is_empty() { Ok(Carried::default()) } else { postcard::from_bytes(rest) };
+    Ok((account, carried.map_err(|error| broken(&error))?))
 }
 
 /// Bytes of an account of a usual size, for which nothing grows while it is written.
 const USUAL: usize = 512;
 
 /// What stands in the row of an account.
-pub(super) fn closed(account: &Account, version: i64) -> Result<Vec<u8>, EngineError> {
-    let content = postcard::to_extend(account, Vec::<u8>::with_capacity(USUAL))
-        .map_err(|error| unreadable("an account", error))?;
+pub(super) fn closed(account: &Account, carried: &Carried, version: i64) -> Result<Vec<u8>, EngineError> {
+    let account_alone = postcard::to_extend(account, Vec::<u8>::with_capacity(USUAL));
+    let both = |content: Vec<u8>| if carried.is_empty() { Ok(content) } else { postcard::to_extend(carried, content) };
+    let content = account_alone.and_then(both).map_err(|error| unreadable("an account", error))?;
     Ok(seal(&[account.id.bytes(), &version.to_le_bytes()], &content))
 }
 
@@ -166,7 +175,7 @@ impl Postgres {
         let mut rows = self.together(&asked)?.into_iter();
         let locked = if wanted.is_empty() { Vec::new() } else { rows.next().unwrap_or_default() };
         let team = rows.next().and_then(|mut rows| rows.pop());
-        let epochs = team.as_ref().map_or_else(|| Err(unreadable("the row of the team", "it is not there")), epochs)?;
+        let epochs = self.epochs_of(team)?;
         if let Some(rows) = rows.next() {
             self.take_in_sought(sought, &rows)?;
         }
@@ -182,7 +191,14 @@ impl Postgres {
     /// The team's row, and the time behind all locks that were taken before.
     pub(in crate::store) fn epochs(&self, how: TeamRow) -> Result<Epochs, EngineError> {
         let row = self.together(&[(how.sql(), Vec::new())])?.pop().and_then(|mut rows| rows.pop());
-        row.as_ref().map_or_else(|| Err(unreadable("the row of the team", "it is not there")), epochs)
+        self.epochs_of(row)
+    }
+
+    /// What the team's row says, if this session is the connection's own: else what was read under which role is not known.
+    fn epochs_of(&self, row: Option<Row>) -> Result<Epochs, EngineError> {
+        let row = row.ok_or_else(|| unreadable("the row of the team", "it is not there"))?;
+        self.is_ours(at(&row, 7)?)?;
+        epochs(&row)
     }
 
     /// Of these organizations those that exist, held by others or not.

@@ -2,14 +2,14 @@
 //! the role is there as which it works. Any number of nodes may start at once.
 
 use super::durable::{self, Weakness};
-use super::{Address, Postgres, at};
+use super::{Address, Postgres, at, session};
 use crate::store::error::{EngineError, unreadable};
 
 mod waiting;
 
 pub(super) use waiting::take_turn;
 
-const MIGRATIONS: [&str; 10] = [
+const MIGRATIONS: [&str; 11] = [
     include_str!("../../../migrations/postgres/0001_start.sql"),
     include_str!("../../../migrations/postgres/0002_notifications.sql"),
     include_str!("../../../migrations/postgres/0003_stripe.sql"),
@@ -20,13 +20,14 @@ const MIGRATIONS: [&str; 10] = [
     include_str!("../../../migrations/postgres/0008_hints.sql"),
     include_str!("../../../migrations/postgres/0009_invitations.sql"),
     include_str!("../../../migrations/postgres/0010_hours.sql"),
+    include_str!("../../../migrations/postgres/0011_resets.sql"),
 ];
 
 /// The version of the schema that this program makes.
 pub const VERSION: u32 = MIGRATIONS.len() as u32;
 /// The oldest program, by the version of its schema, that may go on beside the newest one. Those before it read neither
 /// accounts nor journals nor links as they are written now, or make rollups again without a new version of the account.
-const OLDEST: u32 = 10;
+const OLDEST: u32 = 11;
 /// The oldest PostgreSQL.
 const SERVER: i64 = 140_000;
 
@@ -83,6 +84,7 @@ const GRANT: &str = "
 /// way.
 pub(in crate::store) fn prepare(address: &Address) -> Result<Vec<Weakness>, EngineError> {
     let owner = Postgres::connect_as_owner(address)?;
+    session::check(&owner, address)?;
     check_version(&owner)?;
     let weak = durable::check(&owner)?;
     // Whoever has nothing to do does not wait for a node that migrates, which may take long.
@@ -175,6 +177,6 @@ mod tests {
 
     #[test]
     fn who_raises_the_version_of_a_format_raises_the_oldest_program_that_may_go_on() {
-        assert_eq!((seal::VERSION, block::VERSION, OLDEST), (5, 12, 10));
+        assert_eq!((seal::VERSION, block::VERSION, OLDEST), (5, 14, 11));
     }
 }

@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use super::remade::INSERT as INSERT_ROLLUPS;
 use super::write::{Changed, Commit};
-use super::{Address, Of, Owned, Postgres, at, migrate, uuid};
+use super::{Address, Of, Owned, Postgres, at, durable, migrate, uuid};
 use crate::catalogue::change::TeamRow;
 use crate::people::PersonRow;
 use crate::store::audit::AuditRow;
@@ -139,7 +139,7 @@ impl Postgres {
     pub(in crate::store) fn begin_moving(address: &Address, from: Time, to: Time) -> Result<Self, EngineError> {
         migrate::prepare(address)?;
         let owner = Self::connect_as_owner(address)?;
-        owner.run(&format!("SET search_path = {}; SET synchronous_commit = on", migrate::NAMESPACE))?;
+        owner.run(&format!("SET search_path = {}; {}", migrate::NAMESPACE, durable::COMMITS))?;
         migrate::take_turn(&owner)?;
         owner.patience.set(PATIENCE);
         owner.run("BEGIN")?;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use metergate_rules::time::SECOND;
 
-use super::{Address, BEGIN, Postgres, migrate};
+use super::{Address, BEGIN, Postgres, durable, migrate};
 use crate::clock::boot;
 use crate::store::error::EngineError;
 
@@ -24,6 +24,14 @@ const LOCK: u32 = 1_000;
 const DECIDING: &str =
     "SET lock_timeout = 200; SET idle_in_transaction_session_timeout = 3000; SET enable_seqscan = off;
                         SET jit = off";
+/// A standby reads, and nothing else. Whoever has come to one (the name of the host leads to another server now, or still) must
+/// come again.
+const NO_STANDBY: &str = "
+    DO $$ BEGIN
+        IF pg_is_in_recovery() THEN
+            RAISE cannot_connect_now USING MESSAGE = 'this server is a standby, which only reads';
+        END IF;
+    END $$";
 /// How long a transaction of the loop may take, in microseconds, and what is left for its commit in any case.
 const TURN: i64 = 3 * SECOND;
 const COMMIT: i64 = SECOND;
@@ -34,10 +42,11 @@ pub(super) fn end_of(begin: &str) -> i64 {
 }
 
 impl Postgres {
-    /// Connects as the application's role. Commits on this connection are durable, whatever the server's default is.
+    /// Connects as the application's role. Commits on this connection are durable, whatever the server's default is, or more
+    /// than that where this says so.
     ///
     /// # Errors
-    /// [`EngineError::Unreachable`] where nobody answers; else as PostgreSQL says.
+    /// [`EngineError::Unreachable`] where nobody answers, or a standby does; else as PostgreSQL says.
     pub(in crate::store) fn connect(address: &Address) -> Result<Self, EngineError> {
         Self::connect_with(address, "")
     }
@@ -53,9 +62,11 @@ impl Postgres {
     fn connect_with(address: &Address, more: &str) -> Result<Self, EngineError> {
         let session = Self::connect_as_owner(address)?;
         let settings = format!(
-            "SET search_path = {0}; SET statement_timeout = {STATEMENT}; SET lock_timeout = {LOCK};
-             SET idle_in_transaction_session_timeout = 30000; SET synchronous_commit = on; SET ROLE {1}; {more}",
+            "{NO_STANDBY}; SET search_path = {0}; SET statement_timeout = {STATEMENT}; SET lock_timeout = {LOCK};
+             SET idle_in_transaction_session_timeout = 30000; {1}; {2}; SET ROLE {3}; {more}",
             migrate::NAMESPACE,
+            durable::COMMITS,
+            session.marking(),
             migrate::ROLE
         );
         session.soon(|session| session.run(&settings))?;
@@ -117,7 +128,7 @@ impl Postgres {
     }
 
     /// Does what may take no longer than a connection to come about.
-    fn soon<T>(&self, ask: impl FnOnce(&Self) -> Result<T, EngineError>) -> Result<T, EngineError> {
+    pub(super) fn soon<T>(&self, ask: impl FnOnce(&Self) -> Result<T, EngineError>) -> Result<T, EngineError> {
         let until = self.until.replace(boot() + SOON);
         let asked = ask(self);
         self.until.set(until);

@@ -16,7 +16,7 @@ use crate::store::audit::AuditRow;
 use crate::store::block::Place;
 use crate::store::error::EngineError;
 use crate::store::ledger::Head;
-use crate::store::rollup::{RollupKey, ValueKey};
+use crate::store::rollup::{RollupKey, Rollups, ValueKey};
 use crate::store::rows::{Candidates, EachRollup, EachRow, Progress, RollupRange, Rows, StoredCheckpoint};
 use crate::store::totals::Totals;
 use crate::store::{Answer, ReceiptKey};
@@ -25,7 +25,8 @@ impl Rows for Postgres {
     fn account_row(&self, id: OrganizationId) -> Result<Option<(u64, Account)>, EngineError> {
         let sql = "SELECT version, sequence, data FROM accounts WHERE organization = $1";
         let Some(row) = self.row(Of::One(id), sql, &[&uuid(id)])? else { return Ok(None) };
-        Ok(Some((number_at(&row, 1)?, opened(id, at(&row, 0)?, at(&row, 2)?)?)))
+        let (account, _) = opened(id, at(&row, 0)?, at(&row, 2)?)?;
+        Ok(Some((number_at(&row, 1)?, account)))
     }
 
     fn totals(&self) -> Result<Totals, EngineError> {
@@ -186,6 +187,10 @@ impl Rows for Postgres {
             each(Time::from_micros(at(&row, 0)?), bytes_at(&row, 1)?, at(&row, 2)?);
         }
         Ok(())
+    }
+
+    fn carried(&self, organization: OrganizationId) -> Result<Rollups, EngineError> {
+        self.carried_by(organization)
     }
 
     fn each_rollup(&self, range: &RollupRange, each: EachRollup<'_>) -> Result<(), EngineError> {

@@ -6,9 +6,11 @@ use std::ops::RangeInclusive;
 use metergate_rules::id::{MeterId, OrganizationId};
 use tokio_postgres::Row;
 
+use super::lock::opened;
+use super::remade::INSERT;
 use super::{Of, Owned, Postgres, Value, at, uuid};
 use crate::store::error::{EngineError, unreadable};
-use crate::store::rollup::{Day, RollupKey, RollupRow};
+use crate::store::rollup::{Day, RollupKey, RollupRow, Rollups};
 use crate::store::rows::{EachRollup, EachRow, MOST_DIMENSIONS, OTHER, RollupRange};
 
 macro_rules! rows {
@@ -120,12 +122,44 @@ impl Postgres {
         each: EachRow<'_>,
     ) -> Result<(), EngineError> {
         let sql = "SELECT meter, day, dimensions, data FROM rollups WHERE organization = $1 AND day BETWEEN $2 AND $3";
+        let mut carried = self.carried_by(organization)?.sorted();
+        carried.retain(|key, _| days.contains(&key.day));
         let values: [Value<'_>; 3] = [&uuid(organization), days.start(), days.end()];
         for row in self.rows(Of::One(organization), sql, &values)? {
             let meter = MeterId(u32::try_from(at::<i64>(&row, 0)?).unwrap_or(u32::MAX));
-            each((meter, at(&row, 1)?), at(&row, 2)?, at(&row, 3)?)?;
+            let (day, dimensions, data): (i32, &str, &[u8]) = (at(&row, 1)?, at(&row, 2)?, at(&row, 3)?);
+            let key = RollupKey { organization, meter, day, dimensions: dimensions.to_owned() };
+            let more = carried.remove(&key);
+            // A row that is damaged is shown as it is.
+            let whole = more.and_then(|more| with_more(&place_of(&key), data, &more).ok());
+            each((meter, day), dimensions, whole.as_deref().unwrap_or(data))?;
+        }
+        for (key, day) in &carried {
+            let data = place_of(key).seal(day).map_err(|error| unreadable("a new rollup", error))?;
+            each((key.meter, key.day), &key.dimensions, &data)?;
         }
         Ok(())
+    }
+
+    /// What the row of an account carries.
+    pub(super) fn carried_by(&self, organization: OrganizationId) -> Result<Rollups, EngineError> {
+        let sql = "SELECT version, data FROM accounts WHERE organization = $1";
+        let Some(row) = self.row(Of::One(organization), sql, &[&uuid(organization)])? else {
+            return Ok(Rollups::default());
+        };
+        Ok(opened(organization, at(&row, 0)?, at(&row, 1)?)?.1.rollups(organization))
+    }
+
+    /// Adds to the rows of an account that is locked and has this version, in the transaction that is open.
+    pub(in crate::store) fn add_to_rollups(
+        &self,
+        organization: OrganizationId,
+        version: i64,
+        more: Rollups,
+    ) -> Result<(), EngineError> {
+        let written = self.grown(&more.sorted(), &HashMap::from([(organization, version)]))?;
+        self.kept.borrow_mut().forget(organization);
+        self.together(&[(INSERT, written.values())]).map(drop)
     }
 
     /// The rows as they are with what a commit adds, where the accounts are locked and have these versions. Beyond the cap of a
@@ -209,6 +243,13 @@ impl Postgres {
 
 fn place_of(key: &RollupKey) -> RollupRow<'_> {
     RollupRow { organization: key.organization, meter: key.meter, day: key.day, dimensions: &key.dimensions }
+}
+
+/// The data of a row that holds as much more.
+fn with_more(row: &RollupRow<'_>, data: &[u8], more: &Day) -> Result<Vec<u8>, EngineError> {
+    let mut day = read(row, data)?;
+    day.merge(more);
+    row.seal(&day).map_err(|error| unreadable("a new rollup", error))
 }
 
 fn read(row: &RollupRow<'_>, data: &[u8]) -> Result<Day, EngineError> {

@@ -159,7 +159,7 @@ impl Postgres {
             TeamRow::KeyGone(id) => drop(self.together(&[("DELETE FROM api_keys WHERE id = $1", vec![id])])?),
             TeamRow::Prices(table) => {
                 let sql = "INSERT INTO prices (version, prices, changed_at) VALUES ($1, $2, $3)";
-                let (version, prices) = (table.version.cast_signed(), text(&table.prices)?);
+                let (version, prices) = (table.version.cast_signed(), text(&*table.prices)?);
                 let changed = table.changed_at.unwrap_or(now).micros();
                 self.together(&[(sql, vec![&version, &prices, &changed])])?;
             }
@@ -194,6 +194,6 @@ impl Postgres {
     }
 }
 
-fn text<S: serde::Serialize>(spec: &S) -> Result<String, EngineError> {
+fn text<S: serde::Serialize + ?Sized>(spec: &S) -> Result<String, EngineError> {
     serde_json::to_string(spec).map_err(|error| unreadable("a definition", error))
 }

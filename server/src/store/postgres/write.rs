@@ -22,7 +22,7 @@ use crate::store::error::EngineError;
 use crate::store::ledger::Head;
 use crate::store::message::MessageRow;
 use crate::store::receipt::ReceiptRow;
-use crate::store::rollup::{Day, RollupKey, ValueKey};
+use crate::store::rollup::{Carried, Day, RollupKey, ValueKey};
 use crate::store::stripe::StripeRow;
 use crate::store::totals::Totals;
 
@@ -37,6 +37,8 @@ macro_rules! owned {
 pub(in crate::store) struct Changed {
     /// The account after it.
     pub(in crate::store) account: Arc<Account>,
+    /// What its row carries then.
+    pub(in crate::store) carried: Arc<Carried>,
     /// The version that was locked; none where the organization is new.
     pub(in crate::store) seen: Option<i64>,
     /// Its last block.
@@ -111,7 +113,7 @@ impl Accounts {
         self.due.push(changed.account.next_notable().micros());
         self.ends.push(changed.head.sequence.cast_signed());
         self.hashes.push(changed.head.hash.to_vec());
-        self.data.push(closed(&changed.account, changed.version())?);
+        self.data.push(closed(&changed.account, &changed.carried, changed.version())?);
         Ok(())
     }
 

@@ -8,7 +8,7 @@ use metergate_rules::time::{Span, Time};
 use super::{ReadError, View};
 use crate::store::dirty::DirtyAccount;
 use crate::store::error::EngineError;
-use crate::store::rollup::{Day, ValueKey};
+use crate::store::rollup::{Day, Rollups, ValueKey};
 use crate::store::rows::RollupRange;
 
 impl View<'_> {
@@ -38,15 +38,34 @@ impl View<'_> {
     /// # Errors
     /// [`ReadError::Engine`] if it cannot be read.
     pub fn lacking_rollups(&self, range: &RollupRange) -> Result<Vec<(i32, String, Day)>, ReadError> {
-        let Some(dirty) = self.lacking(range.organization)? else { return Ok(Vec::new()) };
+        let of = |rollups: &Rollups| rollups.of(range.meter, range.first, range.last);
+        let rollups = match self.lacking(range.organization)? {
+            Some(dirty) => of(&dirty.derived.rollups),
+            None => {
+                let carried = self.carried(range.organization)?;
+                of(&carried)
+            }
+        };
         let (mut lacking, mut new) = (Vec::new(), (i32::MIN, 0));
-        for (key, slots) in dirty.derived.rollups.of(range.meter, range.first, range.last) {
+        for (key, slots) in rollups {
             new = if new.0 == key.day { new } else { (key.day, 0) };
             let (dimensions, stored) = self.rows.find_rollup(&key, new.1)?;
             new.1 += i64::from(stored.is_none());
             lacking.push((key.day, dimensions.to_owned(), slots));
         }
         Ok(lacking)
+    }
+
+    /// What the row of an account carries.
+    fn carried(&self, organization: OrganizationId) -> Result<Arc<Rollups>, ReadError> {
+        if let Some((of, known)) = &*self.carried.borrow()
+            && *of == organization
+        {
+            return Ok(Arc::clone(known));
+        }
+        let carried = Arc::new(self.rows.carried(organization)?);
+        *self.carried.borrow_mut() = Some((organization, Arc::clone(&carried)));
+        Ok(carried)
     }
 
     /// The values that a meter saw in a span, each with the bucket in which it was seen, in order of both.

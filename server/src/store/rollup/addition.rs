@@ -22,12 +22,13 @@ pub const fn durations_of(meter: MeterId) -> MeterId {
 
 /// What an entry adds to rollups: to which meter and day, under which dimension values, to which quarter hour, and what.
 pub(in crate::store) fn each_addition(entry: &Entry, mut each: impl FnMut((MeterId, i32), &str, u8, &Slot)) {
-    let calls = entry.what.calls();
+    let gone = entry.what.calls_gone().filter(|_| !planted("void-keeps-duration")).map(|calls| (calls, -1));
+    let calls = entry.what.calls().map(|calls| (calls, 1)).or(gone);
     for used in entry.what.uses() {
         let mut slot = slot(used);
-        if let (Some(calls), None) = (calls, used.follows) {
-            slot.count = i64::from(calls.count);
-            each_of_calls(calls, used, &mut each);
+        if let (Some((calls, sign)), None) = (calls, used.follows) {
+            slot.count = sign * i64::from(calls.count);
+            each_of_calls((calls, sign), used, &mut each);
         }
         each((used.meter, day_of(used.time)), &used.dimensions, quarter_of(used.time), &slot);
     }
@@ -43,11 +44,11 @@ pub(in crate::store) fn each_addition(entry: &Entry, mut each: impl FnMut((Meter
     }
 }
 
-/// What the durations of calls add, as of the time of their use.
-fn each_of_calls(calls: &Calls, used: &Use, each: &mut impl FnMut((MeterId, i32), &str, u8, &Slot)) {
+/// What the durations of calls add, or with the sign of what is void take away, as of the time of their use.
+fn each_of_calls((calls, sign): (&Calls, i64), used: &Use, each: &mut impl FnMut((MeterId, i32), &str, u8, &Slot)) {
     let place = (durations_of(used.meter), day_of(used.time));
     for (duration_ms, number) in &calls.durations {
-        let count = i64::from(*number);
+        let count = sign * i64::from(*number);
         let slot = Slot { count, sum: count * i64::from(*duration_ms), ..Slot::default() };
         each(place, &Bin::of(*duration_ms).low.to_string(), quarter_of(used.time), &slot);
     }

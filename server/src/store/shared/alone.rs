@@ -73,7 +73,7 @@ impl Shared {
         session.begin(BEGIN);
         let organization = remade.organization();
         let held = self.hold(session, (&BTreeSet::from([organization]), &[]), TeamRow::Seen, false)?;
-        let Some((_, last)) = held.locked.get(&organization).copied() else {
+        let Some((version, last)) = held.locked.get(&organization).copied() else {
             session.roll_back();
             // Deleted since the rows were made again, or another node holds it.
             return Ok(if held.skipped.is_empty() { Turn::Done(Ok(Receipt::Upkeep(0))) } else { Turn::PutOff });
@@ -92,6 +92,9 @@ impl Shared {
             }
         }
         session.name([organization]);
+        if let Some(carried) = self.ledger.carried.remove(&organization) {
+            session.add_to_rollups(organization, version, carried.rollups(organization))?;
+        }
         let written = session.replace_rollups(remade.rows())?;
         self.raise_version(session, organization, &held)?;
         Ok(Turn::Done(Ok(Receipt::Upkeep(written as u64))))
@@ -99,7 +102,8 @@ impl Shared {
 }
 
 impl Shared {
-    /// Commits with a new version of an account, by which all nodes see that they know its rollups no more.
+    /// Commits with a new version of an account, by which all nodes see that they know its rollups no more, and which carries
+    /// nothing for them.
     fn raise_version(
         &mut self,
         session: &Postgres,
@@ -111,7 +115,8 @@ impl Shared {
             return Err(unreadable("an account", "it is not there although it is locked"));
         };
         let (sequence, head) = (last.unwrap_or(0), self.head_of(&Decided::nothing(held.now), organization));
-        let changed = vec![Changed { account, seen, sequence, head, block: None, listed: false }];
+        let carried = Arc::default();
+        let changed = vec![Changed { account, carried, seen, sequence, head, block: None, listed: false }];
         let commit = Commit { at: held.now, changed, ..Commit::default() };
         session.write(&commit)?;
         self.memory.remembered.lock().committed(&commit.changed, None);

@@ -188,6 +188,7 @@ fn installation_key(session: &Postgres, name: &str, has_journal: bool) -> Result
 fn ledger(catalogue: &Arc<Snapshot>, people: &Arc<People>, hasher: IdHasher, feed: &Arc<Feed>) -> Ledger {
     Ledger {
         accounts: Map::default(),
+        carried: Map::default(),
         dirty: Arc::new(RwLock::new(Dirty::default())),
         keys: Map::default(),
         known: Known::new(hasher, Vec::new(), 1),

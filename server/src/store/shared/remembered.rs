@@ -17,6 +17,7 @@ use crate::store::ledger::Map;
 use crate::store::postgres::Postgres;
 use crate::store::postgres::lock::Locked;
 use crate::store::postgres::write::Changed;
+use crate::store::rollup::Carried;
 use crate::store::{Request, Store, Work};
 
 /// Accounts that a loop keeps in memory.
@@ -29,6 +30,7 @@ struct Cached {
     is_sure: bool,
     sequence: u64,
     account: Arc<Account>,
+    carried: Arc<Carried>,
 }
 
 /// What is known of the rows.
@@ -56,13 +58,14 @@ impl Remembered {
 
     /// What a commit has changed is so from now on.
     pub(super) fn committed(&mut self, changed: &[Changed], deleted: Option<OrganizationId>) {
-        for Changed { account, seen, sequence, .. } in changed {
-            let version = seen.unwrap_or(0) + 1;
-            let cached = Cached { version, is_sure: true, sequence: *sequence, account: Arc::clone(account) };
-            self.accounts.insert(account.id, cached);
+        for Changed { account, carried, seen, sequence, .. } in changed {
+            let (version, sequence) = (seen.unwrap_or(0) + 1, *sequence);
+            let (account, carried) = (Arc::clone(account), Arc::clone(carried));
+            let id = account.id;
             if seen.is_none() {
-                self.names.insert(account.profile.key.clone(), account.id);
+                self.names.insert(account.profile.key.clone(), id);
             }
+            self.accounts.insert(id, Cached { version, is_sure: true, sequence, account, carried });
         }
         if let Some(organization) = deleted {
             self.accounts.remove(&organization);
@@ -161,18 +164,22 @@ impl Shared {
         let (ledger, used) = (&mut self.ledger, std::mem::take(&mut self.memory.used));
         let mut memory = self.memory.remembered.lock();
         ledger.accounts.clear();
+        ledger.carried.clear();
         ledger.heads.clear();
         ledger.keys.clear();
         for Locked { organization, version, sequence, head, account } in locked {
-            let account = match (account, memory.accounts.get(&organization)) {
-                (Some(account), _) => Arc::new(account),
-                (None, Some(cached)) => Arc::clone(&cached.account),
+            let (account, carried) = match (account, memory.accounts.get(&organization)) {
+                (Some((account, carried)), _) => (Arc::new(account), Arc::new(carried)),
+                (None, Some(cached)) => (Arc::clone(&cached.account), Arc::clone(&cached.carried)),
                 (None, None) => return Err(unreadable("an account", "it came without its data")),
             };
             ledger.heads.insert(chain_of(organization), head);
             ledger.keys.insert(account.profile.key.clone(), organization);
             ledger.accounts.insert(organization, Arc::clone(&account));
-            memory.accounts.insert(organization, Cached { version, is_sure: true, sequence, account });
+            if !carried.is_empty() {
+                ledger.carried.insert(organization, Arc::clone(&carried));
+            }
+            memory.accounts.insert(organization, Cached { version, is_sure: true, sequence, account, carried });
         }
         // An organization may have another key by now, or be gone; then the key may be another's.
         for gone in missing.iter().filter(|id| !skipped.contains(id)) {

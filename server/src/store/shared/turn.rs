@@ -21,7 +21,7 @@ use crate::store::ledger::Head;
 use crate::store::postgres::lock::{Epochs, TeamRow};
 use crate::store::postgres::write::{Changed, Commit};
 use crate::store::postgres::{self, BEGIN, Postgres};
-use crate::store::rollup::Rollups;
+use crate::store::rollup::{Carried, Rollups};
 use crate::store::totals::Totals;
 use crate::store::{DecidedReceipt, Receipt, StoreError, Work};
 
@@ -106,7 +106,7 @@ impl Shared {
             }
         })?;
         self.ledger.feed.refused(&refused, held.now);
-        self.ledger.refusals.take_in(tally);
+        self.ledger.refusals.take_in(tally, held.now);
         let answer = |pending| match pending {
             Pending::Ready(answer) => self.with_version(answer, &held),
             Pending::Placed(receipt, record) => {
@@ -175,7 +175,9 @@ impl Shared {
         }
         self.memory.highest = (catalogue, people);
         if known_catalogue != Some(catalogue) {
-            let snapshot = Snapshot::new(session.stored()?).map_err(|error| unreadable("the catalogue", error))?;
+            let mut stored = session.stored()?;
+            stored.prices.prices = stored.prices.prices.or_known(&self.ledger.catalogue.stored.prices.prices);
+            let snapshot = Snapshot::new(stored).map_err(|error| unreadable("the catalogue", error))?;
             self.ledger.catalogue = Arc::new(snapshot);
             self.shown.show_catalogue(catalogue, &self.ledger.catalogue);
         }
@@ -237,6 +239,7 @@ impl Shared {
         let mut commit = self.commit_of(decided, held);
         let mut derived = Rollups::default();
         let mut totals = Totals::default();
+        let most = self.settings.pace.carried();
         for (account, group) in decided.each(order) {
             let (seen, last) = held.locked.get(&account.id).copied().unzip();
             let sequence = last.unwrap_or(0) + 1;
@@ -247,11 +250,12 @@ impl Shared {
             group.iter().zip(offsets).for_each(|(i, offset)| places[*i] = Place { sequence, offset });
             totals.add_derived(account, &dirty.derived);
             commit.values.extend(dirty.derived.values);
-            derived.extend(dirty.derived.rollups);
+            let (carried, due) = self.carried(account.id).after(account.id, dirty.derived.rollups, most);
+            derived.extend(due);
             let listed = dirty.changed || decided.has_changed(account.id);
             let head = self.head_of(decided, account.id);
-            let (account, block) = (Arc::clone(account), Some(block));
-            commit.changed.push(Changed { account, seen, sequence, head, block, listed });
+            let (account, carried, block) = (Arc::clone(account), Arc::new(carried), Some(block));
+            commit.changed.push(Changed { account, carried, seen, sequence, head, block, listed });
         }
         self.add_noted(decided, held, &mut commit);
         let id = |(index, hash): &(usize, u64)| (decided.records[*index].0, *hash, places[*index]);
@@ -293,8 +297,14 @@ impl Shared {
             let Some(account) = self.ledger.accounts.get(&id).map(Arc::clone) else { continue };
             let (seen, last) = held.locked.get(&id).copied().unzip();
             let (sequence, head) = (last.unwrap_or(0), self.head_of(decided, id));
-            commit.changed.push(Changed { account, seen, sequence, head, block: None, listed: false });
+            let carried = self.carried(id);
+            commit.changed.push(Changed { account, carried, seen, sequence, head, block: None, listed: false });
         }
+    }
+
+    /// What the row of an account that is locked carries.
+    fn carried(&self, id: OrganizationId) -> Arc<Carried> {
+        self.ledger.carried.get(&id).map(Arc::clone).unwrap_or_default()
     }
 
     /// The end of an organization's chain after what was decided.

@@ -4,10 +4,11 @@ use metergate_rules::audit::actions::CHECKPOINT;
 use metergate_rules::audit::{Commitments, Hash};
 use metergate_rules::id::OrganizationId;
 use metergate_rules::time::Time;
+use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OptionalExtension, Params, Row, Transaction};
 
 use super::{EngineError, Sqlite};
-use crate::store::audit::AuditRow;
+use crate::store::audit::{AuditRow, fixed};
 use crate::store::ledger::Head;
 use crate::store::rows::StoredCheckpoint;
 
@@ -140,6 +141,11 @@ impl Sqlite {
     }
 }
 
+/// Whatever stands there: what is none of ours is no reason to read no other entry.
+fn bytes<'r>(row: &'r Row<'_>, column: usize) -> rusqlite::Result<&'r [u8]> {
+    Ok(row.get_ref(column)?.as_bytes().unwrap_or_default())
+}
+
 fn audit_row(row: &Row<'_>) -> rusqlite::Result<AuditRow> {
     Ok(AuditRow {
         chain: row.get(0)?,
@@ -152,9 +158,12 @@ fn audit_row(row: &Row<'_>) -> rusqlite::Result<AuditRow> {
         after: row.get(7)?,
         details: row.get(8)?,
         reason: row.get(9)?,
-        salt: row.get(10)?,
-        hash: row.get(11)?,
-        redacted: row.get::<_, Option<[u8; 160]>>(12)?.map(parts),
+        salt: fixed(bytes(row, 10)?),
+        hash: fixed(bytes(row, 11)?),
+        redacted: match row.get_ref(12)? {
+            ValueRef::Null => None,
+            _ => Some(parts(fixed(bytes(row, 12)?))),
+        },
     })
 }
 

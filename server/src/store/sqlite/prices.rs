@@ -19,7 +19,7 @@ fn checksum_of(version: i64, prices: &str, changed_at: i64) -> i64 {
 
 /// Writes a version, in the transaction that is open.
 pub(super) fn write_prices(transaction: &Transaction<'_>, table: &StoredPrices, at: Time) -> Result<(), EngineError> {
-    let text = serde_json::to_string(&table.prices).map_err(|error| unreadable("a definition", error))?;
+    let text = serde_json::to_string(&*table.prices).map_err(|error| unreadable("a definition", error))?;
     let (version, changed) = (table.version.cast_signed(), table.changed_at.unwrap_or(at).micros());
     let sql = "INSERT INTO prices (version, prices, changed_at, checksum) VALUES (?, ?, ?, ?)";
     let sum = checksum_of(version, &text, changed);

@@ -8,11 +8,12 @@ use metergate_rules::id::{OrganizationId, OrganizationKey, OrganizationRef};
 use metergate_rules::subscription::News;
 use metergate_rules::time::{DAY, MINUTE, Time};
 
-use super::{Applied, EventRow, EventState, Outcome, SYNC, StripeRow, StripeWork};
+use super::{Again, Applied, EventRow, EventState, Outcome, SYNC, StripeRow, StripeWork};
 use crate::store::alone::{Alone, Force};
+use crate::store::audit::TEAM;
 use crate::store::batch::{Batch, Stop};
 use crate::store::decided::Decided;
-use crate::store::{Answer, StoreError};
+use crate::store::{Answer, KeptAnswer, ReceiptKey, StoreError};
 
 /// Who changes what Stripe tells, in the audit log.
 const ACTOR: &str = "stripe";
@@ -28,6 +29,7 @@ pub(in crate::store) fn decide_stripe(mut batch: Batch<'_>, work: &StripeWork) -
         StripeWork::Take(events) => (Outcome::Unchanged, batch.unknown(events)?),
         StripeWork::Note(rows) => (Outcome::Unchanged, rows.clone()),
         StripeWork::Apply(applied) => batch.apply_news(applied)?,
+        StripeWork::Again(again) => return decide_again(batch, again),
     };
     let answer = Answer { status: outcome.status(), body: Vec::new(), version: None };
     if rows.is_empty() && outcome != Outcome::Changed {
@@ -35,6 +37,30 @@ pub(in crate::store) fn decide_stripe(mut batch: Batch<'_>, work: &StripeWork) -
     }
     let mut decided = Decided::of(batch);
     decided.stripe.extend(rows);
+    Ok(Alone::now(decided, Force::default(), answer))
+}
+
+/// Decides that an event is tried again, under its key once.
+fn decide_again(mut batch: Batch<'_>, again: &Again) -> Result<Alone, Stop> {
+    if let Some(answer) = batch.kept(TEAM, again.receipt.as_ref())? {
+        return Ok(Alone::Before(answer));
+    }
+    let unknown = ("not-found", 404, "There is no such event.");
+    let over = ("event-done", 409, "It is done: there is nothing to try again.");
+    let refused =
+        |(code, status, detail): (_, _, &str)| StoreError::Catalogue { code, status, detail: detail.to_owned() };
+    let found = batch.rows.stripe_event(&again.id)?.ok_or_else(|| refused(unknown))?;
+    if matches!(found.state, EventState::Done | EventState::Ignored) {
+        return Err(refused(over).into());
+    }
+    let now = batch.now;
+    let (state, note) = (EventState::Waiting, String::new());
+    let event = EventRow { state, received_at: now, due_at: now, attempts: 0, note, ..found };
+    let answer = (again.respond)(event);
+    let keep = |key: &ReceiptKey| KeptAnswer { scope: TEAM, about: None, key: key.clone(), answer: answer.clone() };
+    batch.receipts.extend(again.receipt.as_ref().map(keep));
+    let mut decided = Decided::of(batch);
+    decided.stripe.push(StripeRow::Again { id: again.id.clone(), now });
     Ok(Alone::now(decided, Force::default(), answer))
 }
 

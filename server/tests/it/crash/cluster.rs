@@ -22,13 +22,16 @@ mod disturbances;
 mod durable;
 mod elsewhere;
 mod healed;
+mod listening;
 mod locked;
 mod locks;
+mod migrating;
 mod nodes;
 mod older;
 mod planted;
 mod postgres;
 mod random;
+mod standby;
 
 /// Callers at the same time.
 const CALLERS: usize = 5;

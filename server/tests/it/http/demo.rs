@@ -101,3 +101,19 @@ fn recorded(server: &Server) -> Value {
         format!("/v1/usage?meter=api_calls&meter=tokens&from={from}&to={to}&granularity=total&timeZone=UTC&limit=200");
     server.admin().get(&path).is(200).json()["data"].clone()
 }
+
+#[test]
+fn a_store_that_the_demo_did_not_make_is_left_as_it_is() {
+    let mut server = Server::start();
+    server.admin().post("/v1/organizations", json!({"key": "real", "plan": "pro"})).is(201);
+    server.kill();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_metergate"));
+    command.env_clear().args(["demo", "--once", "--days", "1", "--data-dir"]).arg(server.folder().join("data"));
+    let refused = command.output().unwrap();
+    let said = String::from_utf8_lossy(&refused.stderr);
+    assert!(!refused.status.success() && said.contains("holds what the demo did not make"), "{said}");
+    server.start_again();
+    let admin = server.admin();
+    assert_eq!(admin.list("/v1/organizations").len(), 1);
+    assert_eq!(admin.get("/v1/settings").is(200).json()["teamName"], Value::Null);
+}

@@ -5,6 +5,9 @@ use serde_json::{Value, json};
 use super::client::{Answer, Client};
 use super::server::Server;
 
+#[path = "events/clients.rs"]
+mod clients;
+
 const BATCH: &str = "application/cloudevents-batch+json";
 
 fn started() -> (Server, Client) {
@@ -230,6 +233,23 @@ fn what_was_acknowledged_is_read_everywhere_at_once() {
 }
 
 #[test]
+fn what_end_users_name_their_things_is_no_formula_in_a_table() {
+    let (_server, admin) = started();
+    let named = |id: usize, model: &str| event(&id.to_string(), json!({"quantity": 1, "model": model}));
+    let events: Vec<_> = ["=1+1", "@x", "+cmd|'/C calc'!A0", "gpt-5"].into_iter().enumerate().collect();
+    let events: Vec<_> = events.into_iter().map(|(id, model)| named(id, model)).collect();
+    assert_eq!(counts(&send(&admin, BATCH, Value::from(events))), [4, 0, 0]);
+    let csv = admin.get("/v1/usage?organization=acme&meter=tokens&groupBy=model&format=csv").is(200);
+    let mut models: Vec<_> = csv.text.lines().skip(1).filter_map(|line| line.rsplit(',').next()).collect();
+    models.sort_unstable();
+    assert_eq!(models, ["'+cmd|'/C calc'!A0", "'=1+1", "'@x", "gpt-5"]);
+    let saved = csv.header("content-disposition").unwrap();
+    assert!(saved.starts_with("attachment; filename=\"acme-usage-20") && saved.ends_with(".csv\""), "{saved}");
+    let json = admin.get("/v1/usage?organization=acme&meter=tokens&groupBy=model").is(200).json();
+    assert!(json["data"].as_array().unwrap().iter().any(|row| row["group"]["model"] == "=1+1"), "{json}");
+}
+
+#[test]
 fn late_events_count_where_their_time_belongs_and_not_in_the_open_period() {
     let (_server, admin) = started();
     let at =
@@ -358,42 +378,4 @@ fn an_organization_that_events_create_begins_with_the_first_of_them_and_so_they_
     assert_eq!(used(&admin, "tokens"), 10_000, "what lies before it is in reports alone");
     let usage = "/v1/usage?organization=acme&meter=tokens&from=2026-01-01T00:00:00Z&granularity=total";
     assert_eq!(admin.get(usage).is(200).json()["data"][0]["value"], 10_007);
-}
-
-/// Such as what a client held, and could settle only when its reservation had lapsed.
-#[test]
-fn an_event_of_several_calls_counts_as_so_many_with_their_durations() {
-    let (mut server, admin) = started();
-    admin.put("/v1/meters/hits", json!({"aggregation": "count"})).is(201);
-    let calls = json!({"count": 16, "durations": {"12": 14, "50": 2}, "statuses": {"200": 15, "500": 1}});
-    let ours = |id: &str, data: Value| with(event(id, data), json!({"source": "@metergate/tests"}));
-    let several = ours("several", json!({"quantity": 40, "calls": calls, "durationMs": 7}));
-    let counted = with(ours("hits", json!({"calls": {"count": 5}})), json!({"type": "hits"}));
-    for expected in [[2, 0, 0], [0, 2, 0]] {
-        assert_eq!(counts(&send(&admin, BATCH, json!([several, counted]))), expected);
-    }
-    // What cannot be counted is one call, as is what others mean by that name: the usage must not be lost.
-    for (n, calls) in [json!(16), json!({"count": 0}), json!({"count": 2, "other": 1})].iter().enumerate() {
-        assert_eq!(counts(&send(&admin, BATCH, json!([ours(&n.to_string(), json!({"calls": calls}))]))), [1, 0, 0]);
-    }
-    assert_eq!(counts(&send(&admin, BATCH, json!([event("other", json!({"calls": {"count": 3}}))]))), [1, 0, 0]);
-    let check = |client: &Client| {
-        for (meter, value, count, durations) in [("tokens", 44, 20, 16), ("hits", 5, 5, 0)] {
-            let path = format!("/v1/usage?organization=acme&meter={meter}&granularity=total&from=2020-01-01T00:00:00Z");
-            let path = format!("{path}&to=2100-01-01T00:00:00Z&durations=true");
-            let row = client.get(&path).is(200).json()["data"][0].clone();
-            assert_eq!((&row["value"], &row["count"]), (&json!(value), &json!(count)), "{row}");
-            assert_eq!(row["durations"]["count"].as_i64().unwrap_or(0), durations, "{row}");
-        }
-    };
-    check(&admin);
-    let listed = admin.get("/v1/events?organization=acme&type=tokens").is(200).json();
-    let found = listed["data"].as_array().unwrap().iter().find(|event| event["id"] == "several").cloned().unwrap();
-    assert_eq!((&found["calls"], &found["durationMs"]), (&calls, &Value::Null));
-    let void = admin.call("DELETE", "/v1/events/several?organization=acme&source=@metergate/tests");
-    void.json(json!({"reason": "counted twice"}).to_string()).send().expect_problem(409, "not-voidable");
-    assert_eq!(admin.post("/api/admin/metrics/aggregate", json!({})).is(200).json()["rebuilt"], 0);
-    server.kill();
-    server.start_again();
-    check(&server.admin());
 }

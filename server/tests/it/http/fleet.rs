@@ -203,6 +203,29 @@ fn lists_are_bounded_and_questions_checked() {
 }
 
 #[test]
+fn a_deleted_organization_leaves_the_view_and_is_not_damaged() {
+    let server = made();
+    let admin = server.admin();
+    for key in ["stays", "goes", "goes-too"] {
+        admin.post("/v1/organizations", json!({"key": key, "plan": "small", "name": "A name"})).is(201);
+        admin.post("/v1/consume", json!({"organization": key, "meter": "tokens", "quantity": 90})).is(200);
+    }
+    admin.put("/v1/organizations/goes/lock", json!({"reason": "late"})).is(200);
+    assert_eq!(fleet(&server, "")["organizations"], 3);
+    for key in ["goes", "goes-too"] {
+        admin.delete_because(&format!("/v1/organizations/{key}"), "it was asked for").is(204);
+    }
+    let whole = fleet(&server, "");
+    let counted = ["organizations", "unreadable"].map(|name| whole[name].as_u64().unwrap());
+    assert_eq!(counted, [1, 0], "{whole}");
+    // What all used by day stays: it says nothing of anybody.
+    assert_eq!(whole["closeToLimit"]["total"], 1);
+    assert_eq!(whole["locked"]["total"], 0);
+    let log = server.log();
+    assert!(!log.contains("is not in the fleet view"), "{log}");
+}
+
+#[test]
 fn a_question_writes_nothing() {
     let mut random = Random::new("a_question_writes_nothing");
     let server = made();

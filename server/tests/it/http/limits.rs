@@ -104,7 +104,7 @@ fn what_cannot_be_decoded_in_a_path_or_query_is_a_problem_too() {
     let queries = [
         "/v1/meters?limit=0", "/v1/meters?limit=201", "/v1/meters?limit=1&limit=2", "/v1/meters?cursor=x", "/v1/meters?page=2",
         "/v1/plans/pro?version=new", "/v1/plans/pro?revision=1", "/v1/api-keys?limit=x", "/v1/organizations?limit=-1",
-        "/v1/organizations?status=gone", "/v1/organizations?locked=maybe", "/v1/organizations?order=name",
+        "/v1/organizations?status=gone", "/v1/organizations?locked=maybe", "/v1/organizations?lockedBy=me", "/v1/organizations?order=name",
         "/v1/usage?granularity=week", "/v1/usage?from=now", "/v1/usage?timeZone=Mars/Base", "/v1/usage?format=xml",
     ];
     for path in queries {

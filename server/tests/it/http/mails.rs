@@ -240,7 +240,7 @@ fn owners_and_admins_whose_address_is_theirs_are_told_that_a_limit_is_used_up_an
     }
     let about = |letter: &Letter| {
         assert_eq!(letter.to, "ada@example.com", "neither a viewer nor who may be somebody else");
-        assert_eq!(letter.link(), format!("{}/portal", server.url));
+        assert_eq!(letter.link(), format!("{}/portal?org={}", server.url, ada.organization));
         let text = letter.text();
         ["The trial of", "has used 80 % or more of its", "has used all of its"].map(|words| text.contains(words))
     };
@@ -251,6 +251,32 @@ fn owners_and_admins_whose_address_is_theirs_are_told_that_a_limit_is_used_up_an
     }
     std::thread::sleep(std::time::Duration::from_secs(2));
     assert_eq!(smtp.count(), 7, "each is told once");
+}
+
+#[test]
+fn a_notice_has_the_organizations_zone_names_whom_to_ask_and_leads_to_the_organization_it_is_about() {
+    let smtp = Smtp::start();
+    let server = started(&smtp);
+    let ada = sign_up(&server, "ada@example.com");
+    assert_eq!(confirm(&ada.client, &smtp.letter(0)), 200);
+    let (admin, path) = (server.admin(), format!("/v1/organizations/{}", ada.organization));
+    admin.patch("/v1/settings", json!({"contact": "help@northwind.example"})).is(200);
+    admin.patch(&path, json!({"timeZone": "Europe/Berlin"})).is(200);
+    let limits = json!([{"meter": "generations", "window": "billingPeriod", "max": 10_000}]);
+    admin.put("/v1/plans/small", json!({"limits": limits})).is(201);
+    admin.put(&format!("{path}/plan"), json!({"plan": "small"})).is(200);
+    assert!(smtp.letter(1).text().contains("is over"));
+    let asked = json!({"organization": ada.organization, "meter": "generations", "quantity": 8_000});
+    admin.post("/v1/consume", asked).is(200);
+    let near = smtp.letter(2);
+    assert!(near.text().contains("of 10,000 generations. Beyond it more is refused until"), "{}", near.text());
+    assert!(near.text().contains(" (Europe/Berlin).") && !near.text().contains("UTC"), "{}", near.text());
+    admin.put(&format!("{path}/lock"), json!({"reason": "r"})).is(200);
+    let locked = smtp.letter(3);
+    assert!(locked.text().contains("Contact help@northwind.example to have it unlocked."), "{}", locked.text());
+    for letter in [near, locked] {
+        assert_eq!(letter.link(), format!("{}/portal?org={}", server.url, ada.organization));
+    }
 }
 
 #[test]

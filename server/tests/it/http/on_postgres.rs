@@ -87,6 +87,8 @@ mod streams;
 mod stripe;
 #[path = "team.rs"]
 mod team;
+#[path = "texts.rs"]
+mod texts;
 #[path = "voids.rs"]
 mod voids;
 #[path = "webhooks.rs"]

@@ -198,7 +198,7 @@ fn organizations_are_listed_by_key_in_pages_and_sought() {
     #[rustfmt::skip]
     let cases = [
         ("", "0123456"), ("limit=1", "0123456"), ("limit=3", "0123456"), ("limit=7", "0123456"), ("plan=pro&limit=2", "0246"),
-        ("status=trial", "135"), ("locked=true", "3"), ("locked=false&limit=2", "012456"), ("search=org-2", "2"), ("search=Name%209", "0"),
+        ("status=trial", "135"), ("locked=true", "3"), ("lockedBy=operator", "3"), ("lockedBy=trial", ""), ("lockedBy=operator&locked=false", ""), ("locked=false&limit=2", "012456"), ("search=org-2", "2"), ("search=Name%209", "0"),
         ("search=nothing", ""), ("sort=key", "0123456"), ("sort=-createdAt&limit=2", "6543210"), ("sort=-createdAt&plan=free&limit=1", "531"),
     ];
     for (query, expected) in cases {

@@ -73,6 +73,23 @@ fn a_link_opens_once_for_an_hour_in_one_organization() {
 }
 
 #[test]
+fn many_people_of_one_address_open_their_links_and_stale_ones_shut_nobody_out() {
+    let server = Server::start();
+    server.admin().post("/v1/organizations", json!({"key": "acme", "plan": "pro"})).is(201);
+    let links: Vec<String> = (0..40).map(|_| token_of(&minted(&server.admin(), "acme", json!({})))).collect();
+    let here = &server;
+    let statuses: Vec<u16> = std::thread::scope(|scope| {
+        let opened: Vec<_> = links.iter().map(|link| scope.spawn(move || open(here, link).status)).collect();
+        opened.into_iter().map(|opened| opened.join().unwrap()).collect()
+    });
+    assert_eq!(statuses, [200; 40]);
+    for link in &links[..15] {
+        open(&server, link).expect_problem(409, "link-spent");
+    }
+    opened(&server, "acme", None).get("/v1/me").is(200);
+}
+
+#[test]
 fn of_many_who_open_a_link_at_once_one_does() {
     let server = Server::start();
     let ada = sign_up(&server, "ada@example.com");

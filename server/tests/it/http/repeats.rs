@@ -103,3 +103,19 @@ fn an_idempotency_key_counts_for_each_decision_of_an_array() {
     let answer = admin.call("POST", "/v1/consume").header("idempotency-key", "one").json(together).send();
     answer.expect_problem(422, "idempotency-mismatch");
 }
+
+#[test]
+fn the_record_of_an_import_is_put_once_under_a_key() {
+    let (_server, admin) = started();
+    let path = "/v1/imports/march.csv";
+    let put = |rows: u32| {
+        let body = json!({"rowsDone": rows, "digest": "d"});
+        admin.call("PUT", path).header("idempotency-key", "k-1").json(body).send()
+    };
+    let first = put(1).is(200);
+    admin.put(path, json!({"rowsDone": 2, "digest": "e"})).is(200);
+    let again = put(1).is(200);
+    assert_eq!((again.text.as_str(), again.header("idempotent-replayed")), (first.text.as_str(), Some("true")));
+    assert_eq!(admin.get(path).is(200).json()["rowsDone"], 2, "the repeated call has put nothing back");
+    put(3).expect_problem(422, "idempotency-mismatch");
+}

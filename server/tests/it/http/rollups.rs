@@ -26,6 +26,9 @@ fn figure(server: &Server, name: &str) -> f64 {
     line.map_or(f64::NAN, |line| line.rsplit(' ').next().unwrap().parse().unwrap())
 }
 
+/// Quarter hours of a day.
+const QUARTERS: usize = 96;
+
 const COMPARED: &str = "metergate_rollups_compared_timestamp_seconds";
 const WRONG: &str = "metergate_rollups_wrong_total";
 
@@ -35,16 +38,22 @@ fn a_row_that_was_lost_is_back_and_the_log_and_the_figures_say_so() {
     let admin = server.admin();
     let acme = admin.post("/v1/organizations", json!({"key": "acme", "plan": "pro"})).is(201).json();
     let yesterday = metergate::clock::wall().plus(-DAY).to_string();
-    let event = json!({"specversion": "1.0", "id": "e", "source": "/tests", "type": "tokens", "subject": "acme",
-        "time": yesterday, "data": {"quantity": 7}});
-    admin.call("POST", "/v1/events").body("application/cloudevents+json", event.to_string()).send().is(200);
     let since = &yesterday[..10];
+    // In each quarter hour of the day, which is more than the row of an account carries.
+    let event = |quarter: usize| {
+        let time = format!("{since}T{:02}:{:02}:00Z", quarter / 4, quarter % 4 * 15);
+        json!({"specversion": "1.0", "id": format!("e{quarter}"), "source": "/tests", "type": "tokens", "subject": "acme",
+            "time": time, "data": {"quantity": 1}})
+    };
+    let events: Vec<_> = (0..QUARTERS).map(event).collect();
+    let events = json!(events).to_string();
+    admin.call("POST", "/v1/events").body("application/cloudevents-batch+json", events).send().is(200);
     let used = |server: &Server| {
         let path = format!("/v1/usage?organization=acme&meter=tokens&granularity=hour&from={since}T00:00:00Z");
         let rows = server.admin().list(&path);
         rows.iter().map(|row| row["value"].as_i64().unwrap()).sum::<i64>()
     };
-    assert_eq!(used(&server), 7);
+    assert_eq!(used(&server), QUARTERS as i64);
     let is_there = |what: &str| (server.number(&format!("SELECT count(*) FROM {what}")) == 1).then_some(());
     looked_for("the row", || is_there("rollups"));
     looked_for("the first pass", || is_there("settings WHERE name = 'rollups_compared'"));
@@ -57,7 +66,7 @@ fn a_row_that_was_lost_is_back_and_the_log_and_the_figures_say_so() {
     looked_for("that a day was wrong", || (figure(&server, WRONG) == 1.0).then_some(()));
     let ended = looked_for("when the pass ended", || Some(figure(&server, COMPARED)).filter(|at| at.is_finite()));
     assert!(ended >= 1.7e9, "a time: {ended}");
-    assert_eq!(used(&server), 7);
+    assert_eq!(used(&server), QUARTERS as i64);
     let log = server.log();
     let told = log.lines().find(|line| line.contains("ERROR") && line.contains("rollups"));
     let told = told.unwrap_or_else(|| panic!("the log does not say it:\n{log}"));

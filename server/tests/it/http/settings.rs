@@ -45,7 +45,8 @@ fn a_setting_that_is_wrong_changes_none() {
         ("teamName", json!("")), ("teamName", json!(" ")), ("teamName", json!("a\u{7}")), ("teamName", json!(long)), ("teamName", json!(1)),
         ("logoUrl", json!("http://example.com/logo.svg")), ("logoUrl", json!("https://")), ("logoUrl", json!("https:///a")),
         ("logoUrl", json!("javascript:alert(1)")), ("logoUrl", json!("https://a/\"onload=")), ("logoUrl", json!("https://ä/")),
-        ("logoUrl", json!(format!("https://a/{}", "x".repeat(2048)))),
+        ("logoUrl", json!(format!("https://a/{}", "x".repeat(2048)))), ("logoUrl", json!("data:image/svg+xml;base64,PHN2Zy8+")),
+        ("logoUrl", json!("data:image/png;base64,!")), ("logoUrl", json!(format!("data:image/png;base64,{}", "iVBORw0KGgoA".repeat(30_000)))),
         ("color", json!("red")), ("color", json!("#12345")), ("color", json!("#12345g")), ("color", json!("")),
         ("contact", json!("a\nb")), ("contact", json!(long)),
         ("bringForwardMonths", json!(0)), ("bringForwardMonths", json!(121)), ("bringForwardMonths", json!(-1)),
@@ -99,4 +100,42 @@ fn who_opens_a_portal_sees_whose_it_is() {
     let opened = server.stranger().post("/v1/portal-sessions", json!({"token": token})).is(200).json();
     let expected = json!({"name": "Team", "logoUrl": null, "color": "#0a7f5a", "contact": "help@example.com"});
     assert_eq!(opened["team"], expected);
+}
+
+/// A picture whose bytes are text: what a test's client reads.
+const PICTURE: &[u8] = b"RIFF\x0c\0\0\0WEBPVP8 logo";
+/// The same in base64.
+const PICTURE_64: &str = "UklGRgwAAABXRUJQVlA4IGxvZ28=";
+
+#[test]
+fn a_picture_is_kept_served_to_everybody_and_told_in_the_audit_log_by_its_digest() {
+    let mut server = Server::start();
+    let admin = server.admin();
+    let picture = json!({"logoUrl": format!("data:image/png;base64,{PICTURE_64}")});
+    let said = admin.patch("/v1/settings", &picture).is(200).json();
+    let url = said["logoUrl"].as_str().unwrap().to_owned();
+    let path = url.strip_prefix(&server.url).unwrap().to_owned();
+    assert!(path.starts_with("/assets/logo?v="), "{path}");
+    // What was read may be sent back, and is the same picture sent once more: neither is a change.
+    admin.patch("/v1/settings", &said).is(200);
+    admin.patch("/v1/settings", &picture).is(200);
+    let check = |server: &Server| {
+        let shown = server.stranger().get(&path).is(200);
+        assert_eq!((shown.text.as_bytes(), shown.header("content-type")), (PICTURE, Some("image/webp")));
+        assert_eq!(shown.header("content-security-policy"), Some("default-src 'none'; sandbox"));
+        assert_eq!(shown.header("x-content-type-options"), Some("nosniff"));
+        let tag = shown.header("etag").unwrap();
+        server.stranger().call("GET", &path).header("if-none-match", tag).send().is(304);
+        server.stranger().call("GET", &path).header("if-none-match", "\"other\"").send().is(200);
+    };
+    check(&server);
+    let entries = admin.list("/v1/audit-log?action=setting.change");
+    let after = entries[0]["after"]["logoUrl"].as_str().unwrap();
+    assert_eq!((entries.len(), after.starts_with("image/webp, 20 bytes, SHA-256 ")), (1, true), "{after}");
+    server.kill();
+    server.start_again();
+    check(&server);
+    let admin = server.admin();
+    assert_eq!(admin.patch("/v1/settings", json!({"logoUrl": null})).is(200).json()["logoUrl"], Value::Null);
+    server.stranger().get(&path).is(404);
 }

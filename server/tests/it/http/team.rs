@@ -107,7 +107,7 @@ fn a_plan_that_somebody_needs_stays() {
 
 #[test]
 fn a_meter_is_defined_changed_and_deleted_but_never_counts_otherwise() {
-    let server = Server::start();
+    let mut server = Server::start();
     let admin = server.admin();
     let body = json!({"name": "Credits", "unit": "credit", "eventType": "credit.used", "aggregation": "sum", "decimals": 3,
         "valueProperty": "amount", "dimensions": ["model"], "record": true});
@@ -129,6 +129,22 @@ fn a_meter_is_defined_changed_and_deleted_but_never_counts_otherwise() {
     admin.put("/v1/plans/mine", json!({"limits": [{"meter": "credits", "window": "day", "max": 1}]})).is(201);
     admin.delete("/v1/meters/credits").expect_problem(409, "meter-in-use");
     admin.put("/v1/plans/mine", json!({})).is(200);
+    admin.post("/v1/organizations", json!({"key": "acme"})).is(201);
+    let own = |below: &str| format!("/v1/organizations/acme/{below}");
+    let stays = || drop(admin.delete("/v1/meters/credits").expect_problem(409, "meter-in-use"));
+    admin.put(&own("overrides/credits/month"), json!({"max": 5})).is(200);
+    stays();
+    admin.put(&own("extra/credits"), json!({"quantity": 1.5})).is(200);
+    admin.delete(&own("overrides/credits/month")).is(204);
+    stays();
+    let grant = json!({"meter": "credits", "amount": 3, "reason": "r"});
+    let grant = admin.post(&own("grants"), grant).is(201).json()["id"].clone();
+    admin.put(&own("extra/credits"), json!({"quantity": 0})).is(200);
+    // No start forgets it.
+    server.kill();
+    server.start_again();
+    stays();
+    admin.delete_because(&own(&format!("grants/{grant}")), "r").is(204);
     admin.delete("/v1/meters/credits").is(204);
     admin.get("/v1/meters/credits").expect_problem(404, "unknown-meter");
     admin.delete("/v1/meters/credits").expect_problem(404, "unknown-meter");

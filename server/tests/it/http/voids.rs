@@ -168,3 +168,36 @@ fn what_is_no_event_is_not_found_and_what_is_wrong_is_said() {
         call.json(json!({"reason": "r"}).to_string()).send().is(204);
     }
 }
+
+/// What each of them used nobody knows, so none goes alone. What another settlement has told of its time stays.
+#[test]
+fn what_several_calls_used_of_a_reservation_goes_whole_with_all_of_them() {
+    let (mut server, admin) = started();
+    let settle = |said: Value| {
+        let body = json!({"organization": "acme", "meter": "tokens", "quantity": 100, "ttlSeconds": 60});
+        let held = admin.post("/v1/reservations", body).is(201).json()["id"].as_str().unwrap().to_owned();
+        admin.post(&format!("/v1/reservations/{held}/commit"), said).is(200);
+        held
+    };
+    let calls = json!({"count": 16, "durations": {"12": 14, "50": 2}, "statuses": {"200": 15, "500": 1}});
+    let held = settle(json!({"quantity": 40, "calls": calls}));
+    settle(json!({"quantity": 2, "calls": {"count": 1, "durations": {"900": 1}}}));
+    let durations = |client: &Client| {
+        let range = "granularity=total&from=2020-01-01T00:00:00Z&to=2190-01-01T00:00:00Z&durations=true";
+        let rows = client.get(&format!("/v1/usage?organization=acme&meter=tokens&{range}")).is(200).json();
+        let row = &rows["data"][0]["durations"];
+        (row["count"].as_i64(), row["mean"].as_f64().map(f64::round))
+    };
+    assert_eq!((counted(&admin, "tokens"), durations(&admin)), ((42, 42, 17), (Some(17), Some(69.0))));
+    let source = "metergate:consume/tokens";
+    void(&admin, &held, source).is(204);
+    let check = |client: &Client| {
+        assert_eq!((counted(client, "tokens"), durations(client)), ((2, 2, 1), (Some(1), Some(900.0))));
+        void(client, &held, source).expect_problem(409, "already-void");
+    };
+    check(&admin);
+    assert_eq!(admin.post("/api/admin/metrics/aggregate", json!({})).is(200).json()["rebuilt"], 0);
+    server.kill();
+    server.start_again();
+    check(&server.admin());
+}

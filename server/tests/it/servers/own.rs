@@ -113,6 +113,15 @@ impl OwnPostgres {
         assert!(soon(|| process.try_wait().unwrap().is_some()), "PostgreSQL did not stop: {}", log(self.folder.path()));
     }
 
+    /// From now on it reads alone, as a standby does, until somebody promotes it.
+    pub(crate) fn becomes_a_standby(&mut self) {
+        self.stop_fast();
+        let signal = self.folder.path().join("own/data/standby.signal");
+        fs::write(&signal, "").unwrap();
+        give(&signal);
+        self.start_again();
+    }
+
     /// All of its processes stand still.
     pub(crate) fn freeze(&self) {
         // The first makes the others, so it must not make any more.
@@ -149,7 +158,7 @@ impl Drop for OwnPostgres {
 }
 
 /// Gives a file or folder to the user as whom PostgreSQL runs.
-fn give(path: &Path) {
+pub(super) fn give(path: &Path) {
     if getuid().is_root() {
         let given = Command::new("chown").arg("postgres").arg(path).status().expect("chown is there");
         assert!(given.success(), "there is no user postgres, as which PostgreSQL could run: ./check installs it");
@@ -158,11 +167,16 @@ fn give(path: &Path) {
 
 /// One of the newest version's programs, as the user as whom it runs. It ends with this process, however that ends.
 fn program(folder: &Path, name: &str) -> Command {
+    as_postgres(folder, &programs().join(name), "INT")
+}
+
+/// A program that does not run as root, which gets this signal when this process ends. It says what it does in the folder.
+pub(super) fn as_postgres(folder: &Path, path: &Path, last: &str) -> Command {
     let mut command = Command::new("setpriv");
     if getuid().is_root() {
         command.args(["--reuid=postgres", "--regid=postgres", "--init-groups"]);
     }
-    command.arg("--pdeathsig=INT").arg(programs().join(name)).current_dir(folder);
+    command.arg(format!("--pdeathsig={last}")).arg(path).current_dir(folder);
     let log = File::options().create(true).append(true).open(folder.join("log")).unwrap();
     command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
     command
@@ -180,11 +194,11 @@ fn children(process: u32) -> Vec<u32> {
     listed.split_whitespace().map(|child| child.parse().unwrap()).collect()
 }
 
-fn log(folder: &Path) -> String {
+pub(super) fn log(folder: &Path) -> String {
     fs::read_to_string(folder.join("log")).unwrap_or_default()
 }
 
-fn soon(mut holds: impl FnMut() -> bool) -> bool {
+pub(super) fn soon(mut holds: impl FnMut() -> bool) -> bool {
     (0..LOOKS).any(|_| {
         let held = holds();
         if !held {

@@ -10,6 +10,9 @@ use super::asks::tell;
 use super::kit::{Kit, LONG, blob, is_of, named, record};
 use super::random_work::{ORGANIZATIONS, Random, work};
 
+/// Rows are written in the commit of what they are made of, on either engine.
+pub(super) const AT_ONCE: Pace = Pace::Accounts(100);
+
 pub(super) fn rollups(kit: &Kit) -> BTreeMap<RollupKey, Day> {
     kit.rollups()
 }
@@ -94,7 +97,7 @@ fn what_was_spoiled_is_made_again_and_what_is_right_stays() {
 
 #[test]
 fn what_comes_after_rows_were_made_again_is_added_to_those() {
-    let mut kit = Kit::new();
+    let mut kit = Kit::with_rows(AT_ONCE);
     record(&kit, 0..5);
     kit.wait_until("the row is written", |kit| kit.count("rollups") == 1);
     let (key, now) = (rollups(&kit).into_keys().next().unwrap(), kit.now());
@@ -111,7 +114,7 @@ fn what_comes_after_rows_were_made_again_is_added_to_those() {
 
 #[test]
 fn a_row_whose_bytes_have_changed_is_made_again() {
-    let kit = Kit::new();
+    let kit = Kit::with_rows(AT_ONCE);
     record(&kit, 0..5);
     kit.wait_until("the row is written", |kit| kit.count("rollups") == 1);
     let before = rollups(&kit);

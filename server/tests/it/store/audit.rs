@@ -11,7 +11,7 @@ use metergate_rules::window::{Window, WindowSet};
 use serde_json::{Value, json};
 
 use super::asks::{LARGE, ask, create, make, meter, quantity};
-use super::kit::Kit;
+use super::kit::{Kit, blob};
 
 fn set_extra(units: i64) -> Command {
     Command::extra(meter("calls"), quantity(units))
@@ -238,6 +238,25 @@ fn a_walk_in_parts_finds_what_one_at_once_does() {
         assert_eq!(walked(most), Walked { findings: expected.clone(), ..whole.clone() }, "{most}");
     }
     assert_eq!(Place::from_bytes(&[0; 66]), None);
+}
+
+#[test]
+fn an_entry_whose_bytes_are_of_another_length_is_named_and_hides_nothing_else() {
+    for column in ["salt", "hash", "redacted"] {
+        let kit = Kit::new();
+        kit.send(&create("other")).unwrap();
+        for units in 1..=3 {
+            kit.made(&make(set_extra(units)));
+        }
+        let [acme, other] = ["acme", "other"].map(|key| kit.audit(key)[0].chain);
+        kit.tamper("audit", &format!("{column} = {}", blob(&[0])), OrganizationId(acme), "AND sequence = 2");
+        kit.tamper("audit", "after = '{}'", OrganizationId(other), "AND sequence = 1");
+        let mut found = kit.read(move |view, _| Ok(walk(view.rows(), None, 1000)?)).unwrap().findings;
+        found.sort_by_key(|one| one.chain);
+        let mut expected = [(acme, 2), (other, 1)].map(|(chain, at)| Finding { chain, broken: Broken::Changed(at) });
+        expected.sort_by_key(|one| one.chain);
+        assert_eq!(found, expected, "{column}");
+    }
 }
 
 #[test]

@@ -324,6 +324,8 @@ fn what_is_damaged_is_found_and_not_backed_up() {
             "DELETE FROM audit WHERE sequence = 1 AND chain <> zeroblob(16)",
             "entry 1 is missing: entry 2 stands in its place",
         ),
+        ("DELETE FROM audit WHERE chain <> zeroblob(16)", "entry 1 is gone: the chain ends at entry 0"),
+        ("UPDATE audit SET salt = x'00' WHERE chain <> zeroblob(16)", "entry 1 does not match its hash"),
         ("UPDATE accounts SET sequence = sequence + 1", "the account of organization "),
         ("UPDATE rollups SET day = day + 900", "a rollup of organization "),
         ("UPDATE unique_values SET count = count + 1", "a value of organization "),

@@ -11,7 +11,7 @@ use metergate::sweep::{Daily, Shift};
 use metergate_rules::time::{DAY, HOUR, MINUTE};
 
 use super::ENGINE;
-use super::aggregate::{is_at, rollups, write, wrong};
+use super::aggregate::{AT_ONCE, is_at, rollups, write, wrong};
 use super::asks::{create, meter, tell};
 use super::engine::Engine;
 use super::kit::{Kit, LONG, blob, closed};
@@ -61,7 +61,7 @@ fn next_day(kit: &mut Kit) {
 
 #[test]
 fn wrong_rows_are_made_right_without_a_call_and_the_next_pass_changes_nothing() {
-    let mut kit = Kit::new();
+    let mut kit = Kit::with_rows(AT_ONCE);
     let before = used(&kit);
     let done = passed(&kit);
     assert_eq!((done.organizations, done.wrong, done.rebuilt), (1, 0, 0), "what is right is left");
@@ -90,7 +90,7 @@ fn wrong_rows_are_made_right_without_a_call_and_the_next_pass_changes_nothing() 
 
 #[test]
 fn a_day_that_is_not_over_is_looked_at_on_the_next() {
-    let mut kit = Kit::new();
+    let mut kit = Kit::with_rows(AT_ONCE);
     let before = used(&kit);
     let today = of_day(&kit, &before, "hits", 0).remove(0);
     write(&kit, &today, &wrong());
@@ -133,6 +133,8 @@ fn without_records(kit: &mut Kit) -> BTreeMap<RollupKey, Day> {
 #[test]
 fn what_can_no_longer_be_made_again_whole_is_left_as_it_is() {
     let mut kit = Kit::with_slices(5, 40);
+    kit.set_pace(AT_ONCE);
+    kit.reopen();
     let mut before = without_records(&mut kit);
     assert!(rollups(&kit) == before, "no row went with its records");
     assert!(kit.records(&tell("hits", 1, "new")));

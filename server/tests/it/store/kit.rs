@@ -8,6 +8,7 @@ use metergate::aggregate::{Aggregated, aggregate};
 use metergate::catalogue::change::{TeamCommand, TeamRequest};
 use metergate::catalogue::file::CatalogueFile;
 use metergate::clock::Clock;
+use metergate::config::Secret;
 use metergate::store::sqlite;
 use metergate::store::{Answer, Answers, DecidedReceipt, Pace, Port, Receipt, Request, Settings, Store, StoreError};
 use metergate::sweep::{Daily, Heads, Shift, Swept};
@@ -75,6 +76,11 @@ impl Kit {
     /// With the organization `acme` on the plan `free`.
     pub(super) fn new() -> Self {
         Self::with_rows(Pace::Tenth)
+    }
+
+    /// The same, where a first use creates an organization.
+    pub(super) fn creating() -> Self {
+        Self::with(Self::beside_others(), |settings| settings.create_organizations = true)
     }
 
     /// The same, with rows that follow the journal at this pace.
@@ -262,6 +268,12 @@ impl Kit {
     #[cfg_attr(not(feature = "faults"), expect(dead_code, reason = "of several nodes alone"))]
     pub(super) fn another_of(&self, lanes: usize) -> Open {
         self.open_at(Settings { lanes, ..self.settings.clone() }, self.now())
+    }
+
+    /// The same, which reaches the record by this URL.
+    #[cfg_attr(not(feature = "faults"), expect(dead_code, reason = "of poolers alone"))]
+    pub(super) fn another_by(&self, url: String) -> Open {
+        self.open_at(Settings { database: Some(Secret::new(url)), ..self.settings.clone() }, self.now())
     }
 
     fn another_at(&self, time: Time) -> Open {

@@ -114,7 +114,7 @@ fn a_migration_that_waits_for_too_long_says_for_whom_and_leaves_the_schema_as_it
     assert_eq!(version(&database), i64::from(SCHEMA) - 1);
     // Another that has the turn is named as well.
     let other = Stranger::come(database.url());
-    other.does("SET application_name = 'other'; SELECT pg_advisory_lock(x'6d65746572676174'::bit(64)::bigint)");
+    other.does(TAKES_THE_TURN);
     let error = opened(&database).err().expect("it is another's turn").to_string();
     assert!(error.contains("migrated by process") && error.contains("(other)"), "{error}");
     dump.does("COMMIT");
@@ -123,10 +123,37 @@ fn a_migration_that_waits_for_too_long_says_for_whom_and_leaves_the_schema_as_it
     assert_eq!(version(&database), i64::from(SCHEMA));
 }
 
+/// Takes the turn to migrate.
+const TAKES_THE_TURN: &str =
+    "SET application_name = 'other'; SELECT pg_advisory_lock(x'6d65746572676174'::bit(64)::bigint)";
+
+#[test]
+fn a_start_waits_for_another_that_migrates_however_long_that_takes() {
+    let _alone = Kit::alone();
+    let database = Database::new();
+    // Who does nothing is waited for for two seconds.
+    let _hurry = FailPoint::set("migration-in-a-hurry", "return");
+    let other = Stranger::come(database.url());
+    other.does(TAKES_THE_TURN);
+    let began = boot();
+    let store = thread::scope(|scope| {
+        let starting = scope.spawn(|| opened(&database));
+        other.does("SELECT pg_sleep(4)");
+        // It rests for a moment, as a migration does that waits for a table.
+        thread::sleep(Duration::from_secs(1));
+        other.does("SELECT pg_sleep(4)");
+        drop(other);
+        starting.join().unwrap().expect("it goes on once the other has ended")
+    });
+    assert!(boot() - began >= 9 * SECOND);
+    assert_eq!(version(&database), i64::from(SCHEMA));
+    store.close();
+}
+
 #[test]
 fn whoever_has_nothing_to_migrate_waits_for_nobody_who_migrates() {
     let kit = Kit::new();
     let other = Stranger::come(kit.server().url());
-    other.does("SELECT pg_advisory_lock(x'6d65746572676174'::bit(64)::bigint)");
+    other.does(TAKES_THE_TURN);
     kit.another();
 }

@@ -12,6 +12,8 @@ mod aggregate;
 mod arithmetic;
 #[path = "audit.rs"]
 mod audit;
+#[path = "carried.rs"]
+mod carried;
 #[path = "checkpoints.rs"]
 mod checkpoints;
 #[path = "conservation.rs"]
@@ -43,6 +45,9 @@ mod nodes;
 mod notices;
 #[path = "partitions.rs"]
 mod partitions;
+#[cfg(feature = "faults")]
+#[path = "pooled.rs"]
+mod pooled;
 #[path = "random_work.rs"]
 #[allow(dead_code, reason = "the crash tests ask for the rest")]
 mod random_work;

@@ -3,10 +3,10 @@
 use metergate::store::Request;
 use metergate_rules::command::Command;
 use metergate_rules::outcome::{Change, Effect, What};
-use metergate_rules::time::{MINUTE, SECOND};
+use metergate_rules::time::{MINUTE, SECOND, Time};
 use metergate_rules::window::{Window, WindowSet};
 
-use super::asks::{ask, make};
+use super::asks::{ask, make, tell};
 use super::kit::{Kit, decided};
 
 fn periods_begun(kit: &Kit) -> usize {
@@ -78,5 +78,31 @@ fn a_reset_that_is_repeated_wipes_nothing_more() {
     assert_eq!(kit.reported("acme", "calls").sum, 18, "reports keep what happened");
     let resets = |what: &What| matches!(what, What::Changed(change) if matches!(**change, Change::Reset { .. }));
     assert_eq!(kit.journal().records.iter().filter(|(_, _, record)| resets(&record.entry.what)).count(), 1);
+    kit.check().unwrap();
+}
+
+#[test]
+fn the_first_period_of_an_organization_that_old_events_create_is_counted_from_the_earliest_of_the_call() {
+    let mut kit = Kit::creating();
+    let time = |text: &str| text.parse::<Time>().unwrap();
+    #[rustfmt::skip]
+    let cases = [ // when the events of one call were, in this order; the open period at 2026-03-10T08:00:00Z; what it has of them
+        ("one",     vec!["2026-03-10T07:59:58Z"],                         ["2026-03-10T07:59:58Z", "2026-04-10T07:59:58Z"], 1),
+        ("several", vec!["2026-03-05T10:00:00Z", "2026-03-01T09:00:00Z"], ["2026-03-01T09:00:00Z", "2026-04-01T09:00:00Z"], 2),
+        ("old",     vec!["2026-03-01T00:00:00Z", "2025-12-20T12:00:00Z"], ["2026-02-20T12:00:00Z", "2026-03-20T12:00:00Z"], 1),
+    ];
+    for (key, times, ..) in &cases {
+        let event = |(i, at): (usize, &&str)| tell("calls", 1, &format!("{key}-{i}")).of(key).at(time(at));
+        let events: Vec<Request> = times.iter().enumerate().map(event).map(|tell| (&tell).into()).collect();
+        assert!(kit.in_one_batch(events).iter().all(Result::is_ok), "{key}");
+        // Whatever is told later is of an organization that is there.
+        assert!(kit.records(&tell("calls", 1, "later").of(key).at(time("2025-11-01T00:00:00Z"))));
+    }
+    kit.reopen();
+    for (key, _, [start, end], used) in cases {
+        let period = kit.account(key).windows.period;
+        assert_eq!((period.start, period.end), (time(start), time(end)), "{key}");
+        assert_eq!(kit.used(key, "calls", Window::BillingPeriod), used, "{key}");
+    }
     kit.check().unwrap();
 }

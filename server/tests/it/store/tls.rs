@@ -9,7 +9,7 @@ use crate::certificates::Authority;
 use crate::servers::OwnPostgres;
 
 /// Why a store does not open; nothing where it does.
-fn refused(url: &str) -> Option<String> {
+pub(super) fn refused(url: &str) -> Option<String> {
     let folder = tempfile::tempdir().unwrap();
     let settings = Settings { database: Some(Secret::new(url.to_owned())), ..Settings::in_folder(folder.path()) };
     match Store::open(settings, Clock::starting_at(start())) {

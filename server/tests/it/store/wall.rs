@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use metergate::clock::Clock;
 use metergate::store::postgres::SCHEMA;
-use metergate::store::{Settings, Store};
+use metergate::store::{Pace, Settings, Store};
 
 use super::asks::{ask, create};
 use super::engine::Database;
@@ -14,7 +14,7 @@ use crate::servers;
 
 #[test]
 fn a_statement_that_names_no_organization_sees_no_row_of_any() {
-    let kit = Kit::new();
+    let kit = Kit::with_rows(Pace::Accounts(1));
     kit.made(&create("other"));
     for key in ["acme", "other"] {
         kit.allows(&ask("calls", 1).of(key).id("a"));

@@ -48,7 +48,11 @@ pub(in super::super) async fn sent(
     if let Some(problem) = following::unconfirmed(action, &form, &about, &sent.typed) {
         return Ok(super::unsent(&sent.visit.frame, form, &sent.typed, &problem, Place::OwnSettings));
     }
-    let call = action.asked(&about, &sent.typed);
+    let counted = match sent.typed.counted(&form) {
+        Ok(counted) => counted,
+        Err(problem) => return Ok(super::unsent(&sent.visit.frame, form, &sent.typed, &problem, Place::OwnSettings)),
+    };
+    let call = action.asked(&about, &counted.measured(&about.meters));
     let then = following::then(action, &about, &sent.typed);
     if action.word == cycle::WORD {
         return cycle::sent(&sent, &about, form, &call, then, Place::OwnSettings).await;

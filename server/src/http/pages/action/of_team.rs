@@ -8,6 +8,7 @@ use metergate_pages::form::Form;
 use metergate_pages::frame::Place;
 use metergate_pages::organizations::in_query;
 use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 
 use super::super::api::Call;
 use super::super::sent::{Sent, Typed};
@@ -15,6 +16,7 @@ use super::super::trouble::Trouble;
 use super::super::visit::{AtDashboard, Visit, in_path};
 use super::team_calls::{ACTIONS, Action, form, taken};
 use super::{following, send, show as shown, webhook_calls};
+use crate::hex::hex;
 
 /// Seconds in which the last month is replayed before a plan is saved, and for which the page waits at most.
 const WITHIN: u32 = 15;
@@ -32,6 +34,14 @@ async fn made(visit: &Visit, action: &Action, typed: &Typed) -> Result<Form, Tro
         _ => form(visit, action, typed).await?,
     };
     let back = back(&form, action);
+    // Of these the API has no version: what stood in the form is one.
+    let edits = match action.word {
+        "settings" | "webhook" => true,
+        "meter" => visit.query("key").is_some(),
+        _ => false,
+    };
+    let version = edits.then(|| hex(&Sha256::digest(form.stands())));
+    let form = if edits { form.of_version(version) } else { form };
     Ok(form.back(back))
 }
 
@@ -70,20 +80,34 @@ pub(in super::super) async fn sent(Path(word): Path<String>, sent: Sent) -> Resu
     if let Some(problem) = taken(&sent.visit, action, &sent.typed).await? {
         return Ok(super::unsent(&sent.visit.frame, form, &sent.typed, &problem, action.place));
     }
+    if action.word != "plan" && form.has_version() && form.version() != sent.typed.text("version") {
+        let filled = form.clone().with(|name| sent.typed.raw(name).map(str::to_owned));
+        // What is there already, such as by the first of two clicks, overwrites nothing.
+        if filled.stands() != form.stands() {
+            let mut response = shown(&sent.visit, filled.overtaken(), action.place);
+            *response.status_mut() = StatusCode::PRECONDITION_FAILED;
+            return Ok(response);
+        }
+    }
     if let Some(fault) = following::unsaid(&form, &sent.typed) {
         let problem = Problem { errors: vec![fault], ..Problem::default() };
         return Ok(super::unsent(&sent.visit.frame, form, &sent.typed, &problem, action.place));
     }
+    let counted = match sent.typed.counted(&form) {
+        Ok(counted) => counted,
+        Err(problem) => return Ok(super::unsent(&sent.visit.frame, form, &sent.typed, &problem, action.place)),
+    };
     let typed = match action.word {
-        "plan" => sent.typed.measured(&sent.visit.api.all("/v1/meters").await?),
-        _ => sent.typed.clone(),
+        "plan" => counted.measured(&sent.visit.api.all("/v1/meters").await?),
+        _ => counted,
     };
     match (action.call)(&typed) {
         Ok(call) if action.word == "plan" && sent.typed.text("check").is_some() => {
             checked(&sent, form, &call, action.place).await
         }
         Ok(call) => {
-            let call = if form.has_version() { call.only_if(sent.typed.word("version")) } else { call };
+            let is_of_api = action.word == "plan" && form.has_version();
+            let call = if is_of_api { call.only_if(sent.typed.word("version")) } else { call };
             send(&sent, form, &call, action.then(&sent.typed), action.place).await
         }
         Err(problem) => Ok(super::unsent(&sent.visit.frame, form, &sent.typed, &problem, action.place)),

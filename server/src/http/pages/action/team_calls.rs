@@ -1,6 +1,8 @@
 //! The actions on what is the team's: which form each shows, and which call of the API it becomes.
 
 use axum::http::{Method, StatusCode};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use metergate_pages::answers::{Fault, Key, Meter, Organization, Paged, Plan, Prices, Problem};
 use metergate_pages::form::Form;
 use metergate_pages::forms::plan::PlanDraft;
@@ -38,7 +40,7 @@ pub(super) const fn action(
     Action { word, back, place, done, call }
 }
 
-pub(super) const ACTIONS: [Action; 16] = [
+pub(super) const ACTIONS: [Action; 17] = [
     action("new-organization", "/admin/organizations", Place::Organizations, "created", new_organization),
     action("plan", "/admin/plans", Place::Plans, "plan-saved", plan),
     action("delete-plan", "/admin/plans", Place::Plans, "plan-deleted", |typed| deletion("/v1/plans", typed)),
@@ -62,6 +64,7 @@ pub(super) const ACTIONS: [Action; 16] = [
         Ok(Call::new(Method::POST, format!("/v1/api-keys/{}/rotate", part(typed, "key")), Value::Null))
     }),
     action("settings", "/admin/settings", Place::Settings, "settings", settings),
+    action("logo", "/admin/settings", Place::Settings, "settings", logo),
     action("administrator", "/admin/settings", Place::Settings, "settings", |typed| {
         let body = present(json!({"email": typed.word("email"), "name": typed.value("name")}));
         Ok(Call::new(Method::POST, "/v1/administrators", body))
@@ -137,9 +140,22 @@ fn price(typed: &Typed) -> Value {
 fn settings(typed: &Typed) -> Result<Call, Problem> {
     let months = typed.text("bringForwardMonths").unwrap_or("12");
     let body = json!({"teamName": typed.value("teamName"), "color": typed.value("color"), "contact": typed.value("contact"),
-        "logoUrl": typed.value("logoUrl"),
         "bringForwardMonths": months.parse::<u32>().map_or_else(|_| months.into(), Value::from)});
     Ok(Call::new(Method::PATCH, "/v1/settings", body))
+}
+
+/// The picture goes as the settings take it; whatever it is called, its bytes say what it is.
+fn logo(typed: &Typed) -> Result<Call, Problem> {
+    let address = match (typed.file(), typed.is_checked("remove")) {
+        (_, true) => Value::Null,
+        (Some(picture), false) => format!("data:image/png;base64,{}", STANDARD.encode(picture)).into(),
+        (None, false) => {
+            let detail = "Choose a picture.".to_owned();
+            let errors = vec![Fault { detail, pointer: "#/logoUrl".to_owned() }];
+            return Err(Problem { errors, ..Problem::default() });
+        }
+    };
+    Ok(Call::new(Method::PATCH, "/v1/settings", json!({"logoUrl": address})))
 }
 
 impl Action {
@@ -217,6 +233,7 @@ pub(super) async fn form(visit: &Visit, action: &Action, typed: &Typed) -> Resul
         "revoke-key" => people::revoke_key(&named("key"), &keys(api, &named("key")).await?),
         "rotate-key" => people::rotate_key(&named("key"), &keys(api, &named("key")).await?),
         "settings" => team::settings(&api.get("/v1/settings").await?),
+        "logo" => team::logo(&visit.frame),
         "administrator" => team::new_administrator(),
         "remove-administrator" => {
             let (id, all) = (named("administrator"), api.all("/v1/administrators").await?);
@@ -285,6 +302,9 @@ async fn plan_form(visit: &Visit, typed: &Typed) -> Result<Form, Trouble> {
 
 /// Why something new cannot be made under its key: there is one, which a form for a new one would replace.
 pub(super) async fn taken(visit: &Visit, action: &Action, typed: &Typed) -> Result<Option<Problem>, Trouble> {
+    if action.word == "price" {
+        return price_taken(visit, typed).await;
+    }
     let (Some(key), true) = (typed.text("key"), matches!(action.word, "plan" | "meter")) else { return Ok(None) };
     if visit.query("key").is_some() {
         return Ok(None);
@@ -294,6 +314,21 @@ pub(super) async fn taken(visit: &Visit, action: &Action, typed: &Typed) -> Resu
     Ok(found.map(|_| {
         let detail = "There is one with this key: edit that instead.".to_owned();
         Problem { errors: vec![Fault { detail, pointer: "#/key".to_owned() }], ..Problem::default() }
+    }))
+}
+
+/// The same of a price, unless the form was one of that price.
+async fn price_taken(visit: &Visit, typed: &Typed) -> Result<Option<Problem>, Trouble> {
+    const NAMES: [&str; 4] = ["model", "provider", "effectiveFrom", "inputAbove"];
+    let [model, provider, from, above] = NAMES.map(|name| typed.text(name).unwrap_or_default());
+    if NAMES.map(|name| visit.query(name).unwrap_or_default()) == [model, provider, from, above] {
+        return Ok(None);
+    }
+    let table: Prices = visit.api.get("/v1/prices").await?;
+    let is_there = table.prices.iter().any(|price| price.is_named(model, provider, from, above));
+    Ok(is_there.then(|| {
+        let detail = "There is a price of this model from then on: edit that instead.".to_owned();
+        Problem { errors: vec![Fault { detail, pointer: "#/effectiveFrom".to_owned() }], ..Problem::default() }
     }))
 }
 

@@ -61,3 +61,27 @@ fn commits_are_durable_where_the_database_says_they_need_not_be_and_the_log_says
     let (others, after) = recorded(node, &database, "after");
     assert!(others == 0 && after > meanwhile, "{others} commits were not safe");
 }
+
+#[test]
+fn a_server_that_has_commits_wait_for_more_than_its_own_disk_is_taken_at_its_word() {
+    let database = Database::new();
+    let name = database.url().rsplit('/').next().unwrap();
+    let test = "a_server_that_has_commits_wait_for_more_than_its_own_disk_is_taken_at_its_word";
+    // Without a standby it waits for nobody.
+    database.run(&format!("ALTER DATABASE {name} SET synchronous_commit = remote_apply"));
+    let cluster = Cluster::new(test, 1, database.url(), None);
+    let node = &cluster.nodes.all[0];
+    database.run(NOTES);
+    let (stronger, usual) = recorded(node, &database, "one");
+    assert!(stronger > 0 && usual == 0, "{usual} commits waited for less than the database says");
+    let weaker = database.number("SELECT count(*) FROM public.noted WHERE setting <> 'remote_apply'");
+    assert_eq!((weaker, told(node)), (0, 0));
+    // What is weaker than that is raised.
+    for setting in ["local", "remote_write"] {
+        database.run(&format!("ALTER DATABASE {name} SET synchronous_commit = {setting}; DELETE FROM public.noted"));
+        node.kill();
+        node.start(0);
+        let (others, usual) = recorded(node, &database, setting);
+        assert!(others == 0 && usual > 0, "{others} commits under {setting}");
+    }
+}

@@ -225,6 +225,29 @@ fn who_gets_a_mail_gets_no_more_by_one_click_and_its_page_asks_first() {
     assert_eq!(stranger.call("POST", &link).body(FORM, ONE_CLICK).send().status, 200);
 }
 
+#[test]
+fn a_mails_link_says_nothing_of_a_membership_that_begins_anew() {
+    let smtp = Smtp::start();
+    let server = started(&smtp, Some(PUBLIC));
+    let [ada, bob, _] = three(&server, &smtp);
+    let (admin, stranger, org) = (server.admin(), server.stranger(), ada.organization.as_str());
+    let (lock, member) = (format!("/v1/organizations/{org}/lock"), format!("{}/{}", ada.members(), bob.id));
+    let (to_ada, to_bob) = ("ada@example.com".to_owned(), "bob@example.com".to_owned());
+    admin.patch(&member, json!({"role": "owner"})).is(200);
+    admin.put(&lock, json!({"reason": "r"})).is(200);
+    assert_eq!(told(&smtp, 3, 2), [(to_ada.clone(), "locked"), (to_bob.clone(), "locked")]);
+    let letter = [3, 4].map(|number| smtp.letter(number)).into_iter().find(|letter| letter.to == to_bob).unwrap();
+    let link = refusal(&letter, org);
+    let open = || assert_eq!(stranger.call("POST", &link).body(FORM, ONE_CLICK).send().status, 200);
+    admin.delete(&member).is(204);
+    open();
+    admin.post(&ada.members(), json!({"email": bob.email, "role": "owner"})).is(201);
+    open();
+    assert_eq!(wanted(&bob.client, org).len(), 5, "what is usual for an owner");
+    admin.delete_because(&lock, "r").is(204);
+    assert_eq!(told(&smtp, 5, 2), [(to_ada, "unlocked"), (to_bob, "unlocked")]);
+}
+
 /// What is seen of it afterwards, and that it is not for good.
 fn refused_once(admin: &Client, ada_again: &Client, ada: &Person, smtp: &Smtp) {
     let org = ada.organization.as_str();

@@ -59,6 +59,69 @@ fn a_plan_is_edited_in_rows_without_script_and_keeps_what_has_no_field() {
 }
 
 #[test]
+fn a_form_that_is_refused_says_what_to_do_at_the_page_and_not_what_a_program_has_to_send() {
+    let server = Server::start();
+    acme(&server);
+    let mut ops = administrator(&server);
+    let reason = ("reason", "why");
+    let page =
+        ops.submit("/admin/organizations/acme/do/override", &[("meter", "tokens"), ("max", ""), reason]).is(422).text;
+    assert!(page.contains("check “Unlimited”") && !page.contains("true."), "{page}");
+}
+
+#[test]
+fn extra_quota_is_set_on_storage_too_and_a_form_without_it_says_nothing_of_its_units() {
+    let server = Server::start();
+    acme(&server);
+    let mut ops = administrator(&server);
+    let at = |word: &str| format!("/admin/organizations/acme/do/{word}");
+    let typed = [("meter", "storage_bytes"), ("quantity", "10 GB"), ("reason", "more")];
+    done(&ops.submit(&at("extra"), &typed), "extra");
+    let quota = server.admin().get("/v1/organizations/acme/quota").is(200).json();
+    let extra = quota["extra"].as_array().unwrap().iter().find(|extra| extra["meter"] == "storage_bytes");
+    assert_eq!(extra.unwrap()["quantity"], 10_737_418_240_i64);
+    let grant = ops.page(&at("grant"));
+    assert!(!grant.contains("storage_bytes") && !grant.contains("Of storage with its unit"), "{grant}");
+}
+
+#[test]
+fn of_settings_meters_and_endpoints_nobody_overwrites_what_another_has_changed_meanwhile() {
+    let server = Server::start();
+    let (admin, mut ops) = (server.admin(), administrator(&server));
+    admin.patch("/v1/settings", json!({"contact": "old@example.com"})).is(200);
+    admin.put("/v1/meters/jobs", json!({"name": "Jobs", "unit": "job", "aggregation": "sum"})).is(201);
+    let made = json!({"url": "https://hooks.example.com/a", "description": "One"});
+    let made = admin.post("/v1/webhook-endpoints", made).is(201).json();
+    let endpoint = format!("/v1/webhook-endpoints/{}", made["id"].as_str().unwrap());
+    let edit = format!("/admin/do/webhook?endpoint={}", made["id"].as_str().unwrap());
+    let others = |path: &str| match path {
+        "/v1/settings" => admin.patch(path, json!({"contact": "new@example.com"})).is(200),
+        "/v1/meters/jobs" => admin.put(path, json!({"name": "Jobs", "unit": "task", "aggregation": "sum"})).is(200),
+        path => admin.patch(path, json!({"url": "https://hooks.example.com/b"})).is(200),
+    };
+    #[rustfmt::skip]
+    let cases = [ // the form, what it is about, what is typed, what another has changed meanwhile
+        ("/admin/do/settings",       "/v1/settings",    ("color", "#0a7f5a"), "contact", "new@example.com"),
+        ("/admin/do/meter?key=jobs", "/v1/meters/jobs", ("name", "Work"),     "unit",    "task"),
+        (edit.as_str(),              endpoint.as_str(), ("description", "2"), "url",     "https://hooks.example.com/b"),
+    ];
+    for (form, path, typed, changed, to) in cases {
+        let fields = ops.form(form);
+        others(path);
+        let page = ops.send(form, &with(fields, &[typed])).is(412).text;
+        assert!(page.contains("Somebody changed this") && page.contains(to), "{form}: {page}");
+        assert_eq!(admin.get(path).is(200).json()[changed], to, "{form}");
+        // Seen and typed anew it is done; sent twice it is done once.
+        let again = with(standing(&page), &[(changed, to)]);
+        for _ in 0..2 {
+            assert!(ops.send(form, &again).is(303).header("location").unwrap().contains("done="), "{form}");
+        }
+        let now = admin.get(path).is(200).json();
+        assert_eq!((&now[changed], &now[typed.0]), (&json!(to), &json!(typed.1)), "{form}");
+    }
+}
+
+#[test]
 fn what_is_wrong_with_a_plan_is_said_at_its_field() {
     let server = Server::start();
     team(&server);

@@ -32,6 +32,8 @@ fn prices_are_shown_added_changed_and_removed_and_what_has_none_leads_to_a_new_o
     assert!(refused.contains("field-output-error") && refused.contains("value=\"my-*\""), "{refused}");
     let typed = [("model", "my-*"), ("effectiveFrom", "2026-01-02"), ("input", "2.5"), ("output", "1")];
     done(&browser.submit("/admin/do/price", &typed), "price-saved");
+    let again = browser.submit("/admin/do/price", &[typed[0], typed[1], ("input", "99")]).is(422).text;
+    assert!(again.contains("field-effectiveFrom-error") && again.contains("edit that instead"), "{again}");
     let form = browser.form("/admin/do/price?model=my-*&effectiveFrom=2026-01-02");
     assert_eq!((form["input"].as_str(), form["model"].as_str()), ("2.5", "my-*"));
     done(&browser.submit("/admin/do/price?model=my-*&effectiveFrom=2026-01-02", &[("input", "3")]), "price-saved");

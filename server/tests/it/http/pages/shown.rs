@@ -50,6 +50,40 @@ fn whoever_did_something_is_shown_by_name_where_the_reader_may_see_them() {
 }
 
 #[test]
+fn cards_say_what_was_used_on_the_dates_they_show_and_what_counts_apart_from_it() {
+    let server = Server::start();
+    let admin = server.admin();
+    admin.post("/v1/organizations", json!({"key": "acme", "plan": "pro", "test": true})).is(201);
+    let at = |now: &str, used: u64| {
+        admin.put("/v1/organizations/acme/clock", json!({"now": now})).is(200);
+        let ask = json!({"organization": "acme", "meter": "messages", "quantity": used});
+        admin.post("/v1/consume", ask).is(200);
+    };
+    let mut ops = administrator(&server);
+    let page = "/admin/organizations/acme";
+    at("2026-03-01T00:00:00Z", 1);
+    at("2026-03-02T12:00:00Z", 69);
+    at("2026-03-20T12:00:00Z", 30);
+    let whole = ops.page(page);
+    assert!(whole.contains("100 of 100,000 messages used") && !whole.contains("on these dates"), "{whole}");
+    admin.patch("/v1/organizations/acme/billing-cycle", json!({"billingCycleStartDate": "2026-03-15"})).is(200);
+    for page in [page, "/portal?org=acme"] {
+        let moved = ops.page(page);
+        let (before, counter) = moved.split_once("data-meter=\"messages\"").unwrap();
+        let (_, dates) = before.rsplit_once("Data shown for ").unwrap();
+        assert!(dates.starts_with("March 15 – April 14<"), "{dates}");
+        assert!(dates.contains("<strong>30 messages</strong> on these dates."), "{dates}");
+        assert!(counter.contains("100 of 100,000 messages used"), "{counter}");
+    }
+    admin.post("/v1/organizations/acme/usage/reset", json!({"reason": "a gift"})).is(200);
+    let reset = ops.page(page);
+    assert!(
+        reset.contains("<strong>30 messages</strong> on these dates.") && reset.contains("0 of 100,000 messages used"),
+        "{reset}"
+    );
+}
+
+#[test]
 fn storage_is_typed_and_shown_with_its_unit() {
     let server = Server::start();
     acme(&server);
@@ -82,6 +116,34 @@ fn storage_is_typed_and_shown_with_its_unit() {
     let limits = plan()["limits"].as_array().unwrap().clone();
     let storage = limits.iter().find(|limit| limit["meter"] == "storage_bytes").unwrap();
     assert_eq!(storage["max"], json!(1_610_612_736_i64));
+}
+
+#[test]
+fn thousands_may_be_grouped_in_every_form_and_what_could_be_two_numbers_is_refused_there() {
+    let server = Server::start();
+    acme(&server);
+    let mut ops = administrator(&server);
+    let why = ("reason", "They asked");
+    let form = "/admin/organizations/acme/do/extra?meter=messages";
+    for (typed, expected) in [("1,000,000", 1_000_000), ("2 000", 2_000), ("3_000", 3_000), ("4\u{2009}000", 4_000)] {
+        done(&ops.submit(form, &[("quantity", typed), why]), "extra");
+        let extras = server.admin().get("/v1/organizations/acme/usage").is(200).json();
+        let messages = extras["meters"].as_array().unwrap().iter().find(|meter| meter["meter"] == "messages");
+        assert_eq!(messages.unwrap()["extra"], json!(expected), "{typed}");
+    }
+    let refused = |browser: &mut super::browser::Browser, form: &str, name: &str, typed: &[(&str, &str)]| {
+        let page = browser.submit(form, typed).is(422).text;
+        let error = format!("id=\"field-{name}-error\">It is not clear whether this comma");
+        assert!(page.contains(&error) && page.contains("value=\"1,5\""), "{form}: {page}");
+    };
+    refused(&mut ops, form, "quantity", &[("quantity", "1,5"), why]);
+    let grant = "/admin/organizations/acme/do/grant";
+    refused(&mut ops, grant, "priority", &[("meter", "messages"), ("amount", "5"), ("priority", "1,5"), why]);
+    refused(&mut ops, "/admin/do/plan?key=free", "graceDays", &[("graceDays", "1,5")]);
+    refused(&mut ops, "/admin/do/plan?key=free", "limits.0.max", &[("limits.0.max", "1,5")]);
+    let price = [("model", "mine"), ("effectiveFrom", "2026-01-01"), ("input", "1,5"), ("output", "1")];
+    refused(&mut ops, "/admin/do/price", "input", &price);
+    refused(&mut ops, "/admin/what-if?plan=free", "moreMax", &[("moreMeter", "messages"), ("moreMax", "1,5")]);
 }
 
 #[test]
@@ -134,9 +196,16 @@ fn entries_are_sentences_with_the_names_and_values_that_their_reader_knows() {
     ] {
         assert!(of_ops.contains(sentence), "{sentence} in {of_ops}");
     }
-    // Members know their own plan by its name, and of others the key.
-    let of_owner = owner.page("/organizations/acme/settings/audit");
-    assert!(of_owner.contains("</strong> changed the plan from pro to Starter<"), "{of_owner}");
+    // Members see no plan but their own, and yet what the former one is called; where that was deleted, what it was called last.
+    let mut names_both = || {
+        for page in ["/organizations/acme/settings/audit", "/organizations/acme/settings/explain"] {
+            let shown = owner.page(page);
+            assert!(shown.contains("</strong> changed the plan from Pro to Starter<"), "{page}: {shown}");
+        }
+    };
+    names_both();
+    server.admin().delete_because("/v1/plans/pro", "Nobody is on it").is(204);
+    names_both();
     // What the application writes is told by its name.
     let own = json!({"action": "document.upload", "category": "knowledge_base"});
     server.admin().post("/v1/organizations/acme/audit-log", own).is(201);
@@ -201,4 +270,31 @@ fn what_a_plan_changes_is_shown_before_it_is_sent() {
     super::use_up(&server, 5);
     assert!(ops.page(reset).contains("<strong>0</strong>"));
     assert!(ops.page(&format!("{reset}&meter=tokens")).contains("there is nothing to reset"));
+}
+
+#[test]
+fn a_logo_is_a_file_that_is_chosen_and_shown_on_every_page() {
+    let server = Server::start();
+    let mut ops = administrator(&server);
+    let picture = b"RIFF\x0c\0\0\0WEBPVP8 logo";
+    let form = "/admin/do/logo";
+    assert!(!ops.page(form).contains("No logo"), "there is none to take away");
+    for (file, why) in [(&b"<svg/>"[..], "Send a PNG, a JPEG or a WebP picture"), (&b""[..], "Choose a picture.")] {
+        let page = ops.submit_file(form, "logoUrl", file).is(422).text;
+        let error = format!("id=\"field-logoUrl-error\">{why}");
+        assert!(page.contains(&error), "{error} in {page}");
+    }
+    let large = [&picture[..], vec![b'x'; 256 * 1024].as_slice()].concat();
+    assert!(ops.submit_file(form, "logoUrl", &large).is(422).text.contains("at most 256 KiB"));
+    done(&ops.submit_file(form, "logoUrl", picture).is(303), "settings");
+    // On the pages of those who are not signed in, too; what a form about something else sends leaves it as it is.
+    done(&ops.submit("/admin/do/settings", &[("teamName", "Initech")]).is(303), "settings");
+    for page in [ops.page("/admin/settings"), super::browser::Browser::new(&server).page("/sign-in")] {
+        let (_, rest) = page.split_once("<img src=\"/assets/logo?v=").unwrap_or_else(|| panic!("{page}"));
+        let version = rest.split_once('"').unwrap().0;
+        assert_eq!(server.stranger().get(&format!("/assets/logo?v={version}")).is(200).text.as_bytes(), picture);
+    }
+    assert!(ops.page("/admin/audit").contains("</strong> changed the logo<"));
+    done(&ops.submit(form, &[("remove", "true")]).is(303), "settings");
+    assert!(!ops.page("/admin/settings").contains("/assets/logo"));
 }

@@ -59,6 +59,8 @@ fn an_endpoint_is_made_edited_tried_rotated_and_deleted_by_forms() {
     let before = secret(&server);
     let rotated = ops.submit(&action("rotate-webhook"), &[]).is(200).text;
     assert!(before != secret(&server) && rotated.contains(&secret(&server)), "{rotated}");
+    let again = ops.submit(&action("rotate-webhook"), &[]).is(409).text;
+    assert!(again.contains("check “End the present secret at once”") && !again.contains("oldEndsInSeconds"), "{again}");
     done(&ops.submit(&action("disable-webhook"), &[("reason", "it moves")]), "webhook-disabled");
     let disabled = ops.page(&page);
     assert!(disabled.contains("An operator has disabled it.") && disabled.contains(">Enable</a>"), "{disabled}");
@@ -67,6 +69,18 @@ fn an_endpoint_is_made_edited_tried_rotated_and_deleted_by_forms() {
     done(&ops.submit(&action("delete-webhook"), &[("reason", "it has moved")]), "webhook-deleted");
     ops.get(&page).is(404);
     ops.get(&action("webhook")).is(404);
+}
+
+#[test]
+fn endpoints_are_listed_in_the_order_in_which_they_were_made() {
+    let (server, mut ops) = started();
+    let names = ["Eve", "Ada", "Cleo", "Bob", "Dan", "Fay"];
+    for name in names {
+        server.admin().post("/v1/webhook-endpoints", json!({"url": URL, "description": name})).is(201);
+    }
+    let page = ops.page("/admin/webhooks");
+    let places = names.map(|name| page.find(&format!(">{name}</a>")).unwrap());
+    assert!(places.is_sorted(), "{places:?}: {page}");
 }
 
 #[test]

@@ -48,8 +48,17 @@ fn with_a_key_stripe_is_asked_and_one_that_does_not_answer_holds_up_no_other() {
     told(&server, "evt_gone", "customer.subscription.updated", &known);
     until("it fails", 2000, || state_of(&server, "evt_gone") == "failed");
     stripe.put(&known);
-    server.admin().call("POST", "/v1/stripe-events/evt_gone/retry").send().is(200);
+    let again = |id: &str| {
+        let path = format!("/v1/stripe-events/{id}/retry");
+        server.admin().call("POST", &path).header("idempotency-key", "again-1").send()
+    };
+    let first = again("evt_gone").is(200);
+    assert_eq!((&first.json()["state"], first.header("idempotent-replayed")), (&json!("waiting"), None));
     comes_to_stand(&server, "acme", "past_due past_due gold false");
+    // Under its key it is the same call, also once it is done; under another key, or of another event, it is none.
+    let replayed = again("evt_gone").is(200);
+    assert_eq!((&replayed.text, replayed.header("idempotent-replayed")), (&first.text, Some("true")));
+    again("evt_unknown").expect_problem(422, "idempotency-mismatch");
     server.admin().call("POST", "/v1/stripe-events/evt_gone/retry").send().expect_problem(409, "event-done");
     server.admin().call("POST", "/v1/stripe-events/evt_unknown/retry").send().expect_problem(404, "not-found");
 }

@@ -1,0 +1,2 @@
+-- Nothing of the schema changes: the journal's entries of resets say what was asked for (store/block.rs), which programs that know no
+-- more than the migrations before this one cannot read.
