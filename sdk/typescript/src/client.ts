@@ -135,7 +135,7 @@ export class Metergate {
     const until = performance.now() + timeoutMs;
     const settling = inTime(Promise.all([...[...this.#holds].map((holds) => holds.close()), this.settlements.settled()]), timeoutMs);
     await Promise.all([settling, this.#recorder.flush(timeoutMs)]);
-    const unsettled = this.settlements.unsettled();
+    const unsettled = this.settlements.close();
     if (unsettled.length > 0) this.settings.onDropped(unsettled, `not settled within ${timeoutMs} ms of closing`);
     await this.#recorder.close(Math.max(LAST_MS, Math.round(until - performance.now())));
     unwatch(this);

@@ -33,6 +33,7 @@ export class Settlements {
   readonly #record: (event: UsageEvent) => void;
   readonly #settings: Settings;
   readonly #open = new Map<Promise<void>, Unsettled | undefined>();
+  #closed = false;
 
   /** `record` takes the usage of reservations that are gone. */
   constructor(transport: Transport, record: (event: UsageEvent) => void, settings: Settings) {
@@ -61,7 +62,7 @@ export class Settlements {
   abandon(call: Call, ttlSeconds: number): void {
     const ends = performance.now() + ttlSeconds * 1_000;
     const find = async (): Promise<void> => {
-      for (let tried = 0; performance.now() < ends; tried++) {
+      for (let tried = 0; performance.now() < ends && !(this.#closed && tried > 0); tried++) {
         try {
           // Under its key it is the first one's answer.
           const { signal: _, ...again } = call;
@@ -82,8 +83,9 @@ export class Settlements {
     await Promise.all(this.#open.keys());
   }
 
-  /** What is open. */
-  unsettled(): Unsettled[] {
+  /** What is open, which is not tried again. What is begun from now on is tried once. */
+  close(): Unsettled[] {
+    this.#closed = true;
     return [...this.#open.values()].filter((one) => one !== undefined);
   }
 
@@ -94,7 +96,8 @@ export class Settlements {
   }
 
   async #commit(reservation: Reservation, what: Unsettled, time: Date): Promise<void> {
-    for (let tried = 0; ; tried++) {
+    const isLate = this.#closed;
+    for (let tried = 0; !this.#closed || tried === 0; tried++) {
       try {
         await reservation.commit(what.settlement, PATIENCE_MS);
         return;
@@ -102,6 +105,7 @@ export class Settlements {
         const isFinal = error instanceof ProblemError && error.status < 500 && !CURABLE.has(error.status);
         if (isFinal) return this.#gone(error, what, time);
         this.#settings.onError(error as Error);
+        if (isLate) return this.#settings.onDropped([what], `not settled after closing: ${(error as Error).message}`);
         await new Promise((resolve) => setTimeout(resolve, backoff(tried, FIRST_PAUSE_MS, LONGEST_PAUSE_MS)).unref());
       }
     }

@@ -214,6 +214,22 @@ test('a settlement that another one forestalled counts nothing more, and is told
   await own.close();
 });
 
+test('what is not settled when the client closes is told once, and tried no more', async (t) => {
+  const held = json(200, { allowed: true, id: '01980000-0000-7000-8000-000000000001', limits: [] });
+  const away = await faulty(held, json(503, { code: 'unavailable', title: 'Later' }));
+  t.after(() => away.stop());
+  const dropped = [];
+  const own = new Metergate({ url: away.url, timeoutMs: 200, onDropped: ([what], why) => dropped.push([what.settlement.quantity, why.split(':')[0]]) });
+  const reservation = await own.reserve({ organization: 'a', meter: 'b', quantity: 10, ttlSeconds: 60 });
+  const open = own.settlements.commit(reservation, { quantity: 5 });
+  await own.close(300);
+  await Promise.all([open, own.settlements.commit(reservation, { quantity: 6 })]);
+  assert.deepEqual(dropped, [[5, 'not settled within 300 ms of closing'], [6, 'not settled after closing']]);
+  const asked = away.asked.length;
+  await new Promise((resolve) => setTimeout(resolve, 500));
+  assert.equal(away.asked.length, asked);
+});
+
 test('what lapsed before it was committed is recorded all the same', async () => {
   await server.organization('lapsed', [['tokens', 'billingPeriod', 100]]);
   const held = await client.reserve({ organization: 'lapsed', meter: 'tokens', quantity: 10, ttlSeconds: 1 });
