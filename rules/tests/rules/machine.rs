@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Mutex;
 
 use proptest::prelude::*;
-use proptest::test_runner::TestRunner;
+use proptest::test_runner::{RngSeed, TestRunner};
 use proptest_state_machine::{ReferenceStateMachine, StateMachineTest};
 
 use metergate_rules::account::{Account, LockCause};
@@ -82,7 +82,7 @@ const MUST_REACH: [&str; 51] = [
 ];
 
 /// Rounds of cases until all of them were reached, at most: some come once in hundreds of cases.
-const MOST_ROUNDS: usize = 8;
+const MOST_ROUNDS: u64 = 8;
 
 static REACHED: Mutex<BTreeMap<&str, usize>> = Mutex::new(BTreeMap::new());
 
@@ -347,9 +347,13 @@ fn shown(verdict: &Verdict) -> crate::model::Verdict {
 fn the_rules_answer_as_a_model_that_counts_everything_anew() {
     // PROPTEST_CASES sets how many; a failure leaves its seed under proptest-regressions, and it is tried first.
     let config = ProptestConfig { source_file: Some(file!()), ..ProptestConfig::default() };
-    for _ in 0..MOST_ROUNDS {
-        // One runner runs its cases once.
-        let mut runner = TestRunner::new(config.clone());
+    for round in 0..MOST_ROUNDS {
+        // One runner runs its cases once, and each round is to have others, also where the first seed is given.
+        let rng_seed = match config.rng_seed {
+            RngSeed::Fixed(seed) => RngSeed::Fixed(seed.wrapping_add(round)),
+            RngSeed::Random => RngSeed::Random,
+        };
+        let mut runner = TestRunner::new(ProptestConfig { rng_seed, ..config.clone() });
         let outcome = runner.run(&Model::sequential_strategy(20..120), |(model, steps, seen)| {
             Machine::test_sequential(config.clone(), model, steps, seen);
             Ok(())
