@@ -50,7 +50,8 @@ export class Person {
     await this.ask(link);
     await this.fill(fields);
     await this.send();
-    await this.page.getByText(said).first().waitFor();
+    // Of all words on the page that may be the same only these come afterwards.
+    await this.page.getByRole('status').filter({ hasText: said }).first().waitFor();
   }
 
   /** Waits until a text is shown. */
