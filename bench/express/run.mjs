@@ -14,6 +14,8 @@ const [METERGATE, ROUNDS = '5', SECONDS = '5', TOGETHER, OTHERS = 'held,asked,st
 const CONNECTIONS = 64;
 const ORGANIZATIONS = 100;
 const WAYS = { nothing: 'nothing', held: 'Metergate, held reservations', asked: 'Metergate, a round trip each', stack: 'rate-limiter-flexible on Redis, batched rows in PostgreSQL' };
+/** Long enough for what is held to be of the size that the rate calls for, and for what is called often to be compiled. */
+const WARM_UP_SECONDS = 8;
 /** Clock ticks a second in /proc. */
 const TICKS = 100;
 const run = promisify(execFile);
@@ -59,7 +61,7 @@ async function start(way, server, connections, organizations) {
 async function measure(way, server, helpers) {
   const { app, load } = await start(way, server, CONNECTIONS, ORGANIZATIONS);
   const processes = { app: app.pid, ...helpers };
-  await load(2);
+  await load(WARM_UP_SECONDS);
   const before = await all(processes);
   const { requests, duration, p50, p99 } = await load(SECONDS);
   const after = await all(processes);
@@ -75,8 +77,7 @@ async function together(server) {
   const apps = [];
   for (const way of ways) apps.push({ way, ...(await start(way, server, CONNECTIONS / 4, ORGANIZATIONS / 4)), each: [], times: [] });
   try {
-    // Long enough for what is held to be of the size that the rate calls for.
-    await Promise.all(apps.map(({ load }) => load(8)));
+    await Promise.all(apps.map(({ load }) => load(WARM_UP_SECONDS)));
     for (let round = 0; round < Number(ROUNDS); round++) {
       const loaded = async ({ app, load, each }) => {
         const before = await cpu(app.pid);

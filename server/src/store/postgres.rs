@@ -11,6 +11,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
+use futures_util::TryStreamExt as _;
 use metergate_rules::id::OrganizationId;
 use tokio::runtime::Runtime;
 use tokio_postgres::types::{FromSql, ToSql};
@@ -19,6 +20,13 @@ use uuid::Uuid;
 
 use super::error::{EngineError, unreadable};
 use crate::faults::planted;
+
+/// Values for a statement that goes out later.
+macro_rules! owned {
+    ($($value:expr),+) => {
+        vec![$(Box::new($value) as Owned),+]
+    };
+}
 
 pub(super) mod accounts;
 mod audit;
@@ -65,6 +73,21 @@ pub(super) enum Of {
     Team,
 }
 
+/// A statement that goes out later.
+struct Later {
+    sql: &'static str,
+    values: Vec<Owned>,
+    /// How many rows it must find or write, unless somebody was in the way.
+    exactly: Option<u64>,
+}
+
+impl Later {
+    fn found(&self, rows: u64) -> Result<(), EngineError> {
+        let Some(expected) = self.exactly.filter(|expected| rows != *expected) else { return Ok(()) };
+        Err(EngineError::Contended(format!("{rows} rows of {expected} were as they had been: {}", self.sql.trim())))
+    }
+}
+
 /// What the transaction sees.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 enum Reach {
@@ -85,7 +108,7 @@ pub struct Postgres {
     mark: String,
     statements: RefCell<HashMap<&'static str, Statement>>,
     /// What goes out before the next statement, together with it.
-    waiting: RefCell<Vec<(&'static str, Vec<Owned>)>>,
+    waiting: RefCell<Vec<Later>>,
     reach: RefCell<Reach>,
     ids: RefCell<ids::Sought>,
     handed: RefCell<refusals::HandedOver>,
@@ -217,7 +240,12 @@ impl Postgres {
 
     /// A statement of which nothing is to be heard goes out before the next one, together with it.
     pub(super) fn later(&self, sql: &'static str, values: Vec<Owned>) {
-        self.waiting.borrow_mut().push((sql, values));
+        self.waiting.borrow_mut().push(Later { sql, values, exactly: None });
+    }
+
+    /// The same. Whatever it goes out with fails with [`EngineError::Contended`] where it finds or writes fewer rows than so many.
+    pub(super) fn later_exactly(&self, rows: usize, sql: &'static str, values: Vec<Owned>) {
+        self.waiting.borrow_mut().push(Later { sql, values, exactly: Some(rows as u64) });
     }
 
     /// Sends statements together, behind what waits to go out, and waits for the rows of all. The first that fails tells
@@ -227,13 +255,9 @@ impl Postgres {
         self.send(&before, asked).inspect_err(|_| self.failed.set(true))
     }
 
-    fn send(
-        &self,
-        before: &[(&'static str, Vec<Owned>)],
-        asked: &[(&'static str, Vec<Value<'_>>)],
-    ) -> Result<Vec<Vec<Row>>, EngineError> {
-        let waited = before.iter().map(|(sql, values)| (*sql, values.len()));
-        let owned = before.iter().flat_map(|(_, values)| values).map(|value| &**value as Value<'_>);
+    fn send(&self, before: &[Later], asked: &[(&'static str, Vec<Value<'_>>)]) -> Result<Vec<Vec<Row>>, EngineError> {
+        let waited = before.iter().map(|later| (later.sql, later.values.len()));
+        let owned = before.iter().flat_map(|later| &later.values).map(|value| &**value as Value<'_>);
         let given = asked.iter().flat_map(|(_, values)| values.iter().copied());
         let values: Vec<Value<'_>> = owned.chain(given).collect();
         let mut rest = values.as_slice();
@@ -244,10 +268,16 @@ impl Postgres {
             prepared.push(self.prepared(sql)?);
             parts.push(own);
         }
-        let each: Vec<_> = prepared.iter().zip(parts).map(|(one, values)| self.client.query(one, values)).collect();
+        let each = prepared.iter().zip(parts).map(|(one, values)| async move {
+            let mut stream = std::pin::pin!(self.client.query_raw(one, values.iter().copied()).await?);
+            let rows: Vec<Row> = stream.as_mut().try_collect().await?;
+            Ok::<_, tokio_postgres::Error>((rows, stream.rows_affected().unwrap_or(0)))
+        });
+        let each: Vec<_> = each.collect();
         let answered = self.wait(async { Ok(futures_util::future::join_all(each).await) })?;
-        let rows = answered.into_iter().map(|rows| Ok(rows?)).collect::<Result<Vec<_>, EngineError>>()?;
-        Ok(rows.into_iter().skip(before.len()).collect())
+        let answered = answered.into_iter().map(|done| Ok(done?)).collect::<Result<Vec<_>, EngineError>>()?;
+        before.iter().zip(&answered).try_for_each(|(later, (_, affected))| later.found(*affected))?;
+        Ok(answered.into_iter().skip(before.len()).map(|(rows, _)| rows).collect())
     }
 
     /// What the transaction must say before a statement about these rows, if it has not said so.

@@ -3,10 +3,10 @@
 //!
 //! A turn: what waits is taken, the organizations that it names are looked up and their rows locked, those that another node
 //! holds are put off with whoever asks for them, the time is read behind the locks, the rest is decided, written and
-//! committed, and answers leave. What a decision touched beside what was locked is locked in the next try: nothing is
-//! written that was not.
+//! committed, and answers leave. What a decision touched beside what was locked is locked in the next try.
 //!
-//! Accounts stay in memory with the version of their row; one is decided on only while its row is locked and has that version.
+//! Accounts stay in memory with the version of their row. One is decided on only while its row is locked and has that version or,
+//! where nobody else comes to it (`others.rs`), if the row has that version still when the commit is written.
 //!
 //! A node runs several such loops, lanes, each with a connection and a memory of its own, as several nodes would: while
 //! PostgreSQL works for one the other decides. Calls about one organization go to the same lane, so that they seldom meet.
@@ -38,6 +38,7 @@ mod alone;
 mod given;
 mod handing;
 mod open;
+mod others;
 mod pace;
 mod remembered;
 mod shown;
@@ -115,6 +116,7 @@ struct Memory {
     also: BTreeSet<OrganizationId>,
     /// Whether it touched the team's chain without one.
     also_team: bool,
+    others: others::Others,
     /// The part of the use of all together that this node adds to.
     part: i16,
 }

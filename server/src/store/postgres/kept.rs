@@ -1,7 +1,7 @@
 //! Rows of rollups as this connection wrote them last, so that a commit that adds to them need not read them.
 //!
 //! A row is written in one transaction with its account, whose version rises with every write of either. So it is what is stored
-//! as long as the account's row, once it is locked, has the version that they were written with.
+//! as long as the account's row, once it is held, has the version that they were written with.
 
 use std::collections::HashMap;
 
@@ -44,7 +44,7 @@ impl Row {
 }
 
 impl Kept {
-    /// What is stored for a rollup, where that is known, of an account that is locked and has this version.
+    /// What is stored for a rollup, where that is known, of an account that is held and has this version.
     pub(super) fn find(&self, key: &RollupKey, version: i64) -> Option<&[u8]> {
         let own = self.organizations.get(&key.organization).filter(|own| own.version == version)?;
         let row = own.rows.iter().find(|row| row.is(key.meter, key.day, &key.dimensions))?;

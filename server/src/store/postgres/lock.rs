@@ -14,7 +14,7 @@ use crate::store::ledger::Head;
 use crate::store::rollup::Carried;
 use crate::store::seal::{seal, unseal};
 
-/// An account that is locked until the transaction ends.
+/// An account that is locked until the transaction ends, or trusted to be as it was.
 pub(in crate::store) struct Locked {
     /// Whose.
     pub(in crate::store) organization: OrganizationId,
@@ -56,26 +56,34 @@ pub(in crate::store) enum TeamRow {
     Locked,
 }
 
-/// The rows without those that others hold. Data that is known is not sent again.
+/// How a turn comes to the accounts on which it decides.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::store) enum Locking {
+    /// Their rows are locked, without those that others hold.
+    Skips,
+    /// Their rows are locked. Those who hold them are waited for, as long as the session's `lock_timeout` says.
+    Waits,
+    /// Rows that are not known are locked as with `Skips`. Of the others it is seen at the end whether they are still as they were:
+    /// nobody is kept out, and somebody who holds one is waited for then.
+    Trusts,
+}
+
+/// Data that is known is not sent again.
 macro_rules! lock {
     ($lock:literal) => {
         concat!(
-            "WITH held AS (
-                 SELECT organization, version, sequence, audit_sequence, audit_hash, data FROM accounts
-                 WHERE organization = ANY($1::uuid[]) ORDER BY organization ",
-            $lock,
-            ")
-             SELECT h.organization, h.version, h.sequence, h.audit_sequence, h.audit_hash,
-                    CASE WHEN h.version IS DISTINCT FROM k.version THEN h.data END
-             FROM held h LEFT JOIN unnest($1::uuid[], $2::bigint[]) AS k(organization, version)
-             ON k.organization = h.organization"
+            "SELECT a.organization, a.version, a.sequence, a.audit_sequence, a.audit_hash,
+                    CASE WHEN a.version IS DISTINCT FROM k.version THEN a.data END
+             FROM accounts a JOIN unnest($1::uuid[], $2::bigint[]) AS k(organization, version)
+             ON k.organization = a.organization WHERE a.organization = ANY($1::uuid[]) ",
+            $lock
         )
     };
 }
 
-const SKIP: &str = lock!("FOR UPDATE SKIP LOCKED");
-/// Those who hold the rows are waited for, as long as the session's `lock_timeout` says.
-const WAIT: &str = lock!("FOR UPDATE");
+const SKIP: &str = lock!("FOR UPDATE OF a SKIP LOCKED");
+/// In the order of their keys, so that two nodes wait for each other one way only.
+const WAIT: &str = lock!("ORDER BY a.organization FOR UPDATE OF a");
 /// Nobody is kept out: what a planted bug does.
 const SEE: &str = lock!("");
 
@@ -147,11 +155,11 @@ fn epochs(row: &Row) -> Result<Epochs, EngineError> {
 impl Postgres {
     /// Locks accounts, of which those that are in the cache come with the version that is there, reads the team's row and the
     /// time behind the locks, and looks ids up. Accounts that others hold are left out, unless they are waited for. The
-    /// transaction sees the rows of these organizations from then on.
+    /// transaction sees the rows of these organizations from then on, and of those that are trusted.
     pub(in crate::store) fn take(
         &self,
-        wanted: &[(OrganizationId, Option<i64>)],
-        waits: bool,
+        (wanted, trusted): (&[(OrganizationId, Option<i64>)], &[Locked]),
+        locking: Locking,
         how: TeamRow,
         sought: &[(OrganizationId, u64)],
     ) -> Result<(Vec<Locked>, Epochs), EngineError> {
@@ -159,17 +167,21 @@ impl Postgres {
         let versions: Vec<Option<i64>> = wanted.iter().map(|(_, version)| *version).collect();
         let seek = Seek::of(sought);
         let mut asked: Vec<(&'static str, Vec<Value<'_>>)> = Vec::new();
+        let is_about_some = !wanted.is_empty() || !trusted.is_empty();
+        if is_about_some {
+            let trusted = trusted.iter().map(|trusted| trusted.organization);
+            self.name(wanted.iter().map(|(id, _)| *id).chain(trusted).chain(sought.iter().map(|(id, _)| *id)));
+        }
         if !wanted.is_empty() {
-            self.name(wanted.iter().map(|(id, _)| *id).chain(sought.iter().map(|(id, _)| *id)));
-            let sql = match waits {
+            let sql = match locking {
                 _ if planted("lock-not-taken") => SEE,
-                true => WAIT,
-                false => SKIP,
+                Locking::Waits => WAIT,
+                Locking::Skips | Locking::Trusts => SKIP,
             };
             asked.push((sql, vec![&ids, &versions]));
         }
         asked.push((how.sql(), Vec::new()));
-        if !wanted.is_empty() && !sought.is_empty() {
+        if is_about_some && !sought.is_empty() {
             asked.push(seek.statement());
         }
         let mut rows = self.together(&asked)?.into_iter();
@@ -180,7 +192,7 @@ impl Postgres {
             self.take_in_sought(sought, &rows)?;
         }
         let mut locked = locked.iter().map(locked_of).collect::<Result<Vec<_>, _>>()?;
-        self.handed.borrow_mut().lock(locked.iter().map(|one| one.organization));
+        self.handed.borrow_mut().hold(locked.iter().chain(trusted).map(|one| one.organization));
         if planted("version-ignored") {
             let is_known = |id: OrganizationId| wanted.iter().any(|(known, version)| *known == id && version.is_some());
             locked.iter_mut().filter(|one| is_known(one.organization)).for_each(|one| one.account = None);

@@ -13,11 +13,11 @@ use super::{Owned, Postgres, at, number_at, organization_at, uuid};
 use crate::store::error::EngineError;
 use crate::store::refusals::{Refused, Tally, name_of, row_of};
 
-/// What was handed over to those whom a transaction has locked. It is read once for all of them, when the first is told: at a
+/// What was handed over to those on whom a transaction decides. It is read once for all of them, when the first is told: at a
 /// full hour that may be every organization of a batch.
 #[derive(Default)]
 pub(super) struct HandedOver {
-    locked: BTreeSet<OrganizationId>,
+    held: BTreeSet<OrganizationId>,
     read: BTreeSet<OrganizationId>,
     counts: HashMap<(OrganizationId, i64, String, i64), u64>,
 }
@@ -28,9 +28,9 @@ impl HandedOver {
         *self = Self::default();
     }
 
-    /// These are locked from now on.
-    pub(super) fn lock(&mut self, organizations: impl Iterator<Item = OrganizationId>) {
-        self.locked.extend(organizations);
+    /// It decides on these from now on.
+    pub(super) fn hold(&mut self, organizations: impl Iterator<Item = OrganizationId>) {
+        self.held.extend(organizations);
     }
 }
 
@@ -56,9 +56,9 @@ impl Postgres {
         Ok(self.handed.borrow().counts.get(&key).copied().unwrap_or(0))
     }
 
-    /// Reads what was handed over to this organization, and to all that are locked.
+    /// Reads what was handed over to this organization, and to all that are held.
     fn read_handed_over(&self, organization: OrganizationId) -> Result<(), EngineError> {
-        let all: BTreeSet<_> = self.handed.borrow().locked.iter().copied().chain([organization]).collect();
+        let all: BTreeSet<_> = self.handed.borrow().held.iter().copied().chain([organization]).collect();
         self.name(all.iter().copied());
         let ids: Vec<Uuid> = all.iter().map(|id| uuid(*id)).collect();
         let sql = "SELECT organization, meter, refused_by, hour, count FROM refusals WHERE organization = ANY($1)";

@@ -162,7 +162,7 @@ impl Postgres {
         self.together(&[(INSERT, written.values())]).map(drop)
     }
 
-    /// The rows as they are with what a commit adds, where the accounts are locked and have these versions. Beyond the cap of a
+    /// The rows as they are with what a commit adds, where the accounts are held and have these versions. Beyond the cap of a
     /// day's sets it goes into the one for all others.
     pub(super) fn grown(
         &self,

@@ -1,4 +1,4 @@
-//! Writing a commit: one statement a table, all sent together, under the locks that the turn holds.
+//! Writing a commit: one statement a table, all sent together, on the accounts that the turn holds.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use metergate_rules::id::OrganizationId;
 use metergate_rules::time::Time;
 use uuid::Uuid;
 
-use super::lock::closed;
+use super::accounts::{Accounts, INSERT_ACCOUNTS};
 use super::remade::INSERT as INSERT_ROLLUPS;
 use super::{Owned, Postgres, Value, at, uuid};
 use crate::catalogue::change::TeamRow;
@@ -26,20 +26,13 @@ use crate::store::rollup::{Carried, Day, RollupKey, ValueKey};
 use crate::store::stripe::StripeRow;
 use crate::store::totals::Totals;
 
-/// Values for a statement that goes out later.
-macro_rules! owned {
-    ($($value:expr),+) => {
-        vec![$(Box::new($value) as Owned),+]
-    };
-}
-
 /// What a commit makes of one organization.
 pub(in crate::store) struct Changed {
     /// The account after it.
     pub(in crate::store) account: Arc<Account>,
     /// What its row carries then.
     pub(in crate::store) carried: Arc<Carried>,
-    /// The version that was locked; none where the organization is new.
+    /// The version on which was decided; none where the organization is new.
     pub(in crate::store) seen: Option<i64>,
     /// Its last block.
     pub(in crate::store) sequence: u64,
@@ -65,6 +58,8 @@ pub(in crate::store) struct Commit<'a> {
     pub(in crate::store) at: Time,
     /// The organizations, by id.
     pub(in crate::store) changed: Vec<Changed>,
+    /// Accounts that were not locked and do not change, which must have these versions still.
+    pub(in crate::store) trusted: Vec<(OrganizationId, i64)>,
     /// Ids with the hash and the place under which they are found.
     pub(in crate::store) ids: Vec<(OrganizationId, u64, Place)>,
     /// What is added to rollups and values.
@@ -93,52 +88,6 @@ pub(in crate::store) struct Commit<'a> {
     pub(in crate::store) deleted: Option<OrganizationId>,
 }
 
-/// Values in columns, for `unnest`.
-#[derive(Default)]
-struct Accounts {
-    ids: Vec<Uuid>,
-    seen: Vec<i64>,
-    sequences: Vec<i64>,
-    due: Vec<i64>,
-    ends: Vec<i64>,
-    hashes: Vec<Vec<u8>>,
-    data: Vec<Vec<u8>>,
-}
-
-impl Accounts {
-    fn push(&mut self, changed: &Changed) -> Result<(), EngineError> {
-        self.ids.push(uuid(changed.account.id));
-        self.seen.push(changed.seen.unwrap_or(0));
-        self.sequences.push(changed.sequence.cast_signed());
-        self.due.push(changed.account.next_notable().micros());
-        self.ends.push(changed.head.sequence.cast_signed());
-        self.hashes.push(changed.head.hash.to_vec());
-        self.data.push(closed(&changed.account, &changed.carried, changed.version())?);
-        Ok(())
-    }
-
-    fn into_values(self) -> Vec<Owned> {
-        let Self { ids, seen, sequences, due, ends, hashes, data } = self;
-        owned![ids, seen, sequences, due, ends, hashes, data]
-    }
-
-    fn values(&self) -> Vec<Value<'_>> {
-        vec![&self.ids, &self.seen, &self.sequences, &self.due, &self.ends, &self.hashes, &self.data]
-    }
-}
-
-/// The rows are found by their keys whatever the planner thinks of a list: else the wall is asked about every row.
-const UPDATE_ACCOUNTS: &str = "
-    UPDATE accounts a SET version = a.version + 1, sequence = k.sequence, next_due = k.due, audit_sequence = k.audit_end,
-        audit_hash = k.hash, data = k.data
-    FROM unnest($1::uuid[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bytea[], $7::bytea[])
-        AS k(organization, seen, sequence, due, audit_end, hash, data)
-    WHERE a.organization = ANY($1::uuid[]) AND a.organization = k.organization AND a.version = k.seen RETURNING a.version";
-const INSERT_ACCOUNTS: &str = "
-    INSERT INTO accounts (organization, version, sequence, next_due, audit_sequence, audit_hash, data)
-    SELECT k.organization, k.seen + 1, k.sequence, k.due, k.audit_end, k.hash, k.data
-    FROM unnest($1::uuid[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bytea[], $7::bytea[])
-        AS k(organization, seen, sequence, due, audit_end, hash, data)";
 macro_rules! insert_blocks {
     ($conflict:literal) => {
         concat!(
@@ -187,9 +136,12 @@ impl Postgres {
         let noted = commit.audit.iter().map(|row| OrganizationId(row.chain));
         let answered = commit.receipts.iter().map(|kept| OrganizationId(kept.scope));
         let told = commit.messages.iter().map(|message| message.organization);
-        self.name(changed.chain(noted).chain(answered).chain(told).chain(commit.deleted));
+        let trusted = commit.trusted.iter().map(|(id, _)| *id);
+        self.name(changed.chain(noted).chain(answered).chain(told).chain(commit.deleted).chain(trusted));
         let locked = commit.changed.iter().map(|changed| (changed.account.id, changed.seen.unwrap_or(0))).collect();
         let rollups = self.grown(&commit.rollups, &locked)?;
+        self.are_same(&commit.trusted);
+        self.write_old(&commit.changed)?;
         self.write_listed(&commit.changed);
         self.write_new(commit)?;
         if !rollups.is_empty() {
@@ -246,15 +198,11 @@ impl Postgres {
         Ok(())
     }
 
-    /// What is looked at once it is written: accounts by the versions that were locked, answers that nobody else has kept
-    /// meanwhile, the team's row. Everything that waits goes out with it.
+    /// What is looked at once it is written: answers that nobody else has kept meanwhile, the team's row. Everything that waits goes out with it.
     fn write_guarded(&self, commit: &Commit<'_>) -> Result<Option<(i64, i64)>, EngineError> {
-        let mut old = Accounts::default();
-        commit.changed.iter().filter(|changed| changed.seen.is_some()).try_for_each(|changed| old.push(changed))?;
-        let expected = old.ids.len();
         let kept: Vec<_> = commit.receipts.iter().map(|kept| kept_values(kept, commit)).collect();
         let team = team_values(commit);
-        let mut asked: Vec<(&'static str, Vec<Value<'_>>)> = vec![(UPDATE_ACCOUNTS, old.values())];
+        let mut asked: Vec<(&'static str, Vec<Value<'_>>)> = Vec::new();
         asked.extend(
             kept.iter().map(|values| (KEEP_ANSWER, values.iter().map(|value| &**value as Value<'_>).collect())),
         );
@@ -262,12 +210,6 @@ impl Postgres {
             team.iter().map(|values| (UPDATE_TEAM, values.iter().map(|value| &**value as Value<'_>).collect())),
         );
         let mut rows = self.together(&asked)?.into_iter();
-        let updated = rows.next().map_or(0, |rows| rows.len());
-        if updated != expected && !planted("lock-not-taken") {
-            // The rows are locked, so this cannot be; the guard stands for the day on which somebody breaks that.
-            let why = format!("{updated} accounts of {expected} had the version that was locked");
-            return Err(EngineError::Contended(why));
-        }
         if rows.by_ref().take(kept.len()).any(|rows| rows.is_empty()) {
             return Err(EngineError::Contended("an answer was kept under the same key".to_owned()));
         }

@@ -13,7 +13,7 @@ use crate::store::block::Block;
 use crate::store::decided::Decided;
 use crate::store::error::{EngineError, unreadable};
 use crate::store::outbox::keep_outbox;
-use crate::store::postgres::lock::TeamRow;
+use crate::store::postgres::lock::{Locking, TeamRow};
 use crate::store::postgres::write::{Changed, Commit};
 use crate::store::postgres::{BEGIN, Postgres};
 use crate::store::remade::Remade;
@@ -45,7 +45,7 @@ impl Shared {
         session.begin(BEGIN);
         session.later(SHORTLY, Vec::new());
         let ids = self.memory.also.clone();
-        let held = self.hold(session, (&ids, &[]), TeamRow::Locked, false)?;
+        let held = self.hold(session, (&ids, &[]), TeamRow::Locked, Locking::Skips)?;
         if !held.skipped.is_empty() {
             session.roll_back();
             return Ok(Turn::PutOff);
@@ -72,7 +72,7 @@ impl Shared {
     fn replace(&mut self, session: &Postgres, remade: &Remade) -> Result<Turn<Told>, Failure> {
         session.begin(BEGIN);
         let organization = remade.organization();
-        let held = self.hold(session, (&BTreeSet::from([organization]), &[]), TeamRow::Seen, false)?;
+        let held = self.hold(session, (&BTreeSet::from([organization]), &[]), TeamRow::Seen, Locking::Skips)?;
         let Some((version, last)) = held.locked.get(&organization).copied() else {
             session.roll_back();
             // Deleted since the rows were made again, or another node holds it.

@@ -23,7 +23,7 @@ impl Shared {
     }
 
     /// An answer, with the version of the account on which it was decided where it is a refusal that nothing keeps. The version is
-    /// that of the lock: what the same commit gives, before or after it, has a higher one.
+    /// that on which was decided: what the same commit gives, before or after it, has a higher one.
     pub(super) fn with_version(&self, answer: Result<Receipt, StoreError>, held: &Held) -> Result<Receipt, StoreError> {
         match answer {
             Ok(Receipt::Decided(receipt)) if self.given.get().is_some() => {

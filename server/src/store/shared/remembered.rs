@@ -1,5 +1,5 @@
 //! Accounts as their rows were when they were last seen under their locks. None of it counts until it was compared under one
-//! again; where PostgreSQL cannot be reached it is all that is known.
+//! again, or was found to be so still when the commit is written; where PostgreSQL cannot be reached it is all that is known.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use crate::store::audit::chain_of;
 use crate::store::error::{EngineError, unreadable};
 use crate::store::inbox::Call;
 use crate::store::known::Id;
-use crate::store::ledger::Map;
+use crate::store::ledger::{Head, Map};
 use crate::store::postgres::Postgres;
 use crate::store::postgres::lock::Locked;
 use crate::store::postgres::write::Changed;
@@ -29,6 +29,7 @@ struct Cached {
     /// Whether the row surely was so: not since the connection ended, behind which another server may stand.
     is_sure: bool,
     sequence: u64,
+    head: Head,
     account: Arc<Account>,
     carried: Arc<Carried>,
 }
@@ -41,10 +42,23 @@ pub(in crate::store) struct Remembered {
 }
 
 impl Remembered {
-    /// These organizations, with the versions of their accounts that are known.
-    pub(super) fn versions(&self, ids: &BTreeSet<OrganizationId>) -> Vec<(OrganizationId, Option<i64>)> {
-        let known = |id| self.accounts.get(id).filter(|cached| cached.is_sure).map(|cached| cached.version);
-        ids.iter().map(|id| (*id, known(id))).collect()
+    /// Of these organizations the accounts that are known, if those are trusted, and of the others the versions that are known.
+    pub(super) fn versions(
+        &self,
+        ids: &BTreeSet<OrganizationId>,
+        are_trusted: bool,
+    ) -> (Vec<Locked>, Vec<(OrganizationId, Option<i64>)>) {
+        let (mut trusted, mut wanted) = (Vec::new(), Vec::new());
+        for organization in ids.iter().copied() {
+            match self.accounts.get(&organization).filter(|cached| cached.is_sure) {
+                Some(Cached { version, sequence, head, .. }) if are_trusted => {
+                    let (version, sequence, head) = (*version, *sequence, *head);
+                    trusted.push(Locked { organization, version, sequence, head, account: None });
+                }
+                cached => wanted.push((organization, cached.map(|cached| cached.version))),
+            }
+        }
+        (trusted, wanted)
     }
 
     /// Versions and last blocks of the accounts of these.
@@ -58,14 +72,14 @@ impl Remembered {
 
     /// What a commit has changed is so from now on.
     pub(super) fn committed(&mut self, changed: &[Changed], deleted: Option<OrganizationId>) {
-        for Changed { account, carried, seen, sequence, .. } in changed {
-            let (version, sequence) = (seen.unwrap_or(0) + 1, *sequence);
+        for Changed { account, carried, seen, sequence, head, .. } in changed {
+            let (version, sequence, head) = (seen.unwrap_or(0) + 1, *sequence, *head);
             let (account, carried) = (Arc::clone(account), Arc::clone(carried));
             let id = account.id;
             if seen.is_none() {
                 self.names.insert(account.profile.key.clone(), id);
             }
-            self.accounts.insert(id, Cached { version, is_sure: true, sequence, account, carried });
+            self.accounts.insert(id, Cached { version, is_sure: true, sequence, head, account, carried });
         }
         if let Some(organization) = deleted {
             self.accounts.remove(&organization);
@@ -76,6 +90,13 @@ impl Remembered {
     /// What was known may be another server's: an account is read again before it counts. Keys are compared with it then.
     pub(super) fn doubt(&mut self) {
         self.accounts.values_mut().for_each(|cached| cached.is_sure = false);
+    }
+
+    /// The same of these alone.
+    pub(super) fn doubt_of<'i>(&mut self, ids: impl Iterator<Item = &'i OrganizationId>) {
+        for id in ids {
+            self.accounts.get_mut(id).into_iter().for_each(|cached| cached.is_sure = false);
+        }
     }
 
     /// Makes room before a turn takes more in.
@@ -154,7 +175,7 @@ impl Shared {
         Ok(calls.iter().map(|call| references(call).filter_map(&mut found).collect()).collect())
     }
 
-    /// What is locked becomes the image on which is decided, and nothing else.
+    /// What is held becomes the image on which is decided, and nothing else.
     pub(super) fn take_in(
         &mut self,
         locked: Vec<Locked>,
@@ -169,7 +190,12 @@ impl Shared {
         ledger.keys.clear();
         for Locked { organization, version, sequence, head, account } in locked {
             let (account, carried) = match (account, memory.accounts.get(&organization)) {
-                (Some((account, carried)), _) => (Arc::new(account), Arc::new(carried)),
+                (Some((account, carried)), cached) => {
+                    if cached.is_some_and(|cached| cached.is_sure) {
+                        self.memory.others.met();
+                    }
+                    (Arc::new(account), Arc::new(carried))
+                }
                 (None, Some(cached)) => (Arc::clone(&cached.account), Arc::clone(&cached.carried)),
                 (None, None) => return Err(unreadable("an account", "it came without its data")),
             };
@@ -179,7 +205,7 @@ impl Shared {
             if !carried.is_empty() {
                 ledger.carried.insert(organization, Arc::clone(&carried));
             }
-            memory.accounts.insert(organization, Cached { version, is_sure: true, sequence, account, carried });
+            memory.accounts.insert(organization, Cached { version, is_sure: true, sequence, head, account, carried });
         }
         // An organization may have another key by now, or be gone; then the key may be another's.
         for gone in missing.iter().filter(|id| !skipped.contains(id)) {

@@ -14,7 +14,7 @@ use crate::store::deletion::leaving;
 use crate::store::error::EngineError;
 use crate::store::postgres::durable::{self, Weakness};
 use crate::store::postgres::ids::tend_partitions;
-use crate::store::postgres::lock::TeamRow;
+use crate::store::postgres::lock::{Locking, TeamRow};
 use crate::store::postgres::{BEGIN, Postgres};
 use crate::store::refusals::Row;
 
@@ -98,7 +98,7 @@ impl Shared {
     fn look(&mut self) -> Result<(), Failure> {
         let session = self.connected()?;
         session.begin(BEGIN);
-        let seen = self.hold(&session, (&BTreeSet::new(), &[]), TeamRow::Seen, false);
+        let seen = self.hold(&session, (&BTreeSet::new(), &[]), TeamRow::Seen, Locking::Skips);
         if seen.is_ok() {
             session.roll_back();
         }
@@ -115,7 +115,7 @@ impl Shared {
 
     fn step_on(&mut self, session: &Postgres) -> Result<bool, Failure> {
         session.begin(BEGIN);
-        let held = self.hold(session, (&BTreeSet::new(), &[]), TeamRow::Seen, false)?;
+        let held = self.hold(session, (&BTreeSet::new(), &[]), TeamRow::Seen, Locking::Skips)?;
         if boot() >= self.tending.durable_due {
             self.look_whether_durable(session)?;
         }
@@ -165,7 +165,7 @@ impl Shared {
         if leaving(organization, &self.ledger, Time::MIN)?.is_some() {
             session.roll_back();
             session.begin(BEGIN);
-            let held = self.hold(session, (&BTreeSet::new(), &[]), TeamRow::Locked, false)?;
+            let held = self.hold(session, (&BTreeSet::new(), &[]), TeamRow::Locked, Locking::Skips)?;
             match leaving(organization, &self.ledger, held.now)? {
                 Some((decided, force)) => {
                     self.commit(session, &held, decided)?;
@@ -190,7 +190,7 @@ impl Shared {
     pub(super) fn retain(&mut self, session: &Postgres) -> Result<u64, Failure> {
         fail::fail_point!("retain-step");
         session.begin(BEGIN);
-        let held = self.hold(session, (&BTreeSet::new(), &[]), TeamRow::Seen, false)?;
+        let held = self.hold(session, (&BTreeSet::new(), &[]), TeamRow::Seen, Locking::Skips)?;
         let some = session.forget_blocks(self.oldest(held.now))?;
         session.commit()?;
         if some > 0 {

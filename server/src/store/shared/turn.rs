@@ -1,4 +1,4 @@
-//! One turn of the loop: what calls name is locked, they are decided, and what was decided is written.
+//! One turn of the loop: what calls name is locked or trusted, they are decided, and what was decided is written.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use metergate_rules::id::OrganizationId;
 use metergate_rules::outcome::{Change, What};
 use metergate_rules::time::Time;
 
-use super::{Shared, is_lost};
+use super::{Shared, is_lost, is_of_one};
 use crate::catalogue::Snapshot;
 use crate::store::audit::{TEAM, chain_of};
 use crate::store::batch::{Batch, Failure, Pending};
@@ -18,7 +18,7 @@ use crate::store::dirty::DirtyAccount;
 use crate::store::error::{EngineError, unreadable};
 use crate::store::inbox::Call;
 use crate::store::ledger::Head;
-use crate::store::postgres::lock::{Epochs, TeamRow};
+use crate::store::postgres::lock::{Epochs, Locking, TeamRow};
 use crate::store::postgres::write::{Changed, Commit};
 use crate::store::postgres::{self, BEGIN, Postgres};
 use crate::store::rollup::{Carried, Rollups};
@@ -42,8 +42,10 @@ pub(super) type Answered = Vec<Result<Receipt, StoreError>>;
 /// What a turn holds.
 pub(super) struct Held {
     pub(super) now: Time,
-    /// Versions and last blocks of the accounts that are locked.
+    /// Versions and last blocks of the accounts that are locked or trusted.
     pub(super) locked: BTreeMap<OrganizationId, (i64, u64)>,
+    /// Accounts that are not locked: whether they have these versions still is seen at the end.
+    trusted: Vec<(OrganizationId, i64)>,
     /// Those that another node holds.
     pub(super) skipped: BTreeSet<OrganizationId>,
 }
@@ -55,8 +57,10 @@ impl Shared {
         self.pace.begin(calls.iter().map(|call| call.work.requests()).sum());
         // From here on something of them may happen. Whoever has given up by now was told that it will not.
         let begun: Vec<bool> = calls.iter().map(Call::begin).collect();
-        let done = self.decide_on(&session, (calls, &begun), waits);
+        let locking = if waits { Locking::Waits } else { self.locking() };
+        let done = self.decide_on(&session, (calls, &begun), locking);
         self.session = Some(session);
+        let done = self.look_for_others(locking, done);
         let is_open = |turn: usize| match &done {
             Ok(turns) => matches!(turns[turn], Turn::PutOff),
             Err(failure) => !is_lost(failure),
@@ -69,17 +73,17 @@ impl Shared {
         &mut self,
         session: &Postgres,
         (calls, begun): (&[Call], &[bool]),
-        waits: bool,
+        locking: Locking,
     ) -> Result<Vec<Turn<Answered>>, Failure> {
         session.begin(BEGIN);
         let named = self.named(session, calls)?;
         let all: BTreeSet<_> = named.iter().flatten().copied().chain(self.memory.also.iter().copied()).collect();
-        if waits {
+        if locking == Locking::Waits {
             session.later(SHORTLY, Vec::new());
         }
         let how = if self.memory.also_team { TeamRow::Locked } else { TeamRow::Seen };
         let sought = self.sought(calls);
-        let held = self.hold(session, (&all, &sought), how, waits)?;
+        let held = self.hold(session, (&all, &sought), how, locking)?;
         if self.memory.also.iter().any(|id| held.skipped.contains(id)) {
             return Err(EngineError::Contended("another node holds what is touched".to_owned()).into());
         }
@@ -120,19 +124,51 @@ impl Shared {
         Ok(pending.into_iter().map(answered).collect())
     }
 
-    /// Locks accounts, reads what holds behind the locks, and makes it the image on which is decided.
+    /// What was touched without a lock in the last try is locked in this one.
+    fn locking(&self) -> Locking {
+        let is_again = self.memory.also_team || !self.memory.also.is_empty();
+        if is_again { Locking::Skips } else { self.memory.others.locking() }
+    }
+
+    /// Somebody else holds what was to be locked, or has changed what was trusted. A fault that was found on accounts that were
+    /// trusted may be none: it is looked at again under locks.
+    fn look_for_others<T>(
+        &mut self,
+        locking: Locking,
+        done: Result<Vec<Turn<T>>, Failure>,
+    ) -> Result<Vec<Turn<T>>, Failure> {
+        let trusted = locking == Locking::Trusts && self.locking() == locking;
+        let (is_met, done) = match done {
+            Ok(turns) => (turns.iter().any(|turn| matches!(turn, Turn::PutOff)), Ok(turns)),
+            Err(failure) if trusted && is_of_one(&failure) => {
+                (true, Err(EngineError::Contended(failure.to_string()).into()))
+            }
+            Err(failure) => (trusted && matches!(failure, Failure::Store(EngineError::Contended(_))), Err(failure)),
+        };
+        if is_met {
+            self.memory.others.met();
+        }
+        if done.is_err() {
+            self.memory.remembered.lock().doubt_of(self.ledger.accounts.keys());
+        }
+        done
+    }
+
+    /// Locks accounts or trusts them, reads what holds behind the locks, and makes it the image on which is decided.
     pub(super) fn hold(
         &mut self,
         session: &Postgres,
         (ids, sought): (&BTreeSet<OrganizationId>, &[(OrganizationId, u64)]),
         how: TeamRow,
-        waits: bool,
+        locking: Locking,
     ) -> Result<Held, EngineError> {
         // Whoever changes the team's row takes it first: then nobody who holds it waits for an account.
         let before = if how == TeamRow::Locked { Some(session.epochs(how)?) } else { None };
-        let wanted = self.memory.remembered.lock().versions(ids);
+        let (trusted, wanted) = self.memory.remembered.lock().versions(ids, locking == Locking::Trusts);
         let seen = if how == TeamRow::Locked { TeamRow::Seen } else { how };
-        let (locked, epochs) = session.take(&wanted, waits, seen, sought)?;
+        let (mut locked, epochs) = session.take((&wanted, &trusted), locking, seen, sought)?;
+        let versions = trusted.iter().map(|trusted| (trusted.organization, trusted.version)).collect();
+        locked.extend(trusted);
         self.admit(epochs.oldest)?;
         self.load(session, before.unwrap_or(epochs))?;
         let held_ids: BTreeSet<_> = locked.iter().map(|locked| locked.organization).collect();
@@ -145,7 +181,7 @@ impl Shared {
         if how == TeamRow::Locked {
             self.ledger.heads.insert(TEAM, epochs.head);
         }
-        Ok(Held { now, locked, skipped })
+        Ok(Held { now, locked, skipped, trusted: versions })
     }
 
     /// Stops where a newer program has changed the schema so that this one must not use it any more.
@@ -195,6 +231,10 @@ impl Shared {
     /// Writes what was decided, and only then makes it what is known. The place of each record.
     pub(super) fn commit(&mut self, session: &Postgres, held: &Held, decided: Decided) -> Result<Vec<Place>, Failure> {
         if decided.is_empty() {
+            if !held.trusted.is_empty() {
+                session.are_same(&held.trusted);
+                session.together(&[])?;
+            }
             session.roll_back();
             return Ok(Vec::new());
         }
@@ -216,6 +256,8 @@ impl Shared {
             self.memory.also_team |= is_team;
             return Err(EngineError::Contended("it touches what it has not locked".to_owned()).into());
         }
+        let written: BTreeSet<_> = commit.changed.iter().map(|changed| changed.account.id).collect();
+        commit.trusted.extend(held.trusted.iter().filter(|(id, _)| !written.contains(id)));
         commit.team_head = decided.heads.get(&TEAM).copied();
         if let Some(epochs) = session.write(&commit)? {
             self.memory.epochs = Some(epochs);
@@ -258,6 +300,7 @@ impl Shared {
             commit.changed.push(Changed { account, carried, seen, sequence, head, block, listed });
         }
         self.add_noted(decided, held, &mut commit);
+        commit.changed.sort_unstable_by_key(|changed| changed.account.id);
         let id = |(index, hash): &(usize, u64)| (decided.records[*index].0, *hash, places[*index]);
         commit.ids = decided.ids().iter().map(id).filter(|(id, ..)| Some(*id) != decided.deleted).collect();
         commit.rollups = derived.sorted();
@@ -270,6 +313,7 @@ impl Shared {
             at: held.now,
             forgotten: held.now.plus(-self.settings.keep_ids),
             changed: Vec::new(),
+            trusted: Vec::new(),
             ids: Vec::new(),
             rollups: BTreeMap::new(),
             values: BTreeMap::new(),

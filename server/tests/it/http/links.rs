@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::client::Client;
-use super::people::{Person, actions, sign_up, verify};
+use super::people::{Person, actions, join, sign_up, verify};
 use super::server::{Server, free_address};
 
 const PASSWORD: &str = "correct horse battery";
@@ -70,7 +70,12 @@ fn squatted(server: &Server, squatter: &Person) -> Vec<String> {
 fn what_somebody_made_with_the_address_of_another_opens_nothing_once_that_one_has_it() {
     let mut server = Server::start();
     let (squatter, boss) = (sign_up(&server, "ada@example.com"), sign_up(&server, "boss@example.com"));
-    let (of_ada, of_boss) = (squatted(&server, &squatter), squatted(&server, &boss));
+    let (mut of_ada, of_boss) = (squatted(&server, &squatter), squatted(&server, &boss));
+    // Of two organizations, which both have it noted in one commit.
+    join(&boss.client, &boss.organization, &squatter, "admin");
+    let at_boss = format!("/v1/organizations/{}/api-keys", boss.organization);
+    let made_there = squatter.client.post(&at_boss, json!({"name": "there", "scopes": ["read"]})).is(201).json();
+    of_ada.push(made_there["key"].as_str().unwrap().to_owned());
     let bound = json!({"name": "team's", "scopes": ["read"], "organization": squatter.organization});
     let of_team = server.admin().post("/v1/api-keys", bound).is(201).json();
     let link = made(&server, "/v1/password-resets", "ada@example.com");
@@ -84,9 +89,9 @@ fn what_somebody_made_with_the_address_of_another_opens_nothing_once_that_one_ha
         server.client(of_team["key"].as_str().unwrap()).get("/v1/me").is(200);
     };
     all_ended(&server);
-    for organization in [&squatter.organization, &boss.organization] {
+    for (organization, keys) in [(&squatter.organization, 2), (&boss.organization, 3)] {
         let log = server.admin().list(&format!("/v1/organizations/{organization}/audit-log?action=key.revoke"));
-        assert_eq!(log.len(), 2, "one entry a key: {log:?}");
+        assert_eq!(log.len(), keys, "one entry a key: {log:?}");
         assert!(log.iter().all(|entry| entry["reason"].as_str().unwrap().contains("address")), "{log:?}");
     }
     server.kill();

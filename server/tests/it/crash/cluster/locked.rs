@@ -139,6 +139,8 @@ fn a_node_that_is_cut_off_in_the_middle_of_a_transaction_loses_its_locks_to_the_
         let mut is_held = false;
         for attempt in 0..ATTEMPTS {
             cut_off.heal();
+            // It meets the other one, so that it locks rows.
+            goes_on(&mut other.with(Server::client), &consume("acme", &format!("other-{attempt}")), 200);
             goes_on(&mut cut_off.with(Server::client), &consume("acme", &format!("before-{attempt}")), 200);
             // It asks, and hears nothing.
             cut_off.postgres.hold_one_way(Way::ToClient);

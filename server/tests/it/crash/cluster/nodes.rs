@@ -28,6 +28,7 @@ pub(super) struct Node {
     folder: PathBuf,
     settings: Vec<(&'static str, String)>,
     bug: Option<&'static str>,
+    fail_points: &'static str,
     pub(super) postgres: Proxy,
     pub(super) redis: Proxy,
     server: RwLock<Option<Server>>,
@@ -58,7 +59,9 @@ impl Node {
             ("METERGATE_POSTGRES_LANES", lanes.to_string()),
         ];
         let (server, lives) = (RwLock::default(), RwLock::default());
-        Self { folder: own, settings, bug, postgres, redis, server, lives, starts: AtomicUsize::new(0) }
+        // Every second one takes it that nobody else is there as soon as it has not met anybody for a moment.
+        let fail_points = if number % 2 == 1 { "trusts-soon=return" } else { "" };
+        Self { folder: own, settings, bug, fail_points, postgres, redis, server, lives, starts: AtomicUsize::new(0) }
     }
 
     /// With a wall clock that is so many microseconds off.
@@ -74,7 +77,7 @@ impl Node {
     /// How it ended, if it ended before it answered.
     pub(super) fn try_to_start(&self, off: i64) -> Result<Server, ExitStatus> {
         let settings = [&self.settings[..], &[("METERGATE_CLOCK_OFF", off.to_string())][..]].concat();
-        let faults = Faults { planted: self.bug, ..Faults::default() };
+        let faults = Faults { planted: self.bug, fail_points: self.fail_points.to_owned() };
         Server::start_with(&[], &self.folder, &faults, &settings)
     }
 

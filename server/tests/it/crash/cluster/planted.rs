@@ -2,11 +2,14 @@
 
 use std::thread;
 
+use serde_json::json;
+
 use super::super::checks::hard_limit;
 use super::super::history::{Act, Operation};
+use super::super::http::Call;
 use super::super::planted::{ask, is_red};
 use super::super::process::Server;
-use super::super::workload::{answer, call};
+use super::super::workload::{MOVING, answer, call};
 use super::Cluster;
 use super::disturbances::COMMIT;
 use super::nodes::Node;
@@ -65,6 +68,43 @@ fn hard_limit_sees_a_lock_that_is_not_taken() {
 #[test]
 fn hard_limit_sees_an_account_that_is_used_whatever_its_version() {
     is_red(some_storm("version-ignored"), "hard_limit", "tight of storm: told ");
+}
+
+/// A node refuses, another gives more, and the first is asked again.
+fn after_more_was_given_elsewhere(bug: Option<&'static str>) -> Held {
+    let database = Database::new();
+    let cluster = Cluster::new("after_more_was_given_elsewhere", 2, database.url(), bug);
+    let [first, second] = &cluster.nodes.all[..] else { unreachable!() };
+    let told = |node: &Node, operation| node.with(Server::client).call(&call(&operation)).expect("the node answers");
+    let allows = |id: &str, quantity| told(first, consume(id, "moving", quantity)).value()["allowed"] == json!(true);
+    let act = Act::Extra { meter: "moving", quantity: 10 };
+    let extra = Operation { organization: "storm".to_owned(), act, id: Some("extra".to_owned()), answers: Vec::new() };
+    assert_eq!([allows("all", MOVING), allows("more", 1)], [true, false]);
+    assert!(matches!(told(second, extra).status, 200 | 201));
+    holds("durable_ack", allows("after", 1), || "what was given is not there".to_owned())
+}
+
+#[test]
+fn durable_ack_sees_a_refusal_on_an_account_that_is_not_as_it_was_any_more() {
+    after_more_was_given_elsewhere(None).unwrap_or_else(|violation| panic!("{violation}"));
+    is_red(after_more_was_given_elsewhere(Some("trusted-unseen")), "durable_ack", "what was given is not there");
+}
+
+#[test]
+fn what_looks_like_damage_on_an_account_that_is_not_as_it_was_is_looked_at_again() {
+    let database = Database::new();
+    let test = "what_looks_like_damage_on_an_account_that_is_not_as_it_was_is_looked_at_again";
+    let cluster = Cluster::new(test, 2, database.url(), None);
+    let [first, second] = &cluster.nodes.all[..] else { unreachable!() };
+    first.with(|server| ask(&cluster.run, server, [consume("a", "calls", 1)]));
+    let organization = first.with(Server::client).call(&Call::get("/v1/organizations/storm")).unwrap().value();
+    let path = format!("/v1/organizations/{}", organization["id"].as_str().unwrap());
+    let rename = Call::json("PATCH", &path, json!({"key": "renamed"}));
+    // When the first node is asked the listing says another key than the account as that node knows it.
+    for node in [second, first] {
+        let renamed = node.with(Server::client).call(&rename).unwrap();
+        assert_eq!((renamed.status, &renamed.value()["key"]), (200, &json!("renamed")), "{renamed:?}");
+    }
 }
 
 /// Somebody asks while `disturb` has been done to the line, and again once that is well.
