@@ -192,7 +192,7 @@ impl Shared {
             let (account, carried) = match (account, memory.accounts.get(&organization)) {
                 (Some((account, carried)), cached) => {
                     if cached.is_some_and(|cached| cached.is_sure) {
-                        self.memory.others.met();
+                        self.memory.others.met(false);
                     }
                     (Arc::new(account), Arc::new(carried))
                 }

@@ -146,7 +146,7 @@ impl Shared {
             Err(failure) => (trusted && matches!(failure, Failure::Store(EngineError::Contended(_))), Err(failure)),
         };
         if is_met {
-            self.memory.others.met();
+            self.memory.others.met(trusted);
         }
         if done.is_err() {
             self.memory.remembered.lock().doubt_of(self.ledger.accounts.keys());
