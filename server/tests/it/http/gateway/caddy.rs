@@ -12,7 +12,7 @@ use super::nginx::{Application, of_ours, replaced};
 use crate::http::client::Client;
 use crate::http::server::{Server, free_address};
 
-const GUIDE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/gateways.md");
+const GUIDE: &str = "../docs/gateways.md";
 
 fn recipe() -> String {
     let guide = fs::read_to_string(GUIDE).unwrap();

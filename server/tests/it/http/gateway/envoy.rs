@@ -18,7 +18,7 @@ use super::nginx::{Application, of_ours, replaced};
 use crate::http::client::{Answer, Client};
 use crate::http::server::{Server, free_address};
 
-const GUIDE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/gateways.md");
+const GUIDE: &str = "../docs/gateways.md";
 /// What stands around the filters in every configuration: a listener, a route, and the clusters that they name.
 const AROUND: &str = r#"
 static_resources:

@@ -15,7 +15,7 @@ use serde_json::json;
 use crate::http::client::Client;
 use crate::http::server::{ADMIN_KEY, Server, free_address};
 
-const GUIDE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/nginx.md");
+const GUIDE: &str = "../docs/nginx.md";
 /// Debian's place is not in everybody's path.
 const PATHS: &str = "/usr/sbin:/usr/bin:/sbin:/bin:/usr/local/sbin:/usr/local/bin";
 

@@ -1,7 +1,7 @@
 //! Providers that run in a process of node.
 
 use std::io::{BufRead, BufReader};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, ChildStdout, Command, Stdio};
 
 use serde_json::Value;
@@ -18,7 +18,7 @@ pub(super) struct Node {
 }
 
 fn folder() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/oidc")
+    PathBuf::from("tests/oidc")
 }
 
 impl Node {

@@ -1,12 +1,11 @@
 //! The real trace, priced request by request.
 
 use std::fs;
-use std::path::Path;
 
 use serde_json::json;
 
 use super::Server;
-use crate::import::{ROWS, TRACE, files, import, tally};
+use crate::import::{ROWS, files, import, is_trace, tally};
 
 /// Each request of the trace is priced by itself: 2.50 dollars a million for what went in, 10 for what came out.
 #[test]
@@ -27,7 +26,7 @@ fn a_trace_of_one_model_costs_exactly_what_its_rows_cost_by_hand() {
             tokens[0] * 2500 + tokens[1] * 10_000
         };
         let by_hand: u64 = text.lines().skip(1).map(billionths).sum();
-        if file == Path::new(TRACE) {
+        if is_trace(&file) {
             assert_eq!(by_hand, 96_791_325_000, "22,361,870 and 4,088,665 tokens");
         }
         let span = "from=2023-11-01T00:00:00Z&to=2023-12-01T00:00:00Z";

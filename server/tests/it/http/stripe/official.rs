@@ -21,7 +21,7 @@ impl Signer {
         let packages = std::env::var("METERGATE_STRIPE_NODE").expect(
             "METERGATE_STRIPE_NODE is not set: it names the folder with the node packages of server/tests/stripe, which ./check installs",
         );
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/stripe/sign.mjs");
+        let script = Path::new("tests/stripe/sign.mjs");
         let mut command = Command::new("node");
         command.arg(script).env("METERGATE_STRIPE_NODE", packages).stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut process = command.spawn().expect("node is not here: install nodejs, as ./check does");
