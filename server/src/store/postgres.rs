@@ -243,7 +243,7 @@ impl Postgres {
         self.waiting.borrow_mut().push(Later { sql, values, exactly: None });
     }
 
-    /// The same. Whatever it goes out with fails with [`EngineError::Contended`] where it finds or writes fewer rows than so many.
+    /// The same. Whatever it goes out with fails with [`EngineError::Contended`] where it does not find or write just so many rows.
     pub(super) fn later_exactly(&self, rows: usize, sql: &'static str, values: Vec<Owned>) {
         self.waiting.borrow_mut().push(Later { sql, values, exactly: Some(rows as u64) });
     }

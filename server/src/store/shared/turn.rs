@@ -131,7 +131,7 @@ impl Shared {
     }
 
     /// Somebody else holds what was to be locked, or has changed what was trusted. A fault that was found on accounts that were
-    /// trusted may be none: it is looked at again under locks.
+    /// trusted may be none: it is looked at again under locks. After a failure nothing that was held is sure any more.
     fn look_for_others<T>(
         &mut self,
         locking: Locking,
