@@ -96,7 +96,8 @@ fn durable_ack_sees_a_refusal_on_an_account_that_is_not_as_it_was_any_more() {
 fn what_looks_like_damage_on_an_account_that_is_not_as_it_was_is_looked_at_again() {
     let database = Database::new();
     let test = "what_looks_like_damage_on_an_account_that_is_not_as_it_was_is_looked_at_again";
-    let cluster = Cluster::new(test, 2, database.url(), None);
+    // With one loop whoever knows the account is who is asked.
+    let cluster = Cluster::of_lanes(1, test, 2, database.url(), None);
     let [first, second] = &cluster.nodes.all[..] else { unreachable!() };
     first.with(|server| ask(&cluster.run, server, [consume("a", "calls", 1)]));
     let organization = first.with(Server::client).call(&Call::get("/v1/organizations/storm")).unwrap().value();
