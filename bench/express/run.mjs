@@ -1,7 +1,8 @@
 // Requests a second, and CPU a request, of one Express app guarded in four ways, interleaved:
-//   ./check servers node bench/express/run.mjs METERGATE [ROUNDS] [SECONDS] [together] [held,asked,stack]
-// With `together` all apps are loaded at the same time, so that a machine that does other work as well disturbs them alike: then
-// only the app's CPU a request is told, over that of the one with nothing, which runs twice to show how exact that is.
+//   ./check servers node bench/express/run.mjs METERGATE [ROUNDS] [SECONDS] [in-turn|together] [held,asked,stack]
+// In turn each app has the machine for itself, and starts anew each time. With `together` all apps are loaded at the same time,
+// so that a machine that does other work as well disturbs them alike: then only the app's CPU a request is told, and the one with
+// nothing runs twice to show how exact that is. What it takes over nothing is taken round by round.
 // Needs wrk, and `npm ci && npm run build` in sdk/, `npm ci` here.
 import { execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -10,7 +11,7 @@ import { promisify } from 'node:util';
 
 import { KEY, Server } from '../../sdk/kit/server.mjs';
 
-const [METERGATE, ROUNDS = '5', SECONDS = '5', TOGETHER, OTHERS = 'held,asked,stack'] = process.argv.slice(2);
+const [METERGATE, ROUNDS = '5', SECONDS = '5', MODE = 'in-turn', OTHERS = 'held,asked,stack'] = process.argv.slice(2);
 const CONNECTIONS = 64;
 const ORGANIZATIONS = 100;
 const WAYS = { nothing: 'nothing', held: 'Metergate, held reservations', asked: 'Metergate, a round trip each', stack: 'rate-limiter-flexible on Redis, batched rows in PostgreSQL' };
@@ -113,8 +114,8 @@ try {
   const limits = ['minute', 'day', 'billingPeriod'].map((window) => ({ meter: 'api_calls', window, max: 1_000_000_000, enforcement: 'hard' }));
   await server.call('PUT', '/v1/plans/bench', { name: 'Bench', limits });
   for (let n = 0; n < ORGANIZATIONS; n++) await server.call('POST', '/v1/organizations', { key: `org-${n}`, name: `org-${n}`, plan: 'bench' });
-  if (TOGETHER === undefined) await inTurn(server);
-  else await together(server);
+  if (MODE === 'together') await together(server);
+  else await inTurn(server);
 } finally {
   await server.stop();
 }
@@ -125,20 +126,21 @@ async function inTurn(server) {
     redis: await listener(new URL(process.env.METERGATE_TEST_REDIS).port),
     postgres: await listener(new URL(process.env.METERGATE_TEST_POSTGRES).port),
   };
-  const results = Object.fromEntries(Object.keys(WAYS).map((way) => [way, []]));
+  const ways = ['nothing', ...OTHERS.split(',')];
+  const results = Object.fromEntries(ways.map((way) => [way, []]));
   for (let round = 0; round < Number(ROUNDS); round++) {
-    for (const way of Object.keys(WAYS)) {
+    for (const way of ways) {
       results[way].push(await measure(way, server, helpers));
       console.error(`round ${round + 1}: ${way}`, results[way].at(-1));
     }
   }
-  const bare = median(results.nothing.map(({ app }) => app));
   console.log('| guarded by | requests/s | p50 / p99 ms | CPU µs a request: app | servers | app, of nothing |\n| --- | --- | --- | --- | --- | --- |');
-  for (const [way, name] of Object.entries(WAYS)) {
+  for (const way of ways) {
     const own = results[way];
     const servers = ({ metergate, redis, postgres }) => metergate + redis + postgres;
     const latency = `${median(own.map(({ p50 }) => p50)).toFixed(1)} / ${median(own.map(({ p99 }) => p99)).toFixed(1)}`;
-    const times = (median(own.map(({ app }) => app)) / bare).toFixed(2);
-    console.log(`| ${name} | ${shown(own, ({ rate }) => rate, 0)} | ${latency} | ${shown(own, ({ app }) => app, 0)} | ${shown(own, servers, 0)} | ${times} |`);
+    const times = own.map(({ app }, round) => app / results.nothing[round].app);
+    const shares = `${shown(own, ({ app }) => app, 0)} | ${shown(own, servers, 0)} | ${shown(times, (times) => times, 2)}`;
+    console.log(`| ${WAYS[way]} | ${shown(own, ({ rate }) => rate, 0)} | ${latency} | ${shares} |`);
   }
 }

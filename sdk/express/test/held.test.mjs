@@ -65,15 +65,16 @@ test('meters that callers name are held of within bounds, and beyond them asked 
   let number = 0;
   const proxy = await faulty((request, response, text) => {
     const body = JSON.parse(text);
-    const more = request.url === '/v1/reservations' ? { id: `r-${number++}`, state: 'held' } : { id: body.id };
-    json(200, decided(body, more))(request, response);
+    const reserved = (one) => decided(one, { id: `r-${number++}`, state: 'held' });
+    json(200, Array.isArray(body) ? { data: body.map(reserved) } : decided(body, { id: body.id }))(request, response);
   });
   const own = new Metergate({ url: proxy.url, apiKey: KEY, timeoutMs: 20_000 });
   const app = await listen(express, { client: own, quota: { hold: { holdMs: 25_000 }, meter: (request) => request.query.meter } });
   for (let meter = 0; meter < 100; meter++) {
     for (let n = 0; n < 6; n++) assert.equal((await get(app, `/ok?meter=m-${meter}`, 'acme')).status, 200);
   }
-  const held = new Set(proxy.asked.filter(({ path }) => path === '/v1/reservations').map(({ body }) => JSON.parse(body).meter));
+  const reserved = () => proxy.asked.filter(({ path }) => path === '/v1/reservations').flatMap(({ body }) => JSON.parse(body)).filter(({ meter }) => meter !== undefined);
+  const held = new Set(reserved().map(({ meter }) => meter));
   const asked = proxy.asked.filter(({ path }) => path.startsWith('/v1/consume')).map(({ body }) => JSON.parse(body).meter);
   assert.equal(held.size, 32);
   assert.deepEqual([asked.filter((meter) => meter === 'm-40').length, asked.filter((meter) => meter === 'm-99').length], [6, 6]);
@@ -82,7 +83,7 @@ test('meters that callers name are held of within bounds, and beyond them asked 
   for (let meter = 0; meter < 70; meter++) await get(brief, `/ok?meter=b-${meter}`, 'globex');
   await wait(400);
   for (let n = 0; n < 6; n++) assert.equal((await get(brief, '/ok?meter=later', 'globex')).status, 200);
-  assert.ok(proxy.asked.some(({ path, body }) => path === '/v1/reservations' && JSON.parse(body).meter === 'later'));
+  assert.ok(reserved().some(({ meter }) => meter === 'later'));
   await brief.stop();
   await own.close();
   await app.stop();
@@ -153,9 +154,11 @@ for (const [name, make, order] of [
     const said = [];
     const proxy = await faulty((request, response, text) => {
       const body = JSON.parse(text);
-      if (request.url.endsWith('/commit')) said.push(body);
+      if (request.url === '/v1/reservations') said.push(...body.flatMap(({ commit }) => commit ?? []));
       if (request.url.startsWith('/v1/events')) said.push(...body.map(({ type, data }) => ({ type, ...data })));
-      const answer = request.url.startsWith('/v1/events') ? { accepted: body.length, duplicates: 0, rejected: [] } : { ...body, allowed: true, reason: null, overage: 0, limits: [limit], id: 'r-1', state: 'held' };
+      const decided = (one) => ({ ...one, allowed: true, reason: null, overage: 0, limits: [limit], id: 'r-1', state: 'held' });
+      const reserved = () => (Array.isArray(body) ? { data: body.map(decided) } : decided(body));
+      const answer = request.url.startsWith('/v1/events') ? { accepted: body.length, duplicates: 0, rejected: [] } : reserved();
       json(200, answer, { 'x-ratelimit-limit-minute': '1000000', 'x-ratelimit-remaining-minute': '999999' })(request, response);
     });
     const client = new Metergate({ url: proxy.url, apiKey: KEY, timeoutMs: 20_000 });

@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 
 import type { components, operations } from './generated/api.js';
+import { Bundle } from './bundle.js';
 import { decision, finite } from './decision.js';
 import type { Decision, DecisionRequest } from './decision.js';
 import { UnreachableError } from './errors.js';
@@ -13,11 +14,12 @@ import type { MetergateOptions, Settings } from './options.js';
 import { Recorder } from './recorder.js';
 import type { RecorderStats } from './queue.js';
 import type { Completion, UsageEvent } from './recorder.js';
-import { Reservation } from './reservation.js';
+import { Reservation, byCall } from './reservation.js';
 import type { ReservationRequest } from './reservation.js';
 import { Settlements } from './settlements.js';
 import { unwatch, watch } from './shutdown.js';
 import { Transport } from './transport.js';
+import type { Call } from './transport.js';
 
 type Schemas = components['schemas'];
 /** What can be asked of reports. */
@@ -46,6 +48,8 @@ export class Metergate {
   readonly transport: Transport;
   /** Reservations that are settled in the background. */
   readonly settlements: Settlements;
+  /** What is held and settled in the background, in few calls. */
+  readonly bundle: Bundle;
   readonly #recorder: Recorder;
   readonly #holds = new Set<Holds>();
   readonly #budget = new HoldBudget();
@@ -56,7 +60,8 @@ export class Metergate {
     this.settings = settings(options);
     this.transport = new Transport(this.settings);
     this.#recorder = new Recorder(this.settings, this.transport);
-    this.settlements = new Settlements(this.transport, (event) => this.record(event), this.settings);
+    this.settlements = new Settlements((event) => this.record(event), this.settings);
+    this.bundle = new Bundle(this.transport, this.settlements);
   }
 
   /** May the organization use so much now? If so it is recorded, durably, when the answer arrives. */
@@ -83,10 +88,14 @@ export class Metergate {
     // Under a key, so that a lost answer does not leave quantity held that nobody knows of.
     const headers = { 'idempotency-key': randomUUID() };
     const call = { ...post('/v1/reservations', finite(request), options), headers, repeatable: true };
+    const asked = async (given: Call): Promise<Reservation> => new Reservation(byCall(this.transport), await this.transport.json(given));
     try {
-      return new Reservation(this.transport, await this.transport.call(call));
+      return await asked(call);
     } catch (error) {
-      if (error instanceof UnreachableError && error.outcomeUnknown) this.settlements.abandon(call, request.ttlSeconds);
+      // Under its key it is the first one's answer.
+      const { signal: _, ...again } = call;
+      const find = async (timeoutMs: number): Promise<Reservation[]> => [await asked({ ...again, timeoutMs })];
+      if (error instanceof UnreachableError && error.outcomeUnknown) this.settlements.abandon(find, request.ttlSeconds);
       throw error;
     }
   }

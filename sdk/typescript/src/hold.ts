@@ -44,6 +44,8 @@ const SHORTEST = { part: 1 / 25, ms: 20 };
 const SOONEST = 0.85;
 /** So many milliseconds before its time is over the next is asked for, unless that is a quarter of it, or less than an eighth. */
 const AHEAD_MS = 250;
+/** What nobody waits for goes to the server within such a part of the time that it is held, together with what others need. */
+const WAITS = 20;
 /** The longest time in milliseconds that quantity is held close to a limit: what is not used is soon back for the others. */
 const NEAR_MS = 1_000;
 /** Of what is left under the tightest limit, the part that one process holds at most: the rest is for the others. */
@@ -130,6 +132,7 @@ export class Holds {
   /** Settles what was used until now, and gives back the rest. */
   async settle(): Promise<void> {
     for (const tenant of this.#tenants.values()) void this.#end(tenant);
+    this.#client.bundle.now();
     await Promise.all([...this.#settling, this.#late.tell()]);
   }
 
@@ -198,6 +201,7 @@ export class Holds {
   async #coming(tenant: Tenant, quantity: number): Promise<LocalDecision | undefined> {
     if (tenant.next === undefined || tenant.unpromised < quantity || !isCounted(quantity)) return undefined;
     tenant.unpromised -= quantity;
+    this.#client.bundle.now();
     const failure = await tenant.next;
     if (failure instanceof UnreachableError) throw failure;
     return this.#local(tenant, quantity, performance.now());
@@ -205,10 +209,13 @@ export class Holds {
 
   /** Once what is held here is given back; or the refusal, where that takes too long. */
   async #withOwn(tenant: Tenant, quantity: number, id: string | undefined, refused: Decision): Promise<Decision> {
+    this.#client.bundle.now();
     await tenant.next;
     const local = this.#local(tenant, quantity, performance.now());
     if (local !== undefined) return local;
-    const isSettled = await inTime(this.#end(tenant), this.#client.settings.timeoutMs);
+    const settling = this.#end(tenant);
+    this.#client.bundle.now();
+    const isSettled = await inTime(settling, this.#client.settings.timeoutMs);
     if (!isSettled) return refused;
     const again = id === undefined ? undefined : `${id}-again`;
     try {
@@ -271,7 +278,7 @@ export class Holds {
     const ended = this.#counted(tenant);
     let reservation;
     try {
-      reservation = await this.#client.reserve(properties === undefined ? request : { ...request, properties }, repeatForMs === undefined ? {} : { repeatForMs });
+      reservation = await this.#client.bundle.reserve(properties === undefined ? request : { ...request, properties }, { waitMs: holdMs / WAITS, repeatForMs });
     } finally {
       if (!reservation?.allowed) ended();
     }
@@ -280,7 +287,7 @@ export class Holds {
     tenant.share = Math.floor(reservation.allowed ? (left + size) / SHARE : Math.min(size / 2, left / SHARE));
     if (!reservation.allowed) return;
     const before = tenant.held;
-    const until = now + holdMs * (SOONEST + (1 - SOONEST) * Math.random());
+    const until = now + (holdMs - holdMs / WAITS) * (SOONEST + (1 - SOONEST) * Math.random());
     const ahead = Math.max(holdMs / 8, Math.min(holdMs / 4, AHEAD_MS));
     const held: Held = { reservation, headers, left: size, used: 0, calls: 0, low: size / 3, until, timer: undefined, ended };
     held.timer = setTimeout(() => this.#soonOver(tenant, held), Math.max(1, until - ahead - performance.now())).unref();

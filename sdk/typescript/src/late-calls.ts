@@ -45,7 +45,7 @@ export class LateCalls {
     if (tenant.calls.isEmpty || tenant.held !== undefined || tenant.next !== undefined) return;
     const calls = tenant.calls.taken(0);
     try {
-      const reservation = await this.#client.reserve({ organization, meter, quantity: 0, ttlSeconds });
+      const reservation = await this.#client.bundle.reserve({ organization, meter, quantity: 0, ttlSeconds }, { waitMs: 0 });
       if (reservation.allowed) return await this.#client.settlements.commit(reservation, { quantity: 0, calls });
       this.#client.settings.onDropped([{ organization, meter, calls }], `how calls went cannot be told: ${reservation.reason}`);
     } catch (error) {

@@ -3,9 +3,25 @@ import type { CallsBody } from './calls.js';
 import { finite } from './decision.js';
 import type { Quantity, Reason } from './decision.js';
 import { parsed } from './transport.js';
-import type { Answer, Transport } from './transport.js';
+import type { Transport } from './transport.js';
 
-type Body = components['schemas']['ReservationBody'];
+export type Body = components['schemas']['ReservationBody'];
+
+/** What can be done with what is held. */
+export type Action = 'commit' | 'extend' | 'release';
+/** Does something with what is held; the answer. */
+export type Act = (id: string, action: Action, said: object, timeoutMs: number | undefined) => Promise<Body>;
+
+/** By a call of its own. */
+export function byCall(transport: Transport): Act {
+  return async (id, action, said, timeoutMs) => {
+    const path = `/v1/reservations/${encodeURIComponent(id)}/${action}`;
+    // One reservation ends once: the key makes a repetition get the first one's answer.
+    const headers = action === 'extend' ? {} : { headers: { 'idempotency-key': `${action}-${id}` } };
+    const call = { method: 'POST', path, body: JSON.stringify(said), repeatable: true } as const;
+    return parsed<Body>(await transport.call({ ...call, ...headers, ...(timeoutMs ? { timeoutMs } : {}) }));
+  };
+}
 
 /** What is to be held. */
 export interface ReservationRequest {
@@ -40,11 +56,12 @@ export class Reservation {
   isSettled = false;
   /** With what it was to be committed, as far as that was said. */
   settlement: Settlement | undefined;
-  readonly #transport: Transport;
+  readonly #act: Act;
 
-  constructor(transport: Transport, answer: Answer) {
-    this.#transport = transport;
-    this.decision = parsed<Body>(answer);
+  /** `act` does what is to be done with it. */
+  constructor(act: Act, decision: Body) {
+    this.#act = act;
+    this.decision = decision;
   }
 
   /** Whether it is held. */
@@ -79,15 +96,10 @@ export class Reservation {
     return this.#on('release', {}, timeoutMs);
   }
 
-  async #on(action: string, body: object, timeoutMs: number | undefined): Promise<Reservation> {
+  async #on(action: Action, said: object, timeoutMs: number | undefined): Promise<Reservation> {
     if (this.id === null) throw new TypeError(`nothing is held: the reservation was refused (${this.reason})`);
-    const path = `/v1/reservations/${encodeURIComponent(this.id)}/${action}`;
-    // One reservation ends once: the key makes a repetition get the first one's answer.
-    const headers = { 'idempotency-key': `${action}-${this.id}` };
-    const repeatable = action !== 'extend';
-    const call = { method: 'POST', path, body: JSON.stringify(body), repeatable: true } as const;
-    const answer = await this.#transport.call({ ...call, ...(repeatable ? { headers } : {}), ...(timeoutMs ? { timeoutMs } : {}) });
+    const answer = await this.#act(this.id, action, said, timeoutMs);
     this.isSettled ||= action !== 'extend';
-    return new Reservation(this.#transport, answer);
+    return new Reservation(this.#act, answer);
   }
 }

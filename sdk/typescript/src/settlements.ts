@@ -1,10 +1,8 @@
 import { ProblemError } from './errors.js';
 import type { Settings } from './options.js';
 import type { UsageEvent } from './recorder.js';
-import { Reservation } from './reservation.js';
-import type { Settlement } from './reservation.js';
+import type { Reservation, Settlement } from './reservation.js';
 import { backoff } from './transport.js';
-import type { Call, Transport } from './transport.js';
 
 /** What was used of a reservation, and is not settled yet. */
 export interface Unsettled {
@@ -29,15 +27,13 @@ const GONE = new Set(['reservation-lapsed', 'reservation-released', 'not-found']
 
 /** Commits and releases in the background, however long the server is away. */
 export class Settlements {
-  readonly #transport: Transport;
   readonly #record: (event: UsageEvent) => void;
   readonly #settings: Settings;
   readonly #open = new Map<Promise<void>, Unsettled | undefined>();
   #closed = false;
 
   /** `record` takes the usage of reservations that are gone. */
-  constructor(transport: Transport, record: (event: UsageEvent) => void, settings: Settings) {
-    this.#transport = transport;
+  constructor(record: (event: UsageEvent) => void, settings: Settings) {
     this.#record = record;
     this.#settings = settings;
   }
@@ -58,16 +54,14 @@ export class Settlements {
     return this.#run(released, undefined);
   }
 
-  /** Finds out what became of a reservation whose answer was lost, and gives it back before it would lapse. */
-  abandon(call: Call, ttlSeconds: number): void {
+  /** Finds out what became of reservations whose answer was lost, and gives them back before they would lapse. */
+  abandon(find: (timeoutMs: number) => Promise<Reservation[]>, ttlSeconds: number): void {
     const ends = performance.now() + ttlSeconds * 1_000;
-    const find = async (): Promise<void> => {
+    const giveBack = async (): Promise<void> => {
       for (let tried = 0; performance.now() < ends && !(this.#closed && tried > 0); tried++) {
         try {
-          // Under its key it is the first one's answer.
-          const { signal: _, ...again } = call;
-          const found = new Reservation(this.#transport, await this.#transport.call({ ...again, timeoutMs: PATIENCE_MS }));
-          if (found.allowed) await found.release(PATIENCE_MS);
+          const found = (await find(PATIENCE_MS)).filter(({ allowed }) => allowed);
+          await Promise.all(found.map((one) => one.release(PATIENCE_MS)));
           return;
         } catch (error) {
           if (error instanceof ProblemError && error.status < 500 && !CURABLE.has(error.status)) return;
@@ -75,7 +69,7 @@ export class Settlements {
         }
       }
     };
-    void this.#run(find(), undefined);
+    void this.#run(giveBack(), undefined);
   }
 
   /** Waits for all that is open now. */

@@ -257,7 +257,8 @@ test('who is told of errors ends nothing by one of their own', async () => {
   const proxy = await faulty(cut, json(404, { code: 'not-found', detail: 'gone' }));
   const own = new Metergate({ url: proxy.url, apiKey: KEY, onError: () => { throw new Error('mine'); } });
   const held = await client.reserve({ organization: 'lapsed', meter: 'tokens', quantity: 1, ttlSeconds: 60 });
-  const elsewhere = new held.constructor(own.transport, { status: 201, headers: {}, text: JSON.stringify(held.decision) });
+  const { byCall } = await import('../dist/esm/reservation.js');
+  const elsewhere = new held.constructor(byCall(own.transport), held.decision);
   await own.settlements.commit(elsewhere, { quantity: 1 });
   await own.close(50);
   await held.release();

@@ -232,9 +232,9 @@ test('a settlement that hangs at the end loses no event, and is told', async () 
   const dropped = [];
   const proxy = await faulty((request, response, body) => (request.url === '/v1/events' ? taken(request, response, body) : json(503, { code: 'unavailable' })(request, response)));
   const client = new Metergate({ url: proxy.url, onDropped: (lost) => dropped.push(...lost) });
-  const { Reservation } = await import('@metergate/client');
+  const { Reservation, byCall } = await import('../dist/esm/reservation.js');
   const held = { allowed: true, organization: 'a', meter: 'b', id: 'r-1', limits: [] };
-  void client.settlements.commit(new Reservation(client.transport, { status: 201, headers: {}, text: JSON.stringify(held) }), { quantity: 3 });
+  void client.settlements.commit(new Reservation(byCall(client.transport), held), { quantity: 3 });
   client.record({ organization: 'a', meter: 'b' });
   await client.close(400);
   assert.deepEqual([client.stats().sent, client.stats().dropped], [1, 0]);

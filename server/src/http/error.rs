@@ -110,11 +110,17 @@ impl ApiError {
 
     /// The same of one element of an array: what points into the element, points into the whole body.
     #[must_use]
-    pub fn in_element(mut self, index: usize) -> Self {
+    pub fn in_element(self, index: usize) -> Self {
+        self.in_member(&index.to_string())
+    }
+
+    /// The same of the value of a member of an object.
+    #[must_use]
+    pub fn in_member(mut self, name: &str) -> Self {
         let inner = &mut *self.0;
         for fault in &mut inner.faults {
             let Some(rest) = fault.pointer.strip_prefix('#') else { continue };
-            let pointer = format!("#/{index}{rest}");
+            let pointer = format!("#/{name}{rest}");
             if let Some(rest) = inner.detail.strip_prefix(&fault.pointer) {
                 inner.detail = format!("{pointer}{rest}").into();
             }

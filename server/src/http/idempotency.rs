@@ -27,7 +27,12 @@ pub fn key(headers: &HeaderMap) -> Result<Option<IdempotencyKey>, ApiError> {
 /// # Errors
 /// 422 where the header is no key.
 pub fn receipt(headers: &HeaderMap, route: &'static str, parts: &[&[u8]]) -> Result<Option<ReceiptKey>, ApiError> {
-    Ok(key(headers)?.map(|key| ReceiptKey { route, key, fingerprint: fingerprint(parts) }))
+    Ok(key(headers)?.map(|key| receipt_of(key, route, parts)))
+}
+
+/// A key with what it is used for.
+pub fn receipt_of(key: IdempotencyKey, route: &'static str, parts: &[&[u8]]) -> ReceiptKey {
+    ReceiptKey { route, key, fingerprint: fingerprint(parts) }
 }
 
 fn fingerprint(parts: &[&[u8]]) -> u64 {

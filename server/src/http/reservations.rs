@@ -8,7 +8,7 @@ use axum::http::header::{CACHE_CONTROL, RETRY_AFTER};
 use axum::http::{HeaderMap, HeaderValue, Response, StatusCode, Uri};
 use metergate_rules::command::{Command, Commit, Completion, Reserve};
 use metergate_rules::decide::Problem;
-use metergate_rules::id::OrganizationRef;
+use metergate_rules::id::{OrganizationRef, ReservationId};
 use metergate_rules::outcome::Reply;
 use metergate_rules::role::Right;
 use metergate_rules::time::SECOND;
@@ -34,6 +34,10 @@ use crate::llm;
 use crate::report::reservations::{ReservationDetail, ReservationRef};
 use crate::report::{Report, Timestamp};
 use crate::store::{After, Answer, Caller, ChangeRequest, Receipt, ReceiptKey, Request, Respond, StoreError};
+
+mod array;
+
+const ROUTE: &str = "POST /v1/reservations";
 
 /// What to hold.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -100,33 +104,44 @@ pub struct ReservationBody<'a> {
 
 /// Holds so much if every limit has it. What is held counts as used until it is committed, released, or lapses by itself. Of
 /// `tokens` that say their model and kinds what they are to cost is held on `llm_cost` with them; others are refused while a hard
-/// limit of `llm_cost` has nothing left.
+/// limit of `llm_cost` has nothing left. An array of up to 1,000 is answered with 200 and, item by item, as `{"data": [...]}`, without
+/// rate headers; an item may also end a reservation: `{"id", "commit": {...}}`, with what `…/commit` takes, or `{"id", "release": {}}`.
 #[utoipa::path(post, operation_id = "create_reservation", path = "/v1/reservations", tag = "reservations", request_body = ReserveBody,
     responses((status = 201, body = ReservationBody), (status = 200, description = "Refused: nothing is held, `id` is null", body = ReservationBody),
-        (status = 404, description = "Unknown organization or meter"), (status = 409, description = "Too many are open"), (status = 422, description = "Not valid")))]
+        (status = 404, description = "Unknown organization or meter"), (status = 409, description = "Too many are open"), (status = 413, description = "More than 1,000 at once"), (status = 422, description = "Not valid")))]
 pub async fn create(operation: Operation<Credential, ()>) -> Result<Response<Body>, ApiError> {
+    if operation.body.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'[') {
+        return array::each(&operation).await;
+    }
     let (app, caller) = (&operation.app, operation.by.may(Right::Consume)?);
     let (text, asked) = (numbers(&operation.uri)?, operation.json::<ReserveBody>()?);
-    let organization = asked.organization.parse().map_err(|_| ApiError::unknown_organization())?;
-    let snapshot = app.snapshot();
-    let meter = snapshot.meter(&asked.meter).ok_or_else(ApiError::unknown_meter)?;
-    let properties = asked.properties.as_deref();
-    if properties.is_some_and(|properties| properties.get().len() > MOST_PROPERTIES) {
-        return Err(ApiError::invalid("#/properties", "At most 16 KiB."));
-    }
-    let wrong = |why| unmeasured("#", why);
-    let picked = Properties::pick(properties, std::iter::once(&**meter)).map_err(wrong)?;
-    let quantity = asked.quantity.as_ref().map(QuantityText::as_str);
-    let item = measure::held(meter, quantity, &picked, app.shared.store.values_key()).map_err(wrong)?;
-    let llm = llm::said(meter, properties, &snapshot.rules).map_err(wrong)?;
-    let properties = properties.map_or_else(String::new, |properties| properties.get().to_owned());
-    let reserve = Reserve { item, ttl: asked.ttl_seconds.saturating_mul(SECOND), properties, llm };
-    // Before it gets to the store, which may create the organization for it.
-    reserve.check()?;
-    refuse_elsewhere(app, &snapshot, &caller, &organization, &reserve.item).await?;
-    let command = Command::Reserve(reserve);
-    let receipt = operation.receipt("POST /v1/reservations", &[&operation.body])?;
+    let (organization, command) = asked.command(app, &caller).await?;
+    let receipt = operation.receipt(ROUTE, &[&operation.body])?;
     run(app, caller, receipt, organization, command, text).await.map_err(ApiError::from)
+}
+
+impl ReserveBody {
+    /// What it asks for, and of whom.
+    async fn command(&self, app: &App, caller: &Caller) -> Result<(OrganizationRef, Command), ApiError> {
+        let organization = self.organization.parse().map_err(|_| ApiError::unknown_organization())?;
+        let snapshot = app.snapshot();
+        let meter = snapshot.meter(&self.meter).ok_or_else(ApiError::unknown_meter)?;
+        let properties = self.properties.as_deref();
+        if properties.is_some_and(|properties| properties.get().len() > MOST_PROPERTIES) {
+            return Err(ApiError::invalid("#/properties", "At most 16 KiB."));
+        }
+        let wrong = |why| unmeasured("#", why);
+        let picked = Properties::pick(properties, std::iter::once(&**meter)).map_err(wrong)?;
+        let quantity = self.quantity.as_ref().map(QuantityText::as_str);
+        let item = measure::held(meter, quantity, &picked, app.shared.store.values_key()).map_err(wrong)?;
+        let llm = llm::said(meter, properties, &snapshot.rules).map_err(wrong)?;
+        let properties = properties.map_or_else(String::new, |properties| properties.get().to_owned());
+        let reserve = Reserve { item, ttl: self.ttl_seconds.saturating_mul(SECOND), properties, llm };
+        // Before it gets to the store, which may create the organization for it.
+        reserve.check()?;
+        refuse_elsewhere(app, &snapshot, caller, &organization, &reserve.item).await?;
+        Ok((organization, Command::Reserve(reserve)))
+    }
 }
 
 /// Where a reservation stands, also once it is over.
@@ -162,21 +177,28 @@ pub async fn extend(operation: Operation<Credential>) -> Result<Response<Body>, 
 pub async fn commit(operation: Operation<Credential>) -> Result<Response<Body>, ApiError> {
     let caller = operation.by.may(Right::Consume)?;
     let (id, asked) = (reference(&operation.named)?, operation.json::<CommitBody>()?);
-    // A repeated call is answered from what is kept of the first, also when nothing else is known of the reservation.
-    let properties = asked.properties.as_deref().map_or("", RawValue::get);
-    if properties.len() > MOST_PROPERTIES {
-        return Err(ApiError::invalid("#/properties", "At most 16 KiB."));
-    } else if !properties.is_empty() && !properties.starts_with('{') {
-        return Err(ApiError::invalid("#/properties", "Send a JSON object."));
-    }
-    let (quantity, properties) = (asked.quantity.as_str().into(), properties.to_owned());
-    let outcome = Completion { duration_ms: asked.duration_ms, status: asked.status };
-    if asked.calls.is_some() && outcome != Completion::default() {
-        return Err(ApiError::invalid("#/calls", "Send either calls or the durationMs and status of one."));
-    }
-    let calls = asked.calls.map(CallsBody::read).transpose()?;
-    let command = Command::Commit(Commit { id: id.number, quantity, outcome, calls, properties, llm: None });
+    let command = asked.command(id.number)?;
     on(&operation, caller, id, "POST /v1/reservations/{id}/commit", command).await
+}
+
+impl CommitBody {
+    /// What it asks of the reservation with this number.
+    fn command(self, id: ReservationId) -> Result<Command, ApiError> {
+        // A repeated call is answered from what is kept of the first, also when nothing else is known of the reservation.
+        let properties = self.properties.as_deref().map_or("", RawValue::get);
+        if properties.len() > MOST_PROPERTIES {
+            return Err(ApiError::invalid("#/properties", "At most 16 KiB."));
+        } else if !properties.is_empty() && !properties.starts_with('{') {
+            return Err(ApiError::invalid("#/properties", "Send a JSON object."));
+        }
+        let (quantity, properties) = (self.quantity.as_str().into(), properties.to_owned());
+        let outcome = Completion { duration_ms: self.duration_ms, status: self.status };
+        if self.calls.is_some() && outcome != Completion::default() {
+            return Err(ApiError::invalid("#/calls", "Send either calls or the durationMs and status of one."));
+        }
+        let calls = self.calls.map(CallsBody::read).transpose()?;
+        Ok(Command::Commit(Commit { id, quantity, outcome, calls, properties, llm: None }))
+    }
 }
 
 /// Gives back what is held.
@@ -202,13 +224,21 @@ async fn on(
     let receipt = operation.receipt(route, &[id.to_string().as_bytes(), &operation.body])?;
     let organization = OrganizationRef::Id(id.organization);
     match run(app, caller.clone(), receipt, organization, command, text).await {
-        Err(StoreError::UnknownOrganization) => Err(ApiError::not_found()),
-        Err(StoreError::Problem(Problem::ReservationOver(Some(ended)))) => Err(over(ended.as_str())),
+        Err(error) => Err(ended(app, &caller, id, error).await),
+        Ok(answered) => Ok(answered),
+    }
+}
+
+/// What the store says of a reservation that there is, or was.
+async fn ended(app: &App, caller: &Caller, id: ReservationRef, error: StoreError) -> ApiError {
+    match error {
+        StoreError::UnknownOrganization => ApiError::not_found(),
+        StoreError::Problem(Problem::ReservationOver(Some(ended))) => over(ended.as_str()),
         // One that has lapsed, or ended before its end was noted by its number.
-        Err(StoreError::Problem(Problem::ReservationOver(None))) => {
-            Err(over(find(app, &caller, id, false).await.map_or("lapsed", |detail| detail.state)))
+        StoreError::Problem(Problem::ReservationOver(None)) => {
+            over(find(app, caller, id, false).await.map_or("lapsed", |detail| detail.state))
         }
-        answered => Ok(answered?),
+        error => error.into(),
     }
 }
 

@@ -41,6 +41,7 @@ mod queries;
 mod refusals;
 mod removals;
 mod repeats;
+mod reservation_arrays;
 mod reservations;
 mod rights;
 mod rollups;

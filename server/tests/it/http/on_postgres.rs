@@ -73,6 +73,8 @@ mod refusals;
 mod removals;
 #[path = "repeats.rs"]
 mod repeats;
+#[path = "reservation_arrays.rs"]
+mod reservation_arrays;
 #[path = "reservations.rs"]
 mod reservations;
 #[path = "rights.rs"]
