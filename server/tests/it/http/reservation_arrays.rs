@@ -11,7 +11,9 @@ fn started() -> (Server, Client) {
     let admin = server.admin();
     let limit = json!({"meter": "tokens", "window": "billingPeriod", "max": 500});
     admin.put("/v1/plans/small", json!({"name": "Small", "limits": [limit]})).is(201);
-    ["acme", "other"].map(|key| admin.post("/v1/organizations", json!({"key": key, "plan": "small"})).is(201));
+    for key in ["acme", "other"] {
+        admin.post("/v1/organizations", json!({"key": key, "plan": "small"})).is(201);
+    }
     (server, admin)
 }
 
