@@ -154,7 +154,7 @@ for (const [name, make, order] of [
     const said = [];
     const proxy = await faulty((request, response, text) => {
       const body = JSON.parse(text);
-      if (request.url === '/v1/reservations') said.push(...body.flatMap(({ commit }) => commit ?? []));
+      if (request.url.endsWith('/commit')) said.push(body);
       if (request.url.startsWith('/v1/events')) said.push(...body.map(({ type, data }) => ({ type, ...data })));
       const decided = (one) => ({ ...one, allowed: true, reason: null, overage: 0, limits: [limit], id: 'r-1', state: 'held' });
       const reserved = () => (Array.isArray(body) ? { data: body.map(decided) } : decided(body));

@@ -1,13 +1,14 @@
 import { randomUUID } from 'node:crypto';
 
+import type { Metergate } from './client.js';
 import { finite } from './decision.js';
-import { MetergateError, ProblemError, UnreachableError } from './errors.js';
+import { isFinal, MetergateError, ProblemError, UnreachableError } from './errors.js';
 import type { Problem } from './errors.js';
-import { Reservation } from './reservation.js';
+import { Line } from './line.js';
+import type { Item } from './line.js';
+import { byCall, Reservation } from './reservation.js';
 import type { Body, ReservationRequest } from './reservation.js';
-import type { Settlements } from './settlements.js';
 import { parsed } from './transport.js';
-import type { Transport } from './transport.js';
 
 /** How one is reserved. */
 export interface BundleOptions {
@@ -17,114 +18,114 @@ export interface BundleOptions {
   repeatForMs?: number | undefined;
 }
 
-/** What waits to be sent. */
-interface Element {
-  /** JSON. */
-  text: string;
+/** What is asked of one reservation. */
+interface Element extends Item {
+  /** How long it may take in milliseconds, and within how many it may be repeated. */
+  timeoutMs: number;
   repeatForMs: number;
-  /** Of quantity that is to be held: for how many seconds. */
-  ttlSeconds: number | undefined;
+  /** After how many seconds what is held by it lapses; 0 where nothing is. */
+  ttlSeconds: number;
+  /** The same by a call of its own. */
+  alone: () => Promise<Body>;
   resolve: (body: Body) => void;
   reject: (error: unknown) => void;
 }
-
-/** Elements, and characters of JSON, in one call at most. */
-const MOST = 1_000;
-const MOST_SIZE = 256 * 1024;
 
 /**
  * Holds and settles in the background for many organizations in few calls: a call costs a Node process as much as a request or
  * two. What comes within a moment goes as one array, and each element has its own answer.
  */
 export class Bundle {
-  readonly #transport: Transport;
-  readonly #settlements: Settlements;
-  #waiting: Element[] = [];
-  #size = 0;
-  #timer: NodeJS.Timeout | undefined;
-  /** By `performance.now()`: when the timer goes off. */
-  #due = Infinity;
-  #isNow = false;
+  readonly #client: Metergate;
+  readonly #reserves = new Line<Element>((elements) => void this.#send(elements));
+  /** Ends apart: nobody waits for them, so they have more time, and who waits for quantity does not wait for them. */
+  readonly #ends = new Line<Element>((elements) => void this.#send(elements));
 
-  constructor(transport: Transport, settlements: Settlements) {
-    this.#transport = transport;
-    this.#settlements = settlements;
+  constructor(client: Metergate) {
+    this.#client = client;
   }
 
-  /** Holds quantity, which is settled by a bundle, too. */
-  async reserve(request: ReservationRequest, { waitMs, repeatForMs }: BundleOptions): Promise<Reservation> {
-    const body = await this.#add(finite(request), waitMs, repeatForMs ?? Infinity, request.ttlSeconds);
-    return this.#reservation(body, waitMs);
+  /** Holds quantity, which is settled in a bundle, too. */
+  async reserve(request: ReservationRequest, { waitMs, repeatForMs = Infinity }: BundleOptions): Promise<Reservation> {
+    const { timeoutMs } = this.#client.settings;
+    const alone = async (): Promise<Body> => (await this.#client.reserve(request, repeatForMs === Infinity ? {} : { repeatForMs })).decision;
+    const element = { text: JSON.stringify(finite(request)), timeoutMs, repeatForMs, ttlSeconds: request.ttlSeconds, alone };
+    return this.#held(await answerTo(this.#reserves, element, waitMs), waitMs);
   }
 
   /** What waits is sent without more ado, together with all that comes in this turn of the event loop. */
   now(): void {
-    if (this.#waiting.length === 0 || this.#isNow) return;
-    this.#isNow = true;
-    setImmediate(() => this.#send());
+    this.#reserves.now();
+    this.#ends.now();
   }
 
-  #reservation(body: Body, waitMs: number): Reservation {
-    return new Reservation((id, action, said) => this.#add({ id, [action]: said }, waitMs, Infinity, undefined), body);
+  /** Nothing waits any more from now on. */
+  atOnce(): void {
+    this.#reserves.atOnce();
+    this.#ends.atOnce();
   }
 
-  #add(element: object, waitMs: number, repeatForMs: number, ttlSeconds: number | undefined): Promise<Body> {
-    const text = JSON.stringify(element);
-    if (this.#waiting.length >= MOST || this.#size + text.length > MOST_SIZE) this.#send();
-    this.#size += text.length;
-    const answered = new Promise<Body>((resolve, reject) => this.#waiting.push({ text, repeatForMs, ttlSeconds, resolve, reject }));
-    if (waitMs <= 0) this.now();
-    else this.#within(waitMs);
-    return answered;
-  }
-
-  #within(waitMs: number): void {
-    const due = performance.now() + waitMs;
-    if (due >= this.#due) return;
-    clearTimeout(this.#timer);
-    this.#due = due;
-    this.#timer = setTimeout(() => this.#send(), waitMs).unref();
-  }
-
-  #send(): void {
-    const elements = this.#waiting;
-    clearTimeout(this.#timer);
-    [this.#waiting, this.#size, this.#due, this.#isNow] = [[], 0, Infinity, false];
-    if (elements.length > 0) void this.#call(elements);
-  }
-
-  async #call(elements: readonly Element[]): Promise<void> {
-    const repeatForMs = Math.min(...elements.map((element) => element.repeatForMs));
-    // Under a key, so that a lost answer does not leave quantity held that nobody knows of.
-    const headers = { 'idempotency-key': randomUUID() };
-    const call = { method: 'POST', path: '/v1/reservations', body: `[${elements.map(({ text }) => text).join()}]`, headers, repeatable: true } as const;
-    const ask = async (timeoutMs?: number): Promise<(Body | Problem)[]> => {
-      const { data } = parsed<{ data: (Body | Problem)[] }>(await this.#transport.call({ ...call, repeatForMs, ...(timeoutMs === undefined ? {} : { timeoutMs }) }));
-      if (data.length !== elements.length) throw new MetergateError(`${data.length} answers came to ${elements.length} questions`);
-      return data;
+  #held(body: Body, waitMs: number): Reservation {
+    const act = byCall(this.#client.transport);
+    // What has to be said again has waited already.
+    let waits = waitMs;
+    const end = (id: string, action: 'commit' | 'release', said: object, timeoutMs = this.#client.settings.timeoutMs): Promise<Body> => {
+      const text = JSON.stringify({ id, [action]: said });
+      const answered = answerTo(this.#ends, { text, timeoutMs, repeatForMs: Infinity, ttlSeconds: 0, alone: () => act(id, action, said, timeoutMs) }, waits);
+      waits = 0;
+      return answered;
     };
+    return new Reservation((id, action, said, timeoutMs) => (action === 'extend' ? act(id, action, said, timeoutMs) : end(id, action, said, timeoutMs)), body);
+  }
+
+  async #send(elements: readonly Element[]): Promise<void> {
+    const [only] = elements;
+    if (only !== undefined && elements.length === 1) return void only.alone().then(only.resolve, only.reject);
+    const ask = this.#asking(elements);
     try {
       for (const [at, answer] of (await ask()).entries()) settle(elements[at] as Element, answer);
     } catch (error) {
+      // What is wrong with all of it may be wrong with one, or with the size.
+      if (isFinal(error)) return this.#halves(elements);
       for (const { reject } of elements) reject(error);
-      if (error instanceof UnreachableError && error.outcomeUnknown) this.#abandon(elements, ask);
+      const ttlSeconds = Math.max(...elements.map((element) => element.ttlSeconds));
+      if (ttlSeconds > 0 && error instanceof UnreachableError && error.outcomeUnknown) this.#abandon(ask, ttlSeconds);
     }
   }
 
-  /** Under its key the array gets its first answers: what was held of it is given back. */
-  #abandon(elements: readonly Element[], ask: (timeoutMs: number) => Promise<(Body | Problem)[]>): void {
-    const ttls = elements.map(({ ttlSeconds }) => ttlSeconds ?? 0);
-    const held = (_: unknown, at: number): boolean => elements[at]?.ttlSeconds !== undefined;
-    const find = async (timeoutMs: number): Promise<Reservation[]> => {
-      const answers = (await ask(timeoutMs)).filter(held).filter((answer) => 'allowed' in answer);
-      return answers.map((body) => this.#reservation(body, 0));
+  #halves(elements: readonly Element[]): void {
+    const half = Math.ceil(elements.length / 2);
+    for (const part of [elements.slice(0, half), elements.slice(half)]) void this.#send(part);
+  }
+
+  /** Asks, under a key, so that the same asked again gets the same answers. */
+  #asking(elements: readonly Element[]): (timeoutMs?: number) => Promise<(Body | Problem)[]> {
+    const most = Math.max(...elements.map(({ timeoutMs }) => timeoutMs));
+    const repeatForMs = Math.min(...elements.map((element) => element.repeatForMs));
+    const body = `[${elements.map(({ text }) => text).join()}]`;
+    const call = { method: 'POST', path: '/v1/reservations', body, headers: { 'idempotency-key': randomUUID() }, repeatable: true } as const;
+    return async (timeoutMs = most) => {
+      const { data } = parsed<{ data: (Body | Problem)[] }>(await this.#client.transport.call({ ...call, repeatForMs, timeoutMs }));
+      if (data.length !== elements.length) throw new MetergateError(`${data.length} answers came to ${elements.length} questions`);
+      return data;
     };
-    if (Math.max(...ttls) > 0) this.#settlements.abandon(find, Math.max(...ttls));
+  }
+
+  /** What was held is given back. */
+  #abandon(ask: (timeoutMs: number) => Promise<(Body | Problem)[]>, ttlSeconds: number): void {
+    const find = async (timeoutMs: number): Promise<Reservation[]> => (await ask(timeoutMs)).filter(isAnswer).map((body) => this.#held(body, 0));
+    this.#client.settlements.abandon(find, ttlSeconds);
   }
 }
 
-/** The answer to one element. */
+const isAnswer = (answer: Body | Problem): answer is Body => 'allowed' in answer;
+
+function answerTo(line: Line<Element>, asked: Omit<Element, 'resolve' | 'reject'>, waitMs: number): Promise<Body> {
+  return new Promise((resolve, reject) => line.add({ ...asked, resolve, reject }, waitMs));
+}
+
+/** Tells an element its answer. */
 function settle({ resolve, reject }: Element, answer: Body | Problem): void {
-  if ('allowed' in answer) resolve(answer);
+  if (isAnswer(answer)) resolve(answer);
   else reject(new ProblemError(answer.status, answer));
 }

@@ -48,11 +48,10 @@ export class Metergate {
   readonly transport: Transport;
   /** Reservations that are settled in the background. */
   readonly settlements: Settlements;
-  /** What is held and settled in the background, in few calls. */
-  readonly bundle: Bundle;
   readonly #recorder: Recorder;
   readonly #holds = new Set<Holds>();
   readonly #budget = new HoldBudget();
+  readonly #bundle = new Bundle(this);
   #watched = false;
 
   /** @throws {TypeError} an option or variable is not what it can be */
@@ -61,7 +60,6 @@ export class Metergate {
     this.transport = new Transport(this.settings);
     this.#recorder = new Recorder(this.settings, this.transport);
     this.settlements = new Settlements((event) => this.record(event), this.settings);
-    this.bundle = new Bundle(this.transport, this.settlements);
   }
 
   /** May the organization use so much now? If so it is recorded, durably, when the answer arrives. */
@@ -102,7 +100,7 @@ export class Metergate {
 
   /** Holds quantity of a meter ahead of its use, to decide without a round trip. */
   hold(options: HoldOptions): Holds {
-    const holds = new Holds(this, options, this.#budget, () => this.#holds.delete(holds));
+    const holds = new Holds(this, options, this.#budget, this.#bundle, () => this.#holds.delete(holds));
     this.#holds.add(holds);
     this.#watch();
     return holds;
@@ -134,6 +132,7 @@ export class Metergate {
   async flush(timeoutMs = CLOSING_MS): Promise<boolean> {
     const until = performance.now() + timeoutMs;
     const settling = inTime(Promise.all([...[...this.#holds].map((holds) => holds.settle()), this.settlements.settled()]), timeoutMs);
+    this.#bundle.now();
     const [isSettled] = await Promise.all([settling, this.#recorder.flush(timeoutMs)]);
     // What had lapsed has become events meanwhile.
     return (await this.#recorder.flush(until - performance.now())) && isSettled;
@@ -142,6 +141,7 @@ export class Metergate {
   /** Sends what waits and ends: what cannot be sent in time is dropped and counted. */
   async close(timeoutMs = CLOSING_MS): Promise<void> {
     const until = performance.now() + timeoutMs;
+    this.#bundle.atOnce();
     const settling = inTime(Promise.all([...[...this.#holds].map((holds) => holds.close()), this.settlements.settled()]), timeoutMs);
     await Promise.all([settling, this.#recorder.flush(timeoutMs)]);
     const unsettled = this.settlements.close();

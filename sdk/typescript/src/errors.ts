@@ -71,3 +71,11 @@ export class UnreachableError extends MetergateError {
     return isOf(error, 'UnreachableError');
   }
 }
+
+/** Errors that another key, or patience, may cure. */
+const CURABLE = new Set([401, 403, 408, 429]);
+
+/** Whether the same would always get this answer, since what it says is wrong. */
+export function isFinal(error: unknown): error is ProblemError {
+  return error instanceof ProblemError && error.status < 500 && !CURABLE.has(error.status);
+}

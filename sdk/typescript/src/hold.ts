@@ -1,3 +1,4 @@
+import type { Bundle } from './bundle.js';
 import { Calls } from './calls.js';
 import type { Metergate } from './client.js';
 import type { Decision, DecisionRequest } from './decision.js';
@@ -71,14 +72,16 @@ export class Holds {
   readonly #settling = new Set<Promise<void>>();
   readonly #late: LateCalls;
   readonly #budget: HoldBudget;
+  readonly #bundle: Bundle;
   readonly #onClosed: () => void;
   #sweepAt = 1_024;
   #closed = false;
 
-  /** `budget` bounds what the client holds in all; `onClosed` is called at the end. */
-  constructor(client: Metergate, options: HoldOptions, budget: HoldBudget, onClosed: () => void) {
+  /** `budget` bounds what the client holds in all, by `bundle` it is held; `onClosed` is called at the end. */
+  constructor(client: Metergate, options: HoldOptions, budget: HoldBudget, bundle: Bundle, onClosed: () => void) {
     this.#client = client;
     this.#budget = budget;
+    this.#bundle = bundle;
     this.#onClosed = onClosed;
     this.#options = {
       ...options,
@@ -90,7 +93,7 @@ export class Holds {
     if (this.#options.ttlSeconds * 1_000 < 2 * this.#options.holdMs) {
       throw new TypeError('ttlSeconds must be at least twice holdMs, so that what is used is settled before it lapses');
     }
-    this.#late = new LateCalls(client, this.#options);
+    this.#late = new LateCalls(client, bundle, this.#options);
   }
 
   /**
@@ -132,7 +135,7 @@ export class Holds {
   /** Settles what was used until now, and gives back the rest. */
   async settle(): Promise<void> {
     for (const tenant of this.#tenants.values()) void this.#end(tenant);
-    this.#client.bundle.now();
+    this.#bundle.now();
     await Promise.all([...this.#settling, this.#late.tell()]);
   }
 
@@ -201,7 +204,7 @@ export class Holds {
   async #coming(tenant: Tenant, quantity: number): Promise<LocalDecision | undefined> {
     if (tenant.next === undefined || tenant.unpromised < quantity || !isCounted(quantity)) return undefined;
     tenant.unpromised -= quantity;
-    this.#client.bundle.now();
+    this.#bundle.now();
     const failure = await tenant.next;
     if (failure instanceof UnreachableError) throw failure;
     return this.#local(tenant, quantity, performance.now());
@@ -209,12 +212,12 @@ export class Holds {
 
   /** Once what is held here is given back; or the refusal, where that takes too long. */
   async #withOwn(tenant: Tenant, quantity: number, id: string | undefined, refused: Decision): Promise<Decision> {
-    this.#client.bundle.now();
+    this.#bundle.now();
     await tenant.next;
     const local = this.#local(tenant, quantity, performance.now());
     if (local !== undefined) return local;
     const settling = this.#end(tenant);
-    this.#client.bundle.now();
+    this.#bundle.now();
     const isSettled = await inTime(settling, this.#client.settings.timeoutMs);
     if (!isSettled) return refused;
     const again = id === undefined ? undefined : `${id}-again`;
@@ -278,7 +281,7 @@ export class Holds {
     const ended = this.#counted(tenant);
     let reservation;
     try {
-      reservation = await this.#client.bundle.reserve(properties === undefined ? request : { ...request, properties }, { waitMs: holdMs / WAITS, repeatForMs });
+      reservation = await this.#bundle.reserve(properties === undefined ? request : { ...request, properties }, { waitMs: holdMs / WAITS, repeatForMs });
     } finally {
       if (!reservation?.allowed) ended();
     }

@@ -1,5 +1,4 @@
 export type { components, operations, paths } from './generated/api.js';
-export type { Bundle, BundleOptions } from './bundle.js';
 export { Metergate } from './client.js';
 export type { CallOptions, UsageQuery } from './client.js';
 export type { Decision, DecisionRequest, Quantity, Reason } from './decision.js';

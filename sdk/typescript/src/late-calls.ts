@@ -1,3 +1,4 @@
+import type { Bundle } from './bundle.js';
 import type { Metergate } from './client.js';
 import { ProblemError } from './errors.js';
 import type { Tenant } from './local-decision.js';
@@ -11,12 +12,14 @@ interface Options {
 /** Tells how calls went that ended when nothing was held any more: with a settlement of nothing, which counts nothing. */
 export class LateCalls {
   readonly #client: Metergate;
+  readonly #bundle: Bundle;
   readonly #options: Options;
   readonly #tenants = new Set<Tenant>();
   #timer: NodeJS.Timeout | undefined;
 
-  constructor(client: Metergate, options: Options) {
+  constructor(client: Metergate, bundle: Bundle, options: Options) {
     this.#client = client;
+    this.#bundle = bundle;
     this.#options = options;
   }
 
@@ -45,7 +48,7 @@ export class LateCalls {
     if (tenant.calls.isEmpty || tenant.held !== undefined || tenant.next !== undefined) return;
     const calls = tenant.calls.taken(0);
     try {
-      const reservation = await this.#client.bundle.reserve({ organization, meter, quantity: 0, ttlSeconds }, { waitMs: 0 });
+      const reservation = await this.#bundle.reserve({ organization, meter, quantity: 0, ttlSeconds }, { waitMs: 0 });
       if (reservation.allowed) return await this.#client.settlements.commit(reservation, { quantity: 0, calls });
       this.#client.settings.onDropped([{ organization, meter, calls }], `how calls went cannot be told: ${reservation.reason}`);
     } catch (error) {

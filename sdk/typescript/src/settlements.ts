@@ -1,4 +1,5 @@
-import { ProblemError } from './errors.js';
+import { isFinal } from './errors.js';
+import type { ProblemError } from './errors.js';
 import type { Settings } from './options.js';
 import type { UsageEvent } from './recorder.js';
 import type { Reservation, Settlement } from './reservation.js';
@@ -20,8 +21,6 @@ const LAPSED = '@metergate/client#lapsed';
 const OF_COMMIT = 'metergate:commit/';
 /** How long one attempt may take in milliseconds: nobody waits for it. */
 const PATIENCE_MS = 10_000;
-/** Errors that another key, or patience, may cure. */
-const CURABLE = new Set([401, 403, 408, 429]);
 /** What says that nothing is held any more, so that what was used can only be recorded. */
 const GONE = new Set(['reservation-lapsed', 'reservation-released', 'not-found']);
 
@@ -57,19 +56,21 @@ export class Settlements {
   /** Finds out what became of reservations whose answer was lost, and gives them back before they would lapse. */
   abandon(find: (timeoutMs: number) => Promise<Reservation[]>, ttlSeconds: number): void {
     const ends = performance.now() + ttlSeconds * 1_000;
-    const giveBack = async (): Promise<void> => {
+    // What is over needs nothing more.
+    const giveBack = (one: Reservation): Promise<unknown> => one.release(PATIENCE_MS).catch((error) => (isFinal(error) ? undefined : Promise.reject(error)));
+    const giveAllBack = async (): Promise<void> => {
       for (let tried = 0; performance.now() < ends && !(this.#closed && tried > 0); tried++) {
         try {
           const found = (await find(PATIENCE_MS)).filter(({ allowed }) => allowed);
-          await Promise.all(found.map((one) => one.release(PATIENCE_MS)));
+          await Promise.all(found.map(giveBack));
           return;
         } catch (error) {
-          if (error instanceof ProblemError && error.status < 500 && !CURABLE.has(error.status)) return;
+          if (isFinal(error)) return;
           await new Promise((resolve) => setTimeout(resolve, backoff(tried, FIRST_PAUSE_MS, LONGEST_PAUSE_MS)).unref());
         }
       }
     };
-    void this.#run(giveBack(), undefined);
+    void this.#run(giveAllBack(), undefined);
   }
 
   /** Waits for all that is open now. */
@@ -96,8 +97,7 @@ export class Settlements {
         await reservation.commit(what.settlement, PATIENCE_MS);
         return;
       } catch (error) {
-        const isFinal = error instanceof ProblemError && error.status < 500 && !CURABLE.has(error.status);
-        if (isFinal) return this.#gone(error, what, time);
+        if (isFinal(error)) return this.#gone(error, what, time);
         this.#settings.onError(error as Error);
         if (isLate) return this.#settings.onDropped([what], `not settled after closing: ${(error as Error).message}`);
         await new Promise((resolve) => setTimeout(resolve, backoff(tried, FIRST_PAUSE_MS, LONGEST_PAUSE_MS)).unref());

@@ -4,7 +4,8 @@ import { after, before, test } from 'node:test';
 
 import { Metergate, ProblemError, UnreachableError } from '@metergate/client';
 
-import { cut, faulty } from '../../kit/faulty.mjs';
+import { Bundle } from '../dist/esm/bundle.js';
+import { cut, faulty, json } from '../../kit/faulty.mjs';
 import { KEY, Server } from '../../kit/server.mjs';
 
 const wait = (milliseconds) => new Promise((resolve) => setTimeout(resolve, milliseconds));
@@ -13,18 +14,20 @@ let server;
 before(async () => (server = await Server.start()));
 after(() => server.stop());
 
-/** Passes calls on to the server, and cuts the answers of as many as `cuts` says once they are done. */
-async function between(t, cuts = 0) {
-  const left = { cuts };
+/** Passes calls on to the server, but for those that `instead` answers, and cuts the answers of as many as `cuts` says once they are done. */
+async function between(t, instead = () => undefined) {
+  const left = { cuts: 0 };
   const proxy = await faulty(async (request, response, body) => {
     const { authorization, 'idempotency-key': key } = request.headers;
     const headers = { authorization, 'content-type': 'application/json', ...(key ? { 'idempotency-key': key } : {}) };
+    const other = instead(request, body);
+    if (other !== undefined) return other(request, response);
     const answer = await fetch(server.url + request.url, { method: request.method, headers, body });
     if (left.cuts-- > 0) return cut(request);
     response.writeHead(answer.status, { 'content-type': 'application/json' }).end(await answer.text());
   });
   t.after(() => proxy.stop());
-  const bundles = () => proxy.asked.filter(({ path }) => path === '/v1/reservations').map(({ body }) => JSON.parse(body));
+  const bundles = () => proxy.asked.filter(({ path }) => path === '/v1/reservations').map(({ body }) => JSON.parse(body)).filter(Array.isArray);
   return { url: proxy.url, left, bundles };
 }
 
@@ -63,16 +66,66 @@ test('where the answer to a bundle was lost, what it held is given back and what
   const { url, left } = await between(t);
   const client = new Metergate({ url, apiKey: KEY, timeoutMs: 300 });
   t.after(() => client.close(100));
-  const hold = (organization, quantity) => client.bundle.reserve({ organization, meter: 'tokens', quantity, ttlSeconds: 600 }, { waitMs: 20 });
-  const kept = await hold('kept', 40);
+  const bundle = new Bundle(client);
+  const hold = (organization, quantity) => bundle.reserve({ organization, meter: 'tokens', quantity, ttlSeconds: 600 }, { waitMs: 20 });
+  const kept = await Promise.all([hold('kept', 40), hold('kept', 50)]);
   left.cuts = 40;
-  const settling = client.settlements.commit(kept, { quantity: 30 });
-  await assert.rejects(hold('lost', 60), UnreachableError);
-  assert.deepEqual([await standing('lost'), await standing('kept')], [[0, 60], [30, 0]]);
+  const settling = Promise.all(kept.map((one) => client.settlements.commit(one, { quantity: 30 })));
+  const asked = await Promise.allSettled([hold('lost', 60), hold('lost', 20)]);
+  assert.ok(asked.every(({ reason }) => reason instanceof UnreachableError));
+  assert.deepEqual([await standing('lost'), await standing('kept')], [[0, 80], [60, 0]]);
   left.cuts = 0;
   for (let waited = 0; (await standing('lost'))[1] > 0 && waited < 100; waited++) await wait(100);
   await settling;
-  assert.deepEqual([await standing('lost'), await standing('kept')], [[0, 0], [30, 0]]);
+  assert.deepEqual([await standing('lost'), await standing('kept')], [[0, 0], [60, 0]]);
+});
+
+test('where a server takes no bundle, or none so large, each goes in smaller ones and nothing is lost', async (t) => {
+  await server.organization('small', [['tokens', 'billingPeriod', 10_000]]);
+  const tooMuch = json(413, { status: 413, code: 'payload-too-large', title: 'Too large', detail: 'Send less.' });
+  for (const most of [3, 1]) {
+    const { url, bundles } = await between(t, (_, body) => (body.startsWith('[') && JSON.parse(body).length > most ? tooMuch : undefined));
+    const dropped = [];
+    const client = new Metergate({ url, apiKey: KEY, timeoutMs: 20_000, onDropped: (lost) => dropped.push(...lost) });
+    const bundle = new Bundle(client);
+    const [used] = await standing('small');
+    const held = await Promise.all(Array.from({ length: 17 }, () => bundle.reserve({ organization: 'small', meter: 'tokens', quantity: 10, ttlSeconds: 60 }, { waitMs: 20 })));
+    await Promise.all(held.map((one) => client.settlements.commit(one, { quantity: 7 })));
+    assert.deepEqual([await standing('small'), dropped], [[used + 17 * 7, 0], []]);
+    assert.ok(held.every(({ isSettled }) => isSettled) && bundles().length > 2, `${bundles().length} bundles`);
+    await client.close();
+  }
+});
+
+test('what waits when the client closes is sent then, and what was sent in vain goes again at once', async (t) => {
+  await server.organization('closing', [['tokens', 'billingPeriod', 10_000]]);
+  let away = 0;
+  const later = json(503, { status: 503, code: 'unavailable', title: 'Later', detail: 'Ask again.' });
+  const { url } = await between(t, ({ url: asked }) => (asked !== '/v1/consume?status=native' && away-- > 0 ? later : undefined));
+  const dropped = [];
+  const client = new Metergate({ url, apiKey: KEY, timeoutMs: 200, onDropped: (lost) => dropped.push(...lost) });
+  const holds = client.hold({ meter: 'tokens', holdMs: 120_000, ttlSeconds: 600 });
+  let allowed = 0;
+  for (let n = 0; n < 30; n++) allowed += (await holds.take('closing')).allowed ? 1 : 0;
+  away = 3;
+  const began = performance.now();
+  await client.close(5_000);
+  assert.ok(performance.now() - began < 4_000, 'it has not waited for company');
+  assert.deepEqual([await standing('closing'), dropped], [[allowed, 0], []]);
+});
+
+test('many that have lapsed while the server was away are recorded', async (t) => {
+  const names = Array.from({ length: 200 }, (_, n) => `lapsed-${n}`);
+  await Promise.all(names.map((name) => server.organization(name, [['tokens', 'billingPeriod', 1_000]])));
+  const { url } = await between(t);
+  const client = new Metergate({ url, apiKey: KEY, timeoutMs: 2_000 });
+  const bundle = new Bundle(client);
+  const held = await Promise.all(names.map((organization) => bundle.reserve({ organization, meter: 'tokens', quantity: 10, ttlSeconds: 1 }, { waitMs: 20 })));
+  await wait(1_500);
+  await Promise.all(held.map((one) => client.settlements.commit(one, { quantity: 7 })));
+  assert.equal(await client.flush(20_000), true);
+  for (const name of names) assert.deepEqual(await standing(name), [7, 0], name);
+  await client.close();
 });
 
 test('an element that is refused is told so alone', async (t) => {
@@ -80,7 +133,8 @@ test('an element that is refused is told so alone', async (t) => {
   const { url, bundles } = await between(t);
   const client = new Metergate({ url, apiKey: KEY, timeoutMs: 20_000 });
   t.after(() => client.close(100));
-  const hold = (organization, meter, quantity) => client.bundle.reserve({ organization, meter, quantity, ttlSeconds: 60 }, { waitMs: 20 });
+  const bundle = new Bundle(client);
+  const hold = (organization, meter, quantity) => bundle.reserve({ organization, meter, quantity, ttlSeconds: 60 }, { waitMs: 20 });
   const [made, refused, nobody, nothing] = await Promise.allSettled([hold('alone', 'tokens', 70), hold('alone', 'tokens', 31), hold('nobody', 'tokens', 1), hold('alone', 'none', 1)]);
   assert.deepEqual([made.value.allowed, refused.value.allowed, refused.value.reason], [true, false, 'quota-exceeded']);
   assert.ok(nobody.reason instanceof ProblemError && nothing.reason instanceof ProblemError);

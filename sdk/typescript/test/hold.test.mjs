@@ -226,7 +226,7 @@ async function stub(t, remaining, reserve) {
   const limit = { window: 'day', enforcement: 'hard', limit: 1e9, used: 0, held: 0, remaining, resetsAt: null, violated: false };
   const body = { organization: 'acme', meter: 'api_calls', quantity: 1, allowed: true, reason: null, overage: 0, limits: [limit] };
   const allowed = json(200, { ...body, id: 'd-1' });
-  const held = json(200, { data: [{ ...body, id: 'r-1', state: 'held' }] });
+  const held = json(200, { ...body, id: 'r-1', state: 'held' });
   const proxy = await faulty((request, response, text) => (request.url === '/v1/reservations' ? reserve(held) : allowed)(request, response, text));
   const client = new Metergate({ url: proxy.url, apiKey: KEY, timeoutMs: 20_000 });
   // A rate is told from 2.4 seconds at least: nothing here takes so long.
@@ -280,7 +280,7 @@ test('far from the limits more is held at first than the rate calls for, close t
     const { holds, asked } = await stub(t, remaining, (answer) => answer);
     for (let n = 0; n < 2; n++) await holds.take('acme');
     const [held] = asked('/v1/reservations');
-    assert.equal(held === undefined ? undefined : JSON.parse(held.body)[0].quantity, quantity, `${remaining} left`);
+    assert.equal(held === undefined ? undefined : JSON.parse(held.body).quantity, quantity, `${remaining} left`);
   }
 });
 

@@ -145,8 +145,7 @@ fn elements(body: &[u8]) -> Result<Vec<Element<'_>>, ApiError> {
     if let Ok(all) = serde_json::from_slice::<Vec<ConsumeBody<'_>>>(body) {
         return Ok(all.into_iter().map(Ok).collect());
     }
-    let apart: Vec<&RawValue> = json_body::parse(body)?;
-    Ok(apart.into_iter().map(|element| json_body::parse(element.get().as_bytes())).collect())
+    Ok(json_body::elements(body)?.into_iter().map(|element| json_body::parse(element.get().as_bytes())).collect())
 }
 
 /// A decision of an array, with what was asked.

@@ -3,6 +3,7 @@
 use serde::de::{Error as _, IgnoredAny};
 use serde::{Deserialize, Deserializer};
 use serde_json::error::Category;
+use serde_json::value::RawValue;
 use serde_path_to_error::{Path, Segment};
 
 use super::error::{ApiError, Fault};
@@ -19,6 +20,14 @@ pub fn parse<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, ApiError> {
     // A second, slower reading only for who did it wrong: the first finds no path.
     let read = serde_json::from_slice(body).map_err(|error| explain::<T>(body, &error))?;
     zero::zero_in(body).map_or(Ok(read), |pointer| Err(ApiError::invalid(pointer, ZERO)))
+}
+
+/// Reads the elements of an array, each to be read by [`parse`]: a wrong one spoils only itself.
+///
+/// # Errors
+/// 400 and 422 as [`parse`], of the array alone.
+pub fn elements(body: &[u8]) -> Result<Vec<&RawValue>, ApiError> {
+    serde_json::from_slice(body).map_err(|error| explain::<Vec<&RawValue>>(body, &error))
 }
 
 /// The same of a body that may be absent, which is `{}`.

@@ -105,10 +105,11 @@ pub struct ReservationBody<'a> {
 /// Holds so much if every limit has it. What is held counts as used until it is committed, released, or lapses by itself. Of
 /// `tokens` that say their model and kinds what they are to cost is held on `llm_cost` with them; others are refused while a hard
 /// limit of `llm_cost` has nothing left. An array of up to 1,000 is answered with 200 and, item by item, as `{"data": [...]}`, without
-/// rate headers; an item may also end a reservation: `{"id", "commit": {...}}`, with what `…/commit` takes, or `{"id", "release": {}}`.
+/// rate headers; under an `Idempotency-Key` each item is known by its place. An item may also end a reservation:
+/// `{"id", "commit": {...}}`, with what `…/commit` takes, or `{"id", "release": {}}`.
 #[utoipa::path(post, operation_id = "create_reservation", path = "/v1/reservations", tag = "reservations", request_body = ReserveBody,
     responses((status = 201, body = ReservationBody), (status = 200, description = "Refused: nothing is held, `id` is null", body = ReservationBody),
-        (status = 404, description = "Unknown organization or meter"), (status = 409, description = "Too many are open"), (status = 413, description = "More than 1,000 at once"), (status = 422, description = "Not valid")))]
+        (status = 404, description = "Unknown organization or meter"), (status = 409, description = "Too many are open"), (status = 413, description = "More than 1,000 at once, or the body is too large"), (status = 422, description = "Not valid")))]
 pub async fn create(operation: Operation<Credential, ()>) -> Result<Response<Body>, ApiError> {
     if operation.body.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'[') {
         return array::each(&operation).await;
@@ -234,7 +235,7 @@ async fn ended(app: &App, caller: &Caller, id: ReservationRef, error: StoreError
     match error {
         StoreError::UnknownOrganization => ApiError::not_found(),
         StoreError::Problem(Problem::ReservationOver(Some(ended))) => over(ended.as_str()),
-        // One that has lapsed, or ended before its end was noted by its number.
+        // One of which ids tell nothing any more.
         StoreError::Problem(Problem::ReservationOver(None)) => {
             over(find(app, caller, id, false).await.map_or("lapsed", |detail| detail.state))
         }

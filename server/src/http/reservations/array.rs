@@ -62,7 +62,7 @@ struct ArrayBody {
 /// What is wrong with the call as a whole.
 pub(super) async fn each(operation: &Operation<Credential, ()>) -> Result<Response<Body>, ApiError> {
     let (app, caller) = (&operation.app, operation.by.may(Right::Consume)?);
-    let (text, elements) = (numbers(&operation.uri)?, operation.json::<Vec<&RawValue>>()?);
+    let (text, elements) = (numbers(&operation.uri)?, json::elements(&operation.body)?);
     if elements.len() > MOST_ITEMS {
         return Err(ApiError::payload_too_large(format!("An array has at most {MOST_ITEMS} elements. Send several.")));
     }

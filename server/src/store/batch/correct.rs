@@ -258,11 +258,14 @@ impl Batch<'_> {
         Ok(if let Hold::Made { properties, .. } = *hold { properties } else { String::new() })
     }
 
-    /// How a reservation ended that was committed or released; nothing of one that has lapsed, or where that is longer ago than
-    /// ids are kept.
+    /// How a reservation ended; nothing where that is longer ago than ids are kept. One that was made within that time and of
+    /// whose end nothing is known has lapsed.
     pub(super) fn end_of(&mut self, organization: OrganizationId, id: ReservationId) -> Result<Option<State>, Stop> {
         let found = self.find(organization, Id::Key(&Key::Ended(id)))?;
-        let Search::Found(record, _) = found else { return Ok(None) };
+        let Search::Found(record, _) = found else {
+            let made = self.find(organization, Id::Key(&Key::Reservation(id)))?;
+            return Ok(matches!(made, Search::Found(..)).then_some(State::Lapsed));
+        };
         let What::Reservation(hold) = record.entry.what else { return Ok(None) };
         Ok(match *hold {
             Hold::Settled(_) => Some(State::Committed),
