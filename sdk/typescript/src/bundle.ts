@@ -67,13 +67,9 @@ export class Bundle {
 
   #held(body: Body, waitMs: number): Reservation {
     const act = byCall(this.#client.transport);
-    // What has to be said again has waited already.
-    let waits = waitMs;
     const end = (id: string, action: 'commit' | 'release', said: object, timeoutMs = this.#client.settings.timeoutMs): Promise<Body> => {
       const text = JSON.stringify({ id, [action]: said });
-      const answered = answerTo(this.#ends, { text, timeoutMs, repeatForMs: Infinity, ttlSeconds: 0, alone: () => act(id, action, said, timeoutMs) }, waits);
-      waits = 0;
-      return answered;
+      return answerTo(this.#ends, { text, timeoutMs, repeatForMs: Infinity, ttlSeconds: 0, alone: () => act(id, action, said, timeoutMs) }, waitMs);
     };
     return new Reservation((id, action, said, timeoutMs) => (action === 'extend' ? act(id, action, said, timeoutMs) : end(id, action, said, timeoutMs)), body);
   }

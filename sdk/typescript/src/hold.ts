@@ -45,8 +45,8 @@ const SHORTEST = { part: 1 / 25, ms: 20 };
 const SOONEST = 0.85;
 /** So many milliseconds before its time is over the next is asked for, unless that is a quarter of it, or less than an eighth. */
 const AHEAD_MS = 250;
-/** What nobody waits for goes to the server within such a part of the time that it is held, together with what others need. */
-const WAITS = 20;
+/** What nobody waits for goes to the server within such a part of the time that it is held, and so many milliseconds, together with what others need. */
+const WAITS = { part: 1 / 20, ms: 250 };
 /** The longest time in milliseconds that quantity is held close to a limit: what is not used is soon back for the others. */
 const NEAR_MS = 1_000;
 /** Of what is left under the tightest limit, the part that one process holds at most: the rest is for the others. */
@@ -278,10 +278,11 @@ export class Holds {
   async #reserve(tenant: Tenant, size: number, now: number, holdMs: number): Promise<undefined> {
     const { meter, ttlSeconds, properties, repeatForMs } = this.#options;
     const request = { organization: tenant.organization, meter, quantity: size, ttlSeconds };
+    const waitMs = Math.min(WAITS.part * holdMs, WAITS.ms);
     const ended = this.#counted(tenant);
     let reservation;
     try {
-      reservation = await this.#bundle.reserve(properties === undefined ? request : { ...request, properties }, { waitMs: holdMs / WAITS, repeatForMs });
+      reservation = await this.#bundle.reserve(properties === undefined ? request : { ...request, properties }, { waitMs, repeatForMs });
     } finally {
       if (!reservation?.allowed) ended();
     }
@@ -290,7 +291,7 @@ export class Holds {
     tenant.share = Math.floor(reservation.allowed ? (left + size) / SHARE : Math.min(size / 2, left / SHARE));
     if (!reservation.allowed) return;
     const before = tenant.held;
-    const until = now + (holdMs - holdMs / WAITS) * (SOONEST + (1 - SOONEST) * Math.random());
+    const until = now + (holdMs - waitMs) * (SOONEST + (1 - SOONEST) * Math.random());
     const ahead = Math.max(holdMs / 8, Math.min(holdMs / 4, AHEAD_MS));
     const held: Held = { reservation, headers, left: size, used: 0, calls: 0, low: size / 3, until, timer: undefined, ended };
     held.timer = setTimeout(() => this.#soonOver(tenant, held), Math.max(1, until - ahead - performance.now())).unref();
