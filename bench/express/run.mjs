@@ -1,8 +1,9 @@
 // Requests a second, and CPU a request, of one Express app guarded in four ways, interleaved:
-//   ./check servers node bench/express/run.mjs METERGATE [ROUNDS] [SECONDS] [in-turn|together] [held,asked,stack]
-// In turn each app has the machine for itself, and starts anew each time. With `together` all apps are loaded at the same time,
-// so that a machine that does other work as well disturbs them alike: then only the app's CPU a request is told, and the one with
-// nothing runs twice to show how exact that is. What it takes over nothing is taken round by round.
+//   ./check servers node bench/express/run.mjs METERGATE [ROUNDS] [SECONDS] [in-turn|moments] [held,asked,stack] [ORGANIZATIONS]
+// In turn each app has the machine for itself, and starts anew each time. In moments all of them run, and each is loaded in turn
+// with a few hundred requests, so that a machine that does other work as well disturbs them alike: then only the app's CPU a
+// request is told, with what it does between its moments, and the one with nothing runs twice to show how exact that is. What it
+// takes over nothing is taken round by round.
 // Needs wrk, and `npm ci && npm run build` in sdk/, `npm ci` here.
 import { execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -10,10 +11,12 @@ import { readFile, readdir } from 'node:fs/promises';
 import { promisify } from 'node:util';
 
 import { KEY, Server } from '../../sdk/kit/server.mjs';
+import { Load } from './load.mjs';
 
-const [METERGATE, ROUNDS = '5', SECONDS = '5', MODE = 'in-turn', OTHERS = 'held,asked,stack'] = process.argv.slice(2);
+const [METERGATE, ROUNDS = '5', SECONDS = '5', MODE = 'in-turn', OTHERS = 'held,asked,stack', ORGANIZATIONS = '100'] = process.argv.slice(2);
 const CONNECTIONS = 64;
-const ORGANIZATIONS = 100;
+/** Requests in a moment. */
+const MOMENT = 300;
 const WAYS = { nothing: 'nothing', held: 'Metergate, held reservations', asked: 'Metergate, a round trip each', stack: 'rate-limiter-flexible on Redis, batched rows in PostgreSQL' };
 /** Long enough for what is held to be of the size that the rate calls for, and for what is called often to be compiled. */
 const WARM_UP_SECONDS = 8;
@@ -44,48 +47,54 @@ async function listener(port) {
   return Number(/pid=(\d+)/.exec(stdout)[1]);
 }
 
-/** An app, and a function that loads it for so many seconds and answers what `wrk` says. */
-async function start(way, server, connections, organizations) {
+/** An app, and the port on which it listens. */
+async function start(way, server) {
   const environment = { ...process.env, NODE_ENV: 'production', METERGATE_URL: server.url, METERGATE_API_KEY: KEY };
   const app = spawn(process.execPath, [new URL('app.mjs', import.meta.url).pathname, way], { env: environment, stdio: ['ignore', 'pipe', 'inherit'] });
+  process.once('exit', () => app.kill('SIGKILL'));
   const [port] = await once(app.stdout, 'data');
-  const load = async (seconds) => {
-    const given = ['-t1', `-c${connections}`, `-d${seconds}s`, '-s', new URL('load.lua', import.meta.url).pathname, `http://127.0.0.1:${Number(port)}`];
-    const { stdout } = await run('wrk', given, { env: { ...process.env, ORGANIZATIONS: String(organizations) } });
-    const [requests, duration, p50, p99, errors] = /RESULT (\d+) (\d+) (\d+) (\d+) (\d+)/.exec(stdout).slice(1).map(Number);
-    if (errors > 0) throw new Error(`${way}: ${errors} errors\n${stdout}`);
-    return { requests, duration, p50, p99 };
-  };
-  return { app, load };
+  return { app, port: Number(port) };
+}
+
+/** Loads an app for so many seconds; what `wrk` says. */
+async function loaded(port, seconds) {
+  const given = ['-t1', `-c${CONNECTIONS}`, `-d${seconds}s`, '-s', new URL('load.lua', import.meta.url).pathname, `http://127.0.0.1:${port}`];
+  const { stdout } = await run('wrk', given, { env: { ...process.env, ORGANIZATIONS } });
+  const [requests, duration, p50, p99, errors] = /RESULT (\d+) (\d+) (\d+) (\d+) (\d+)/.exec(stdout).slice(1).map(Number);
+  if (errors > 0) throw new Error(`${errors} errors\n${stdout}`);
+  return { requests, duration, p50, p99 };
 }
 
 async function measure(way, server, helpers) {
-  const { app, load } = await start(way, server, CONNECTIONS, ORGANIZATIONS);
-  const processes = { app: app.pid, ...helpers };
-  await load(WARM_UP_SECONDS);
-  const before = await all(processes);
-  const { requests, duration, p50, p99 } = await load(SECONDS);
-  const after = await all(processes);
-  app.kill('SIGKILL');
-  await once(app, 'exit');
-  const each = Object.fromEntries(Object.keys(processes).map((name) => [name, (after[name] - before[name]) / requests]));
-  return { rate: (requests * 1e6) / duration, p50: p50 / 1_000, p99: p99 / 1_000, ...each };
+  const { app, port } = await start(way, server);
+  try {
+    const processes = { app: app.pid, ...helpers };
+    await loaded(port, WARM_UP_SECONDS);
+    const before = await all(processes);
+    const { requests, duration, p50, p99 } = await loaded(port, SECONDS);
+    const after = await all(processes);
+    const each = Object.fromEntries(Object.keys(processes).map((name) => [name, (after[name] - before[name]) / requests]));
+    return { rate: (requests * 1e6) / duration, p50: p50 / 1_000, p99: p99 / 1_000, ...each };
+  } finally {
+    app.kill('SIGKILL');
+    await once(app, 'exit');
+  }
 }
 
-/** CPU a request of all apps, each over that of the first, while all are loaded. Prints a table. */
-async function together(server) {
-  const ways = ['nothing', 'nothing', ...OTHERS.split(',')];
+/** CPU a request of all apps, each over that of the first, while each is loaded a moment at a time. Prints a table. */
+async function moments(server) {
   const apps = [];
-  for (const way of ways) apps.push({ way, ...(await start(way, server, CONNECTIONS / 4, ORGANIZATIONS / 4)), each: [], times: [] });
   try {
-    await Promise.all(apps.map(({ load }) => load(WARM_UP_SECONDS)));
+    for (const way of ['nothing', 'nothing', ...OTHERS.split(',')]) {
+      const { app, port } = await start(way, server);
+      apps.push({ way, app, load: await Load.to(port, Number(ORGANIZATIONS)), each: [], times: [] });
+    }
+    await inMoments(apps, WARM_UP_SECONDS);
     for (let round = 0; round < Number(ROUNDS); round++) {
-      const loaded = async ({ app, load, each }) => {
-        const before = await cpu(app.pid);
-        const { requests } = await load(SECONDS);
-        each.push(((await cpu(app.pid)) - before) / requests);
-      };
-      await Promise.all(apps.map(loaded));
+      const before = await Promise.all(apps.map(({ app }) => cpu(app.pid)));
+      const requests = await inMoments(apps, Number(SECONDS));
+      const after = await Promise.all(apps.map(({ app }) => cpu(app.pid)));
+      for (const [n, { each }] of apps.entries()) each.push((after[n] - before[n]) / requests);
       for (const { each, times } of apps) times.push(each.at(-1) / apps[0].each.at(-1));
       console.error(`round ${round + 1}:`, ...apps.map(({ way, times }) => `${way} ${times.at(-1).toFixed(2)}`));
     }
@@ -94,6 +103,16 @@ async function together(server) {
   }
   console.log('| guarded by | CPU µs a request | of nothing |\n| --- | --- | --- |');
   for (const one of apps) console.log(`| ${WAYS[one.way]} | ${shown(one.each, (each) => each, 0)} | ${shown(one.times, (times) => times, 2)} |`);
+}
+
+/** How many requests each got. */
+async function inMoments(apps, seconds) {
+  const ends = performance.now() + seconds * 1_000;
+  let requests = 0;
+  for (; performance.now() < ends; requests += MOMENT) {
+    for (const { load } of apps) await load.run(MOMENT);
+  }
+  return requests;
 }
 
 async function all(processes) {
@@ -108,13 +127,15 @@ const shown = (results, of, digits) => {
   return `${say(median(numbers))} (${say(Math.min(...numbers))}–${say(Math.max(...numbers))})`;
 };
 
+for (const signal of ['SIGINT', 'SIGTERM']) process.once(signal, () => process.exit(1));
+process.setMaxListeners(0);
 process.env.METERGATE_BINARY = METERGATE;
 const server = await Server.start();
 try {
   const limits = ['minute', 'day', 'billingPeriod'].map((window) => ({ meter: 'api_calls', window, max: 1_000_000_000, enforcement: 'hard' }));
   await server.call('PUT', '/v1/plans/bench', { name: 'Bench', limits });
-  for (let n = 0; n < ORGANIZATIONS; n++) await server.call('POST', '/v1/organizations', { key: `org-${n}`, name: `org-${n}`, plan: 'bench' });
-  if (MODE === 'together') await together(server);
+  for (let n = 0; n < Number(ORGANIZATIONS); n++) await server.call('POST', '/v1/organizations', { key: `org-${n}`, name: `org-${n}`, plan: 'bench' });
+  if (MODE === 'moments') await moments(server);
   else await inTurn(server);
 } finally {
   await server.stop();
