@@ -90,7 +90,7 @@ fn how_a_reservation_ended_is_told_by_its_number() {
         };
         [1, 2, 3].map(ended)
     };
-    let expected = [Some(State::Committed), Some(State::Released), None];
+    let expected = [Some(State::Committed), Some(State::Released), Some(State::Lapsed)];
     let expected = expected.map(|state| StoreError::Problem(Problem::ReservationOver(state)));
     assert_eq!(told(&kit), expected);
     record(&kit, 0..40);
