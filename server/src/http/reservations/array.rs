@@ -1,6 +1,8 @@
 //! An array of reservations (D5): each element holds, or ends what is held, for itself, and all of them take one call and one
 //! commit. For clients that hold for many organizations.
 
+use std::sync::Arc;
+
 use axum::body::Body;
 use axum::http::{Response, StatusCode};
 use metergate_rules::command::Command;
@@ -18,7 +20,7 @@ use super::super::state::App;
 use super::super::{idempotency, json};
 use super::{CommitBody, Credential, ReleaseBody, ReserveBody, answer, ended, numbers, reference};
 use crate::report::reservations::ReservationRef;
-use crate::store::{Answer, Caller, ChangeRequest, Receipt, ReceiptKey, Request, StoreError};
+use crate::store::{Answer, Caller, ChangeRequest, Receipt, ReceiptKey, Request, Respond, StoreError};
 
 /// The route in what is kept of an element under the key of its array.
 const ROUTE: &str = "POST /v1/reservations []";
@@ -71,9 +73,9 @@ pub(super) async fn each(operation: &Operation<Credential, ()>) -> Result<Respon
     for (index, element) in elements.into_iter().enumerate() {
         let receipt = key.as_ref().map(|key| receipt(key, index, element)).transpose()?;
         sent.push(match asked(app, &caller, element.get()).await {
-            Ok(asked) => {
-                requests.push(request(app, caller.clone(), receipt, &asked, text));
-                Ok(asked.of)
+            Ok(Asked { organization, command, of }) => {
+                requests.push(request(app, caller.clone(), receipt, (organization, command), text));
+                Ok(of)
             }
             Err(error) => Err(error),
         });
@@ -107,17 +109,23 @@ async fn asked(app: &App, caller: &Caller, element: &str) -> Result<Asked, ApiEr
     Ok(Asked { organization: OrganizationRef::Id(of.organization), command, of: Some(of) })
 }
 
-fn request(app: &App, caller: Caller, receipt: Option<ReceiptKey>, asked: &Asked, text: bool) -> Request {
-    let headers = app.shared.rate_headers;
-    let Asked { organization, command, .. } = asked;
+fn request(
+    app: &App,
+    caller: Caller,
+    receipt: Option<ReceiptKey>,
+    (organization, command): (OrganizationRef, Command),
+    text: bool,
+) -> Request {
+    let (headers, reason, only_if_changes) = (app.shared.rate_headers, String::new(), None);
+    let respond: Respond = Arc::new(move |after| answer(after, text, headers).0);
     Request::Change(Box::new(ChangeRequest {
         caller,
-        organization: organization.clone(),
-        reason: String::new(),
+        organization,
+        reason,
         receipt,
-        command: command.clone(),
-        only_if_changes: None,
-        respond: std::sync::Arc::new(move |after| answer(after, text, headers).0),
+        command,
+        only_if_changes,
+        respond,
     }))
 }
 
