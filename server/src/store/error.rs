@@ -41,6 +41,9 @@ pub enum EngineError {
     /// Another node was in the way. The same may succeed at once.
     #[error("another node was in the way: {0}")]
     Contended(String),
+    /// What was decided on is not what the team's row says any more. The same may succeed at once.
+    #[error("what is the team's has changed meanwhile")]
+    Outrun,
     /// A value that cannot be stored: the fault of whoever sent it.
     #[error("PostgreSQL does not take a value: {0}")]
     Refused(String),
@@ -115,6 +118,7 @@ impl From<&EngineError> for StoreError {
             | EngineError::Postgres(_)
             | EngineError::Unknown(_)
             | EngineError::Contended(_)
+            | EngineError::Outrun
             | EngineError::Pooled
             | EngineError::Unusable(_) => Self::Unavailable,
         }

@@ -29,6 +29,7 @@ macro_rules! owned {
 }
 
 pub(super) mod accounts;
+mod at_once;
 mod audit;
 pub(super) mod durable;
 mod error;
@@ -357,8 +358,9 @@ impl Postgres {
     /// and its end says so.
     pub(super) fn roll_back(&self) {
         *self.reach.borrow_mut() = Reach::Nothing;
-        self.waiting.borrow_mut().clear();
-        if !self.is_broken() && self.run("ROLLBACK").is_err() {
+        // Perhaps it has not begun yet.
+        let is_begun = self.waiting.take().first().is_none_or(|first| first.sql != BEGIN);
+        if is_begun && !self.is_broken() && self.run("ROLLBACK").is_err() {
             self.broken.set(true);
         }
     }

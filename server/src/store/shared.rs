@@ -6,7 +6,8 @@
 //! committed, and answers leave. What a decision touched beside what was locked is locked in the next try.
 //!
 //! Accounts stay in memory with the version of their row. One is decided on only while its row is locked and has that version or,
-//! where nobody else comes to it (`others.rs`), if the row has that version still when the commit is written.
+//! where nobody else comes to it (`others.rs`), if the row has that version still when the commit is written. The same holds of
+//! the team's row (`team.rs`), so that such a turn asks for nothing before it is written, most often by one call.
 //!
 //! A node runs several such loops, lanes, each with a connection and a memory of its own, as several nodes would: while
 //! PostgreSQL works for one the other decides. Calls about one organization go to the same lane, so that they seldom meet.
@@ -35,6 +36,7 @@ use super::{StoreError, Work};
 use crate::clock::{Clock, boot};
 
 mod alone;
+mod commit;
 mod given;
 mod handing;
 mod open;
@@ -42,6 +44,7 @@ mod others;
 mod pace;
 mod remembered;
 mod shown;
+mod team;
 mod tend;
 mod turn;
 
@@ -108,10 +111,7 @@ struct Memory {
     remembered: Arc<Mutex<Remembered>>,
     /// Of the names those that a turn is about.
     used: Vec<(OrganizationKey, OrganizationId)>,
-    /// The team's row as it was when catalogue and people were read. Not known of a server to which it has just connected.
-    epochs: Option<(i64, i64)>,
-    /// The same of any server.
-    highest: (i64, i64),
+    team: team::Team,
     /// Organizations that the last try touched without a lock.
     also: BTreeSet<OrganizationId>,
     /// Whether it touched the team's chain without one.
@@ -290,6 +290,7 @@ impl Shared {
                     std::thread::sleep(REST * (tries - 1));
                 }
                 Failure::Store(EngineError::Unreachable(_)) if tries == 1 && !self.is_away() => {}
+                Failure::Store(EngineError::Outrun) if tries < most => {}
                 _ => {
                     self.memory.also.clear();
                     self.memory.also_team = false;
@@ -342,7 +343,7 @@ impl Shared {
         let session = Postgres::connect_to_decide(&self.address).inspect_err(|_| self.failed = Some(boot()))?;
         self.failed = None;
         self.tending.looks_again();
-        self.memory.epochs = None;
+        self.memory.team.doubt();
         self.memory.remembered.lock().doubt();
         if std::mem::take(&mut self.is_told) {
             tracing::info!("PostgreSQL answers again");
@@ -371,7 +372,7 @@ impl Shared {
 
     /// What a commit changed holds from now on.
     fn put_in_force(&mut self, force: Force) {
-        let (catalogue, people) = self.memory.epochs.unwrap_or_default();
+        let (catalogue, people) = self.memory.team.epochs.unwrap_or_default();
         if let Some(everybody) = force.people.map(Arc::new) {
             self.shown.show_people(people, &everybody);
             self.ledger.people = everybody;

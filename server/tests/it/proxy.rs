@@ -43,9 +43,9 @@ struct Weather {
     cuts: u64,
 }
 
-/// Something that happens once, to the first request in which these bytes stand.
+/// Something that happens once, to the first request in which some of these bytes stand.
 struct Trap {
-    bytes: Vec<u8>,
+    any: Vec<Vec<u8>>,
     act: Act,
 }
 
@@ -145,19 +145,19 @@ impl Proxy {
         }
     }
 
-    /// Once: the request with these bytes does not arrive, and the connection ends.
-    pub(crate) fn lose(&self, bytes: &[u8]) {
-        self.set_trap(bytes, Act::Lose);
+    /// Once: the first request with any of these bytes does not arrive, and the connection ends.
+    pub(crate) fn lose(&self, any: &[&[u8]]) {
+        self.set_trap(any, Act::Lose);
     }
 
-    /// Once: the request with these bytes arrives, its reply does not, and the connection ends.
-    pub(crate) fn lose_reply_of(&self, bytes: &[u8]) {
-        self.set_trap(bytes, Act::LoseReply);
+    /// Once: the first request with any of these bytes arrives, its reply does not, and the connection ends.
+    pub(crate) fn lose_reply_of(&self, any: &[&[u8]]) {
+        self.set_trap(any, Act::LoseReply);
     }
 
     /// Once: the request with these bytes arrives, and arrives again after a while, over another connection.
     pub(crate) fn repeat(&self, bytes: &[u8], after: Duration) {
-        self.set_trap(bytes, Act::RepeatAfter(after));
+        self.set_trap(&[bytes], Act::RepeatAfter(after));
     }
 
     /// All is well again. Traps stay.
@@ -175,8 +175,9 @@ impl Proxy {
         self.control.repeated.load(Ordering::SeqCst)
     }
 
-    fn set_trap(&self, bytes: &[u8], act: Act) {
-        self.control.traps.lock().push(Trap { bytes: bytes.to_owned(), act });
+    fn set_trap(&self, any: &[&[u8]], act: Act) {
+        let any = any.iter().map(|bytes| bytes.to_vec()).collect();
+        self.control.traps.lock().push(Trap { any, act });
     }
 
     fn change(&self, change: impl FnOnce(&mut Weather)) {
@@ -263,7 +264,8 @@ impl Line {
     /// Springs the first trap whose bytes stand in a request, before that goes on. Whether the request is lost.
     fn spring(&self, request: &[u8]) -> bool {
         let mut traps = self.control.traps.lock();
-        let found = traps.iter().position(|trap| request.windows(trap.bytes.len()).any(|bytes| bytes == trap.bytes));
+        let stands = |bytes: &Vec<u8>| request.windows(bytes.len()).any(|window| window == bytes);
+        let found = traps.iter().position(|trap| trap.any.iter().any(stands));
         let Some(trap) = found.map(|found| traps.remove(found)) else { return false };
         self.control.sprung.fetch_add(1, Ordering::SeqCst);
         match trap.act {

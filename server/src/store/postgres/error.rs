@@ -3,6 +3,7 @@
 use tokio_postgres::Error;
 use tokio_postgres::error::SqlState;
 
+use super::at_once::OUTRUN;
 use crate::store::error::EngineError;
 
 impl From<Error> for EngineError {
@@ -21,6 +22,7 @@ impl From<Error> for EngineError {
             }
             // Serialization failures and deadlocks.
             "40" => Self::Contended(told),
+            _ if state.code() == OUTRUN => Self::Outrun,
             _ if *state == SqlState::DISK_FULL => Self::ServerFull(told),
             // A statement that was prepared stays for as long as its session.
             _ if *state == SqlState::INVALID_SQL_STATEMENT_NAME => Self::Pooled,

@@ -7,6 +7,7 @@ use tokio_postgres::Row;
 use uuid::Uuid;
 
 use super::ids::Seek;
+use super::patience::TURN;
 use super::{Of, Postgres, Value, at, bytes_at, number_at, organization_at, uuid};
 use crate::faults::planted;
 use crate::store::error::{EngineError, unreadable};
@@ -42,6 +43,15 @@ pub(in crate::store) struct Epochs {
     /// The oldest program that may use the schema, by how many migrations it knows.
     pub(in crate::store) oldest: u32,
     /// What the clock of PostgreSQL said, behind all locks of the same turn.
+    pub(in crate::store) now: Time,
+}
+
+/// What a turn believes without a look, which must prove to be so when the turn is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::store) struct Believed {
+    /// What the team's row says of catalogue and people.
+    pub(in crate::store) epochs: (i64, i64),
+    /// What PostgreSQL's clock said when the turn was decided.
     pub(in crate::store) now: Time,
 }
 
@@ -86,6 +96,9 @@ const SKIP: &str = lock!("FOR UPDATE OF a SKIP LOCKED");
 const WAIT: &str = lock!("ORDER BY a.organization FOR UPDATE OF a");
 /// Nobody is kept out: what a planted bug does.
 const SEE: &str = lock!("");
+
+/// By so much, in microseconds, a clock may be set back without a word.
+pub(super) const STEPPED: i64 = 10_000;
 
 macro_rules! team {
     ($lock:literal) => {
@@ -204,6 +217,22 @@ impl Postgres {
     pub(in crate::store) fn epochs(&self, how: TeamRow) -> Result<Epochs, EngineError> {
         let row = self.together(&[(how.sql(), Vec::new())])?.pop().and_then(|mut rows| rows.pop());
         self.epochs_of(row)
+    }
+
+    /// Accounts are trusted without a look.
+    pub(in crate::store) fn trusts(&self, trusted: &[Locked]) {
+        self.handed.borrow_mut().hold(trusted.iter().map(|one| one.organization));
+    }
+
+    /// Begins the transaction that was put off, and makes sure that the team's row says what is believed of it.
+    ///
+    /// # Errors
+    /// [`EngineError::Outrun`] where it does not.
+    pub(super) fn is_as_believed(&self, believed: &Believed) -> Result<(), EngineError> {
+        let Epochs { catalogue, people, oldest, now, .. } = self.epochs(TeamRow::Seen)?;
+        let is_now = (-STEPPED..TURN).contains(&now.since(believed.now));
+        let is_so = (catalogue, people) == believed.epochs && super::admit(oldest).is_ok() && is_now;
+        if is_so || planted("epochs-unseen") { Ok(()) } else { Err(EngineError::Outrun) }
     }
 
     /// What the team's row says, if this session is the connection's own: else what was read under which role is not known.

@@ -9,7 +9,7 @@ mod waiting;
 
 pub(super) use waiting::take_turn;
 
-const MIGRATIONS: [&str; 11] = [
+const MIGRATIONS: [&str; 12] = [
     include_str!("../../../migrations/postgres/0001_start.sql"),
     include_str!("../../../migrations/postgres/0002_notifications.sql"),
     include_str!("../../../migrations/postgres/0003_stripe.sql"),
@@ -21,6 +21,7 @@ const MIGRATIONS: [&str; 11] = [
     include_str!("../../../migrations/postgres/0009_invitations.sql"),
     include_str!("../../../migrations/postgres/0010_hours.sql"),
     include_str!("../../../migrations/postgres/0011_resets.sql"),
+    include_str!("../../../migrations/postgres/0012_turns.sql"),
 ];
 
 /// The version of the schema that this program makes.

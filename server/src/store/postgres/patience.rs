@@ -33,7 +33,7 @@ const NO_STANDBY: &str = "
         END IF;
     END $$";
 /// How long a transaction of the loop may take, in microseconds, and what is left for its commit in any case.
-const TURN: i64 = 3 * SECOND;
+pub(super) const TURN: i64 = 3 * SECOND;
 const COMMIT: i64 = SECOND;
 
 /// When a transaction that begins so must be over, in microseconds since boot. Whoever reads may take longer.

@@ -210,7 +210,8 @@ impl Postgres {
     }
 
     /// Adds to the rows that are known. What is left is added to others.
-    fn added_to_kept<'m>(
+    /// The same of those rows that are kept. The others are left.
+    pub(super) fn added_to_kept<'m>(
         &self,
         more: &'m BTreeMap<RollupKey, Day>,
         locked: &HashMap<OrganizationId, i64>,

@@ -10,6 +10,8 @@ use metergate_rules::time::Time;
 use uuid::Uuid;
 
 use super::accounts::{Accounts, INSERT_ACCOUNTS};
+use super::at_once::values_of_totals;
+use super::lock::Believed;
 use super::remade::INSERT as INSERT_ROLLUPS;
 use super::{Owned, Postgres, Value, at, uuid};
 use crate::catalogue::change::TeamRow;
@@ -86,6 +88,17 @@ pub(in crate::store) struct Commit<'a> {
     pub(in crate::store) team_head: Option<Head>,
     /// The organization that it deletes.
     pub(in crate::store) deleted: Option<OrganizationId>,
+    /// What nobody has looked at before it was decided.
+    pub(in crate::store) believed: Option<Believed>,
+}
+
+/// What PostgreSQL told of a commit.
+#[derive(Debug, Default)]
+pub(in crate::store) struct Told {
+    /// What the team's row says after it of catalogue and people, if that has changed.
+    pub(in crate::store) epochs: Option<(i64, i64)>,
+    /// What the time was, if nobody had asked for it before.
+    pub(in crate::store) now: Option<Time>,
 }
 
 macro_rules! insert_blocks {
@@ -125,20 +138,25 @@ const INSERT_LISTED: &str = "
         AS k(organization, key, name, plan, status, locked, created_at, subscription, customer) ORDER BY k.key";
 
 impl Postgres {
-    /// Writes a commit, and makes it durable. Answers what the team's row says after it of catalogue and people, if that
-    /// has changed.
+    /// Writes a commit, and makes it durable.
     ///
     /// # Errors
     /// [`EngineError::Contended`] where another node was in the way, [`EngineError::Unknown`] where the end of the commit
     /// cannot be known.
-    pub(in crate::store) fn write(&self, commit: &Commit<'_>) -> Result<Option<(i64, i64)>, EngineError> {
+    pub(in crate::store) fn write(&self, commit: &Commit<'_>) -> Result<Told, EngineError> {
+        let locked = commit.changed.iter().map(|changed| (changed.account.id, changed.seen.unwrap_or(0))).collect();
+        if let Some(believed) = &commit.believed {
+            if let Some(now) = self.write_at_once(commit, believed, &locked)? {
+                return Ok(Told { epochs: None, now: Some(now) });
+            }
+            self.is_as_believed(believed)?;
+        }
         let changed = commit.changed.iter().map(|changed| changed.account.id);
         let noted = commit.audit.iter().map(|row| OrganizationId(row.chain));
         let answered = commit.receipts.iter().map(|kept| OrganizationId(kept.scope));
         let told = commit.messages.iter().map(|message| message.organization);
         let trusted = commit.trusted.iter().map(|(id, _)| *id);
         self.name(changed.chain(noted).chain(answered).chain(told).chain(commit.deleted).chain(trusted));
-        let locked = commit.changed.iter().map(|changed| (changed.account.id, changed.seen.unwrap_or(0))).collect();
         let rollups = self.grown(&commit.rollups, &locked)?;
         self.are_same(&commit.trusted);
         self.write_old(&commit.changed)?;
@@ -163,7 +181,7 @@ impl Postgres {
         fail_here()?;
         self.commit()?;
         self.kept.borrow_mut().take_in(&locked, rollups);
-        Ok(epochs)
+        Ok(Told { epochs, now: None })
     }
 
     /// New accounts, and of all accounts blocks and ids.
@@ -198,7 +216,7 @@ impl Postgres {
         Ok(())
     }
 
-    /// What is looked at once it is written: answers that nobody else has kept meanwhile, the team's row. Everything that waits goes out with it.
+    /// What is looked at once it is written: answers that nobody else has kept meanwhile. Everything that waits goes out with it.
     fn write_guarded(&self, commit: &Commit<'_>) -> Result<Option<(i64, i64)>, EngineError> {
         let kept: Vec<_> = commit.receipts.iter().map(|kept| kept_values(kept, commit)).collect();
         let team = team_values(commit);
@@ -227,14 +245,8 @@ impl Postgres {
             let counts: Vec<i64> = commit.values.values().copied().collect();
             self.later(ADD_VALUES, owned![ids, meters, values, buckets, counts]);
         }
-        let (part, totals) = &commit.totals;
-        let meters: Vec<i64> = totals.iter().map(|((meter, _), _)| i64::from(meter.0)).collect();
-        if !meters.is_empty() {
-            let days: Vec<i32> = totals.iter().map(|((_, day), _)| day).collect();
-            let counts: Vec<i64> = totals.iter().map(|(_, slot)| slot.count).collect();
-            let sums: Vec<i64> = totals.iter().map(|(_, slot)| slot.sum).collect();
-            let peaks: Vec<i64> = totals.iter().map(|(_, slot)| slot.max).collect();
-            self.later(ADD_TOTALS, owned![*part, meters, days, counts, sums, peaks]);
+        if commit.totals.1.iter().next().is_some() {
+            self.later(ADD_TOTALS, values_of_totals(commit.totals.0, &commit.totals.1));
         }
     }
 
@@ -318,7 +330,7 @@ fn team_values(commit: &Commit<'_>) -> Option<Vec<Owned>> {
 }
 
 /// Where the tests make a commit fail.
-fn fail_here() -> Result<(), EngineError> {
+pub(super) fn fail_here() -> Result<(), EngineError> {
     fail::fail_point!("commit-fails", |_| Err(EngineError::Unusable("a planted failure".to_owned())));
     Ok(())
 }

@@ -9,6 +9,7 @@ use parking_lot::{Mutex, RwLock};
 
 use super::pace::Pace;
 use super::shown::Shown;
+use super::team::Team;
 use super::tend::{Role, Tending};
 use super::{DEADLINE, Memory, PARTS, Shared};
 use crate::catalogue::Snapshot;
@@ -60,7 +61,7 @@ impl Shared {
     fn new(lane: usize, common: Common, session: Postgres, ledger: Ledger, epochs: (i64, i64)) -> Self {
         let Common { address, settings, clock, ahead, shown, inbox, given, outdated, part } = common;
         let part = (usize::from(part) + lane) % PARTS;
-        let memory = Memory { part: part as i16, epochs: Some(epochs), highest: epochs, ..Memory::default() };
+        let memory = Memory { part: part as i16, team: Team::new(epochs), ..Memory::default() };
         let role = match lane {
             0 => Role::First,
             lane if lane < deciding(&settings) => Role::Decides,

@@ -1,28 +1,22 @@
-//! One turn of the loop: what calls name is locked or trusted, they are decided, and what was decided is written.
+//! One turn of the loop: what calls name is locked or trusted, they are decided, and what was decided is written (`commit.rs`).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use metergate_rules::id::OrganizationId;
-use metergate_rules::outcome::{Change, What};
 use metergate_rules::time::Time;
 
 use super::{Shared, is_lost, is_of_one};
 use crate::catalogue::Snapshot;
-use crate::store::audit::{TEAM, chain_of};
+use crate::clock::boot;
+use crate::store::audit::TEAM;
 use crate::store::batch::{Batch, Failure, Pending};
-use crate::store::block::{self, Place};
 use crate::store::decided::Decided;
-use crate::store::dirty::DirtyAccount;
 use crate::store::error::{EngineError, unreadable};
 use crate::store::inbox::Call;
-use crate::store::ledger::Head;
-use crate::store::postgres::lock::{Epochs, Locking, TeamRow};
-use crate::store::postgres::write::{Changed, Commit};
+use crate::store::postgres::lock::{Believed, Epochs, Locked, Locking, TeamRow};
 use crate::store::postgres::{self, BEGIN, Postgres};
-use crate::store::rollup::{Carried, Rollups};
-use crate::store::totals::Totals;
 use crate::store::{DecidedReceipt, Receipt, StoreError, Work};
 
 /// Rows that others hold are waited for so long, in milliseconds, while nobody else is answered.
@@ -45,9 +39,11 @@ pub(super) struct Held {
     /// Versions and last blocks of the accounts that are locked or trusted.
     pub(super) locked: BTreeMap<OrganizationId, (i64, u64)>,
     /// Accounts that are not locked: whether they have these versions still is seen at the end.
-    trusted: Vec<(OrganizationId, i64)>,
+    pub(super) trusted: Vec<(OrganizationId, i64)>,
     /// Those that another node holds.
     pub(super) skipped: BTreeSet<OrganizationId>,
+    /// What is believed without a look: that is looked at in the end.
+    pub(super) believed: Option<Believed>,
 }
 
 impl Shared {
@@ -148,6 +144,9 @@ impl Shared {
         if is_met {
             self.memory.others.met(trusted);
         }
+        if let Err(Failure::Store(EngineError::Outrun)) = &done {
+            self.memory.team.ask();
+        }
         if done.is_err() {
             self.memory.remembered.lock().doubt_of(self.ledger.accounts.keys());
         }
@@ -165,9 +164,18 @@ impl Shared {
         // Whoever changes the team's row takes it first: then nobody who holds it waits for an account.
         let before = if how == TeamRow::Locked { Some(session.epochs(how)?) } else { None };
         let (trusted, wanted) = self.memory.remembered.lock().versions(ids, locking == Locking::Trusts);
+        let asks = how != TeamRow::Seen || locking != Locking::Trusts || !wanted.is_empty() || !sought.is_empty();
+        if !asks
+            && !trusted.is_empty()
+            && let Some(believed) = self.memory.team.believed()
+        {
+            return self.hold_unasked(session, trusted, believed);
+        }
         let seen = if how == TeamRow::Locked { TeamRow::Seen } else { how };
+        let asked = boot();
         let (mut locked, epochs) = session.take((&wanted, &trusted), locking, seen, sought)?;
-        let versions = trusted.iter().map(|trusted| (trusted.organization, trusted.version)).collect();
+        self.memory.team.said(epochs.now, asked);
+        let versions = versions_of(&trusted);
         locked.extend(trusted);
         self.admit(epochs.oldest)?;
         self.load(session, before.unwrap_or(epochs))?;
@@ -181,7 +189,23 @@ impl Shared {
         if how == TeamRow::Locked {
             self.ledger.heads.insert(TEAM, epochs.head);
         }
-        Ok(Held { now, locked, skipped, trusted: versions })
+        Ok(Held { now, locked, skipped, trusted: versions, believed: None })
+    }
+
+    /// The same of accounts that are all trusted, where nothing else is to be asked: PostgreSQL hears of the turn when that is written.
+    fn hold_unasked(
+        &mut self,
+        session: &Postgres,
+        trusted: Vec<Locked>,
+        believed: Believed,
+    ) -> Result<Held, EngineError> {
+        session.trusts(&trusted);
+        let ids = trusted.iter().map(|trusted| trusted.organization).collect();
+        let versions = versions_of(&trusted);
+        self.take_in(trusted, &[], &BTreeSet::new())?;
+        let locked = self.memory.remembered.lock().places(&ids);
+        let now = self.time(believed.now);
+        Ok(Held { now, locked, skipped: BTreeSet::new(), trusted: versions, believed: Some(believed) })
     }
 
     /// Stops where a newer program has changed the schema so that this one must not use it any more.
@@ -198,18 +222,18 @@ impl Shared {
 
     /// Reads what is the team's, where another node has changed it.
     fn load(&mut self, session: &Postgres, epochs: Epochs) -> Result<(), EngineError> {
-        if self.memory.epochs == Some((epochs.catalogue, epochs.people)) {
+        if self.memory.team.epochs == Some((epochs.catalogue, epochs.people)) {
             return Ok(());
         }
         // Nobody changes it while it is read.
         let Epochs { catalogue, people, people_kept, .. } = session.epochs(TeamRow::Held)?;
-        let (known_catalogue, known_people) = self.memory.epochs.unzip();
-        let highest = (self.memory.highest.0.max(catalogue), self.memory.highest.1.max(people));
+        let (known_catalogue, known_people) = self.memory.team.epochs.unzip();
+        let highest = (self.memory.team.highest.0.max(catalogue), self.memory.team.highest.1.max(people));
         if highest != (catalogue, people) {
             tracing::error!("PostgreSQL knows less than it did: a standby or a backup has taken its place");
             self.shown.begin_anew();
         }
-        self.memory.highest = (catalogue, people);
+        self.memory.team.highest = (catalogue, people);
         if known_catalogue != Some(catalogue) {
             let mut stored = session.stored()?;
             stored.prices.prices = stored.prices.prices.or_known(&self.ledger.catalogue.stored.prices.prices);
@@ -224,143 +248,11 @@ impl Shared {
             self.ledger.people = Arc::new(now?);
             self.shown.show_people(people, &self.ledger.people);
         }
-        self.memory.epochs = Some((catalogue, people));
+        self.memory.team.epochs = Some((catalogue, people));
         Ok(())
-    }
-
-    /// Writes what was decided, and only then makes it what is known. The place of each record.
-    pub(super) fn commit(&mut self, session: &Postgres, held: &Held, decided: Decided) -> Result<Vec<Place>, Failure> {
-        if decided.is_empty() {
-            if !held.trusted.is_empty() {
-                session.are_same(&held.trusted);
-                session.together(&[])?;
-            }
-            session.roll_back();
-            return Ok(Vec::new());
-        }
-        let order = block::order(&decided.records);
-        let (mut commit, places) = self.made_of(&decided, &order, held)?;
-        let is_team = decided.heads.contains_key(&TEAM);
-        let touched = commit.changed.iter().filter(|changed| changed.seen.is_none()).map(|changed| changed.account.id);
-        let deleted = decided.deleted.filter(|id| !held.locked.contains_key(id));
-        // What was asked for and is not there after all has a chain and no account: one that was deleted.
-        let noted = decided.heads.keys().map(|chain| OrganizationId(*chain)).filter(|id| {
-            id.0 != TEAM
-                && !held.locked.contains_key(id)
-                && decided.deleted != Some(*id)
-                && !self.memory.also.contains(id)
-        });
-        let unlocked: Vec<_> = touched.chain(noted).filter(|id| is_old(&decided, *id)).chain(deleted).collect();
-        if !unlocked.is_empty() || (is_team && !self.ledger.heads.contains_key(&TEAM)) {
-            self.memory.also.extend(unlocked);
-            self.memory.also_team |= is_team;
-            return Err(EngineError::Contended("it touches what it has not locked".to_owned()).into());
-        }
-        let written: BTreeSet<_> = commit.changed.iter().map(|changed| changed.account.id).collect();
-        commit.trusted.extend(held.trusted.iter().filter(|(id, _)| !written.contains(id)));
-        commit.team_head = decided.heads.get(&TEAM).copied();
-        if let Some(epochs) = session.write(&commit)? {
-            self.memory.epochs = Some(epochs);
-            self.memory.highest = epochs;
-        }
-        self.memory.remembered.lock().committed(&commit.changed, decided.deleted);
-        self.tell_given(&decided, held);
-        self.ledger.feed.tell(decided.organizations(&order));
-        self.ledger.feed.tell_messages(&decided.messages);
-        Ok(places)
-    }
-
-    /// What a commit writes of what was decided.
-    fn made_of<'d>(
-        &self,
-        decided: &'d Decided,
-        order: &[usize],
-        held: &Held,
-    ) -> Result<(Commit<'d>, Vec<Place>), EngineError> {
-        let mut places = vec![Place { sequence: 0, offset: 0 }; decided.records.len()];
-        let mut commit = self.commit_of(decided, held);
-        let mut derived = Rollups::default();
-        let mut totals = Totals::default();
-        let most = self.settings.pace.carried();
-        for (account, group) in decided.each(order) {
-            let (seen, last) = held.locked.get(&account.id).copied().unzip();
-            let sequence = last.unwrap_or(0) + 1;
-            let (block, offsets) =
-                block::pack_some(&decided.records, group).map_err(|error| unreadable("a new block", error))?;
-            let mut dirty = DirtyAccount::clean(account);
-            dirty.take_in(sequence, group.iter().map(|i| &decided.records[*i].1));
-            group.iter().zip(offsets).for_each(|(i, offset)| places[*i] = Place { sequence, offset });
-            totals.add_derived(account, &dirty.derived);
-            commit.values.extend(dirty.derived.values);
-            let (carried, due) = self.carried(account.id).after(account.id, dirty.derived.rollups, most);
-            derived.extend(due);
-            let listed = dirty.changed || decided.has_changed(account.id);
-            let head = self.head_of(decided, account.id);
-            let (account, carried, block) = (Arc::clone(account), Arc::new(carried), Some(block));
-            commit.changed.push(Changed { account, carried, seen, sequence, head, block, listed });
-        }
-        self.add_noted(decided, held, &mut commit);
-        commit.changed.sort_unstable_by_key(|changed| changed.account.id);
-        let id = |(index, hash): &(usize, u64)| (decided.records[*index].0, *hash, places[*index]);
-        commit.ids = decided.ids().iter().map(id).filter(|(id, ..)| Some(*id) != decided.deleted).collect();
-        commit.rollups = derived.sorted();
-        commit.totals = (self.memory.part, totals);
-        Ok((commit, places))
-    }
-
-    fn commit_of<'d>(&self, decided: &'d Decided, held: &Held) -> Commit<'d> {
-        Commit {
-            at: held.now,
-            forgotten: held.now.plus(-self.settings.keep_ids),
-            changed: Vec::new(),
-            trusted: Vec::new(),
-            ids: Vec::new(),
-            rollups: BTreeMap::new(),
-            values: BTreeMap::new(),
-            totals: (self.memory.part, Totals::default()),
-            audit: &decided.audit,
-            receipts: &decided.receipts,
-            team: &decided.team,
-            people: &decided.people,
-            messages: &decided.messages,
-            stripe: &decided.stripe,
-            team_head: None,
-            deleted: decided.deleted,
-        }
-    }
-
-    /// Organizations of which nothing but the audit log says something new.
-    fn add_noted(&self, decided: &Decided, held: &Held, commit: &mut Commit<'_>) {
-        let with_records: BTreeSet<_> = commit.changed.iter().map(|changed| changed.account.id).collect();
-        for chain in decided.heads.keys().filter(|chain| **chain != TEAM) {
-            let id = OrganizationId(*chain);
-            if with_records.contains(&id) || decided.deleted == Some(id) {
-                continue;
-            }
-            // One that was never there, or is not any more, has a chain and no account.
-            let Some(account) = self.ledger.accounts.get(&id).map(Arc::clone) else { continue };
-            let (seen, last) = held.locked.get(&id).copied().unzip();
-            let (sequence, head) = (last.unwrap_or(0), self.head_of(decided, id));
-            let carried = self.carried(id);
-            commit.changed.push(Changed { account, carried, seen, sequence, head, block: None, listed: false });
-        }
-    }
-
-    /// What the row of an account that is locked carries.
-    fn carried(&self, id: OrganizationId) -> Arc<Carried> {
-        self.ledger.carried.get(&id).map(Arc::clone).unwrap_or_default()
-    }
-
-    /// The end of an organization's chain after what was decided.
-    pub(super) fn head_of(&self, decided: &Decided, id: OrganizationId) -> Head {
-        let chain = chain_of(id);
-        let known = decided.heads.get(&chain).or_else(|| self.ledger.heads.get(&chain));
-        known.copied().unwrap_or(Head::EMPTY)
     }
 }
 
-/// Whether an organization was there before.
-fn is_old(decided: &Decided, id: OrganizationId) -> bool {
-    let first = decided.records.iter().find(|(owner, _)| *owner == id).map(|(_, record)| &record.entry.what);
-    !first.is_some_and(|what| matches!(what, What::Changed(change) if matches!(**change, Change::Created { .. })))
+fn versions_of(accounts: &[Locked]) -> Vec<(OrganizationId, i64)> {
+    accounts.iter().map(|account| (account.organization, account.version)).collect()
 }

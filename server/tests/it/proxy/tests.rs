@@ -137,7 +137,7 @@ fn it_refuses_and_cuts() {
 fn the_reply_of_a_request_is_lost_and_the_connection_with_it() {
     let echo = Echo::start();
     let proxy = Proxy::before(&echo.address);
-    proxy.lose_reply_of(b"COMMIT");
+    proxy.lose_reply_of(&[b"-", b"COMMIT"]);
     let (mut line, mut other) = (connect(&proxy), connect(&proxy));
     assert!(say(&mut line, "BEGIN").is_some());
     assert_eq!(say(&mut line, "COMMIT"), None);
@@ -149,7 +149,7 @@ fn the_reply_of_a_request_is_lost_and_the_connection_with_it() {
 fn a_request_is_lost_and_the_connection_with_it() {
     let echo = Echo::start();
     let proxy = Proxy::before(&echo.address);
-    proxy.lose(b"COMMIT");
+    proxy.lose(&[b"COMMIT"]);
     let (mut line, mut other) = (connect(&proxy), connect(&proxy));
     assert!(say(&mut line, "BEGIN").is_some());
     assert_eq!(say(&mut line, "COMMIT"), None);

@@ -3,6 +3,7 @@
 use std::thread;
 use std::time::Duration;
 
+use metergate::store::postgres::SCHEMA;
 use metergate_rules::time::MINUTE;
 use serde_json::json;
 
@@ -11,8 +12,9 @@ use super::nodes::{Node, Nodes};
 use crate::proxy::{Proxy, Way};
 use crate::store::Random;
 
-/// What the end of a transaction looks like on the line, apart from the words with which one begins.
-pub(super) const COMMIT: &[u8] = b"COMMIT\0";
+/// What commits look like on the line: the end of a transaction, apart from the words with which one begins, and the call that
+/// is one by itself, by two of its last values: the schema that a program knows, and the length of its connection's mark.
+pub(super) const COMMITS: [&[u8]; 2] = [b"COMMIT\0", &[0, 0, 0, 4, 0, 0, 0, SCHEMA as u8, 0, 0, 0, 16]];
 
 /// How many replies are lost, one after the other.
 const REPLIES: usize = 4;
@@ -118,11 +120,11 @@ impl Disturbance {
             Away => away(postgres),
             Flapping => postgres.flap(3, Duration::from_millis(60)),
             Torn => postgres.cut_after(usize::try_from(random.below(20_000)).unwrap()),
-            CommitLost => postgres.lose(COMMIT),
-            ReplyLost => (0..REPLIES).for_each(|_| postgres.lose_reply_of(COMMIT)),
+            CommitLost => postgres.lose(&COMMITS),
+            ReplyLost => (0..REPLIES).for_each(|_| postgres.lose_reply_of(&COMMITS)),
             RedisSilent => redis.hold(),
             RedisAway => away(redis),
-            RedisReplyLost => redis.lose_reply_of(b"EVALSHA"),
+            RedisReplyLost => redis.lose_reply_of(&[b"EVALSHA"]),
             RedisTwice => redis.repeat(b"EVALSHA", Duration::from_millis(random.below(3000).unsigned_abs())),
             RedisSlow => redis.delay(Duration::from_millis(400)),
             Nothing => {}

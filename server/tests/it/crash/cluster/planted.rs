@@ -11,7 +11,7 @@ use super::super::planted::{ask, is_red};
 use super::super::process::Server;
 use super::super::workload::{MOVING, answer, call};
 use super::Cluster;
-use super::disturbances::COMMIT;
+use super::disturbances::COMMITS;
 use super::nodes::Node;
 use crate::invariant::{Held, holds};
 use crate::store::Database;
@@ -21,6 +21,8 @@ const CALLERS: usize = 6;
 const TIMES: usize = 25;
 /// Storms in which a planted bug is seen at last.
 const STORMS: usize = 5;
+/// Organizations, enough that every loop has some.
+const SEVERAL: usize = 8;
 /// How often a commit is disturbed until it is a caller's.
 const ATTEMPTS: usize = 10;
 
@@ -92,6 +94,38 @@ fn durable_ack_sees_a_refusal_on_an_account_that_is_not_as_it_was_any_more() {
     is_red(after_more_was_given_elsewhere(Some("trusted-unseen")), "durable_ack", "what was given is not there");
 }
 
+/// A node knows several organizations, another node is given an endpoint, and the first does at once what that is to be told.
+fn after_an_endpoint_was_made_elsewhere(bug: Option<&'static str>) -> Held {
+    let database = Database::new();
+    let cluster = Cluster::new("after_an_endpoint_was_made_elsewhere", 2, database.url(), bug);
+    let [first, second] = &cluster.nodes.all[..] else { unreachable!() };
+    let ask = |node: &Node, call: &Call| node.with(Server::client).call(call).expect("the node answers");
+    // They are of all loops, and only the first is told of changes before it asks.
+    let uses = |quantity: i64| {
+        for one in 0..SEVERAL {
+            let of = json!({"organization": format!("storm-{one}"), "meter": "moving", "quantity": quantity});
+            assert_eq!(ask(first, &Call::json("POST", "/v1/consume", of)).value()["allowed"], json!(true));
+        }
+    };
+    uses(1);
+    uses(1);
+    let endpoint = json!({"url": "https://hooks.example.com/usage", "types": ["usage.threshold"]});
+    let made = ask(second, &Call::json("POST", "/v1/webhook-endpoints", endpoint));
+    assert_eq!(made.status, 201, "{}", made.body);
+    uses(MOVING - 2);
+    let deliveries = format!("/v1/webhook-endpoints/{}/deliveries?limit=100", made.value()["id"].as_str().unwrap());
+    let told = ask(second, &Call::get(&deliveries)).value()["data"].as_array().expect("there are deliveries").len();
+    // Of 80 % and of 100 %.
+    holds("durable_ack", told == 2 * SEVERAL, || format!("an endpoint that was made is told of {told} thresholds"))
+}
+
+#[test]
+fn durable_ack_sees_a_decision_on_what_the_team_has_changed() {
+    after_an_endpoint_was_made_elsewhere(None).unwrap_or_else(|violation| panic!("{violation}"));
+    let red = (0..STORMS).map(|_| after_an_endpoint_was_made_elsewhere(Some("epochs-unseen"))).find(Result::is_err);
+    is_red(red.unwrap_or(Ok(())), "durable_ack", "an endpoint that was made is told of ");
+}
+
 #[test]
 fn what_looks_like_damage_on_an_account_that_is_not_as_it_was_is_looked_at_again() {
     let database = Database::new();
@@ -146,11 +180,11 @@ fn a_commit_that_is_lost_or_whose_reply_is_lost_is_told_by_its_id() {
 }
 
 fn lose_commit(node: &Node) {
-    node.postgres.lose(COMMIT);
+    node.postgres.lose(&COMMITS);
 }
 
 fn lose_reply(node: &Node) {
-    node.postgres.lose_reply_of(COMMIT);
+    node.postgres.lose_reply_of(&COMMITS);
 }
 
 #[test]
