@@ -1,6 +1,6 @@
 //! The meters and plans in force: what every decision is made against.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use crate::id::{EventType, MeterId, MeterKey, PlanId, PlanKey};
@@ -13,6 +13,7 @@ use crate::price::{self, PriceTable};
 pub struct Catalogue {
     meters: HashMap<MeterId, Arc<Meter>>,
     meter_keys: HashMap<MeterKey, Arc<Meter>>,
+    deleted: HashSet<MeterId>,
     event_types: HashMap<EventType, Vec<Arc<Meter>>>,
     plans: HashMap<PlanId, Arc<Plan>>,
     versions: HashMap<(PlanKey, u32), PlanId>,
@@ -42,6 +43,7 @@ impl Catalogue {
     /// The same catalogue, which also knows meters that were deleted: by number alone, for what was recorded on them.
     #[must_use]
     pub fn with_deleted(mut self, meters: Vec<Meter>) -> Self {
+        self.deleted.extend(meters.iter().map(|meter| meter.id));
         self.meters.extend(meters.into_iter().map(|meter| (meter.id, Arc::new(meter))));
         self
     }
@@ -88,6 +90,11 @@ impl Catalogue {
     /// The meter of a number.
     pub fn meter(&self, id: MeterId) -> Option<&Arc<Meter>> {
         self.meters.get(&id)
+    }
+
+    /// Whether a meter was deleted.
+    pub fn is_deleted(&self, id: MeterId) -> bool {
+        self.deleted.contains(&id)
     }
 
     /// The meter of a key.

@@ -70,3 +70,5 @@ BEGIN
     END IF;
     RETURN said;
 END $$;
+-- What is PUBLIC's by default may have been taken away.
+GRANT EXECUTE ON FUNCTION write_turn TO metergate_app;

@@ -64,6 +64,13 @@ pub fn authenticate(
     of_secret(secret.trim(), shared, snapshot, now)
 }
 
+/// Whether there is something by which somebody may be known: a cookie, or what looks like a key or a session's token.
+pub fn may_be_known(headers: &HeaderMap, shared: &Shared) -> bool {
+    let Some(header) = headers.get(AUTHORIZATION) else { return shared.cookies.token(headers).is_some() };
+    let secret = header.to_str().ok().and_then(|text| text.split_once(' ')).map(|(_, secret)| secret.trim());
+    secret.is_some_and(|secret| key::id_of(secret).is_some() || hash_of(secret).is_some())
+}
+
 fn of_secret(secret: &str, shared: &Shared, snapshot: &Snapshot, now: Time) -> Result<Credential, ApiError> {
     if let Some(key) = snapshot.api_key(secret, now) {
         let scope = key.organization.map_or(Scope::Team, Scope::Organization);

@@ -122,17 +122,26 @@ pub struct Call<'a> {
 /// What is wrong with the call as a whole; an item's own error stands in its place.
 pub async fn consume(app: &App, mode: Mode, call: Call<'_>) -> Result<Response<Body>, ApiError> {
     let Call { headers, query, body, request } = call;
-    let snapshot = app.snapshot();
-    let caller = app.authenticate(headers, &Method::POST, &snapshot)?.may(Right::Consume)?;
+    let caller = app.identify(headers, &Method::POST).await?.may(Right::Consume)?;
     let manner = Manner::of(query)?;
-    let asking = Asking { app, mode, snapshot: &snapshot, caller, manner, request };
     if body.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'[') {
-        return asking.array(&elements(body)?, idempotency::key(headers)?).await;
+        let (elements, header) = (elements(body)?, idempotency::key(headers)?);
+        let snapshot = app.snapshot_with(|known| elements.iter().flatten().all(|asked| asked.is_of(known))).await;
+        return Asking { app, mode, snapshot: &snapshot, caller, manner, request }.array(&elements, header).await;
     }
     let asked: ConsumeBody<'_> = json_body::parse(body)?;
     let header = if asked.id.is_none() { idempotency::key(headers)? } else { None };
     let header = header.map(|key| (key, None));
-    asking.single(&asked, header).await
+    let snapshot = app.snapshot_with(|known| asked.is_of(known)).await;
+    Asking { app, mode, snapshot: &snapshot, caller, manner, request }.single(&asked, header).await
+}
+
+impl ConsumeBody<'_> {
+    /// Whether all meters that it names are there.
+    fn is_of(&self, snapshot: &Snapshot) -> bool {
+        let together = self.together.iter().flatten().map(|one| &one.meter);
+        self.meter.iter().chain(together).all(|meter| snapshot.meter(meter).is_some())
+    }
 }
 
 /// The header's key, with the place in an array.

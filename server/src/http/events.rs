@@ -67,12 +67,13 @@ impl From<Rejected> for RejectedBody {
 /// # Errors
 /// 400, 413, 415 where the body cannot be read as a whole; 503 where nothing can be written.
 pub async fn ingest(app: &App, headers: &HeaderMap, body: &[u8]) -> Result<Response<Body>, ApiError> {
-    let snapshot = app.snapshot();
-    let caller = app.authenticate(headers, &Method::POST, &snapshot)?.may(Right::Record)?;
+    let caller = app.identify(headers, &Method::POST).await?.may(Right::Record)?;
+    let events = cloudevents::parse(headers, body)?;
+    let snapshot = app.snapshot_with(|known| events.iter().flatten().all(|event| is_known(known, event))).await;
     let (mut requests, mut places, mut rejected) = (Vec::new(), Vec::new(), Vec::new());
     let mut completions = Vec::new();
     let reading = Reading { app, snapshot: &snapshot, caller };
-    for (index, element) in cloudevents::parse(headers, body)?.into_iter().enumerate() {
+    for (index, element) in events.into_iter().enumerate() {
         let request = element.map_err(RejectedBody::from).and_then(|event| {
             let refuse = |(reason, detail)| RejectedBody { index, id: Some(event.id.to_string()), reason, detail };
             let read = if event.source.starts_with(DECISION_SOURCE) {
@@ -107,6 +108,11 @@ pub async fn ingest(app: &App, headers: &HeaderMap, body: &[u8]) -> Result<Respo
     answer.complete(&reading, completions).await?;
     answer.rejected.sort_by_key(|rejected| rejected.index);
     Ok(json(StatusCode::OK, &answer))
+}
+
+/// Whether the meters are there to which it is said; what completes a record names none.
+fn is_known(snapshot: &Snapshot, event: &IncomingEvent<'_>) -> bool {
+    event.source.starts_with(DECISION_SOURCE) || Said::of(snapshot, event).is_ok()
 }
 
 impl IngestBody {
@@ -218,6 +224,23 @@ enum Said<'a> {
 }
 
 impl<'a> Said<'a> {
+    /// To which meters: to those of its type. What a client tells late of a decision or a commit counts where that would have: on
+    /// its meter alone, whatever this counts else, and whatever else counts that type.
+    fn of(snapshot: &'a Snapshot, event: &IncomingEvent<'_>) -> Result<Self, Refused> {
+        let of = |prefix: &str| event.kind.strip_prefix(prefix).filter(|_| event.source.starts_with(CLIENTS));
+        let named = of(OF_DECISION).map(|key| (key, false)).or_else(|| of(OF_COMMIT).map(|key| (key, true)));
+        if let Some((key, is_commit)) = named {
+            let unknown = || ("unknown-meter", format!("There is no meter {key:?}; GET /v1/meters lists them."));
+            return Ok(Said::Only(snapshot.meter(key).ok_or_else(unknown)?, is_commit));
+        }
+        let meters = snapshot.rules.meters_of_type(&event.kind);
+        if meters.is_empty() {
+            let detail = format!("No meter counts events of type {:?}; GET /v1/meters lists them.", event.kind);
+            return Err(("unknown-meter", detail));
+        }
+        Ok(Said::Type(meters))
+    }
+
     fn meters(&self) -> &'a [Arc<Meter>] {
         match self {
             Self::Type(meters) => meters,
@@ -264,7 +287,7 @@ impl Reading<'_> {
     }
 
     fn request(&self, event: &IncomingEvent<'_>) -> Result<RecordRequest, Refused> {
-        let said = self.said(event)?;
+        let said = Said::of(self.snapshot, event)?;
         let Told { items, outcome, calls, llm } = self.told(event, &said)?;
         let invalid = |error: metergate_rules::id::InvalidId| ("invalid-event", error.to_string());
         let recorded = Event {
@@ -283,23 +306,6 @@ impl Reading<'_> {
         };
         let organization = organization(&event.subject)?;
         Ok(RecordRequest { caller: self.caller.clone(), organization, event: recorded, under: None })
-    }
-
-    /// To which meters: to those of its type. What a client tells late of a decision or a commit counts where that would have: on
-    /// its meter alone, whatever this counts else, and whatever else counts that type.
-    fn said(&self, event: &IncomingEvent<'_>) -> Result<Said<'_>, Refused> {
-        let of = |prefix: &str| event.kind.strip_prefix(prefix).filter(|_| event.source.starts_with(CLIENTS));
-        let named = of(OF_DECISION).map(|key| (key, false)).or_else(|| of(OF_COMMIT).map(|key| (key, true)));
-        if let Some((key, is_commit)) = named {
-            let unknown = || ("unknown-meter", format!("There is no meter {key:?}; GET /v1/meters lists them."));
-            return Ok(Said::Only(self.snapshot.meter(key).ok_or_else(unknown)?, is_commit));
-        }
-        let meters = self.snapshot.rules.meters_of_type(&event.kind);
-        if meters.is_empty() {
-            let detail = format!("No meter counts events of type {:?}; GET /v1/meters lists them.", event.kind);
-            return Err(("unknown-meter", detail));
-        }
-        Ok(Said::Type(meters))
     }
 
     fn told(&self, event: &IncomingEvent<'_>, said: &Said<'_>) -> Result<Told, Refused> {

@@ -220,8 +220,7 @@ struct Call<'a> {
 
 impl Call<'_> {
     async fn decide(&self, request: &RequestId) -> Result<Decided, ApiError> {
-        let snapshot = self.app.snapshot();
-        let caller = self.app.authenticate(&self.credential()?, &Method::POST, &snapshot)?.may(Right::Consume)?;
+        let caller = self.app.identify(&self.credential()?, &Method::POST).await?.may(Right::Consume)?;
         let mode = match self.parameters.one("mode")? {
             None | Some("consume") => Mode::Consume,
             Some("check") => Mode::Check,
@@ -234,6 +233,7 @@ impl Call<'_> {
             ApiError::invalid("?organization", detail)
         })?;
         let meter = meter.unwrap_or(Cow::Borrowed(METER));
+        let snapshot = self.app.snapshot_with(|known| known.meter(&meter).is_some()).await;
         let properties = self.properties(&snapshot, &meter, value.as_deref())?;
         let asked = Asked {
             organization: &organization,

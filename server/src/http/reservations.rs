@@ -30,6 +30,7 @@ use super::path::Path;
 use super::query::Pairs;
 use super::rate::Sent;
 use super::state::App;
+use crate::catalogue::Snapshot;
 use crate::llm;
 use crate::report::reservations::{ReservationDetail, ReservationRef};
 use crate::report::{Report, Timestamp};
@@ -116,16 +117,21 @@ pub async fn create(operation: Operation<Credential, ()>) -> Result<Response<Bod
     }
     let (app, caller) = (&operation.app, operation.by.may(Right::Consume)?);
     let (text, asked) = (numbers(&operation.uri)?, operation.json::<ReserveBody>()?);
-    let (organization, command) = asked.command(app, &caller).await?;
+    let snapshot = app.snapshot_with(|known| known.meter(&asked.meter).is_some()).await;
+    let (organization, command) = asked.command(app, &snapshot, &caller).await?;
     let receipt = operation.receipt(ROUTE, &[&operation.body])?;
     run(app, caller, receipt, organization, command, text).await.map_err(ApiError::from)
 }
 
 impl ReserveBody {
     /// What it asks for, and of whom.
-    async fn command(&self, app: &App, caller: &Caller) -> Result<(OrganizationRef, Command), ApiError> {
+    async fn command(
+        &self,
+        app: &App,
+        snapshot: &Arc<Snapshot>,
+        caller: &Caller,
+    ) -> Result<(OrganizationRef, Command), ApiError> {
         let organization = self.organization.parse().map_err(|_| ApiError::unknown_organization())?;
-        let snapshot = app.snapshot();
         let meter = snapshot.meter(&self.meter).ok_or_else(ApiError::unknown_meter)?;
         let properties = self.properties.as_deref();
         if properties.is_some_and(|properties| properties.get().len() > MOST_PROPERTIES) {
@@ -140,7 +146,7 @@ impl ReserveBody {
         let reserve = Reserve { item, ttl: self.ttl_seconds.saturating_mul(SECOND), properties, llm };
         // Before it gets to the store, which may create the organization for it.
         reserve.check()?;
-        refuse_elsewhere(app, &snapshot, caller, &organization, &reserve.item).await?;
+        refuse_elsewhere(app, snapshot, caller, &organization, &reserve.item).await?;
         Ok((organization, Command::Reserve(reserve)))
     }
 }

@@ -17,7 +17,6 @@ use hyper::body::{Body as _, Incoming};
 use metrics::{Histogram, SharedString};
 use tower::ServiceExt;
 
-use super::auth;
 use super::body::{self, Limited, Limits};
 use super::consume::{self, Call, Mode};
 use super::documented;
@@ -158,9 +157,7 @@ impl Service {
             let limits = Limits { bytes: stripe::MOST_BYTES, ..self.limits() };
             return body::read(Limited::new(body, limits)).await.map(Some);
         }
-        let (shared, now) = (&self.app.shared, self.app.now());
-        let known = auth::authenticate(&parts.headers, &parts.method, shared, &shared.store.catalogue(), now);
-        let Err(error) = known else { return Ok(None) };
+        let Err(error) = self.app.identify(&parts.headers, &parts.method).await else { return Ok(None) };
         let too_large = || ApiError::payload_too_large(format!("A body has at most {SMALL_BODY} bytes here."));
         let error = if OF_STRANGERS.contains(&parts.uri.path()) { too_large() } else { error };
         if announced.is_some() {

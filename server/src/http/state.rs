@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, Method};
+use axum::http::{HeaderMap, Method, StatusCode};
 use governor::DefaultKeyedRateLimiter;
 use governor::clock::Clock as _;
 use metergate_rules::decide::Problem;
@@ -123,6 +123,29 @@ impl App {
         self.shared.store.catalogue()
     }
 
+    /// The same. Where something is missing in them that another node may have made a moment ago, as they are after a look.
+    pub async fn snapshot_with(&self, has_all: impl FnOnce(&Snapshot) -> bool) -> Arc<Snapshot> {
+        let snapshot = self.snapshot();
+        if has_all(&snapshot) {
+            return snapshot;
+        }
+        self.shared.store.catch_up().await;
+        self.snapshot()
+    }
+
+    /// Finds who calls, also by a key or a session that another node has made a moment ago.
+    ///
+    /// # Errors
+    /// As [`Self::authenticate`].
+    pub async fn identify(&self, headers: &HeaderMap, method: &Method) -> Result<Credential, ApiError> {
+        match self.authenticate(headers, method, &self.snapshot()) {
+            Err(error) if error.status() == StatusCode::UNAUTHORIZED && auth::may_be_known(headers, &self.shared) => {}
+            known => return known,
+        }
+        self.shared.store.catch_up().await;
+        self.authenticate(headers, method, &self.snapshot())
+    }
+
     /// The time by which the store decides.
     pub fn now(&self) -> Time {
         self.shared.store.now()
@@ -231,7 +254,7 @@ impl App {
 impl FromRequestParts<App> for Credential {
     type Rejection = ApiError;
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
-        app.authenticate(&parts.headers, &parts.method, &app.snapshot())
+        app.identify(&parts.headers, &parts.method).await
     }
 }
 
@@ -246,7 +269,7 @@ pub struct Operator {
 impl FromRequestParts<App> for Operator {
     type Rejection = ApiError;
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
-        let credential = app.authenticate(&parts.headers, &parts.method, &app.snapshot())?;
+        let credential = app.identify(&parts.headers, &parts.method).await?;
         let caller = credential.may(Right::Operate)?;
         Ok(Self { caller, beginner: credential.beginner() })
     }

@@ -141,7 +141,7 @@ pub async fn get_meter(
     credential: Credential,
 ) -> Result<Response<Body>, ApiError> {
     credential.may(Right::Catalogue)?;
-    let snapshot = app.snapshot();
+    let snapshot = app.snapshot_with(|known| known.meter_entry(&key).is_some()).await;
     let body = snapshot.meter_entry(&key).and_then(|entry| MeterBody::of(entry, &snapshot));
     body.map(|body| json_answer(StatusCode::OK, &body)).ok_or_else(ApiError::unknown_meter)
 }
@@ -203,6 +203,13 @@ pub struct VersionQuery {
     version: Option<u32>,
 }
 
+fn plan_of<'s>(snapshot: &'s Snapshot, key: &str, version: Option<u32>) -> Option<&'s PlanEntry> {
+    match version {
+        None => snapshot.plan_entry(key),
+        Some(version) => snapshot.stored.plans.values().find(|p| p.key.as_str() == key && p.version == version),
+    }
+}
+
 /// A plan.
 #[utoipa::path(get, path = "/v1/plans/{key}", tag = "meters and plans", params(("key" = String, Path), VersionQuery),
     responses((status = 200, body = PlanBody), (status = 404, description = "Unknown")))]
@@ -213,11 +220,8 @@ pub async fn get_plan(
     Query(query): Query<VersionQuery>,
 ) -> Result<Response<Body>, ApiError> {
     credential.may(Right::Catalogue)?;
-    let snapshot = app.snapshot();
-    let entry = match query.version {
-        None => snapshot.plan_entry(&key),
-        Some(version) => snapshot.stored.plans.values().find(|p| p.key.as_str() == key && p.version == version),
-    };
+    let snapshot = app.snapshot_with(|known| plan_of(known, &key, query.version).is_some()).await;
+    let entry = plan_of(&snapshot, &key, query.version);
     let entry = entry.ok_or_else(ApiError::unknown_plan)?;
     Ok(written(answer(200, &PlanBody::of(entry), Some(u64::from(entry.version))), false))
 }

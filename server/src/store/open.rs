@@ -24,6 +24,7 @@ use super::reader::{Reader, Recent};
 use super::remade::Remade;
 use super::replay::{Replayed, replay};
 use super::shared::Remembered;
+use super::shared::news::News;
 use super::slice::Files;
 use super::slice::slicer::Slicer;
 use super::slicing::Slicing;
@@ -104,6 +105,8 @@ pub struct Store {
     pub(super) given: Arc<Given>,
     /// Accounts as each loop saw them last, where others may have changed them since.
     pub(super) remembered: Vec<Arc<Mutex<Remembered>>>,
+    /// Of a folder there are none: what was changed is shown.
+    pub(super) news: Option<News>,
     /// Never of a folder, which nobody else can change meanwhile.
     pub(super) outdated: Outdated,
 }
@@ -194,6 +197,7 @@ impl Store {
             engine,
             given: Arc::default(),
             remembered: Vec::new(),
+            news: None,
             outdated: watch::channel(None).1,
         })
     }
@@ -264,6 +268,13 @@ impl Store {
     /// Meters, plans and keys in force.
     pub fn catalogue(&self) -> Arc<Snapshot> {
         self.catalogue.load_full()
+    }
+
+    /// Waits until what others have changed of meters, plans, keys and people by now is in force here, if that is soon.
+    pub async fn catch_up(&self) {
+        if let Some(news) = &self.news {
+            news.hear().await;
+        }
     }
 
     /// Reading, beside the writer.

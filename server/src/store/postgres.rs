@@ -344,12 +344,8 @@ impl Postgres {
         }
         *self.reach.borrow_mut() = Reach::Nothing;
         self.leave_time_to_commit();
-        match self.run("COMMIT") {
-            Err(EngineError::Unreachable(_)) if planted("answer-before-commit") => Ok(()),
-            Err(EngineError::Unreachable(why)) => {
-                self.broken.set(true);
-                Err(EngineError::Unknown(why))
-            }
+        match self.end_of(self.answered(self.client.batch_execute("COMMIT"))) {
+            Err(EngineError::Unknown(_)) if planted("answer-before-commit") => Ok(()),
             committed => committed,
         }
     }

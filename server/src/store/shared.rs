@@ -6,12 +6,10 @@
 //! committed, and answers leave. What a decision touched beside what was locked is locked in the next try.
 //!
 //! Accounts stay in memory with the version of their row. One is decided on only while its row is locked and has that version or,
-//! where nobody else comes to it (`others.rs`), if the row has that version still when the commit is written. The same holds of
-//! the team's row (`team.rs`), so that such a turn asks for nothing before it is written, most often by one call.
+//! where nobody else comes to it (`others.rs`), if the row has that version still when the commit is written (`team.rs`: the team's row, too).
 //!
-//! A node runs several such loops, lanes, each with a connection and a memory of its own, as several nodes would: while
-//! PostgreSQL works for one the other decides. Calls about one organization go to the same lane, so that they seldom meet.
-//! One more decides nothing: it does what goes by itself, and upkeep, for which so nobody waits who decides.
+//! A node runs several such loops, lanes, each with a connection and a memory of its own, as several nodes would: one decides
+//! while PostgreSQL works for the other. Calls about one organization go to one lane. One more does the upkeep alone.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -39,6 +37,7 @@ mod alone;
 mod commit;
 mod given;
 mod handing;
+pub(super) mod news;
 mod open;
 mod others;
 mod pace;

@@ -1,6 +1,7 @@
 //! An array of reservations (D5): each element holds, or ends what is held, for itself, and all of them take one call and one
 //! commit. For clients that hold for many organizations.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use axum::body::Body;
@@ -19,6 +20,7 @@ use super::super::operation::Operation;
 use super::super::state::App;
 use super::super::{idempotency, json};
 use super::{CommitBody, Credential, ReleaseBody, ReserveBody, answer, ended, numbers, reference};
+use crate::catalogue::Snapshot;
 use crate::report::reservations::ReservationRef;
 use crate::store::{Answer, Caller, ChangeRequest, Receipt, ReceiptKey, Request, Respond, StoreError};
 
@@ -29,8 +31,10 @@ const LONGEST_KEY: usize = 250;
 
 /// By this it is known whether an element is about a reservation that there is.
 #[derive(Deserialize)]
-struct Named {
+struct Named<'a> {
     id: Option<IgnoredAny>,
+    #[serde(borrow, default)]
+    meter: Option<Cow<'a, str>>,
 }
 
 /// What is to be done with one that there is.
@@ -70,9 +74,12 @@ pub(super) async fn each(operation: &Operation<Credential, ()>) -> Result<Respon
     }
     let key = idempotency::key(&operation.headers)?;
     let (mut sent, mut requests) = (Vec::<Sent>::with_capacity(elements.len()), Vec::new());
-    for (index, element) in elements.into_iter().enumerate() {
+    let named: Vec<_> = elements.iter().map(|element| json::parse::<Named<'_>>(element.get().as_bytes())).collect();
+    let mut meters = named.iter().flatten().filter_map(|named| named.meter.as_deref());
+    let snapshot = app.snapshot_with(|known| meters.all(|meter| known.meter(meter).is_some())).await;
+    for (index, (element, named)) in elements.iter().zip(named).enumerate() {
         let receipt = key.as_ref().map(|key| receipt(key, index, element)).transpose()?;
-        sent.push(match asked(app, &caller, element.get()).await {
+        sent.push(match asked(app, &snapshot, &caller, (element.get(), named)).await {
             Ok(Asked { organization, command, of }) => {
                 requests.push(request(app, caller.clone(), receipt, (organization, command), text));
                 Ok(of)
@@ -94,9 +101,15 @@ fn receipt(key: &IdempotencyKey, index: usize, element: &RawValue) -> Result<Rec
     Ok(idempotency::receipt_of(own, ROUTE, &[element.get().as_bytes()]))
 }
 
-async fn asked(app: &App, caller: &Caller, element: &str) -> Result<Asked, ApiError> {
-    if json::parse::<Named>(element.as_bytes())?.id.is_none() {
-        let (organization, command) = json::parse::<ReserveBody>(element.as_bytes())?.command(app, caller).await?;
+async fn asked(
+    app: &App,
+    snapshot: &Arc<Snapshot>,
+    caller: &Caller,
+    (element, named): (&str, Result<Named<'_>, ApiError>),
+) -> Result<Asked, ApiError> {
+    if named?.id.is_none() {
+        let asked = json::parse::<ReserveBody>(element.as_bytes())?;
+        let (organization, command) = asked.command(app, snapshot, caller).await?;
         return Ok(Asked { organization, command, of: None });
     }
     let EndBody { id, commit, release } = json::parse(element.as_bytes())?;

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use metergate_rules::account::Account;
 use metergate_rules::apply::{self, apply};
 use metergate_rules::audit::{Draft, Fields, Object};
-use metergate_rules::command::{Command, NewOrganization};
-use metergate_rules::decide::{Question, create, decide, questions, time_of};
+use metergate_rules::command::{Command, Item, NewOrganization};
+use metergate_rules::decide::{Problem, Question, create, decide, questions, time_of};
 use metergate_rules::due::Settled;
 use metergate_rules::id::{OrganizationId, OrganizationRef};
 use metergate_rules::notice::may_tell;
@@ -26,6 +26,15 @@ use crate::store::known::Id;
 use crate::store::rollup::ValueKey;
 use crate::store::{Caller, Key, Request, Scope, StoreError};
 
+/// What a command asks to be decided. Who asks may have found the meter before it was deleted; facts count all the same.
+fn asked_anew(command: &Command) -> &[Item] {
+    match command {
+        Command::Consume(consume) => &consume.items,
+        Command::Reserve(reserve) => std::slice::from_ref(&reserve.item),
+        _ => &[],
+    }
+}
+
 impl Batch<'_> {
     /// Settles the account, asks the rules, and takes what fell due into the outcome.
     pub(in crate::store) fn run(
@@ -41,6 +50,9 @@ impl Batch<'_> {
         };
         let now = time_of(&account, command, self.now);
         let catalogue = Arc::clone(&self.ledger.catalogue);
+        if asked_anew(command).iter().any(|item| catalogue.rules.is_deleted(item.meter)) {
+            return Err(StoreError::Problem(Problem::UnknownMeter).into());
+        }
         let Settled { account, mut entries, audit } = account.at(&catalogue.rules, now)?;
         let seen = self.seen(&account, questions(&account, command))?;
         let mut outcome = decide(&account, command, &seen, with_receipt, &catalogue.rules, now)?;

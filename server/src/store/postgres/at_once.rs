@@ -73,7 +73,12 @@ impl Postgres {
         }
         fail_here()?;
         let values = self.values_of(commit, believed, &rollups)?;
-        let now = self.call(&values)?.unwrap_or(believed.now);
+        let now = match self.call(&values) {
+            Err(EngineError::Unknown(_)) if planted("answer-before-commit") => believed.now,
+            // There was nothing that could be durable.
+            Err(EngineError::Unknown(why)) if commit.changed.is_empty() => return Err(EngineError::Unreachable(why)),
+            called => called?,
+        };
         self.waiting.borrow_mut().clear();
         self.kept.borrow_mut().take_in(locked, rollups);
         Ok(Some(now))
@@ -101,31 +106,15 @@ impl Postgres {
         Ok(values)
     }
 
-    /// Nothing where a planted bug takes what is not known for done.
-    fn call(&self, values: &[Owned]) -> Result<Option<Time>, EngineError> {
+    fn call(&self, values: &[Owned]) -> Result<Time, EngineError> {
         let statement = self.prepared(WRITE)?;
-        if self.is_broken() {
+        if self.has_ended() {
             return Err(EngineError::Unreachable("the connection has ended".to_owned()));
         }
         self.leave_time_to_commit();
         let values: Vec<Value<'_>> = values.iter().map(|value| &**value as Value<'_>).collect();
-        let error = match self.answered(self.client.query_one(&statement, &values)) {
-            Ok(Ok(row)) => return Ok(Some(Time::from_micros(at(&row, 0)?))),
-            // PostgreSQL says that it failed. Whoever is sent away may have been so behind the commit.
-            Ok(Err(error)) if error.code().is_some_and(|state| !state.code().starts_with("57P")) => {
-                return Err(error.into());
-            }
-            Ok(Err(error)) => EngineError::from(error),
-            Err(error) => error,
-        };
-        match error {
-            EngineError::Unreachable(_) if planted("answer-before-commit") => Ok(None),
-            EngineError::Unreachable(why) => {
-                self.broken.set(true);
-                Err(EngineError::Unknown(why))
-            }
-            error => Err(error),
-        }
+        let row = self.end_of(self.answered(self.client.query_one(&statement, &values)))?;
+        at(&row, 0).map(Time::from_micros)
     }
 }
 

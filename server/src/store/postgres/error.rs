@@ -1,7 +1,7 @@
 //! What PostgreSQL says, told apart by what can be done about it.
 
 use tokio_postgres::Error;
-use tokio_postgres::error::SqlState;
+use tokio_postgres::error::{DbError, Severity, SqlState};
 
 use super::at_once::OUTRUN;
 use crate::store::error::EngineError;
@@ -38,6 +38,12 @@ impl From<Error> for EngineError {
             _ => Self::Postgres(told),
         }
     }
+}
+
+/// Whether a statement has failed, and nothing of it has happened. Whom PostgreSQL, or a pooler, sends away with an error may have been
+/// sent away behind a commit.
+pub(super) fn has_failed(error: &Error) -> bool {
+    error.as_db_error().and_then(DbError::parsed_severity) == Some(Severity::Error)
 }
 
 fn is_io(source: &(dyn std::error::Error + 'static)) -> bool {

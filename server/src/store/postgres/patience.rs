@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use metergate_rules::time::SECOND;
 
+use super::error::has_failed;
 use super::{Address, BEGIN, Postgres, durable, migrate};
 use crate::clock::boot;
 use crate::store::error::EngineError;
@@ -20,10 +21,11 @@ const STATEMENT: u32 = 4_000;
 const LOCK: u32 = 1_000;
 /// The loop waits for locks for less, since it holds up everybody. And PostgreSQL takes its own locks away from it when it
 /// has heard nothing for so long, so that others go on when a node is cut off. In milliseconds. What it asks for it asks by
-/// key, and the planner knows nothing of lists: without this it would read small tables whole.
-const DECIDING: &str =
-    "SET lock_timeout = 200; SET idle_in_transaction_session_timeout = 3000; SET enable_seqscan = off;
-                        SET jit = off";
+/// key, and the planner knows nothing of lists: without this it would read small tables whole. Whatever is the server's default, each
+/// statement sees what is committed when it begins.
+const DECIDING: &str = "
+    SET lock_timeout = 200; SET idle_in_transaction_session_timeout = 3000; SET enable_seqscan = off; SET jit = off;
+    SET default_transaction_isolation = 'read committed'";
 /// A standby reads, and nothing else. Whoever has come to one (the name of the host leads to another server now, or still) must
 /// come again.
 const NO_STANDBY: &str = "
@@ -117,6 +119,36 @@ impl Postgres {
                 Err(EngineError::Unreachable("PostgreSQL does not answer in time".to_owned()))
             }
         }
+    }
+
+    /// What came of a commit. Unless PostgreSQL itself says that it failed, and goes on, nobody knows.
+    pub(super) fn end_of<T>(
+        &self,
+        answered: Result<Result<T, tokio_postgres::Error>, EngineError>,
+    ) -> Result<T, EngineError> {
+        let error = match answered {
+            Ok(Ok(done)) => return Ok(done),
+            Ok(Err(error)) if has_failed(&error) => return Err(error.into()),
+            Ok(Err(error)) => EngineError::from(error),
+            Err(error) => error,
+        };
+        self.broken.set(true);
+        Err(EngineError::Unknown(match error {
+            EngineError::Unreachable(why) => why,
+            other => other.to_string(),
+        }))
+    }
+
+    /// Whether the connection has ended by now, as far as the system knows.
+    pub(super) fn has_ended(&self) -> bool {
+        // What has come in is seen by the task of the connection, which runs only meanwhile.
+        if let Some(runtime) = &self.runtime {
+            runtime.block_on(async {
+                tokio::task::yield_now().await;
+                tokio::task::yield_now().await;
+            });
+        }
+        self.is_broken()
     }
 
     /// Waits until the transaction has begun.

@@ -210,7 +210,6 @@ impl Postgres {
     }
 
     /// Adds to the rows that are known. What is left is added to others.
-    /// The same of those rows that are kept. The others are left.
     pub(super) fn added_to_kept<'m>(
         &self,
         more: &'m BTreeMap<RollupKey, Day>,

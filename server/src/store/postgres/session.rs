@@ -4,7 +4,7 @@
 //!
 //! Each connection carries a mark of its own, a setting of the session. At a start two connections look for theirs in turns,
 //! so that sessions that are lent must be mixed up. Every turn of a loop looks again, so that a pooler that comes later is
-//! found out before anything is written.
+//! found out before anything is committed.
 
 use tokio_postgres::SimpleQueryMessage;
 

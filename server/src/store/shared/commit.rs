@@ -59,12 +59,15 @@ impl Shared {
 
     /// What was decided on is as it was believed to be, where that is all there is to say.
     fn are_still(&mut self, session: &Postgres, held: &Held) -> Result<(), EngineError> {
-        if !held.trusted.is_empty() {
+        if held.believed.is_some() {
             let (trusted, believed) = (held.trusted.clone(), held.believed);
-            self.write(session, &Commit { at: held.now, trusted, believed, ..Commit::default() })?;
-        } else {
-            session.roll_back();
+            return self.write(session, &Commit { at: held.now, trusted, believed, ..Commit::default() });
         }
+        if !held.trusted.is_empty() {
+            session.are_same(&held.trusted);
+            session.together(&[])?;
+        }
+        session.roll_back();
         Ok(())
     }
 

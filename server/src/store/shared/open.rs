@@ -7,6 +7,7 @@ use std::sync::atomic::AtomicI64;
 use metergate_rules::time::Time;
 use parking_lot::{Mutex, RwLock};
 
+use super::news::News;
 use super::pace::Pace;
 use super::shown::Shown;
 use super::team::Team;
@@ -137,6 +138,7 @@ impl Store {
         let outdated = outdated.subscribe();
         let pool = Arc::new(Pool::new(address, outdated.clone()));
         let (catalogue, people) = (Arc::clone(&shown.catalogue), Arc::clone(&shown.people));
+        let news = Some(News::new(shown, Arc::clone(&pool), Arc::clone(&inbox)));
         let reader = Reader::of_rows_alone(Arc::clone(&pool), Arc::clone(&people));
         Ok(Self {
             inbox,
@@ -154,6 +156,7 @@ impl Store {
             engine: Engine::Postgres(pool),
             given,
             remembered,
+            news,
             outdated,
         })
     }

@@ -47,6 +47,12 @@ impl Shown {
             self.people.store(Arc::clone(people));
         }
     }
+
+    /// Whether what is shown was replaced by what has these epochs.
+    pub(super) fn is_before(&self, epochs: (i64, i64)) -> bool {
+        let shown = *self.epochs.lock();
+        shown.0 < epochs.0 || shown.1 < epochs.1
+    }
 }
 
 #[cfg(test)]
@@ -68,6 +74,7 @@ mod tests {
         }
         assert!(Arc::ptr_eq(&shown.catalogue.load(), &newest));
         assert!(Arc::ptr_eq(&shown.people.load(), &everybody));
+        assert_eq!([(5, 4), (5, 5), (6, 0)].map(|epochs| shown.is_before(epochs)), [false, true, true]);
         shown.show_catalogue(6, &snapshot());
         assert!(!Arc::ptr_eq(&shown.catalogue.load(), &newest));
         shown.begin_anew();

@@ -227,12 +227,13 @@ impl Shared {
         }
         // Nobody changes it while it is read.
         let Epochs { catalogue, people, people_kept, .. } = session.epochs(TeamRow::Held)?;
-        let (known_catalogue, known_people) = self.memory.team.epochs.unzip();
         let highest = (self.memory.team.highest.0.max(catalogue), self.memory.team.highest.1.max(people));
         if highest != (catalogue, people) {
             tracing::error!("PostgreSQL knows less than it did: a standby or a backup has taken its place");
             self.shown.begin_anew();
+            self.memory.team.doubt();
         }
+        let (known_catalogue, known_people) = self.memory.team.epochs.unzip();
         self.memory.team.highest = (catalogue, people);
         if known_catalogue != Some(catalogue) {
             let mut stored = session.stored()?;

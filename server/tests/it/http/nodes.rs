@@ -52,6 +52,47 @@ fn a_node_hears_of_people_what_has_changed_and_reads_the_others_no_more() {
 }
 
 #[test]
+fn what_was_made_or_taken_away_on_one_node_is_so_on_the_other_when_the_answer_is_there() {
+    let database = Database::new();
+    let url = database.secret();
+    let settings = [("METERGATE_DATABASE_URL", url.expose())];
+    let nodes = [Server::with(&settings), Server::with(&settings)];
+    let (here, there) = (nodes[0].admin(), nodes[1].admin());
+    here.post("/v1/organizations", json!({"key": "acme", "plan": "enterprise"})).is(201);
+    for round in 0..5 {
+        let names = ["single", "array", "event", "held", "shown"].map(|name| format!("{name}_{round}"));
+        let asked = |meter: &str| json!({"organization": "acme", "meter": meter, "quantity": 1});
+        let make = |meter: &str| {
+            here.put(&format!("/v1/meters/{meter}"), json!({"aggregation": "count", "eventType": meter})).is(201)
+        };
+        let [single, array, event, held, shown] = &names;
+        make(single);
+        assert_eq!(there.post("/v1/consume", asked(single)).is(200).json()["allowed"], true);
+        make(array);
+        let answers = there.post("/v1/consume", json!([asked(single), asked(array)])).is(200).json();
+        assert_eq!((&answers["data"][0]["allowed"], &answers["data"][1]["allowed"]), (&json!(true), &json!(true)));
+        make(event);
+        let told = json!([{"specversion": "1.0", "id": event, "source": "test", "type": event, "subject": "acme"}]);
+        let sent = there.call("POST", "/v1/events").body("application/cloudevents-batch+json", told.to_string()).send();
+        assert_eq!(sent.is(200).json()["accepted"], 1);
+        make(held);
+        there
+            .post("/v1/reservations", json!({"organization": "acme", "meter": held, "quantity": 1, "ttlSeconds": 60}))
+            .is(201);
+        make(shown);
+        there.get(&format!("/v1/meters/{shown}")).is(200);
+        here.delete(&format!("/v1/meters/{single}")).is(204);
+        there.post("/v1/consume", asked(single)).expect_problem(404, "unknown-meter");
+        let key =
+            here.post("/v1/api-keys", json!({"name": format!("k-{round}"), "scopes": ["consume"]})).is(201).json();
+        let own = nodes[1].client(key["key"].as_str().unwrap());
+        own.post("/v1/consume", asked(array)).is(200);
+        let token = token(&nodes[0].stranger(), "/api/auth/register", &format!("u-{round}@example.com"));
+        nodes[1].client(&token).get("/v1/me").is(200);
+    }
+}
+
+#[test]
 fn one_node_sends_webhooks_at_a_time_also_after_its_turn_was_taken_from_it() {
     let database = Database::new();
     let url = database.secret();

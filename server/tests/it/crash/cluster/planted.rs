@@ -144,16 +144,20 @@ fn what_looks_like_damage_on_an_account_that_is_not_as_it_was_is_looked_at_again
     }
 }
 
-/// Somebody asks while `disturb` has been done to the line, and again once that is well.
-fn while_a_commit_is_disturbed(bug: Option<&'static str>, disturb: fn(&Node)) -> Held {
+/// Somebody asks while `disturb` has been done to the line, and again once that is well; with an id or without one, as which it is
+/// written by one call.
+fn while_a_commit_is_disturbed(bug: Option<&'static str>, disturb: Disturb, with_id: bool) -> Held {
     let database = Database::new();
     let cluster = Cluster::new("while_a_commit_is_disturbed", 1, database.url(), bug);
     let node = &cluster.nodes.all[0];
-    node.with(|server| ask(&cluster.run, server, [consume("a", "calls", 1)]));
+    let nameless = |quantity| Operation { id: None, ..consume("", "calls", quantity) };
     for attempt in 0..ATTEMPTS {
-        let operation = consume(&format!("b-{attempt}"), "calls", 5);
+        // From the second on the account is known, and so is the time.
+        node.with(|server| ask(&cluster.run, server, [nameless(1), nameless(1)]));
+        let named = || consume(&format!("b-{attempt}"), "calls", 5);
+        let operation = if with_id { named() } else { nameless(5) };
         let number = cluster.run.history.begin(operation.clone());
-        disturb(node);
+        disturb(node, if with_id { &COMMITS } else { &COMMITS[1..] });
         let told = node.with(Server::client).call(&call(&operation)).expect("the node answers");
         // What is not known is told so: a retry under the same id tells.
         let is_told = matches!(told.status, 200 | 503);
@@ -167,34 +171,48 @@ fn while_a_commit_is_disturbed(bug: Option<&'static str>, disturb: fn(&Node)) ->
     }
     assert!(cluster.run.history.all().iter().any(Operation::is_unknown), "no commit of a caller's was disturbed");
     cluster.serve()?;
-    node.with(|server| cluster.run.repeat(server, Operation::is_unknown));
-    cluster.run.check(&node.with(|server| cluster.run.read(server)))?;
-    holds("liveness", !cluster.run.history.all().iter().any(Operation::is_unknown), || "it is still unknown".to_owned())
+    if with_id {
+        node.with(|server| cluster.run.repeat(server, Operation::is_unknown));
+        let is_known = !cluster.run.history.all().iter().any(Operation::is_unknown);
+        holds("liveness", is_known, || "it is still unknown".to_owned())?;
+    }
+    cluster.run.check(&node.with(|server| cluster.run.read(server)))
 }
 
 #[test]
 fn a_commit_that_is_lost_or_whose_reply_is_lost_is_told_by_its_id() {
     for disturb in [lose_commit, lose_reply] {
-        while_a_commit_is_disturbed(None, disturb).unwrap_or_else(|violation| panic!("{violation}"));
+        while_a_commit_is_disturbed(None, disturb, true).unwrap_or_else(|violation| panic!("{violation}"));
     }
 }
 
-fn lose_commit(node: &Node) {
-    node.postgres.lose(&COMMITS);
+#[test]
+fn a_call_that_is_lost_or_whose_reply_is_lost_counts_once_at_most() {
+    for disturb in [lose_commit, lose_reply] {
+        while_a_commit_is_disturbed(None, disturb, false).unwrap_or_else(|violation| panic!("{violation}"));
+    }
 }
 
-fn lose_reply(node: &Node) {
-    node.postgres.lose_reply_of(&COMMITS);
+type Disturb = fn(&Node, &[&[u8]]);
+
+fn lose_commit(node: &Node, commits: &[&[u8]]) {
+    node.postgres.lose(commits);
+}
+
+fn lose_reply(node: &Node, commits: &[&[u8]]) {
+    node.postgres.lose_reply_of(commits);
 }
 
 #[test]
 fn durable_ack_sees_answers_that_do_not_wait_for_the_commit() {
-    let held = while_a_commit_is_disturbed(Some("answer-before-commit"), lose_commit);
-    is_red(held, "durable_ack", "calls of storm: acknowledged ");
+    for with_id in [true, false] {
+        let held = while_a_commit_is_disturbed(Some("answer-before-commit"), lose_commit, with_id);
+        is_red(held, "durable_ack", "calls of storm: acknowledged ");
+    }
 }
 
 #[test]
 fn durable_ack_sees_an_unknown_end_that_is_told_as_a_failure() {
-    let held = while_a_commit_is_disturbed(Some("unknown-told-as-failed"), lose_reply);
+    let held = while_a_commit_is_disturbed(Some("unknown-told-as-failed"), lose_reply, true);
     is_red(held, "durable_ack", "it is told as if it were known");
 }
