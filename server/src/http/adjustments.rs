@@ -14,7 +14,6 @@ use super::change::{Reason, answer, time};
 use super::error::{ApiError, Fault};
 use super::number::{Number, QuantityText};
 use super::operation::Operation;
-use super::quota::known_meter;
 use super::reports::Numbers;
 use crate::report::Timestamp;
 use crate::store::Respond;
@@ -57,7 +56,7 @@ pub struct AdjustmentAnswer {
     responses((status = 201, body = AdjustmentAnswer), (status = 404, description = "Unknown organization or meter"), (status = 422, description = "Not valid, or more than was counted there")))]
 pub async fn create(operation: Operation) -> Result<Response<Body>, ApiError> {
     let (text, asked) = (operation.text()?, operation.json::<AdjustmentBody>()?);
-    let meter = known_meter(&operation.app, &asked.meter)?;
+    let meter = operation.app.meter(&asked.meter).await?;
     let units = signed(&meter, asked.quantity.as_str())?;
     match meter.aggregation {
         Aggregation::Sum | Aggregation::Count if units == 0 => {

@@ -72,7 +72,7 @@ pub async fn complete(operation: Operation<Credential>) -> Result<Response<Body>
     }
     let kept = operation.receipt("PATCH /v1/events/{id}", &[operation.named.as_bytes(), &operation.body])?;
     let Operation { app, named: id, .. } = operation;
-    let name = voids::name(&app, &asked.source, &id)?;
+    let name = voids::named(&app, &asked.source, &id).await?;
     let receipt = app.execute_one(request(caller.clone(), organization.clone(), name, said, kept.clone()));
     let receipt = match receipt.await {
         // By its id, as long as ids are kept; then by going through the records.

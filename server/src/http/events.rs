@@ -282,7 +282,7 @@ impl Reading<'_> {
         }
         let unknown =
             |_| ("unknown-event", "There is no such decision: source is metergate:consume/<meter>.".to_owned());
-        let name = voids::name(self.app, &event.source, &event.id).map_err(unknown)?;
+        let name = voids::name(self.snapshot, &event.source, &event.id).map_err(unknown)?;
         Ok(Completing { organization: organization(&event.subject)?, name, said })
     }
 

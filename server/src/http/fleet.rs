@@ -43,9 +43,7 @@ pub async fn fleet(State(app): State<App>, _operator: Operator, uri: Uri) -> Res
     if limit == 0 || limit > MOST_LISTED {
         return Err(ApiError::invalid("?limit", "Send a number from 1 to 100."));
     }
-    let meter = pairs.one("meter")?;
-    let known = |key: &str| app.snapshot().meter(key).map(|meter| meter.id).ok_or_else(ApiError::unknown_meter);
-    let query = FleetQuery { limit, meter: meter.map(known).transpose()? };
+    let query = FleetQuery { limit, meter: app.meter_if_any(pairs.one("meter")?).await? };
     let shared = &app.shared;
     let overview = shared.fleet.overview(&shared.store, shared.draining.clone()).await?;
     let body = report_to(&app, Scope::Team, pairs.text()?, move |report| report.fleet(&overview, query)).await?;

@@ -72,8 +72,9 @@ pub struct OrganizationChangeBody {
 pub async fn create(operation: Operation<Operator, ()>) -> Result<Response<Body>, ApiError> {
     let new: NewOrganizationBody = operation.json()?;
     let key = organization_key(&new.key)?;
-    let snapshot = operation.app.snapshot();
-    let plan = snapshot.plan_entry(new.plan.as_deref().unwrap_or(SIGN_UP_PLAN)).ok_or_else(ApiError::unknown_plan)?;
+    let plan = new.plan.as_deref().unwrap_or(SIGN_UP_PLAN);
+    let snapshot = operation.app.snapshot_with(|known| known.plan_entry(plan).is_some()).await;
+    let plan = snapshot.plan_entry(plan).ok_or_else(ApiError::unknown_plan)?;
     let profile = Profile {
         key: key.clone(),
         name: name(new.name.as_deref().unwrap_or(&new.key))?,

@@ -6,7 +6,6 @@ use axum::body::Body;
 use axum::http::{Response, StatusCode};
 use metergate_rules::command::{Command, NewGrant};
 use metergate_rules::id::{GrantId, MeterId};
-use metergate_rules::meter::Meter;
 use metergate_rules::plan::{Enforcement, Max};
 use metergate_rules::quantity::{InvalidQuantity, Quantity};
 use metergate_rules::window::{Window, WindowSet};
@@ -19,7 +18,7 @@ use super::json;
 use super::number::{Number, QuantityText};
 use super::operation::Operation;
 use super::reports::Numbers;
-use super::state::{App, Operator};
+use super::state::Operator;
 use crate::report::Timestamp;
 use crate::report::grants::GrantBody;
 use crate::report::organization::OrganizationBody;
@@ -154,7 +153,7 @@ pub struct ResetBody {
     params(("org" = String, Path, description = "Id or key")), responses((status = 200, body = OrganizationBody), (status = 404, description = "Unknown organization or plan")))]
 pub async fn change_plan(operation: Operation) -> Result<Response<Body>, ApiError> {
     let change: PlanChangeBody = operation.json()?;
-    let snapshot = operation.app.snapshot();
+    let snapshot = operation.app.snapshot_with(|known| known.plan_entry(&change.plan).is_some()).await;
     let newest = snapshot.plan_entry(&change.plan).ok_or_else(ApiError::unknown_plan)?;
     let plan = match change.version {
         None => newest.id,
@@ -174,7 +173,7 @@ pub async fn set_override(
 ) -> Result<Response<Body>, ApiError> {
     let (text, asked) = (operation.text()?, operation.json::<OverrideBody>()?);
     let (_, meter, window) = &operation.named;
-    let meter = known_meter(&operation.app, meter)?;
+    let meter = operation.app.meter(meter).await?;
     let max = match (&asked.max, asked.unlimited) {
         (Some(text), false) => {
             Max::Units(text.parse(meter.decimals).map_err(|why| ApiError::invalid_quantity("#/max", why))?)
@@ -207,8 +206,7 @@ pub async fn clear_override(
     operation: Operation<Operator, (String, String, String)>,
 ) -> Result<Response<Body>, ApiError> {
     let (_, meter, window) = &operation.named;
-    let command =
-        Command::ClearOverride { meter: known_meter(&operation.app, meter)?.id, window: known_window(window)? };
+    let command = Command::ClearOverride { meter: operation.app.meter(meter).await?.id, window: known_window(window)? };
     let reason = operation.reason_if_any()?;
     operation.run("DELETE /v1/organizations/{org}/overrides/{meter}/{window}", command, reason, nothing()).await
 }
@@ -219,7 +217,7 @@ pub async fn clear_override(
     responses((status = 200, body = ExtraAnswer), (status = 404, description = "Unknown organization or meter")))]
 pub async fn set_extra(operation: Operation<Operator, (String, String)>) -> Result<Response<Body>, ApiError> {
     let (text, asked) = (operation.text()?, operation.json::<ExtraBody>()?);
-    let meter = known_meter(&operation.app, &operation.named.1)?;
+    let meter = operation.app.meter(&operation.named.1).await?;
     let quantity = asked.quantity.parse(meter.decimals).map_err(|why| ApiError::invalid_quantity("#/quantity", why))?;
     operation
         .run(
@@ -237,7 +235,7 @@ pub async fn set_extra(operation: Operation<Operator, (String, String)>) -> Resu
     responses((status = 201, body = GrantBody), (status = 404, description = "Unknown organization or meter"), (status = 422, description = "Not valid")))]
 pub async fn grant(operation: Operation) -> Result<Response<Body>, ApiError> {
     let (text, asked) = (operation.text()?, operation.json::<GrantRequestBody>()?);
-    let (meter, reason) = (known_meter(&operation.app, &asked.meter)?, String::from(asked.reason));
+    let (meter, reason) = (operation.app.meter(&asked.meter).await?, String::from(asked.reason));
     let amount = asked.amount.parse(meter.decimals).map_err(|why| ApiError::invalid_quantity("#/amount", why))?;
     if amount.is_zero() {
         return Err(ApiError::invalid("#/amount", "Send an amount above zero."));
@@ -278,9 +276,13 @@ pub async fn reset(operation: Operation) -> Result<Response<Body>, ApiError> {
         Some(keys) if keys.is_empty() => {
             return Err(ApiError::invalid("#/meters", "Name a meter, or leave this out for all."));
         }
-        Some(keys) => Some(
-            keys.iter().map(|key| Ok(known_meter(&operation.app, key)?.id)).collect::<Result<Vec<_>, ApiError>>()?,
-        ),
+        Some(keys) => {
+            let mut meters = Vec::with_capacity(keys.len());
+            for key in keys {
+                meters.push(operation.app.meter(key).await?.id);
+            }
+            Some(meters)
+        }
     };
     let windows: WindowSet = match asked.windows {
         None => [Window::BillingPeriod, Window::Month].into_iter().collect(),
@@ -335,10 +337,6 @@ fn extra_answer(meter: MeterId, text: bool) -> Respond {
 
 fn number(quantity: Quantity, decimals: u8, text: bool) -> Number {
     Number { units: i128::from(quantity.units()), decimals, text }
-}
-
-pub(super) fn known_meter(app: &App, key: &str) -> Result<Arc<Meter>, ApiError> {
-    app.snapshot().meter(key).cloned().ok_or_else(ApiError::unknown_meter)
 }
 
 fn known_window(name: &str) -> Result<Window, ApiError> {

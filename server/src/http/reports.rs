@@ -255,11 +255,9 @@ pub async fn events(State(app): State<App>, credential: Credential, uri: Uri) ->
         (None, Some(own)) => own,
         (None, None) => return Err(ApiError::invalid("?organization", "This is required.")),
     };
-    let meter = pairs.one("meter")?;
+    let meter = app.meter_if_any(pairs.one("meter")?).await?;
     let filter = EventFilter {
-        meter: meter
-            .map(|key| app.snapshot().meter(key).map(|meter| meter.id).ok_or_else(ApiError::unknown_meter))
-            .transpose()?,
+        meter,
         event_type: pairs.one("type")?.map(str::to_owned),
         source: pairs.one("source")?.map(str::to_owned),
         from: pairs.parsed("from")?,

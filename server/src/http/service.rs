@@ -157,7 +157,7 @@ impl Service {
             let limits = Limits { bytes: stripe::MOST_BYTES, ..self.limits() };
             return body::read(Limited::new(body, limits)).await.map(Some);
         }
-        let Err(error) = self.app.identify(&parts.headers, &parts.method).await else { return Ok(None) };
+        let Err(error) = self.app.known(&parts.headers, &parts.method).await else { return Ok(None) };
         let too_large = || ApiError::payload_too_large(format!("A body has at most {SMALL_BODY} bytes here."));
         let error = if OF_STRANGERS.contains(&parts.uri.path()) { too_large() } else { error };
         if announced.is_some() {

@@ -10,6 +10,8 @@ use axum::http::{HeaderMap, Method, StatusCode};
 use governor::DefaultKeyedRateLimiter;
 use governor::clock::Clock as _;
 use metergate_rules::decide::Problem;
+use metergate_rules::id::MeterId;
+use metergate_rules::meter::Meter;
 use metergate_rules::role::Right;
 use metergate_rules::time::Time;
 
@@ -133,17 +135,22 @@ impl App {
         self.snapshot()
     }
 
-    /// Finds who calls, also by a key or a session that another node has made a moment ago.
+    /// A meter.
     ///
     /// # Errors
-    /// As [`Self::authenticate`].
-    pub async fn identify(&self, headers: &HeaderMap, method: &Method) -> Result<Credential, ApiError> {
-        match self.authenticate(headers, method, &self.snapshot()) {
-            Err(error) if error.status() == StatusCode::UNAUTHORIZED && auth::may_be_known(headers, &self.shared) => {}
-            known => return known,
-        }
-        self.shared.store.catch_up().await;
-        self.authenticate(headers, method, &self.snapshot())
+    /// 404 where there is none of this key.
+    pub async fn meter(&self, key: &str) -> Result<Arc<Meter>, ApiError> {
+        let snapshot = self.snapshot_with(|known| known.meter(key).is_some()).await;
+        snapshot.meter(key).cloned().ok_or_else(ApiError::unknown_meter)
+    }
+
+    /// The number of a meter that may be named.
+    ///
+    /// # Errors
+    /// As [`Self::meter`].
+    pub async fn meter_if_any(&self, key: Option<&str>) -> Result<Option<MeterId>, ApiError> {
+        let Some(key) = key else { return Ok(None) };
+        Ok(Some(self.meter(key).await?.id))
     }
 
     /// The time by which the store decides.
@@ -154,14 +161,9 @@ impl App {
     /// Finds who calls, within its own request rate.
     ///
     /// # Errors
-    /// 401 without a credential in force, 429 above the key's rate.
-    pub fn authenticate(
-        &self,
-        headers: &HeaderMap,
-        method: &Method,
-        snapshot: &Snapshot,
-    ) -> Result<Credential, ApiError> {
-        let credential = auth::authenticate(headers, method, &self.shared, snapshot, self.now())?;
+    /// As [`Self::known`], and 429 above the key's rate.
+    pub async fn identify(&self, headers: &HeaderMap, method: &Method) -> Result<Credential, ApiError> {
+        let credential = self.known(headers, method).await?;
         if let (Some(limiter), Some(id)) = (&self.shared.key_rate, &credential.key_id)
             && let Err(early) = limiter.check_key(id)
         {
@@ -169,6 +171,21 @@ impl App {
             return Err(ApiError::too_many_requests(wait.as_secs() + 1));
         }
         Ok(credential)
+    }
+
+    /// Finds who calls, also by a key or a session that another node has made a moment ago.
+    ///
+    /// # Errors
+    /// 401 without a credential in force.
+    pub async fn known(&self, headers: &HeaderMap, method: &Method) -> Result<Credential, ApiError> {
+        let find = || auth::authenticate(headers, method, &self.shared, &self.snapshot(), self.now());
+        match find() {
+            Err(error) if error.status() == StatusCode::UNAUTHORIZED && auth::may_be_known(headers, &self.shared) => {
+                self.shared.store.catch_up().await;
+                find()
+            }
+            known => known,
+        }
     }
 
     /// Runs one command.

@@ -66,9 +66,7 @@ pub async fn stream(
         None => only(&app.shared, scope),
     };
     let meter = pairs.one("meter")?.map(str::to_owned);
-    if meter.as_deref().is_some_and(|key| app.snapshot().meter(key).is_none()) {
-        return Err(ApiError::unknown_meter());
-    }
+    app.meter_if_any(meter.as_deref()).await?;
     let last = headers.get(&LAST_EVENT_ID).map(|value| value.to_str().unwrap_or("?").trim());
     let last = last.filter(|text| !text.is_empty()).map(str::parse::<Cursor>).transpose();
     let last = last.map_err(|error| ApiError::invalid("Last-Event-ID", format!("{error}.")))?;

@@ -168,13 +168,13 @@ fn meter_answer(after: &TeamAfter<'_>) -> Answer {
     responses((status = 204), (status = 404, description = "Unknown"), (status = 409, description = "A plan limits it, or an organization has an override, extra quota or credit of it")))]
 pub async fn delete_meter(operation: Operation) -> Result<Response<Body>, ApiError> {
     let key = MeterKey::new(&operation.named).map_err(|_| ApiError::unknown_meter())?;
-    let meter = operation.app.snapshot().meter(key.as_str()).map(|meter| meter.id);
-    let is_used = match meter {
-        Some(meter) => {
+    let is_used = match operation.app.meter(key.as_str()).await {
+        Ok(meter) => {
+            let meter = meter.id;
             let now = operation.app.now();
             is_some(&operation.app, move |_, account| account.has_own(meter, now)).await?
         }
-        None => false,
+        Err(_) => false,
     };
     operation.delete_of_team("DELETE /v1/meters/{key}", TeamCommand::DeleteMeter(key, is_used)).await
 }

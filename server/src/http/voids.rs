@@ -14,6 +14,7 @@ use super::error::ApiError;
 use super::operation::Operation;
 use super::query::Pairs;
 use super::state::App;
+use crate::catalogue::Snapshot;
 use crate::report::Report;
 use crate::report::events::DECISION_SOURCE;
 use crate::store::{Caller, ChangeRequest, Receipt, ReceiptKey, Request, Scope, StoreError};
@@ -34,7 +35,7 @@ pub async fn void(operation: Operation) -> Result<Response<Body>, ApiError> {
     let (organization, source) = (required("organization")?, required("source")?);
     let organization = organization.parse().map_err(|_| ApiError::unknown_organization())?;
     let reason = operation.reason()?;
-    let name = name(&operation.app, &source, &operation.named)?;
+    let name = named(&operation.app, &source, &operation.named).await?;
     let parts: [&[u8]; 3] = [operation.named.as_bytes(), source.as_bytes(), &operation.body];
     let receipt = operation.receipt("DELETE /v1/events/{id}", &parts)?;
     let Operation { app, named: id, by, .. } = operation;
@@ -42,11 +43,17 @@ pub async fn void(operation: Operation) -> Result<Response<Body>, ApiError> {
 }
 
 /// What a source and an id name.
-pub(super) fn name(app: &App, source: &str, id: &str) -> Result<EventName, ApiError> {
+pub(super) async fn named(app: &App, source: &str, id: &str) -> Result<EventName, ApiError> {
+    let snapshot = app.snapshot_with(|known| name(known, source, id).is_ok()).await;
+    name(&snapshot, source, id)
+}
+
+/// The same by these meters.
+pub(super) fn name(snapshot: &Snapshot, source: &str, id: &str) -> Result<EventName, ApiError> {
     let unknown = |_| ApiError::not_found();
     Ok(match source.strip_prefix(DECISION_SOURCE) {
         Some(key) => {
-            let meter = app.snapshot().meter(key).map(|meter| meter.id).ok_or_else(ApiError::not_found)?;
+            let meter = snapshot.meter(key).map(|meter| meter.id).ok_or_else(ApiError::not_found)?;
             EventName::Decision(meter, DecisionId::new(id).map_err(unknown)?)
         }
         None => EventName::Event(EventSource::new(source).map_err(unknown)?, EventId::new(id).map_err(unknown)?),

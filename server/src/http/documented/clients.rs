@@ -18,7 +18,6 @@ use crate::http::json;
 use crate::http::number::QuantityText;
 use crate::http::operation::Operation;
 use crate::http::path::Path;
-use crate::http::quota::known_meter;
 use crate::http::reports::{organization, report_to};
 use crate::http::state::{App, Operator};
 use crate::report::documented::clients::{ClientBody, ClientQuota, CreditState, MEGABYTE};
@@ -73,7 +72,10 @@ pub struct CreditsBody {
     responses((status = 200, body = ClientQuota), (status = 404, body = ErrorText, description = "Unknown"), (status = 422, body = ErrorText, description = "Not valid")))]
 pub async fn set_quota(operation: Operation) -> Result<Response<Body>, ApiError> {
     let asked: ClientQuotaBody = operation.json_or_default()?;
-    let plan = asked.plan.as_deref().map(|key| known_plan(&operation.app, key)).transpose()?;
+    let plan = match asked.plan.as_deref() {
+        Some(key) => Some(known_plan(&operation.app, key).await?),
+        None => None,
+    };
     let given = [
         (GENERATIONS, "#/monthlyGenerationLimit", 1, &asked.monthly_generation_limit),
         ("storage_bytes", "#/storageQuotaMb", MEGABYTE, &asked.storage_quota_mb),
@@ -81,7 +83,7 @@ pub async fn set_quota(operation: Operation) -> Result<Response<Body>, ApiError>
     let mut limits = Vec::new();
     for (key, pointer, times, max) in given {
         let Some(max) = max else { continue };
-        limits.push(period_limit(&operation.app, key, pointer, times, max.as_ref())?);
+        limits.push(period_limit(&operation.app, key, pointer, times, max.as_ref()).await?);
     }
     let reason = asked.reason.unwrap_or_default();
     operation
@@ -94,21 +96,22 @@ pub async fn set_quota(operation: Operation) -> Result<Response<Body>, ApiError>
         .await
 }
 
-fn known_plan(app: &App, key: &str) -> Result<PlanId, ApiError> {
+async fn known_plan(app: &App, key: &str) -> Result<PlanId, ApiError> {
     if !PLANS.contains(&key) {
         return Err(ApiError::invalid("#/plan", format!("Send one of {}.", PLANS.join(", "))));
     }
-    Ok(app.snapshot().plan_entry(key).ok_or_else(ApiError::unknown_plan)?.id)
+    let snapshot = app.snapshot_with(|known| known.plan_entry(key).is_some()).await;
+    Ok(snapshot.plan_entry(key).ok_or_else(ApiError::unknown_plan)?.id)
 }
 
-fn period_limit(
+async fn period_limit(
     app: &App,
     key: &str,
     pointer: &str,
     times: i64,
     max: Option<&QuantityText>,
 ) -> Result<PeriodLimit, ApiError> {
-    let meter = known_meter(app, key)?;
+    let meter = app.meter(key).await?;
     let wrong = || ApiError::invalid(pointer, "Send a whole number above zero, or null for unlimited.");
     let max = match max {
         None => Max::Unlimited,
@@ -145,12 +148,12 @@ pub async fn quota(
 pub async fn credits(operation: Operation) -> Result<Response<Body>, ApiError> {
     let asked: CreditsBody = json::parse(if operation.body.is_empty() { b"{}" } else { &operation.body })?;
     let reason = asked.reason.clone().unwrap_or_default();
-    let command = credit_command(&operation.app, &asked, &reason)?;
+    let command = credit_command(&operation.app, &asked, &reason).await?;
     operation.run("POST /api/admin/clients/{org}/credits", command, reason, answered(CreditState::of)).await
 }
 
-fn credit_command(app: &App, asked: &CreditsBody, reason: &str) -> Result<Command, ApiError> {
-    let meter = known_meter(app, GENERATIONS)?;
+async fn credit_command(app: &App, asked: &CreditsBody, reason: &str) -> Result<Command, ApiError> {
+    let meter = app.meter(GENERATIONS).await?;
     if let CreditAction::Reset = asked.action {
         let windows = [Window::BillingPeriod, Window::Month].into_iter().collect();
         return Ok(Command::Reset { meters: Some(vec![meter.id]), windows });

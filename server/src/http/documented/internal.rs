@@ -16,7 +16,6 @@ use crate::http::number::QuantityText;
 use crate::http::operation::Operation;
 use crate::http::path::Path;
 use crate::http::query::Pairs;
-use crate::http::quota::known_meter;
 use crate::http::reports::{organization, report_to};
 use crate::http::state::{App, Operator};
 use crate::report::documented::audit::OrgAuditLog;
@@ -72,7 +71,7 @@ pub async fn grant_quota(operation: Operation) -> Result<Response<Body>, ApiErro
     let mut new = Vec::new();
     for (key, pointer, quantity) in given {
         let Some(quantity) = quantity else { continue };
-        let meter = known_meter(&operation.app, key)?;
+        let meter = operation.app.meter(key).await?;
         let quantity = quantity.parse(meter.decimals).map_err(|why| ApiError::invalid_quantity(pointer, why))?;
         new.push(ExtraQuota { meter: meter.id, quantity });
     }

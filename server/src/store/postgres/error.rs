@@ -43,7 +43,10 @@ impl From<Error> for EngineError {
 /// Whether a statement has failed, and nothing of it has happened. Whom PostgreSQL, or a pooler, sends away with an error may have been
 /// sent away behind a commit.
 pub(super) fn has_failed(error: &Error) -> bool {
-    error.as_db_error().and_then(DbError::parsed_severity) == Some(Severity::Error)
+    let is_of_connection =
+        |said: &DbError| ["08", "57P", "58"].iter().any(|class| said.code().code().starts_with(class));
+    let said = error.as_db_error().filter(|said| !is_of_connection(said));
+    said.and_then(DbError::parsed_severity) == Some(Severity::Error)
 }
 
 fn is_io(source: &(dyn std::error::Error + 'static)) -> bool {

@@ -228,29 +228,41 @@ impl Shared {
         // Nobody changes it while it is read.
         let Epochs { catalogue, people, people_kept, .. } = session.epochs(TeamRow::Held)?;
         let highest = (self.memory.team.highest.0.max(catalogue), self.memory.team.highest.1.max(people));
-        if highest != (catalogue, people) {
+        let has_gone_back = highest != (catalogue, people);
+        if has_gone_back {
             tracing::error!("PostgreSQL knows less than it did: a standby or a backup has taken its place");
-            self.shown.begin_anew();
             self.memory.team.doubt();
         }
         let (known_catalogue, known_people) = self.memory.team.epochs.unzip();
-        self.memory.team.highest = (catalogue, people);
-        if known_catalogue != Some(catalogue) {
-            let mut stored = session.stored()?;
-            stored.prices.prices = stored.prices.prices.or_known(&self.ledger.catalogue.stored.prices.prices);
-            let snapshot = Snapshot::new(stored).map_err(|error| unreadable("the catalogue", error))?;
-            self.ledger.catalogue = Arc::new(snapshot);
-            self.shown.show_catalogue(catalogue, &self.ledger.catalogue);
-        }
-        if known_people != Some(people) {
+        let snapshot = if known_catalogue == Some(catalogue) { None } else { Some(self.snapshot(session)?) };
+        let everybody = if known_people == Some(people) {
+            None
+        } else {
             let changed = known_people.filter(|known| *known >= people_kept);
             let now =
                 changed.map_or_else(|| session.people(), |known| session.people_since(known, &self.ledger.people));
-            self.ledger.people = Arc::new(now?);
-            self.shown.show_people(people, &self.ledger.people);
+            Some(Arc::new(now?))
+        };
+        if has_gone_back {
+            self.shown.begin_anew();
         }
+        if let Some(snapshot) = snapshot {
+            self.shown.show_catalogue(catalogue, &snapshot);
+            self.ledger.catalogue = snapshot;
+        }
+        if let Some(everybody) = everybody {
+            self.shown.show_people(people, &everybody);
+            self.ledger.people = everybody;
+        }
+        self.memory.team.highest = (catalogue, people);
         self.memory.team.epochs = Some((catalogue, people));
         Ok(())
+    }
+
+    fn snapshot(&self, session: &Postgres) -> Result<Arc<Snapshot>, EngineError> {
+        let mut stored = session.stored()?;
+        stored.prices.prices = stored.prices.prices.or_known(&self.ledger.catalogue.stored.prices.prices);
+        Ok(Arc::new(Snapshot::new(stored).map_err(|error| unreadable("the catalogue", error))?))
     }
 }
 

@@ -286,3 +286,14 @@ fn a_strangers_body_that_does_not_say_its_length_is_read_like_any_other() {
         assert!(answer.starts_with("HTTP/1.1 401 "), "{path}: {answer}");
     }
 }
+
+#[test]
+fn a_large_request_counts_once_against_the_rate_of_its_key() {
+    let server = Server::with(&[("METERGATE_KEY_RATE_PER_SECOND", "1")]);
+    let made = server.admin().post("/v1/api-keys", json!({"name": "k", "scopes": ["consume"]})).is(201).json();
+    let event =
+        |i: usize| json!({"specversion": "1.0", "id": i, "source": "s", "type": "t", "subject": "x".repeat(1000)});
+    let body = json!((0..100).map(event).collect::<Vec<_>>()).to_string();
+    let client = server.client(made["key"].as_str().unwrap());
+    client.call("POST", "/v1/events").body("application/cloudevents-batch+json", body).send().is(200);
+}

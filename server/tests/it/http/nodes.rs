@@ -81,6 +81,10 @@ fn what_was_made_or_taken_away_on_one_node_is_so_on_the_other_when_the_answer_is
             .is(201);
         make(shown);
         there.get(&format!("/v1/meters/{shown}")).is(200);
+        let plan = json!({"name": "P", "limits": [{"meter": shown, "window": "day", "max": 5, "enforcement": "hard"}]});
+        here.put(&format!("/v1/plans/{shown}"), plan).is(201);
+        there.put("/v1/organizations/acme/plan", json!({"plan": shown, "reason": "r"})).is(200);
+        here.put("/v1/organizations/acme/plan", json!({"plan": "enterprise", "reason": "r"})).is(200);
         here.delete(&format!("/v1/meters/{single}")).is(204);
         there.post("/v1/consume", asked(single)).expect_problem(404, "unknown-meter");
         let key =
