@@ -75,8 +75,6 @@ impl Postgres {
         let values = self.values_of(commit, believed, &rollups)?;
         let now = match self.call(&values) {
             Err(EngineError::Unknown(_)) if planted("answer-before-commit") => believed.now,
-            // There was nothing that could be durable.
-            Err(EngineError::Unknown(why)) if commit.changed.is_empty() => return Err(EngineError::Unreachable(why)),
             called => called?,
         };
         self.waiting.borrow_mut().clear();

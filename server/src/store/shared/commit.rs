@@ -61,7 +61,12 @@ impl Shared {
     fn are_still(&mut self, session: &Postgres, held: &Held) -> Result<(), EngineError> {
         if held.believed.is_some() {
             let (trusted, believed) = (held.trusted.clone(), held.believed);
-            return self.write(session, &Commit { at: held.now, trusted, believed, ..Commit::default() });
+            let looked = self.write(session, &Commit { at: held.now, trusted, believed, ..Commit::default() });
+            return looked.map_err(|error| match error {
+                // There was nothing that could be durable.
+                EngineError::Unknown(why) => EngineError::Unreachable(why),
+                error => error,
+            });
         }
         if !held.trusted.is_empty() {
             session.are_same(&held.trusted);
