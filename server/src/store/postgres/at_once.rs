@@ -21,11 +21,7 @@ use crate::store::totals::Totals;
 
 const WRITE: &str = "
     SELECT write_turn($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24,
-                      $25, $26, $27, $28, $29, $30)
-    FROM set_config('plan_cache_mode', $31, true)";
-/// For fewer accounts PostgreSQL would plan the function's statements anew each time, since it expects less work of a short list than of
-/// any list; and that takes longer than the work.
-const FEW: usize = 16;
+                      $25, $26, $27, $28, $29, $30)";
 /// What it raises where the team's row, the session or the time is not what was believed.
 pub(super) const OUTRUN: &str = "MG001";
 /// These are seen in what the longer way does.
@@ -105,8 +101,6 @@ impl Postgres {
         let (catalogue, people) = believed.epochs;
         let (at, decided) = (commit.at.micros(), believed.now.micros());
         values.extend(owned![at, decided, TURN, STEPPED, catalogue, people, SCHEMA.cast_signed(), self.mark.clone()]);
-        let are_few = commit.changed.len() + commit.trusted.len() < FEW;
-        values.push(Box::new(if are_few { "force_generic_plan" } else { "auto" }));
         Ok(values)
     }
 
